@@ -1,0 +1,16 @@
+"""Fixtures that every test can ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of recorded data: Criteo rows, topologies, resctrl trees."""
+    default = Path(__file__).parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("LORABENCH_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no recorded data: {folder} does not exist (set LORABENCH_DATA)")
+    return folder
