@@ -1,0 +1,132 @@
+/* The LoRA adapter of a table set, in shared memory: two sides, one flip for all tables.
+ *
+ * Everything a reader needs to interpret a side (epoch, rank, offsets, index) lies in that side,
+ * so a later epoch may use another layout and no reader ever mixes two. What only the writer
+ * needs (slot -> row, Adagrad accumulators, dirty marks) is private to it; see adapt.h.
+ *
+ * The writer trains in the idle side, so there is no third copy. After a flip the two sides
+ * differ in just the slots that were marked dirty; the writer copies those over when it next
+ * begins, which is the first moment at which it is sure that nobody reads them.
+ */
+#ifndef LORABENCH_ADAPTER_H
+#define LORABENCH_ADAPTER_H
+
+#include "adapt.h"
+#include "leftright.h"
+
+/* One table in one side; offsets in bytes from the start of the side. */
+typedef struct {
+  int64_t a, b, entries;
+  int64_t capacity; /* of the index */
+  int32_t rank, slots, used, reserved;
+} lb_side_table;
+
+typedef struct {
+  int64_t epoch;
+  int64_t tables, dim;
+  lb_side_table table[];
+} lb_side;
+
+typedef struct {
+  int64_t active; /* the only word that a flip changes */
+  char pad[LB_PIN_BYTES - sizeof(int64_t)];
+  int64_t side_bytes; /* the sides follow this header, one after the other */
+  int64_t tables, dim;
+  char rest[LB_PIN_BYTES - 3 * sizeof(int64_t)];
+} lb_adapter;
+
+static inline int64_t lb_round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* Open addressing stays short-chained at a load of two thirds. */
+static inline int64_t lb_index_capacity(int64_t slots) { return slots + slots / 2 + 1; }
+
+static inline int64_t lb_table_bytes(int64_t slots, int64_t rank, int64_t dim) {
+  if (slots == 0)
+    return 0;
+  return lb_round_up(slots * rank * 4, 64) + lb_round_up(rank * dim * 4, 64) +
+         lb_round_up(lb_index_capacity(slots) * (int64_t)sizeof(lb_entry), 64);
+}
+
+static inline int64_t lb_side_header_bytes(int64_t tables) {
+  return lb_round_up((int64_t)(sizeof(lb_side) + (size_t)tables * sizeof(lb_side_table)), 64);
+}
+
+static inline int64_t lb_adapter_bytes(int64_t tables, int64_t dim, int64_t rank,
+                                       const int64_t *slots) {
+  int64_t side = lb_side_header_bytes(tables);
+  for (int64_t t = 0; t < tables; t++)
+    side += lb_table_bytes(slots[t], rank, dim);
+  return (int64_t)sizeof(lb_adapter) + 2 * lb_round_up(side, LB_PIN_BYTES);
+}
+
+static inline lb_side *lb_adapter_side(lb_adapter *adapter, int64_t side) {
+  return (lb_side *)((char *)(adapter + 1) + side * adapter->side_bytes);
+}
+
+/* Lay out an empty adapter in zeroed memory of lb_adapter_bytes(). */
+static inline void lb_adapter_format(lb_adapter *adapter, int64_t tables, int64_t dim, int64_t rank,
+                                     const int64_t *slots) {
+  adapter->tables = tables;
+  adapter->dim = dim;
+  adapter->side_bytes =
+      (lb_adapter_bytes(tables, dim, rank, slots) - (int64_t)sizeof(lb_adapter)) / 2;
+  for (int64_t s = 0; s < 2; s++) {
+    lb_side *side = lb_adapter_side(adapter, s);
+    side->tables = tables;
+    side->dim = dim;
+    int64_t at = lb_side_header_bytes(tables);
+    for (int64_t t = 0; t < tables; t++) {
+      lb_side_table *table = &side->table[t];
+      table->rank = slots[t] ? (int32_t)rank : 0;
+      table->slots = (int32_t)slots[t];
+      table->capacity = slots[t] ? lb_index_capacity(slots[t]) : 0;
+      table->a = at;
+      table->b = table->a + lb_round_up(slots[t] * rank * 4, 64);
+      table->entries = table->b + lb_round_up(table->rank * dim * 4, 64);
+      at += lb_table_bytes(slots[t], rank, dim);
+    }
+  }
+}
+
+static inline lb_lora lb_side_lora(lb_side *side, int64_t t) {
+  const lb_side_table *table = &side->table[t];
+  char *base = (char *)side;
+  const lb_lora lora = {
+      .A = (float *)(base + table->a),
+      .B = (float *)(base + table->b),
+      .index = {(lb_entry *)(base + table->entries), table->capacity},
+      .rank = table->rank,
+  };
+  return lora;
+}
+
+/* The same for a reader: a table without a single slot in use costs it no probe. */
+static inline lb_lora lb_side_view(lb_side *side, int64_t t) {
+  lb_lora lora = lb_side_lora(side, t);
+  if (side->table[t].used == 0)
+    lora.rank = 0;
+  return lora;
+}
+
+/* Bring table `t` of the idle side up to the active one: copy the slots that differ. */
+static inline void lb_sync_table(lb_side *from, lb_side *to, int64_t t, lb_slots *slots) {
+  const lb_lora source = lb_side_lora(from, t), target = lb_side_lora(to, t);
+  const size_t row_bytes = (size_t)source.rank * sizeof(float);
+  const int32_t known = to->table[t].used;
+  for (int32_t slot = 0; slot < slots->used; slot++) {
+    if (!slots->dirty[slot])
+      continue;
+    if (slot >= known)
+      lb_index_put(&target.index, slots->slot_row[slot], slot);
+    memcpy(target.A + (int64_t)slot * source.rank, source.A + (int64_t)slot * source.rank,
+           row_bytes);
+    slots->dirty[slot] = 0;
+  }
+  to->table[t].used = slots->used;
+}
+
+static inline void lb_sync_all(lb_adapter *adapter, int64_t from, int64_t to) {
+  memcpy(lb_adapter_side(adapter, to), lb_adapter_side(adapter, from), (size_t)adapter->side_bytes);
+}
+
+#endif

@@ -1,0 +1,270 @@
+"""The hot path: embedding lookups with a LoRA term, training of A, publication, replay.
+
+Letters: B batch, F sparse features (one table each), D embedding dim, R rank, V rows of a table,
+S slots. Batches come in one of two layouts:
+
+* one-hot, ``indices`` int32 [B, F], ``offsets`` None: one row a table and sample;
+* multi-hot, ``indices`` int32 [N] table by table and ``offsets`` int64 [F * B + 1]: bag ``b`` of
+  table ``f`` is ``indices[offsets[f * B + b]:offsets[f * B + b + 1]]`` (the layout of FBGEMM's
+  table-batched embedding). Pooling is the sum; an empty bag gives zeros.
+
+Arrays must be C-contiguous and of the stated dtype. A wrong shape or dtype raises `ValueError`
+and a row outside its table `IndexError`, both before anything is written. All kernels release the
+GIL.
+"""
+
+from collections.abc import Buffer, Sequence
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+HUGE_PAGE_BYTES: int
+PIN_BYTES: int
+MAX_RANK: int
+
+def sleep_until(deadline_ns: int) -> None:
+    """Block until ``time.monotonic_ns()`` reaches `deadline_ns` (`clock_nanosleep`, absolute)."""
+
+def set_timer_slack(slack_ns: int) -> None:
+    """Set the calling thread's timer slack: how late the kernel may wake it. Linux: 50 us."""
+
+@final
+class Mapping(Buffer):
+    """A shared mapping of a file descriptor, at an address that is a multiple of 2 MiB.
+
+    Parameters
+    ----------
+    fd : int
+        A memfd; it may be closed once it is mapped.
+    length : int
+        Bytes to map; a multiple of 2 MiB for a huge-page file.
+    writable : bool
+        Otherwise a write through the mapping is impossible, not only forbidden.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses, for example because no huge pages are free.
+    """
+
+    length: int
+    writable: bool
+    start: int
+    def __new__(cls, fd: int, length: int, *, writable: bool = False) -> Mapping: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def advise_huge(self) -> None:
+        """``MADV_HUGEPAGE``: let faults take huge pages where sysfs allows it."""
+
+    def collapse(self) -> None:
+        """``MADV_COLLAPSE``: move what is filled onto huge pages now, whatever sysfs says."""
+
+    def populate(self) -> None:
+        """``MADV_POPULATE_READ``: take all page faults now and not while serving."""
+
+@final
+class Tables:
+    """The base embedding tables of a set, their addresses resolved once.
+
+    Parameters
+    ----------
+    arrays : sequence of float32 [V_f, D] arrays
+        One a sparse feature; read-only ones will do. D is the same for all.
+    """
+
+    arrays: tuple[NDArray[np.float32], ...]
+    dim: int
+    count: int
+    def __new__(cls, arrays: Sequence[NDArray[np.float32]]) -> Tables: ...
+    def lookup(
+        self,
+        indices: NDArray[np.int32],
+        out: NDArray[np.float32],
+        offsets: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Pool the rows of every bag: ``out[b, f] = sum W_f[i]``, `out` float32 [B, F, D]."""
+
+def adapter_bytes(slots: NDArray[np.int64], rank: int, dim: int) -> int:
+    """Bytes of the shared memory of an adapter, both sides, for `slots` int64 [F]."""
+
+def format_adapter(sides: Mapping, slots: NDArray[np.int64], rank: int, dim: int) -> None:
+    """Lay out an empty adapter: active side 0, epoch 0, no row adapted."""
+
+def clear_pin(pins: Mapping, server: int) -> None:
+    """Take back the pin of a server that is dead, so that the writer need not defer for ever."""
+
+@final
+class AdapterReader:
+    """A server's view of the adapter.
+
+    Parameters
+    ----------
+    sides : Mapping
+        The adapter; a read-only mapping.
+    pins : Mapping
+        One pin line of `PIN_BYTES` a server; writable.
+    server : int
+        Which line is this reader's. No two readers may share one.
+    """
+
+    def __new__(cls, sides: Mapping, pins: Mapping, server: int) -> AdapterReader: ...
+    def lookup(
+        self,
+        tables: Tables,
+        indices: NDArray[np.int32],
+        out: NDArray[np.float32],
+        offsets: NDArray[np.int64] | None = None,
+    ) -> int:
+        """Pool with the LoRA term, all tables from one epoch, and return that epoch.
+
+        ``out[b, f] = sum W_f[i] + (sum A_f[slot(i)]) @ B_f``, `out` float32 [B, F, D].
+        """
+
+@final
+class AdapterWriter:
+    """The trainer's side of the adapter: train in the idle side, then publish it.
+
+    Parameters
+    ----------
+    sides, pins : Mapping
+        As for `AdapterReader`, both writable.
+    servers : int
+        How many pin lines there are.
+    accumulators : float32 [sum S]
+        Row-wise Adagrad accumulators, table by table.
+    slot_rows : int32 [sum S]
+        The row that holds each slot.
+    dirty : uint8 [sum S]
+        Not 0 where the two sides differ.
+    """
+
+    servers: int
+    epoch: int
+    deferred: int
+    def __new__(
+        cls,
+        sides: Mapping,
+        pins: Mapping,
+        servers: int,
+        accumulators: NDArray[np.float32],
+        slot_rows: NDArray[np.int32],
+        dirty: NDArray[np.uint8],
+    ) -> AdapterWriter: ...
+    @property
+    def used(self) -> list[int]:
+        """Slots in use, table by table."""
+
+    @property
+    def rank(self) -> list[int]:
+        """Rank of each table's adapter; 0 where the table is not adapted."""
+
+    def begin(self) -> bool:
+        """Bring the idle side up to date and start to write in it.
+
+        Returns
+        -------
+        bool
+            False when a reader still pins the idle side; nothing was done, `deferred` was
+            counted, and the caller does something else and tries again later.
+        """
+
+    def lookup(
+        self,
+        tables: Tables,
+        indices: NDArray[np.int32],
+        out: NDArray[np.float32],
+        offsets: NDArray[np.int64] | None = None,
+    ) -> None:
+        """As `AdapterReader.lookup`, in the idle side; between `begin` and `publish`."""
+
+    def learn(
+        self,
+        tables: Tables,
+        indices: NDArray[np.int32],
+        grad: NDArray[np.float32],
+        *,
+        learning_rate: float,
+        epsilon: float,
+        initial_accumulator: NDArray[np.float32],
+        offsets: NDArray[np.int64] | None = None,
+    ) -> int:
+        """One row-wise Adagrad step of every table's A.
+
+        Parameters
+        ----------
+        grad : float32 [B, F, D]
+            Gradient of the loss by each pooled embedding.
+        initial_accumulator : float32 [F]
+            What a slot that is given out in this step starts with.
+
+        Returns
+        -------
+        int
+            Lookups whose row got no slot because all of the table's are taken.
+        """
+
+    def set_basis(self, basis: NDArray[np.float32]) -> None:
+        """Set B to `basis` float32 [F, R, D] and forget every row; A is relative to B."""
+
+    def clear(self) -> None:
+        """Forget every row: from the next publish on the base tables alone are served."""
+
+    def publish(self) -> int:
+        """Make the idle side the active one and return its epoch."""
+
+    def arrays(
+        self, table: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+        """Copies of A [used, R], B [R, D] and the rows [used] of the published side."""
+
+@final
+class ReplayRing:
+    """Bounded ring of served samples: one server appends, one trainer takes.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Writable memory, all zero at first; its length bounds the ring.
+    num_dense, num_sparse : int
+        Dense and sparse features a sample.
+    """
+
+    def __new__(cls, mapping: Mapping, num_dense: int, num_sparse: int) -> ReplayRing: ...
+    @property
+    def capacity(self) -> int:
+        """Samples that fit."""
+
+    @property
+    def appended(self) -> int:
+        """Samples appended since the last reset."""
+
+    @property
+    def dropped(self) -> int:
+        """Samples that found the ring full."""
+
+    def reset(self) -> None:
+        """Empty the ring; only while neither side uses it."""
+
+    def append(
+        self, first: int, served_ns: int, dense: NDArray[np.float32], sparse: NDArray[np.int32]
+    ) -> bool:
+        """Append samples ``first, first + 1, ...``, all or none; False if they were dropped."""
+
+    def take(
+        self,
+        before_ns: int,
+        keys: NDArray[np.int64],
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+    ) -> int:
+        """Take the oldest samples served at or before `before_ns`, as many as the arrays hold.
+
+        `keys` int64 [n, 2] gets (sample, served_ns), `dense` and `sparse` its features. Returns
+        how many were taken.
+        """
+
+    def due(self, before_ns: int) -> int:
+        """How many samples wait that were served at or before `before_ns`."""
+
+    def skip(self, n: int) -> None:
+        """Give up the `n` oldest samples unread."""
