@@ -432,6 +432,7 @@ cdef class AdapterWriter:
     cdef float[::1] sums
     cdef int32_t[::1] touched
     cdef int32_t[:, ::1] seen
+    cdef int64_t reserved
 
     def __cinit__(self, Mapping sides, Mapping pins, Py_ssize_t servers, accumulators,
                   slot_rows, dirty):
@@ -531,7 +532,7 @@ cdef class AdapterWriter:
                 f"initial_accumulator: found {initial_accumulator.shape[0]} entries, "
                 f"expected {tables.count}"
             )
-        if batch.size == 0:
+        if batch.positions == 0:
             return 0
         self._reserve(batch.positions)
         scratch.sums = &self.sums[0]
@@ -557,11 +558,12 @@ cdef class AdapterWriter:
         """Grow the working memory to a batch of `positions` lookups a table."""
         import numpy as np
 
-        if self.sums is None or self.touched.shape[0] < positions:
+        if self.reserved < positions:
             largest = max(self.rank)
             self.sums = np.empty(max(1, positions * largest), dtype=np.float32)
             self.touched = np.empty(positions, dtype=np.int32)
             self.seen = np.zeros((lb_index_capacity(positions), 2), dtype=np.int32)
+            self.reserved = positions
 
     def set_basis(self, const float[:, :, ::1] basis):
         cdef lb_side *side = self.idle()
