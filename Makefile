@@ -1,0 +1,109 @@
+# Set-up, checks and the demonstration, all through one virtual environment.
+# `make` alone lists the targets; each sets up first whatever it needs.
+
+VENV ?= .venv
+PYTHON ?= python3
+# More options for the demonstration's `lorabench colocate`, and for pytest.
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+# What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
+SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
+
+STAMP := $(VENV)/.lorabench-installed
+# The tools find each other (meson finds ninja and cython) by PATH.
+IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
+PIP := $(IN_VENV) python -m pip --quiet --disable-pip-version-check --require-virtualenv
+# The build folder of the editable install lies in the environment whose tools it names, so that
+# two environments of one checkout never share it and none outlives its tools.
+BUILD_DIR := $(abspath $(VENV))/lorabench-build
+C_FILES = $(wildcard kernels/*.h) $(shell find tests -name '*.[ch]')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Tests that measure want the machine to themselves.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(firstword $(MAKEFILE_LIST)) | \
+	  while read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
+	@echo "  VENV=$(VENV) and PYTHON=$(PYTHON) can be set on the command line."
+
+.PHONY: demo
+demo: install ## set up, then run the main job on a generated workload
+	@$(IN_VENV) lorabench colocate --preset demo $(DEMO_ARGS)
+
+.PHONY: test
+test: install lint ## set up, then run every check and every test
+	@$(IN_VENV) pytest --quiet $(PYTEST_ARGS)
+
+.PHONY: unit
+unit: install ## run the unit tests alone
+	@$(IN_VENV) pytest --quiet tests/unit $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: lint-python lint-imports lint-kernels ## check style, types and layers
+
+.PHONY: lint-python
+lint-python: install ## ... ruff (lint and format) and mypy
+	@$(IN_VENV) ruff check --quiet
+	@$(IN_VENV) ruff format --quiet --check --diff
+	@$(IN_VENV) mypy --no-error-summary
+
+# The editable install's import hook hides the package's folder from import-linter; told to skip
+# its build folder it steps aside, and the package is found in the checkout.
+.PHONY: lint-imports
+lint-imports: install ## ... the direction of imports
+	@$(IN_VENV) MESONPY_EDITABLE_SKIP="$(BUILD_DIR)" lint-imports --no-logo
+
+.PHONY: lint-kernels
+lint-kernels: install ## ... the Cython seam and the C headers
+	@$(IN_VENV) cython-lint kernels
+	@$(IN_VENV) clang-format --dry-run --Werror $(C_FILES)
+
+.PHONY: format
+format: install ## rewrite the sources as the style wants them
+	@$(IN_VENV) ruff check --quiet --fix-only
+	@$(IN_VENV) ruff format --quiet
+	@$(IN_VENV) clang-format -i $(C_FILES)
+
+.PHONY: install
+install: $(STAMP) ## make the virtual environment and install into it
+
+# True where PYTHON can make a virtual environment, and cc an extension for it.
+can_build = $(PYTHON) -c 'import ensurepip, os, sysconfig; \
+  os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null \
+  && command -v $(firstword $(CC)) >/dev/null
+
+$(STAMP): pyproject.toml constraints.txt meson.build
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "'$(PYTHON)' is no Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(can_build) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    && $(MAKE) system-packages; } || true
+	@$(can_build) || { \
+	  echo "'$(PYTHON)' lacks venv or Python.h, or there is no '$(firstword $(CC))';" \
+	    "on Debian, run as root: make system-packages" >&2; exit 1; }
+	@echo "Setting up $(VENV) (the first time takes some minutes: torch is large)"
+	@test -x "$(VENV)/bin/pip" || $(PYTHON) -m venv "$(VENV)"
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --constraint constraints.txt --group build
+	@$(PIP) install --constraint constraints.txt --group dev --no-build-isolation \
+	  --config-settings build-dir="$(BUILD_DIR)" --editable .
+	@touch $@
+
+.PHONY: system-packages
+system-packages: ## install the Debian packages that the set-up needs (as root)
+	@if [ "$$(dpkg-query --show --showformat='$${db:Status-Status}\n' $(SYSTEM_PACKAGES) \
+	    2>/dev/null | grep -cx installed)" -ge $(words $(SYSTEM_PACKAGES)) ]; then exit 0; fi; \
+	  echo "Installing the Debian packages $(SYSTEM_PACKAGES)"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null
+
+.PHONY: clean
+clean: ## remove the virtual environment and every build output; results/ stays
+	@if test -f "$(VENV)/pyvenv.cfg"; then rm -rf "$(VENV)"; fi
+	@rm -rf build dist .mesonpy-* .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+	  .ruff_cache .coverage*
+	@find lorabench tests -name __pycache__ -prune -exec rm -rf {} +
