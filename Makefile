@@ -11,9 +11,10 @@ PYTEST_ARGS ?=
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
 
 STAMP := $(VENV)/.lorabench-installed
-# The tools find each other (meson finds ninja and cython) by PATH.
+# The tools find each other by PATH, but for CYTHON: meson notes that one down as it is named, and
+# the editable install calls it again wherever `lorabench` is started from.
 IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
-PIP := $(IN_VENV) python -m pip --quiet --disable-pip-version-check --require-virtualenv
+PIP := $(IN_VENV) python -m pip -qq --disable-pip-version-check --require-virtualenv
 # The build folder of the editable install lies in the environment whose tools it names, so that
 # two environments of one checkout never share it and none outlives its tools.
 BUILD_DIR := $(abspath $(VENV))/lorabench-build
@@ -71,6 +72,7 @@ format: install ## rewrite the sources as the style wants them
 
 .PHONY: install
 install: $(STAMP) ## make the virtual environment and install into it
+	@:
 
 # True where PYTHON can make a virtual environment, and cc an extension for it.
 can_build = $(PYTHON) -c 'import ensurepip, os, sysconfig; \
@@ -89,8 +91,8 @@ $(STAMP): pyproject.toml constraints.txt meson.build
 	@test -x "$(VENV)/bin/pip" || $(PYTHON) -m venv "$(VENV)"
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@$(PIP) install --constraint constraints.txt --group build
-	@$(PIP) install --constraint constraints.txt --group dev --no-build-isolation \
-	  --config-settings build-dir="$(BUILD_DIR)" --editable .
+	@CYTHON="'$(abspath $(VENV))/bin/cython'" $(PIP) install --constraint constraints.txt \
+	  --group dev --no-build-isolation --config-settings build-dir="$(BUILD_DIR)" --editable .
 	@touch $@
 
 .PHONY: system-packages
