@@ -1,0 +1,57 @@
+"""The Makefile's promises that need no installation: what it lists, and how it refuses."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+FROM_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # Without the options and variables of the make that may be running this test.
+    env = {name: value for name, value in os.environ.items() if name not in FROM_MAKE}
+    return subprocess.run(
+        ["make", "--directory", REPOSITORY, "--no-print-directory", *arguments],
+        env=env | {"LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_make_alone_lists_every_target():
+    listed = set(re.findall(r"^  make (\S+) +\S", make().stdout, re.MULTILINE))
+    assert listed == set(re.findall(r"^\.PHONY: (\S+)$", MAKEFILE, re.MULTILINE))
+
+
+def test_a_machine_without_a_python_is_told_in_one_line(tmp_path: Path):
+    run = make("install", f"VENV={tmp_path / 'venv'}", "PYTHON=/no/such/python")
+    assert run.returncode == 2
+    message, makes_own = run.stderr.splitlines()
+    assert "'/no/such/python' is no Python 3.11 or newer" in message
+    assert "make PYTHON=" in message
+    assert makes_own.startswith("make: ***")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_without_a_compiler_is_told_the_command_in_one_line(tmp_path: Path):
+    # Nothing to install: otherwise root's run would try to help itself first.
+    arguments = (f"VENV={tmp_path / 'venv'}", f"PYTHON={sys.executable}", "SYSTEM_PACKAGES=")
+    run = make("install", "CC=/no/such/cc", *arguments)
+    assert run.returncode == 2
+    message, makes_own = run.stderr.splitlines()
+    assert "no '/no/such/cc'" in message
+    assert "make system-packages" in message
+    assert makes_own.startswith("make: ***")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_installed_environment_is_not_installed_again(tmp_path: Path):
+    (tmp_path / ".lorabench-installed").touch()
+    run = make("install", f"VENV={tmp_path}", "PYTHON=/no/such/python")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""
