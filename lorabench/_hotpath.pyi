@@ -13,11 +13,12 @@ and a row outside its table `IndexError`, both before anything is written. All k
 GIL.
 """
 
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 HUGE_PAGE_BYTES: int
 PIN_BYTES: int
@@ -215,7 +216,7 @@ class AdapterWriter:
     def arrays(
         self, table: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-        """Copies of A [used, R], B [R, D] and the rows [used] of the published side."""
+        """Copy A [used, R], B [R, D] and the rows [used] of the published side."""
 
 @final
 class ReplayRing:

@@ -1,0 +1,1 @@
+"""The experiments: each takes a config and returns one result document."""

@@ -1,0 +1,1 @@
+"""The open-loop server and its latency records."""

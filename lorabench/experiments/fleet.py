@@ -1,0 +1,171 @@
+"""The processes of an experiment, as the conductor sees them.
+
+Fresh interpreters, started from the conductor's main thread (the kernel ties the children's death
+signal to the thread that started them), which inherit the descriptors of the shared memory. Not
+threads: the interpreter lock's switch interval alone would ruin a p99.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Self
+
+from lorabench.errors import LorabenchError
+from lorabench.experiments.worker import Failed, ServerSetup, TrainerSetup
+
+# A worker imports torch and maps gigabytes before it is ready; on a busy machine that takes a while.
+_START_S = 120.0
+
+
+class WorkerDied(LorabenchError):
+    """A server or the trainer ended before its time, for example killed for want of memory."""
+
+    exit_code = 1
+
+
+class Worker:
+    """One child process and the link to it.
+
+    Parameters
+    ----------
+    name : str
+        For messages: ``server 0``, ``trainer``.
+    setup : ServerSetup or TrainerSetup
+        What it is to become.
+    descriptors : iterable of int
+        Memory that it may map.
+    """
+
+    def __init__(
+        self, name: str, setup: ServerSetup | TrainerSetup, descriptors: Iterable[int]
+    ) -> None:
+        self.name = name
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    *("-m", "lorabench.experiments.worker"),
+                    *(str(theirs.fileno()), str(os.getpid())),
+                ],
+                pass_fds=[theirs.fileno(), *descriptors],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self.link = Connection(ours.detach())
+        self.send(setup)
+
+    def send(self, message: object) -> None:
+        """Tell the worker something."""
+        try:
+            self.link.send(message)
+        except OSError:
+            self._died()
+
+    def receive(self, timeout_s: float = _START_S) -> Any:
+        """Wait for the worker's next message.
+
+        Raises
+        ------
+        WorkerDied
+            It has ended, or says nothing for `timeout_s`.
+        RuntimeError
+            It met an exception: a bug, whose traceback is the message.
+        """
+        if not self.link.poll(timeout_s):
+            raise WorkerDied(f"{self.name}: no answer within {timeout_s:.0f} s")
+        try:
+            message = self.link.recv()
+        except (EOFError, ConnectionError):
+            self._died()
+        if isinstance(message, Failed):
+            raise RuntimeError(f"{self.name} failed:\n{message.text}")
+        return message
+
+    def _died(self) -> None:
+        code = self.process.wait()
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        raise WorkerDied(f"{self.name} ended {how} before its time")
+
+    def stop(self) -> None:
+        """End the process now and collect it."""
+        self.link.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Fleet:
+    """The servers and the trainer of a round; leaving the context ends them all.
+
+    Parameters
+    ----------
+    servers : sequence of ServerSetup
+        One a server.
+    trainer : TrainerSetup or None
+        None for a round of servers alone.
+    descriptors : iterable of int
+        Memory that they may map.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[ServerSetup],
+        trainer: TrainerSetup | None,
+        descriptors: Iterable[int],
+    ) -> None:
+        inherited = list(descriptors)
+        self._all: list[Worker] = []
+        try:
+            for setup in servers:
+                self._all.append(Worker(f"server {setup.server}", setup, inherited))
+            self.servers = list(self._all)
+            self.trainer: Worker | None = None
+            if trainer is not None:
+                self.trainer = Worker("trainer", trainer, inherited)
+                self._all.append(self.trainer)
+            self.ready = [worker.receive() for worker in self._all]
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all workers, the servers first."""
+        return [worker.process.pid for worker in self._all]
+
+    def gather(self, workers: Sequence[Worker], timeout_s: float) -> list[Any]:
+        """Wait for one message of each of `workers`; notice any other that dies meanwhile."""
+        found: dict[str, Any] = {}
+        while len(found) < len(workers):
+            waiting = [worker for worker in self._all if worker.name not in found]
+            heard = wait([worker.link for worker in waiting], timeout_s)
+            if not heard:
+                silent = ", ".join(w.name for w in workers if w.name not in found)
+                raise WorkerDied(f"{silent}: no answer within {timeout_s:.0f} s")
+            for worker in waiting:
+                if worker.link in heard:
+                    found[worker.name] = worker.receive()
+        return [found[worker.name] for worker in workers]
+
+    def stop(self) -> None:
+        """End all processes now."""
+        for worker in self._all:
+            with contextlib.suppress(ProcessLookupError):
+                worker.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,234 @@
+"""A child process of an experiment: one server, or the trainer.
+
+Started by the conductor as ``python -m lorabench.experiments.worker FD PPID`` with the descriptors
+it may map; told what to do by pickled messages over a socket whose other end only the conductor
+holds. It dies with its parent, whatever kills that: by the kernel's signal first of all, and by the
+socket's end if that signal should be missed. An exception is sent to the conductor as text. Heavy
+imports come after that promise is made.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from lorabench.isolation.lifetime import die_with_parent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lorabench.memory import PageSizes, RegionHandle
+    from lorabench.model.adapter import AdapterHandle
+    from lorabench.model.dlrm import DenseNet, DlrmShape
+    from lorabench.model.tables import TablesHandle
+    from lorabench.serving.feed import FeedHandle
+    from lorabench.training.trainer import TrainerConfig, TrainLog
+
+# How long the trainer rests when nothing is due, and how often it looks for threads that libraries
+# have started since and that are not where its plan says.
+_REST_S = 0.0005
+_RESCAN_S = 1.0
+
+
+@dataclass(frozen=True)
+class ModelSetup:
+    """What servers and trainer share."""
+
+    tables: "TablesHandle"
+    shape: "DlrmShape"
+    weights: "dict[str, NDArray[np.float32]]"
+    adapter: "AdapterHandle"
+    rings: "tuple[RegionHandle, ...]"
+
+
+@dataclass(frozen=True)
+class ServerSetup:
+    """Become server number `server`, on `cpus` for good."""
+
+    model: ModelSetup
+    feed: "FeedHandle"
+    server: int
+    cpus: frozenset[int]
+    query_rows: int
+    max_batch: int
+
+
+@dataclass(frozen=True)
+class TrainerSetup:
+    """Become the trainer; where it runs is said anew for each condition."""
+
+    model: ModelSetup
+    labels: "RegionHandle"
+    num_dense: int
+    label_delay_ns: int
+    config: "TrainerConfig"
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Trainer: start over with an empty adapter, on `cpus`, with `threads` threads."""
+
+    cpus: frozenset[int]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trainer: learn until told to stop."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Trainer: stop and report."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker is set up; `table_pages` is what it maps the tables with."""
+
+    table_pages: "PageSizes"
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What the trainer did in one condition."""
+
+    log: "TrainLog"
+    publish_deferred: int
+    replay_dropped: int
+    replay_skipped: int
+    slots_used: tuple[int, ...]
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The worker met an exception; `text` is its traceback."""
+
+    text: str
+
+
+def _dense_net(setup: ModelSetup) -> "DenseNet":
+    import torch
+
+    from lorabench.model.dlrm import DenseNet
+
+    net = DenseNet(setup.shape)
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in setup.weights.items()})
+    return net
+
+
+def run_server(setup: ServerSetup, link: Connection) -> None:
+    """Serve jobs until the conductor hangs up."""
+    from lorabench._hotpath import ReplayRing
+    from lorabench.isolation.affinity import pin_threads
+    from lorabench.memory import Region
+    from lorabench.model.adapter import attach_reader
+    from lorabench.model.tables import TableSet
+    from lorabench.serving.feed import Feed
+    from lorabench.serving.server import Server, use_one_thread
+
+    pin_threads(os.getpid(), setup.cpus)
+    use_one_thread()
+    tables = TableSet.attach(setup.model.tables)
+    ring = Region.attach(setup.model.rings[setup.server], writable=True)
+    server = Server(
+        tables.kernels,
+        _dense_net(setup.model),
+        Feed.attach(setup.feed),
+        query_rows=setup.query_rows,
+        max_batch=setup.max_batch,
+        reader=attach_reader(setup.model.adapter, setup.server),
+        ring=ReplayRing(ring.mapping, setup.feed.num_dense, setup.feed.num_sparse),
+    )
+    server.warm()
+    link.send(Ready(tables.region.page_sizes()))
+    while True:
+        link.send(server.serve(link.recv()))
+
+
+def run_trainer(setup: TrainerSetup, link: Connection) -> None:
+    """Train, condition by condition, until the conductor hangs up."""
+    import numpy as np
+    import torch
+
+    from lorabench._hotpath import ReplayRing
+    from lorabench.isolation.affinity import pin_threads
+    from lorabench.memory import Region
+    from lorabench.model.adapter import WriterState
+    from lorabench.model.tables import TableSet
+    from lorabench.training.replay import Replay
+    from lorabench.training.trainer import Trainer
+
+    tables = TableSet.attach(setup.model.tables)
+    num_sparse = len(setup.model.tables.layout.rows)
+    rings = [Region.attach(handle, writable=True) for handle in setup.model.rings]
+    labels = Region.attach(setup.labels, writable=False)
+    replay = Replay(
+        [ReplayRing(ring.mapping, setup.num_dense, num_sparse) for ring in rings],
+        labels.array(np.int8, (setup.labels.length,)),
+        label_delay_ns=setup.label_delay_ns,
+        batch=setup.config.batch,
+        num_dense=setup.num_dense,
+        num_sparse=num_sparse,
+    )
+    state = WriterState(setup.model.adapter)
+    trainer = Trainer(tables.kernels, _dense_net(setup.model), state, replay, setup.config)
+    pages = tables.region.page_sizes()
+    link.send(Ready(pages))
+    while True:
+        prepare: Prepare = link.recv()
+        torch.set_num_threads(prepare.threads)
+        trainer.reset()
+        pin_threads(os.getpid(), prepare.cpus)
+        link.send(Ready(pages))
+        link.recv()
+        scanned = time.monotonic()
+        while not link.poll():
+            if trainer.step() == 0:
+                time.sleep(_REST_S)
+            if time.monotonic() - scanned > _RESCAN_S:
+                pin_threads(os.getpid(), prepare.cpus)
+                scanned = time.monotonic()
+        link.recv()
+        link.send(
+            TrainReport(
+                log=trainer.log,
+                publish_deferred=state.writer.deferred,
+                replay_dropped=replay.dropped,
+                replay_skipped=replay.skipped,
+                slots_used=tuple(state.writer.used),
+                epoch=state.writer.epoch,
+            )
+        )
+
+
+def main(arguments: list[str]) -> None:
+    """Run one worker to its end."""
+    descriptor, parent = map(int, arguments)
+    die_with_parent(parent)
+    # Ctrl-C goes to the whole process group; what it means is the conductor's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = Connection(descriptor)
+    try:
+        setup = link.recv()
+        if isinstance(setup, ServerSetup):
+            run_server(setup, link)
+        else:
+            run_trainer(setup, link)
+    except (EOFError, ConnectionError):
+        return  # the conductor hung up: nothing is left to do
+    except Exception:
+        link.send(Failed(traceback.format_exc()))
+
+
+if __name__ == "__main__":
+    # Messages name their classes by this module, not by __main__.
+    from lorabench.experiments import worker
+
+    worker.main(sys.argv[1:])

@@ -1,0 +1,220 @@
+"""The DLRM of Naumov et al. 2019 (arXiv 1906.00091), without its embedding tables.
+
+Class names are TorchRec's. The tables live in shared memory and are looked up by the kernels; what
+is here turns dense features and looked-up embeddings into a click's logit: once as ordinary
+modules, through which training differentiates, and once with buffers allocated beforehand, for the
+server's loop. Feature order and parameter names follow the reference implementation, so that its
+checkpoints serve the same predictions here.
+
+Letters: B batch, F sparse features, D embedding dim.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DlrmShape:
+    """Sizes of a DLRM's dense net.
+
+    Parameters
+    ----------
+    num_dense, num_sparse : int
+        Dense features and F.
+    dim : int
+        D.
+    bottom, top : tuple of int
+        Hidden widths; the bottom MLP ends in D and the top MLP in 1.
+    """
+
+    num_dense: int
+    num_sparse: int
+    dim: int
+    bottom: tuple[int, ...]
+    top: tuple[int, ...]
+
+    @property
+    def interactions(self) -> int:
+        """Width of what the interaction hands on: D and every pair among F + 1 vectors."""
+        return self.dim + (self.num_sparse + 1) * self.num_sparse // 2
+
+    @property
+    def bottom_sizes(self) -> tuple[int, ...]:
+        """Widths along the bottom MLP."""
+        return (self.num_dense, *self.bottom, self.dim)
+
+    @property
+    def top_sizes(self) -> tuple[int, ...]:
+        """Widths along the top MLP."""
+        return (self.interactions, *self.top, 1)
+
+
+def _linears(sizes: tuple[int, ...]) -> list[nn.Linear]:
+    return [nn.Linear(width, following) for width, following in pairwise(sizes)]
+
+
+class DenseArch(nn.Module):
+    """Bottom MLP: dense features [B, num_dense] -> [B, D], ReLU after every layer."""
+
+    def __init__(self, shape: DlrmShape) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_linears(shape.bottom_sizes))
+
+    def forward(self, dense: Tensor) -> Tensor:
+        """Embed the dense features."""
+        for layer in self.layers:
+            dense = torch.relu(layer(dense))
+        return dense
+
+
+class InteractionArch(nn.Module):
+    """Dot interaction: all pairs among the dense vector [B, D] and the embeddings [B, F, D].
+
+    Gives [B, D + F (F + 1) / 2]: the dense vector, then the products of vector i with every
+    vector j < i, in that order.
+    """
+
+    pairs: Tensor
+
+    def __init__(self, shape: DlrmShape) -> None:
+        super().__init__()
+        vectors = shape.num_sparse + 1
+        i, j = torch.tril_indices(vectors, vectors, offset=-1)
+        self.register_buffer("pairs", i * vectors + j, persistent=False)
+
+    def forward(self, dense: Tensor, embeddings: Tensor) -> Tensor:
+        """Interact."""
+        vectors = torch.cat([dense.unsqueeze(1), embeddings], dim=1)
+        products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
+        return torch.cat([dense, products.index_select(1, self.pairs)], dim=1)
+
+
+class OverArch(nn.Module):
+    """Top MLP: [B, interactions] -> logits [B], ReLU between layers."""
+
+    def __init__(self, shape: DlrmShape) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_linears(shape.top_sizes))
+
+    def forward(self, interactions: Tensor) -> Tensor:
+        """Score."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            interactions = torch.relu(layer(interactions))
+        logits: Tensor = last(interactions).squeeze(1)
+        return logits
+
+
+class DenseNet(nn.Module):
+    """Everything of a DLRM but the tables.
+
+    Parameters
+    ----------
+    shape : DlrmShape
+        Sizes.
+
+    Examples
+    --------
+    >>> net = DenseNet(DlrmShape(num_dense=13, num_sparse=26, dim=16, bottom=(64,), top=(32,)))
+    >>> net(torch.zeros(5, 13), torch.zeros(5, 26, 16)).shape
+    torch.Size([5])
+    """
+
+    def __init__(self, shape: DlrmShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.dense_arch = DenseArch(shape)
+        self.interaction = InteractionArch(shape)
+        self.over_arch = OverArch(shape)
+
+    def forward(self, dense: Tensor, embeddings: Tensor) -> Tensor:
+        """Logits [B] of dense features [B, num_dense] and embeddings [B, F, D]."""
+        embedded = self.dense_arch(dense)
+        logits: Tensor = self.over_arch(self.interaction(embedded, embeddings))
+        return logits
+
+    def initialise(self, seed: int) -> None:
+        """Draw weights as the reference does: normal, Xavier-like; biases N(0, 1/sqrt(fan out))."""
+        generator = torch.Generator().manual_seed(seed)
+        for layer in (*self.dense_arch.layers, *self.over_arch.layers):
+            assert isinstance(layer, nn.Linear)
+            fan_in, fan_out = layer.in_features, layer.out_features
+            with torch.no_grad():
+                layer.weight.normal_(0.0, (2.0 / (fan_in + fan_out)) ** 0.5, generator=generator)
+                layer.bias.normal_(0.0, (1.0 / fan_out) ** 0.5, generator=generator)
+
+    def freeze(self) -> "DenseNet":
+        """Stop gradients at the weights; they still flow to the embeddings."""
+        return self.requires_grad_(False).eval()
+
+
+class InferenceNet:
+    """A `DenseNet` for a serving loop: every buffer is allocated beforehand.
+
+    Parameters
+    ----------
+    net : DenseNet
+        Its weights are used, not copied.
+    most : int
+        Largest batch.
+
+    Notes
+    -----
+    `dense` [most, num_dense] and `vectors` [most, F + 1, D] are where a batch is put: embeddings
+    go to ``vectors[:, 1:]`` and the bottom MLP fills ``vectors[:, 0]``.
+    """
+
+    def __init__(self, net: DenseNet, most: int) -> None:
+        shape = net.shape
+        self._net = net
+        self._pairs = net.interaction.pairs
+        count = shape.num_sparse + 1
+        self.dense = torch.zeros(most, shape.num_dense)
+        self.embeddings = torch.zeros(most, shape.num_sparse, shape.dim)
+        self._vectors = torch.zeros(most, count, shape.dim)
+        self._products = torch.zeros(most, count, count)
+        self._interactions = torch.zeros(most, shape.interactions)
+        self._pooled = torch.zeros(most, len(self._pairs))
+        self._bottom = [torch.zeros(most, width) for width in shape.bottom_sizes[1:]]
+        self._top = [torch.zeros(most, width) for width in shape.top_sizes[1:]]
+        self._bottom_weights = [(w.weight.t(), w.bias) for w in _linear_layers(net.dense_arch)]
+        self._top_weights = [(w.weight.t(), w.bias) for w in _linear_layers(net.over_arch)]
+
+    @torch.inference_mode()
+    def __call__(self, n: int) -> NDArray[np.float32]:
+        """Click probabilities [n] of the first `n` rows of the buffers; valid until the next call.
+
+        Parameters
+        ----------
+        n : int
+            Rows, 1 to `most`.
+        """
+        value = self.dense[:n]
+        for (weight, bias), out in zip(self._bottom_weights, self._bottom, strict=True):
+            value = torch.addmm(bias, value, weight, out=out[:n]).relu_()
+        vectors = self._vectors[:n]
+        vectors[:, 0] = value
+        vectors[:, 1:] = self.embeddings[:n]
+        products = torch.bmm(vectors, vectors.transpose(1, 2), out=self._products[:n])
+        pooled = torch.index_select(products.view(n, -1), 1, self._pairs, out=self._pooled[:n])
+        interactions = self._interactions[:n]
+        width = value.shape[1]
+        interactions[:, :width] = value
+        interactions[:, width:] = pooled
+        value = interactions
+        for layer, ((weight, bias), out) in enumerate(
+            zip(self._top_weights, self._top, strict=True), start=1
+        ):
+            value = torch.addmm(bias, value, weight, out=out[:n])
+            if layer < len(self._top):
+                value.relu_()
+        return value.sigmoid_().view(-1).numpy()
+
+
+def _linear_layers(arch: DenseArch | OverArch) -> list[nn.Linear]:
+    return [layer for layer in arch.layers if isinstance(layer, nn.Linear)]

@@ -1,0 +1,118 @@
+"""Embedding tables in shared memory: one memfd for the set, one physical copy for all processes.
+
+The conductor makes and fills them; servers and the trainer map them read-only. Huge pages are
+the region's business (`lorabench.memory`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from lorabench._hotpath import Tables
+from lorabench.errors import InputError
+from lorabench.memory import HugeRegion, Region, RegionHandle
+
+# A row never straddles a cache line more often than it must.
+_ALIGNMENT = 64
+
+# What the bench itself needs beside the tables: processes with torch, rows, rings.
+_RESERVE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Where each table of a set lies.
+
+    Parameters
+    ----------
+    rows : tuple of int
+        V_f, rows of each of the F tables.
+    dim : int
+        D, the same for all.
+    """
+
+    rows: tuple[int, ...]
+    dim: int
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Byte offset of each table, and the end of the last."""
+        ends = [0]
+        for rows in self.rows:
+            size = rows * self.dim * 4
+            ends.append(ends[-1] + -(-size // _ALIGNMENT) * _ALIGNMENT)
+        return tuple(ends)
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the embeddings themselves, fp32, without padding."""
+        return sum(self.rows) * self.dim * 4
+
+
+@dataclass(frozen=True)
+class TablesHandle:
+    """What another process needs to map a table set."""
+
+    region: RegionHandle
+    layout: TableLayout
+
+
+class TableSet:
+    """F embedding tables [V_f, D] fp32 in one shared region.
+
+    Use `create` in the process that fills them and `attach` in those that serve from them.
+    """
+
+    def __init__(self, region: Region, layout: TableLayout) -> None:
+        self.region = region
+        self.layout = layout
+        self.arrays: list[NDArray[np.float32]] = [
+            region.array(np.float32, (rows, layout.dim), offset)
+            for rows, offset in zip(layout.rows, layout.offsets, strict=False)
+        ]
+
+    @classmethod
+    def create(cls, layout: TableLayout) -> "TableSet":
+        """Allocate the tables, all zero.
+
+        Raises
+        ------
+        InputError
+            They do not fit into the memory that is available.
+        """
+        available = psutil.virtual_memory().available
+        need = layout.offsets[-1] + _RESERVE_BYTES
+        if need > available:
+            raise InputError(
+                f"the tables do not fit into memory: found {available / 2**30:.1f} GiB available, "
+                f"expected at least {need / 2**30:.1f} GiB ({layout.table_bytes / 2**30:.1f} GiB "
+                f"of tables and {_RESERVE_BYTES / 2**30:.0f} GiB to run); use smaller cardinalities"
+            )
+        return cls(HugeRegion.create("tables", layout.offsets[-1]), layout)
+
+    @classmethod
+    def attach(cls, handle: TablesHandle) -> "TableSet":
+        """Map, read-only, and take all page faults now."""
+        region = Region.attach(handle.region, writable=False)
+        region.mapping.populate()
+        return cls(region, handle.layout)
+
+    @property
+    def handle(self) -> TablesHandle:
+        """What to hand to a child that inherits the descriptor."""
+        return TablesHandle(self.region.handle, self.layout)
+
+    @property
+    def kernels(self) -> Tables:
+        """The same tables for the lookup kernels."""
+        return Tables(self.arrays)
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Fill with U(-1/sqrt(V), 1/sqrt(V)), as the reference DLRM does (Naumov et al. 2019)."""
+        for table in self.arrays:
+            bound = np.float32(1.0 / np.sqrt(table.shape[0]))
+            rng.random(out=table, dtype=np.float32)
+            np.multiply(table, 2 * bound, out=table)
+            np.subtract(table, bound, out=table)

@@ -1,0 +1,213 @@
+"""The open-loop server: score each query as soon after its scheduled arrival as the core allows.
+
+Arrivals are drawn beforehand and do not wait for answers, so a slow answer delays the queries
+behind it and their latency, which runs from the scheduled arrival, shows it: coordinated omission
+cannot occur (Tene's argument; wrk2, MLPerf LoadGen's server scenario). Between arrivals the server
+blocks until an absolute deadline. It takes what is due, up to a largest batch, and never waits for
+more. See ``docs/methodology.md``.
+"""
+
+import gc
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lorabench._hotpath import AdapterReader, ReplayRing, Tables, set_timer_slack, sleep_until
+from lorabench.model.dlrm import DenseNet, InferenceNet
+from lorabench.serving.feed import Feed
+
+Wait = Literal["block", "spin"]
+
+
+@dataclass(frozen=True)
+class ServeJob:
+    """One condition's queries for one server.
+
+    Parameters
+    ----------
+    start_ns : int
+        When the schedule begins, in the ns of `time.monotonic_ns`.
+    stop_ns : int
+        When to give up on what is still unserved.
+    scheduled : int64 [N]
+        Arrivals, ns after `start_ns`, rising.
+    query : int64 [N]
+        Number of each query in the round; it scores the feed's rows from ``query * query_rows``.
+    adapted : bool
+        Serve from the adapter and append to the replay ring; otherwise plain lookups alone.
+    wait : {"block", "spin"}
+        What to do until the next arrival.
+    """
+
+    start_ns: int
+    stop_ns: int
+    scheduled: NDArray[np.int64]
+    query: NDArray[np.int64]
+    adapted: bool
+    wait: Wait = "block"
+
+
+@dataclass(frozen=True)
+class ServeRecord:
+    """What became of each query, in schedule order; times in ns after the job's start.
+
+    Attributes
+    ----------
+    started, done : int64 [N]
+        When its batch was taken up and finished; 0 in `done` for queries never served.
+    batch : int32 [N]
+        Queries in its batch.
+    epoch : int64 [N]
+        Adapter epoch it was served from; -1 without an adapter.
+    prediction : float32 [N, query_rows]
+        Click probabilities.
+    late_ns : int64 [W]
+        For every time the server slept: how much after the deadline it ran again.
+    """
+
+    started: NDArray[np.int64]
+    done: NDArray[np.int64]
+    batch: NDArray[np.int32]
+    epoch: NDArray[np.int64]
+    prediction: NDArray[np.float32]
+    late_ns: NDArray[np.int64]
+
+
+class Server:
+    """Serves queries of `query_rows` candidate rows each from tables and dense net.
+
+    Parameters
+    ----------
+    tables : Tables
+        Base tables.
+    net : DenseNet
+        Weights.
+    feed : Feed
+        The rows to score.
+    query_rows : int
+        Candidates a query.
+    max_batch : int
+        Most queries scored together.
+    reader : AdapterReader
+        The adapter.
+    ring : ReplayRing
+        Where served rows are offered to the trainer.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        net: DenseNet,
+        feed: Feed,
+        *,
+        query_rows: int,
+        max_batch: int,
+        reader: AdapterReader,
+        ring: ReplayRing,
+    ) -> None:
+        most = query_rows * max_batch
+        self._tables = tables
+        self._feed = feed
+        self._rows = query_rows
+        self._max_batch = max_batch
+        self._reader = reader
+        self._ring = ring
+        self._net = InferenceNet(net.freeze(), most)
+        self._dense: NDArray[np.float32] = self._net.dense.numpy()
+        self._embeddings: NDArray[np.float32] = self._net.embeddings.numpy()
+        self._sparse = np.zeros((most, tables.count), np.int32)
+
+    def _score(
+        self, queries: NDArray[np.int64], *, adapted: bool
+    ) -> tuple[int, NDArray[np.float32]]:
+        """Score a batch of queries; the epoch and the probabilities [len * query_rows]."""
+        rows = self._rows
+        for place, query in enumerate(queries):
+            first = (int(query) * rows) % (self._feed.handle.rows - rows + 1)
+            to = slice(place * rows, (place + 1) * rows)
+            self._dense[to] = self._feed.dense[first : first + rows]
+            self._sparse[to] = self._feed.sparse[first : first + rows]
+        n = len(first_rows) * rows
+        sparse, out = self._sparse[:n], self._embeddings[:n]
+        if adapted:
+            epoch = self._reader.lookup(self._tables, sparse, out)
+        else:
+            epoch = -1
+            self._tables.lookup(sparse, out)
+        return epoch, self._net(n)
+
+    def warm(self) -> None:
+        """Run every batch size once, so that no first-time cost falls into a measurement."""
+        for n in range(1, self._max_batch + 1):
+            for adapted in (False, True):
+                self._score(np.zeros(n, np.int64), adapted=adapted)
+
+    def serve(self, job: ServeJob) -> ServeRecord:
+        """Serve a schedule to its end, or to `stop_ns`, whichever comes first.
+
+        Parameters
+        ----------
+        job : ServeJob
+            What to serve.
+        """
+        total, rows = len(job.scheduled), self._rows
+        started = np.zeros(total, np.int64)
+        done = np.zeros(total, np.int64)
+        batch = np.zeros(total, np.int32)
+        epochs = np.full(total, -1, np.int64)
+        prediction = np.zeros((total, rows), np.float32)
+        late = np.zeros(total, np.int64)
+        sleeps = 0
+        parent = os.getppid()
+        deadlines = job.scheduled + job.start_ns
+        # A feed shorter than the schedule (only when measuring capacity) is gone through again.
+        first_rows = job.query * rows % (self._feed.handle.rows // rows * rows)
+        set_timer_slack(1)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        now = time.monotonic_ns()
+        at = 0
+        while at < total and now < job.stop_ns:
+            deadline = int(deadlines[at])
+            if now < deadline:
+                if job.wait == "block":
+                    sleep_until(deadline)
+                    now = time.monotonic_ns()
+                else:
+                    while now < deadline:
+                        now = time.monotonic_ns()
+                late[sleeps] = now - deadline
+                sleeps += 1
+                if os.getppid() != parent:
+                    sys.exit(0)
+            end = at + 1
+            while end < total and end - at < self._max_batch and deadlines[end] <= now:
+                end += 1
+            epoch, probabilities = self._score(first_rows[at:end], adapted=job.adapted)
+            finished = time.monotonic_ns()
+            prediction[at:end].reshape(-1)[:] = probabilities
+            started[at:end] = now - job.start_ns
+            done[at:end] = finished - job.start_ns
+            batch[at:end] = end - at
+            epochs[at:end] = epoch
+            if job.adapted:
+                for place, first in enumerate(first_rows[at:end]):
+                    to = slice(place * rows, (place + 1) * rows)
+                    self._ring.append(first, finished, self._dense[to], self._sparse[to])
+            at = end
+            now = time.monotonic_ns()
+        gc.enable()
+        gc.unfreeze()
+        return ServeRecord(started, done, batch, epochs, prediction, late[:sleeps])
+
+
+def use_one_thread() -> None:
+    """Keep torch in the calling thread: a server is one core."""
+    torch.set_num_threads(1)
