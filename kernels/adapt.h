@@ -18,7 +18,7 @@
 typedef struct {
   float *accumulator; /* [slots] */
   int32_t *slot_row;  /* [slots] row that holds the slot */
-  uint8_t *dirty;      /* [slots] not 0: differs between the two sides */
+  uint8_t *dirty;     /* [slots] not 0: differs between the two sides */
   int32_t slots;      /* capacity */
   int32_t used;
 } lb_slots;
