@@ -75,12 +75,12 @@ install: $(STAMP) ## make the virtual environment and install into it
 	@:
 
 # True where PYTHON can make a virtual environment, and cc an extension for it.
-can_build = $(PYTHON) -c 'import ensurepip, os, sysconfig; \
+can_build = "$(PYTHON)" -c 'import ensurepip, os, sysconfig; \
   os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null \
   && command -v $(firstword $(CC)) >/dev/null
 
 $(STAMP): pyproject.toml constraints.txt meson.build
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "'$(PYTHON)' is no Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
 	@$(can_build) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 	    && $(MAKE) system-packages; } || true
@@ -88,7 +88,7 @@ $(STAMP): pyproject.toml constraints.txt meson.build
 	  echo "'$(PYTHON)' lacks venv or Python.h, or there is no '$(firstword $(CC))';" \
 	    "on Debian, run as root: make system-packages" >&2; exit 1; }
 	@echo "Setting up $(VENV) (the first time takes some minutes: torch is large)"
-	@test -x "$(VENV)/bin/pip" || $(PYTHON) -m venv "$(VENV)"
+	@test -x "$(VENV)/bin/pip" || "$(PYTHON)" -m venv "$(VENV)"
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@$(PIP) install --constraint constraints.txt --group build
 	@CYTHON="'$(abspath $(VENV))/bin/cython'" $(PIP) install --constraint constraints.txt \
