@@ -1,0 +1,312 @@
+"""The workload spec: everything that a generated stream and its model's shape depend on, from TOML.
+
+A spec describes; it draws nothing (that is `lorabench.workload.generator`) and opens no data. What
+it says of a feature may be one number for all features or a list with one for each, so that a file
+stays as short as the workload is simple. The presets are the TOML files of the top-level
+``workloads/`` folder, which the wheel carries as ``lorabench/workload/presets``.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from lorabench.errors import InputError
+
+# Strict items: TOML has types, so "3" or true in a number's place is a mistake, not a spelling.
+Count = Annotated[int, Field(strict=True, gt=0)]
+# One more row for the missing value, and the number of rows itself must fit int32.
+Cardinality = Annotated[int, Field(strict=True, gt=0, lt=2**31 - 1)]
+Rate = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+def _per_feature(length_of: Callable[[ValidationInfo], int | None]) -> BeforeValidator:
+    """Broadcast a scalar to all features; hold a list to their number."""
+
+    def broadcast(value: Any, info: ValidationInfo) -> Any:
+        length = length_of(info)
+        if length is None:  # what gives the length is itself wrong, and is reported
+            return ()
+        if isinstance(value, (list, tuple)):
+            if len(value) != length:
+                raise PydanticCustomError(
+                    "wrong_length",
+                    "one value, or a list of {expected} (one a feature)",
+                    {"expected": length, "found": f"a list of {len(value)}"},
+                )
+            return value
+        if isinstance(value, (int, float)):
+            return (value,) * length
+        raise PydanticCustomError(
+            "not_a_number", "a number, or a list of {expected} numbers", {"expected": length}
+        )
+
+    return BeforeValidator(broadcast)
+
+
+def _sparse_length(info: ValidationInfo) -> int | None:
+    cardinality = info.data.get("cardinality")
+    return None if cardinality is None else len(cardinality)
+
+
+def _dense_length(info: ValidationInfo) -> int | None:
+    count: int | None = info.data.get("count")
+    return count
+
+
+_PerSparse = _per_feature(_sparse_length)
+_PerDense = _per_feature(_dense_length)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SparseSpec(_Part):
+    """The categorical features, F of them.
+
+    Parameters
+    ----------
+    cardinality : tuple of int, length F
+        Distinct real ids of each feature; its table has one row more, row 0, for "missing".
+    zipf : tuple of float, length F
+        Exponent s >= 0 of each feature's popularity, P(rank k) ~ k^-s; 0 is uniform.
+    missing : tuple of float, length F
+        Probability in [0, 1) that the value is missing.
+    """
+
+    cardinality: Annotated[tuple[Cardinality, ...], Field(min_length=1)]
+    zipf: Annotated[tuple[NonNegative, ...], _PerSparse]
+    missing: Annotated[tuple[Rate, ...], _PerSparse]
+
+
+class DenseSpec(_Part):
+    """The integer features: floor(exp(location + scale * normal)), skewed as counts are.
+
+    Parameters
+    ----------
+    count : int
+        How many features.
+    missing : tuple of float, length count
+        Probability in [0, 1) that the value is missing.
+    location, scale : tuple of float, length count
+        Mean and standard deviation of the logarithm.
+    """
+
+    count: Count
+    missing: Annotated[tuple[Rate, ...], _PerDense]
+    location: Annotated[tuple[Finite, ...], _PerDense]
+    scale: Annotated[tuple[NonNegative, ...], _PerDense]
+
+
+class LabelSpec(_Part):
+    """The planted click model (see `lorabench.workload.generator`).
+
+    Parameters
+    ----------
+    base_rate : float
+        Share of clicks in (0, 1) that the intercept is calibrated to.
+    strength : float
+        Standard deviation of the planted logit; 0 makes labels coin flips. About 1.25 gives the
+        best possible classifier an AUC of 0.80.
+    rank : int
+        Rank of the pairwise interactions between features; 0 plants none.
+    """
+
+    base_rate: Annotated[float, Field(strict=True, gt=0, lt=1)]
+    strength: NonNegative
+    rank: Annotated[int, Field(strict=True, ge=0, le=64)]
+
+
+class ModelSpec(_Part):
+    """The shape of the DLRM that the workload is served with.
+
+    Parameters
+    ----------
+    dim : int
+        Embedding dimension D.
+    bottom, top : tuple of int
+        Hidden widths; the bottom MLP then ends in D, the top one in 1.
+    """
+
+    dim: Count
+    bottom: tuple[Count, ...]
+    top: tuple[Count, ...]
+
+
+class WorkloadSpec(_Part):
+    """A workload: its stream of rows, and the shape of the model that it is served with.
+
+    Parameters
+    ----------
+    name : str
+        What results call it.
+    description : str
+        For the reader; no part of the digest.
+    rows : int
+        Length of the generated stream.
+    pretrain_rows : int
+        Rows at the stream's head that the model is pre-trained on; fewer than `rows`.
+    rows_per_s : float
+        Mean rate of the timestamps, in workload time.
+    sparse, dense, labels, model
+        The parts.
+    """
+
+    name: Annotated[str, Field(strict=True, min_length=1)]
+    description: Annotated[str, Field(strict=True)] = ""
+    rows: Count
+    pretrain_rows: Annotated[int, Field(strict=True, ge=0)]
+    rows_per_s: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+    sparse: SparseSpec
+    dense: DenseSpec
+    labels: LabelSpec
+    model: ModelSpec
+
+    @field_validator("pretrain_rows")
+    @classmethod
+    def _leaves_rows_to_serve(cls, value: int, info: ValidationInfo) -> int:
+        rows = info.data.get("rows")
+        if rows is not None and value >= rows:
+            raise PydanticCustomError(
+                "no_rows_left", "fewer than rows = {rows}, so that some are served", {"rows": rows}
+            )
+        return value
+
+    @property
+    def num_dense(self) -> int:
+        """Number of integer features."""
+        return self.dense.count
+
+    @property
+    def num_sparse(self) -> int:
+        """Number of categorical features, F."""
+        return len(self.sparse.cardinality)
+
+    @property
+    def table_rows(self) -> tuple[int, ...]:
+        """Rows V of each table: the real ids and, as row 0, the missing value."""
+        return tuple(c + 1 for c in self.sparse.cardinality)
+
+    @property
+    def table_bytes(self) -> int:
+        """Size of all tables in fp32, in bytes."""
+        return sum(self.table_rows) * self.model.dim * 4
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything but the description, as canonical JSON."""
+        content = self.model_dump(mode="json", exclude={"description"})
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets that ship with the package, sorted."""
+    folder = files("lorabench.workload") / "presets"
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def load_spec(name_or_path: str) -> WorkloadSpec:
+    """Read a workload spec.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A preset's name, or a path to a file; whatever ends in ``.toml`` is a path.
+
+    Raises
+    ------
+    InputError
+        Unknown preset, unreadable file, bad TOML, or a spec that does not hold.
+
+    Examples
+    --------
+    >>> load_spec("tiny").num_sparse
+    26
+    """
+    if name_or_path.endswith(".toml"):
+        try:
+            content = Path(name_or_path).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{name_or_path}: {error.strerror}; expected a readable workload spec"
+            ) from error
+        return parse_spec(content, name_or_path)
+    presets = preset_names()
+    if name_or_path not in presets:
+        raise InputError(
+            f"unknown preset {name_or_path!r}; expected one of {', '.join(presets)}, "
+            "or a path that ends in .toml"
+        )
+    resource = files("lorabench.workload") / "presets" / f"{name_or_path}.toml"
+    return parse_spec(resource.read_bytes(), f"preset {name_or_path}")
+
+
+def parse_spec(content: bytes, origin: str) -> WorkloadSpec:
+    """Make a spec of a TOML file's bytes; `origin` is what errors call the file.
+
+    Raises
+    ------
+    InputError
+        Bad TOML, or a spec that does not hold; the first mistake is named.
+    """
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise InputError(f"{origin}: {reason}; expected a workload spec in TOML") from error
+    try:
+        return WorkloadSpec.model_validate(document)
+    except ValidationError as error:
+        # A misspelt key is both unknown and missing; that it is unknown says more.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        raise InputError(f"{origin}: {_describe(first)}") from None
+
+
+def _describe(error: ErrorDetails) -> str:
+    """Key path, found and expected of one of pydantic's errors, in a line."""
+    key = ""
+    for part in error["loc"]:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    context = error.get("ctx", {})
+    found = str(context.get("found", _brief(error["input"])))
+    expected = error["msg"].removeprefix("Input should be ")
+    if error["type"] == "missing":
+        found, expected = "nothing", "a value"
+    elif error["type"] == "extra_forbidden":
+        known = _known_keys(error["loc"][:-1])
+        found, expected = "an unknown key", f"one of {', '.join(known)}"
+    elif error["type"] == "model_type":
+        expected = "a table of keys"
+    return f"{key}: found {found}, expected {expected}"
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _known_keys(path: tuple[int | str, ...]) -> list[str]:
+    model: Any = WorkloadSpec
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
