@@ -58,6 +58,8 @@ class Region:
         How this process maps it.
     """
 
+    method: PageMethod = "4k"
+
     def __init__(self, fd: int, length: int, *, writable: bool) -> None:
         self.fd = fd
         self.mapping = Mapping(fd, length, writable=writable)
@@ -99,6 +101,9 @@ class Region:
         """Read this process's smaps: how much of the mapping lies on huge pages."""
         return page_sizes(Path("/proc/self/smaps").read_text(), self.mapping.start)
 
+    def settle(self) -> None:
+        """Do what is left to do for the pages once the region is filled: here nothing."""
+
     def close(self) -> None:
         """Close the descriptor; the memory goes when the last mapping does."""
         if self.fd >= 0:
@@ -114,8 +119,6 @@ class HugeRegion(Region):
     for no privilege and ignores that setting), 4 KiB. `settle` is called when the region is
     filled, since only what is there can be collapsed.
     """
-
-    method: PageMethod = "4k"
 
     @classmethod
     def create(cls, name: str, length: int) -> Self:

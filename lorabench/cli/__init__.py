@@ -1,5 +1,64 @@
-"""The command line: one module a subcommand; parse, call the experiment, render; no logic."""
+"""The command line: one module a subcommand; parse, call the experiment, render; no logic.
+
+Nothing heavy is imported here: ``--help`` must answer at once.
+"""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from lorabench import __version__
+from lorabench.cli.colocate import colocate
+from lorabench.cli.generate import generate
+from lorabench.errors import LorabenchError
+
+app = typer.Typer(
+    name="lorabench",
+    help="Bench for inference-side model updates: LoRA training beside DLRM serving, on one node.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(colocate)
+app.command()(generate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lorabench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take what comes before the subcommand."""
+
+
+# Base of all errors in how the command line was used. Typer exports only this one of its leaves,
+# and whether click is a dependency or vendored depends on Typer's version.
+_UsageError = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; turn what the user can act on into one line and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except LorabenchError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except Exception as error:
+        if not isinstance(error, _UsageError):
+            raise
+        _fail(f"{error.format_message()} (see lorabench --help)", 2)  # type: ignore[attr-defined]
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"lorabench: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)

@@ -16,14 +16,17 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
+from lorabench._hotpath import Mapping, clear_pin
 from lorabench.errors import LorabenchError
 from lorabench.experiments.worker import Failed, ServerSetup, TrainerSetup
 
-# A worker imports torch and maps gigabytes before it is ready; on a busy machine that takes a while.
+# A worker imports torch and maps gigabytes before it is ready.
 _START_S = 120.0
 
+_ENTRY = "import sys; from lorabench.experiments.worker import main; main(sys.argv[1:])"
 
-class WorkerDied(LorabenchError):
+
+class WorkerDiedError(LorabenchError):
     """A server or the trainer ended before its time, for example killed for want of memory."""
 
     exit_code = 1
@@ -49,11 +52,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *("-m", "lorabench.experiments.worker"),
-                    *(str(theirs.fileno()), str(os.getpid())),
-                ],
+                [sys.executable, "-c", _ENTRY, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno(), *descriptors],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -73,13 +72,13 @@ class Worker:
 
         Raises
         ------
-        WorkerDied
+        WorkerDiedError
             It has ended, or says nothing for `timeout_s`.
         RuntimeError
             It met an exception: a bug, whose traceback is the message.
         """
         if not self.link.poll(timeout_s):
-            raise WorkerDied(f"{self.name}: no answer within {timeout_s:.0f} s")
+            raise WorkerDiedError(f"{self.name}: no answer within {timeout_s:.0f} s")
         try:
             message = self.link.recv()
         except (EOFError, ConnectionError):
@@ -91,7 +90,7 @@ class Worker:
     def _died(self) -> None:
         code = self.process.wait()
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        raise WorkerDied(f"{self.name} ended {how} before its time")
+        raise WorkerDiedError(f"{self.name} ended {how} before its time")
 
     def stop(self) -> None:
         """End the process now and collect it."""
@@ -111,14 +110,20 @@ class Fleet:
         None for a round of servers alone.
     descriptors : iterable of int
         Memory that they may map.
+    pins : Mapping
+        The adapter's pin lines. A server that died may have left its own set, which would make
+        the trainer defer for ever: it is taken back once the server has been collected.
     """
 
     def __init__(
         self,
         servers: Sequence[ServerSetup],
         trainer: TrainerSetup | None,
+        *,
         descriptors: Iterable[int],
+        pins: Mapping,
     ) -> None:
+        self._pins = pins
         inherited = list(descriptors)
         self._all: list[Worker] = []
         try:
@@ -147,11 +152,19 @@ class Fleet:
             heard = wait([worker.link for worker in waiting], timeout_s)
             if not heard:
                 silent = ", ".join(w.name for w in workers if w.name not in found)
-                raise WorkerDied(f"{silent}: no answer within {timeout_s:.0f} s")
+                raise WorkerDiedError(f"{silent}: no answer within {timeout_s:.0f} s")
             for worker in waiting:
                 if worker.link in heard:
-                    found[worker.name] = worker.receive()
+                    found[worker.name] = self._receive(worker)
         return [found[worker.name] for worker in workers]
+
+    def _receive(self, worker: Worker) -> Any:
+        try:
+            return worker.receive()
+        except WorkerDiedError:
+            if worker in self.servers:
+                clear_pin(self._pins, self.servers.index(worker))
+            raise
 
     def stop(self) -> None:
         """End all processes now."""

@@ -1,15 +1,14 @@
 """A child process of an experiment: one server, or the trainer.
 
-Started by the conductor as ``python -m lorabench.experiments.worker FD PPID`` with the descriptors
-it may map; told what to do by pickled messages over a socket whose other end only the conductor
-holds. It dies with its parent, whatever kills that: by the kernel's signal first of all, and by the
-socket's end if that signal should be missed. An exception is sent to the conductor as text. Heavy
-imports come after that promise is made.
+Started by the conductor (`lorabench.experiments.fleet`) with the descriptors that it may map, and
+told what to do by pickled messages over a socket whose other end only the conductor holds. It dies
+with its parent, whatever kills that: by the kernel's signal first of all, and by the socket's end
+if that signal should be missed. Heavy imports come after that promise is made. An exception is sent
+to the conductor as text.
 """
 
 import os
 import signal
-import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -223,12 +222,5 @@ def main(arguments: list[str]) -> None:
             run_trainer(setup, link)
     except (EOFError, ConnectionError):
         return  # the conductor hung up: nothing is left to do
-    except Exception:
+    except Exception:  # noqa: BLE001 - the conductor is to show it, whatever it was
         link.send(Failed(traceback.format_exc()))
-
-
-if __name__ == "__main__":
-    # Messages name their classes by this module, not by __main__.
-    from lorabench.experiments import worker
-
-    worker.main(sys.argv[1:])

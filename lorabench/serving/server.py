@@ -124,12 +124,11 @@ class Server:
         self._sparse = np.zeros((most, tables.count), np.int32)
 
     def _score(
-        self, queries: NDArray[np.int64], *, adapted: bool
+        self, first_rows: NDArray[np.int64], *, adapted: bool
     ) -> tuple[int, NDArray[np.float32]]:
-        """Score a batch of queries; the epoch and the probabilities [len * query_rows]."""
+        """Score queries by their first rows; the epoch and the probabilities, one a row."""
         rows = self._rows
-        for place, query in enumerate(queries):
-            first = (int(query) * rows) % (self._feed.handle.rows - rows + 1)
+        for place, first in enumerate(first_rows):
             to = slice(place * rows, (place + 1) * rows)
             self._dense[to] = self._feed.dense[first : first + rows]
             self._sparse[to] = self._feed.sparse[first : first + rows]

@@ -1,0 +1,198 @@
+"""``lorabench colocate``: p99 with and without a co-located LoRA trainer."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_DATA = "Input"
+_RUN = "Experiment"
+_OUT = "Output"
+
+
+def colocate(
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Workload preset: tiny, demo, criteo-kaggle, or a .toml file of your own. With "
+            "--data it names the tables and the model alone.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rows to serve: a folder that `lorabench generate` wrote, or a raw Criteo TSV "
+            "file, plain or gzipped.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve your own tables and MLPs: a file of torch.save with the names of the "
+            "reference DLRM. Without it a model is briefly pre-trained (and cached).",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    conditions: Annotated[
+        str,
+        typer.Option(
+            help="Isolation conditions to run beside solo, separated by commas: naive (the trainer "
+            "wherever the OS puts it), pinned (on cores of its own), numa, rdt.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "naive,pinned",
+    rounds: Annotated[
+        int, typer.Option(help="Rounds; fewer than 6 give no verdict.", rich_help_panel=_RUN)
+    ] = 8,
+    duration: Annotated[
+        float,
+        typer.Option(
+            help="Measured seconds of a condition, after its warm-up.", rich_help_panel=_RUN
+        ),
+    ] = 5.0,
+    load: Annotated[
+        float,
+        typer.Option(
+            help="Offered load as a share of the measured capacity.", rich_help_panel=_RUN
+        ),
+    ] = 0.5,
+    qps: Annotated[
+        float | None,
+        typer.Option(help="Offered load in queries/s, instead of --load.", rich_help_panel=_RUN),
+    ] = None,
+    query_rows: Annotated[
+        int, typer.Option(help="Candidate rows a query.", rich_help_panel=_RUN)
+    ] = 16,
+    max_batch: Annotated[
+        int, typer.Option(help="Most queries scored together.", rich_help_panel=_RUN)
+    ] = 8,
+    servers: Annotated[
+        int | None,
+        typer.Option(
+            help="Server processes, one a core; by default all cores but the trainer's.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    rank: Annotated[int, typer.Option(help="Rank of the adapter.", rich_help_panel=_RUN)] = 4,
+    memory_budget: Annotated[
+        float,
+        typer.Option(
+            help="LoRA state as a share of the table bytes, at most.", rich_help_panel=_RUN
+        ),
+    ] = 0.02,
+    label_delay: Annotated[
+        float, typer.Option(help="Seconds from an answer to its label.", rich_help_panel=_RUN)
+    ] = 0.5,
+    warmup: Annotated[
+        float,
+        typer.Option(
+            help="Seconds discarded at the start of a condition, after the first labels.",
+            rich_help_panel=_RUN,
+        ),
+    ] = 1.0,
+    replay_bytes: Annotated[
+        int, typer.Option(help="Bytes of each server's replay ring.", rich_help_panel=_RUN)
+    ] = 16 << 20,
+    wait: Annotated[
+        Literal["block", "spin"],
+        typer.Option(
+            help="What a server does between arrivals; spinning hides what the scheduler does.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "block",
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit with 3 if this condition cannot be run here; may be repeated.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Of rows, arrivals, orders, weights.", rich_help_panel=_RUN)
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and stop.", rich_help_panel=_RUN)
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Result document; raw samples go beside it as .npz. By default a new file in "
+            "results/.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print the document on stdout, all else on stderr.", rich_help_panel=_OUT
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit with 1 if a claim is missed.", rich_help_panel=_OUT),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_OUT)
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Say what each step did.", rich_help_panel=_OUT),
+    ] = False,
+) -> None:
+    """Measure p99 with and without a LoRA trainer co-located with the servers.
+
+    Serves an open-loop stream of queries from shared embedding tables, alone (solo) and beside a
+    trainer that learns from what was just served and publishes to the servers, with and without
+    isolation. Prints latency, its ratio to solo with a 95 % interval, and verdicts; writes a result
+    document with everything that is needed to believe them.
+
+    Example: lorabench colocate --preset demo -o out.json
+    """
+    # Heavy imports (torch, numpy) only now, so that --help answers at once.
+    from lorabench.cli.reporting import Reporter
+    from lorabench.experiments import colocate as experiment
+    from lorabench.results.document import check_writable
+
+    reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
+    config = experiment.ColocateConfig(
+        conditions=tuple(name.strip() for name in conditions.split(",") if name.strip()),
+        rounds=rounds,
+        duration_s=duration,
+        load=load,
+        qps=qps,
+        rank=rank,
+        seed=seed,
+        servers=servers,
+        query_rows=query_rows,
+        max_batch=max_batch,
+        label_delay_s=label_delay,
+        warmup_s=warmup,
+        replay_bytes=replay_bytes,
+        memory_budget=memory_budget,
+        wait=wait,
+    )
+    machine = experiment.examine(config, tuple(require or ()))
+    if dry_run:
+        reporter.plan(machine.plan, machine.unavailable)
+        return
+    path = output or reporter.default_path("colocate")
+    check_writable(path)
+    with reporter.progress() as observer:
+        run = experiment.Colocate.from_input(
+            config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
+        )
+        try:
+            run.run()
+        except BaseException:
+            # Interrupted, or a worker died: what was finished is kept, marked as partial.
+            if run.outcome.rounds:
+                reporter.save(run.document(partial=True), run.outcome.raw, path)
+            raise
+    result = reporter.save(run.document(partial=False), run.outcome.raw, path)
+    reporter.show(result, path)
+    if strict:
+        reporter.gate(result)

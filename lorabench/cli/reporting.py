@@ -1,0 +1,139 @@
+"""What every subcommand does with an experiment: show progress, save, print, gate.
+
+Progress goes to stderr and is drawn only now and then by the conductor itself, between two waits: a
+thread that redraws ten times a second would be a neighbour that the experiment did not ask for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lorabench.errors import GateError
+from lorabench.results.document import write_raw, write_result
+from lorabench.results.schema import RawFile, Result, new_id
+from lorabench.results.table import render
+from lorabench.results.verdict import sentence
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lorabench.isolation.capabilities import Missing
+    from lorabench.isolation.plan import Plan
+
+
+class Observer:
+    """Draws the progress of a run, if there is anybody to see it."""
+
+    def __init__(self, progress: Progress | None, log: Console | None) -> None:
+        self._progress = progress
+        self._log = log
+        self._task = None if progress is None else progress.add_task("preparing", total=None)
+
+    def stage(self, text: str, done: float) -> None:
+        """Show a stage whose share `done` is known."""
+        if self._log is not None and done in (0.0, 1.0):
+            self._log.print(f"{text}{' …' if done == 0.0 else ': done'}", highlight=False)
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=text, total=1.0, completed=done)
+            self._progress.refresh()
+
+    def condition(self, number: int, total: int, text: str) -> None:
+        """Show that condition `number` of `total` begins."""
+        if self._log is not None:
+            self._log.print(f"{number}/{total} {text}", highlight=False)
+        if self._progress is not None and self._task is not None:
+            if number == 1:
+                self._progress.reset(self._task)
+            self._progress.update(
+                self._task, description=text, total=float(total), completed=float(number - 1)
+            )
+            self._progress.refresh()
+
+
+class Reporter:
+    """Where a subcommand's output goes.
+
+    Parameters
+    ----------
+    as_json : bool
+        The document goes to stdout, all else to stderr.
+    quiet : bool
+        No progress.
+    verbose : bool
+        One line a step on stderr instead of a bar.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._verbose = verbose
+        self._errors = Console(stderr=True)
+        self._out = self._errors if as_json else Console()
+
+    def default_path(self, command: str) -> Path:
+        """Name a new result document in ``results/``."""
+        return Path("results") / f"{command}-{new_id()}.json"
+
+    @contextmanager
+    def progress(self) -> Iterator[Observer]:
+        """Show progress while the context lasts."""
+        if self._verbose and not self._quiet:
+            yield Observer(None, self._errors)
+        elif self._quiet or not self._errors.is_terminal:
+            yield Observer(None, None)
+        else:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
+            )
+            with Progress(
+                *columns, console=self._errors, auto_refresh=False, transient=True
+            ) as bar:
+                yield Observer(bar, None)
+
+    def plan(self, plan: "Plan", unavailable: "Sequence[Missing]") -> None:
+        """Print where everything would run, and why."""
+        self._out.print(f"servers on CPUs {list(plan.serving_cpus)}", highlight=False)
+        self._out.print(f"trainer on CPUs {list(plan.trainer_cpus)}", highlight=False)
+        for reason in plan.reasons:
+            self._out.print(f"  {reason}", highlight=False)
+        for missing in unavailable:
+            self._out.print(
+                f"{missing.what} is unavailable: {missing.why}; to have it, {missing.enable}",
+                highlight=False,
+            )
+
+    def save(
+        self, result: Result, raw: "Mapping[str, NDArray[np.generic[Any]]]", path: Path
+    ) -> Result:
+        """Write the raw samples, then the document that names them; return that document."""
+        beside = path.with_suffix(".npz")
+        digest = write_raw(beside, raw)
+        result = result.model_copy(update={"raw": RawFile(name=beside.name, sha256=digest)})
+        write_result(result, path)
+        return result
+
+    def show(self, result: Result, path: Path) -> None:
+        """Print the result and where it is."""
+        render(result, self._out)
+        self._out.print(f"\nresult: {path}", highlight=False, soft_wrap=True)
+        if self._as_json:
+            print(result.model_dump_json(indent=1, by_alias=True))  # noqa: T201
+
+    def gate(self, result: Result) -> None:
+        """Fail if a claim was missed.
+
+        Raises
+        ------
+        GateError
+            Naming the claims.
+        """
+        missed = [claim for claim in result.claims if claim.verdict == "missed"]
+        if missed:
+            raise GateError("; ".join(map(sentence, missed)))

@@ -1,0 +1,562 @@
+"""The main experiment: p99 of a serving node with and without a LoRA trainer beside its servers.
+
+Rounds of interleaved conditions on fresh processes, open-loop arrivals that are the same in every
+condition of a round, statistics over rounds: ``docs/methodology.md`` says why each is so. This
+module decides what is run and assembles what was recorded into one result document; how a
+condition is run is in `lorabench.experiments.trial`, how a verdict is reached in
+`lorabench.results.verdict`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.errors import InputError, MachineError
+from lorabench.experiments import environment, measures
+from lorabench.experiments.measures import Sheet
+from lorabench.experiments.prepare import Prepared, prepare
+from lorabench.experiments.trial import NS, Bench, Placement, Round, Schedule, Serving, Trial
+from lorabench.experiments.worker import TrainReport
+from lorabench.isolation.capabilities import Missing, numa_unavailable, rdt_unavailable
+from lorabench.isolation.plan import Plan, Request, plan
+from lorabench.isolation.topology import Topology, read_topology
+from lorabench.model.adapter import AdapterPlan, plan_adapter
+from lorabench.model.checkpoint import load_checkpoint
+from lorabench.results import schema, statistics, verdict
+from lorabench.serving.server import Wait
+from lorabench.training.trainer import TrainerConfig
+from lorabench.workload.source import RowSource, open_source
+
+# What a run consists of besides the isolation conditions it was asked for.
+BASELINE = "solo"
+CONTROL = "solo_repeat"
+ALL_CORES = "solo_all"
+
+# Isolation conditions of this version, weakest first; what a verdict is about is the last one run.
+CONDITIONS = ("naive", "pinned")
+
+# Known, and never run here: they are reported as unavailable with the reason.
+FUTURE = ("numa", "rdt")
+
+_CAPACITY_ROWS = 1 << 16
+_CAPACITY_S = 2.0
+
+
+@dataclass(frozen=True)
+class ColocateConfig:
+    """What a run of the experiment is asked for.
+
+    Parameters
+    ----------
+    conditions : tuple of str
+        Isolation conditions beside `solo`, in the order in which they are shown.
+    rounds : int
+        Repetitions of every condition.
+    duration_s : float
+        Measured time of a condition; its warm-up comes before.
+    load : float
+        Offered load as a share of the measured capacity, unless `qps` is given.
+    qps : float or None
+        Offered load in queries/s.
+    rank : int
+        R of the adapter.
+    seed : int
+        Of generated rows, arrivals, orders and initial weights.
+    servers : int or None
+        Server processes; None for all cores but the trainer's.
+    query_rows : int
+        Candidate rows a query.
+    max_batch : int
+        Most queries scored together.
+    label_delay_s : float
+        From a prediction to its label.
+    warmup_s : float
+        Discarded at the start of a condition, the label delay not counted.
+    replay_bytes : int
+        Bytes of each server's replay ring.
+    memory_budget : float
+        LoRA state as a share of the table bytes.
+    train_batch : int
+        Most samples the trainer takes at once.
+    learning_rate : float
+        Of the row-wise Adagrad on A.
+    wait : {"block", "spin"}
+        What a server does between arrivals.
+    """
+
+    conditions: tuple[str, ...] = ("naive", "pinned")
+    rounds: int = 8
+    duration_s: float = 5.0
+    load: float = 0.5
+    qps: float | None = None
+    rank: int = 4
+    seed: int = 0
+    servers: int | None = None
+    query_rows: int = 16
+    max_batch: int = 8
+    label_delay_s: float = 0.5
+    warmup_s: float = 1.0
+    replay_bytes: int = 16 << 20
+    memory_budget: float = 0.02
+    train_batch: int = 512
+    learning_rate: float = 0.02
+    wait: Wait = "block"
+
+    @property
+    def discarded_s(self) -> float:
+        """Time at the start of a condition that is not measured."""
+        return self.warmup_s + self.label_delay_s
+
+    @property
+    def total_s(self) -> float:
+        """Length of a condition's schedule."""
+        return self.discarded_s + self.duration_s
+
+    @property
+    def window_s(self) -> tuple[float, float]:
+        """Begin and end of what is measured."""
+        return self.discarded_s, self.total_s
+
+    def check(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises
+        ------
+        InputError
+            Naming the option, what was found and what was expected.
+        """
+        known = (*CONDITIONS, *FUTURE)
+        for name in self.conditions:
+            if name not in known:
+                raise InputError(
+                    f"--conditions: found {name!r}, expected some of {', '.join(known)}"
+                )
+        at_least: tuple[tuple[str, float, float], ...] = (
+            ("--rounds", self.rounds, 1),
+            ("--query-rows", self.query_rows, 1),
+            ("--max-batch", self.max_batch, 1),
+            ("--seed", self.seed, 0),
+            ("--label-delay", self.label_delay_s, 0),
+            ("--warmup", self.warmup_s, 0),
+            ("--replay-bytes", self.replay_bytes, 4096),
+        )
+        for option, found, least in at_least:
+            if not found >= least:
+                raise InputError(f"{option}: found {found}, expected at least {least}")
+        above_zero: tuple[tuple[str, float, float], ...] = (
+            ("--duration", self.duration_s, 86_400),
+            ("--load", self.load, 10),
+            ("--qps", 1.0 if self.qps is None else self.qps, 1e9),
+            ("--memory-budget", self.memory_budget, 1),
+        )
+        for option, found, most in above_zero:
+            if not 0 < found <= most:
+                raise InputError(f"{option}: found {found}, expected above 0 and at most {most:g}")
+
+    def resolved(self) -> dict[str, Any]:
+        """Form it as the result document's ``config``."""
+        return asdict(self) | {"conditions": list(self.conditions)}
+
+
+class Observer(Protocol):
+    """Whoever wants to know how a run is getting on."""
+
+    def stage(self, text: str, done: float) -> None:
+        """Something that is not a condition is going on; `done` is the share of it."""
+
+    def condition(self, number: int, total: int, text: str) -> None:
+        """Condition `number` of `total` begins."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the machine is and how it is divided."""
+
+    topology: Topology
+    plan: Plan
+    unavailable: tuple[Missing, ...]
+
+
+@dataclass
+class Outcome:
+    """What a run has so far: enough for a document at any moment, so that none is lost."""
+
+    sheet: Sheet = field(default_factory=Sheet)
+    rounds: list[schema.Round] = field(default_factory=list)
+    raw: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    pages: dict[str, Any] = field(default_factory=dict)
+
+
+def examine(
+    config: ColocateConfig, require: Sequence[str] = (), sysroot: Path = Path("/")
+) -> Machine:
+    """Check what is asked for, look at the machine and plan for it.
+
+    Parameters
+    ----------
+    config : ColocateConfig
+        What the run is to be.
+    require : sequence of str
+        Conditions without which it is not to start.
+    sysroot : Path
+        Where sys and proc lie.
+
+    Raises
+    ------
+    InputError
+        The configuration cannot be run anywhere.
+    MachineError
+        This machine has too few cores, or lacks what is required.
+    """
+    config.check()
+    topology = read_topology(sysroot)
+    missing = (numa_unavailable(topology), rdt_unavailable(sysroot))
+    for name in require:
+        if name not in (*CONDITIONS, *FUTURE):
+            raise InputError(
+                f"--require: found {name!r}, expected one of {', '.join((*CONDITIONS, *FUTURE))}"
+            )
+        for reason in missing:
+            if reason.what == name:
+                raise MachineError(f"{name} is required: {reason.why}; {reason.enable}")
+    return Machine(topology, plan(topology, Request(config.servers)), missing)
+
+
+class Colocate:
+    """One run of the experiment.
+
+    Parameters
+    ----------
+    config : ColocateConfig
+        What is asked for.
+    machine : Machine
+        Where.
+    source : RowSource
+        Rows.
+    prepared : Prepared
+        Model.
+    observer : Observer
+        Told how it goes.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        What has been measured so far.
+    """
+
+    def __init__(
+        self,
+        config: ColocateConfig,
+        machine: Machine,
+        *,
+        source: RowSource,
+        prepared: Prepared,
+        observer: Observer,
+    ) -> None:
+        self.config = config
+        self.machine = machine
+        self.outcome = Outcome()
+        self._source = source
+        self._prepared = prepared
+        self._observer = observer
+        self._stream = prepared.stream(source)
+        self._servers = [frozenset({cpu}) for cpu in machine.plan.serving_cpus]
+        self._cpus = frozenset(machine.plan.serving_cpus + machine.plan.trainer_cpus)
+        self.conditions = tuple(c for c in CONDITIONS if c in config.conditions)
+        self._per_round = (BASELINE, CONTROL, *self.conditions)
+        self._total = config.rounds * len(self._per_round) + 1
+        self._number = 0
+        # A budget that buys nothing is better found out before the first measurement.
+        self._bench(len(self._servers))
+
+    @classmethod
+    def from_input(
+        cls,
+        config: ColocateConfig,
+        machine: Machine,
+        *,
+        preset: str | None,
+        data: Path | None,
+        checkpoint: Path | None,
+        observer: Observer,
+    ) -> "Colocate":
+        """Open the rows, make the model ready, and set the experiment up.
+
+        Raises
+        ------
+        InputError
+            The input is not what it should be, or the tables or the adapter do not fit.
+        """
+        weights = None if checkpoint is None else load_checkpoint(checkpoint)
+        rows = None if weights is None else weights.layout.rows
+        source = open_source(preset, data, config.seed, rows)
+        prepared = prepare(source, weights, config.seed, observer.stage)
+        return cls(config, machine, source=source, prepared=prepared, observer=observer)
+
+    def run(self) -> None:
+        """Measure; `outcome` grows with every finished round."""
+        bench = self._bench(len(self._servers))
+        qps = self.config.qps
+        if qps is None:
+            capacity = self._capacity(bench)
+            self.outcome.sheet.add("capacity_qps", BASELINE, capacity)
+            qps = self.config.load * capacity
+        for index in range(self.config.rounds):
+            self._round(bench, index, qps)
+        self._all_cores(qps)
+
+    def _bench(self, servers: int) -> Bench:
+        config = self.config
+        adapter = plan_adapter(
+            self._prepared.tables.layout, config.rank, servers, config.memory_budget
+        )
+        return Bench(
+            prepared=self._prepared,
+            serving=Serving(config.query_rows, config.max_batch, config.wait),
+            adapter=adapter,
+            trainer=TrainerConfig(
+                rank=config.rank, batch=config.train_batch, learning_rate=config.learning_rate
+            ),
+            label_delay_s=config.label_delay_s,
+            replay_bytes=config.replay_bytes,
+        )
+
+    def _capacity(self, bench: Bench) -> float:
+        """Queries/s when there is always a full batch waiting: what `load` is a share of."""
+        self._observer.stage("measuring capacity", 0.0)
+        # More than any core answers in that time, so that the queue never runs dry.
+        most = int(_CAPACITY_S * 1_000_000 / self.config.query_rows)
+        schedule = Schedule(
+            np.zeros(most * len(self._servers), np.int64),
+            np.tile(np.arange(len(self._servers), dtype=np.int32), most),
+        )
+        with bench.round(
+            self._stream.take(_CAPACITY_ROWS), self._servers, with_trainer=False
+        ) as processes:
+            trial = processes.run(
+                "capacity",
+                schedule,
+                None,
+                cpus=self._cpus,
+                window_s=(0.0, _CAPACITY_S),
+                give_up_s=_CAPACITY_S,
+            )
+            self.outcome.pages = environment.pages(
+                self._prepared.tables.region.method, processes.table_pages
+            )
+        self._observer.stage("measuring capacity", 1.0)
+        served = trial.done[trial.served]
+        return len(served) / (float(served.max()) / NS)
+
+    def _round(self, bench: Bench, index: int, qps: float) -> None:
+        config = self.config
+        schedule = Schedule.draw(qps, config.total_s, len(self._servers), (config.seed, 1, index))
+        order = list(self._per_round)
+        np.random.default_rng((config.seed, 2, index)).shuffle(order)
+        rows = self._stream.take(len(schedule.arrivals) * config.query_rows)
+        with bench.round(rows, self._servers, with_trainer=True) as processes:
+            if not self.outcome.pages:
+                self.outcome.pages = environment.pages(
+                    self._prepared.tables.region.method, processes.table_pages
+                )
+            trials = [self._trial(processes, name, schedule, index) for name in order]
+        # Written down only now: an interrupted round leaves no half of itself.
+        self._record(index, order, trials, rows.label, bench.adapter)
+
+    def _all_cores(self, qps: float) -> None:
+        """Every core serves the same load, once: what the donated cores would have been worth."""
+        config = self.config
+        servers = [*self._servers, *(frozenset({cpu}) for cpu in self.machine.plan.trainer_cpus)]
+        schedule = Schedule.draw(qps, config.total_s, len(servers), (config.seed, 1, config.rounds))
+        rows = self._stream.take(len(schedule.arrivals) * config.query_rows)
+        bench = self._bench(len(servers))
+        with bench.round(rows, servers, with_trainer=False) as processes:
+            trial = self._trial(processes, ALL_CORES, schedule, config.rounds)
+        self._record(config.rounds, [ALL_CORES], [trial], rows.label, bench.adapter)
+
+    def _trial(self, processes: Round, name: str, schedule: Schedule, index: int) -> Trial:
+        self._number += 1
+        where = f"round {index + 1} of {self.config.rounds}: {name}"
+        if name == ALL_CORES:
+            where = name
+        self._observer.condition(self._number, self._total, where)
+        return processes.run(
+            name,
+            schedule,
+            self._placement(name),
+            cpus=self._cpus,
+            window_s=self.config.window_s,
+        )
+
+    def _placement(self, name: str) -> Placement | None:
+        """Say where a condition puts the trainer.
+
+        The servers stay where the plan has them in every condition, so that a ratio to `solo`
+        shows what the trainer does and nothing else.
+        """
+        if name == "naive":
+            allowed = self.machine.topology.allowed
+            return Placement(allowed, len(allowed))
+        if name == "pinned":
+            cpus = frozenset(self.machine.plan.trainer_cpus)
+            return Placement(cpus, len(cpus))
+        return None
+
+    def _record(
+        self,
+        index: int,
+        order: list[str],
+        trials: list[Trial],
+        labels: NDArray[np.int8],
+        adapter: AdapterPlan,
+    ) -> None:
+        outcome, config = self.outcome, self.config
+        found = {
+            trial.condition: measures.measure(trial, labels, config.window_s) for trial in trials
+        }
+        stuck = [
+            trial.condition
+            for trial in trials
+            if not trial.served.all() or statistics.saturated(trial.scheduled, trial.started)
+        ]
+        for trial in trials:
+            name = trial.condition
+            for metric, value in found[name].items():
+                outcome.sheet.add(metric, name, value)
+            if trial.train is not None:
+                ring = config.replay_bytes * len(self._servers)
+                outcome.sheet.add("lora_bytes", name, adapter.total_bytes)
+                outcome.sheet.add("lora_fraction", name, adapter.fraction)
+                outcome.sheet.add("replay_bytes", name, ring)
+                outcome.sheet.add(
+                    "overhead_fraction",
+                    name,
+                    (adapter.total_bytes + ring) / adapter.layout.table_bytes,
+                )
+            if name != BASELINE and BASELINE in found:
+                self._compare(name, found, valid=not {name, BASELINE} & set(stuck))
+            for key, array in trial.raw().items():
+                outcome.raw[f"round{index}/{name}/{key}"] = array
+        outcome.rounds.append(
+            schema.Round(
+                index=index,
+                order=order,
+                schedule_sha256={t.condition: t.schedule_digest for t in trials},
+                queries={
+                    t.condition: schema.Queries(
+                        offered=len(t.scheduled), served=int(t.served.sum())
+                    )
+                    for t in trials
+                },
+                saturated=stuck,
+                wraps=self._stream.wraps,
+                steal_s={t.condition: t.steal_s for t in trials},
+                involuntary_switches={t.condition: t.involuntary_switches for t in trials},
+                notes=[
+                    note
+                    for t in trials
+                    if t.train is not None
+                    for note in _training_notes(t.condition, t.train)
+                ],
+            )
+        )
+
+    def _compare(
+        self, name: str, found: Mapping[str, Mapping[str, float | None]], *, valid: bool
+    ) -> None:
+        head, base = found[name]["latency_p99"], found[BASELINE]["latency_p99"]
+        ratio = impact = None
+        if valid and head is not None and base is not None:
+            ratio, impact = head / base, head - base
+        self.outcome.sheet.add("latency_p99_ratio", name, ratio)
+        self.outcome.sheet.add("latency_p99_impact", name, impact)
+
+    def document(self, *, partial: bool) -> schema.Result:
+        """Assemble the result document from what has been measured so far."""
+        config = {
+            "experiment": self.config.resolved(),
+            "workload": {
+                "kind": self._source.kind,
+                "digest": self._source.digest,
+                "spec": self._source.spec.model_dump(mode="json"),
+            },
+            "model": {
+                "origin": self._prepared.origin,
+                "pretrain_rows": self._prepared.pretrain_rows,
+            },
+            "plan": asdict(self.machine.plan),
+        }
+        hashed = {**config, "model": self._prepared.pretrain_rows}
+        now = datetime.now(UTC)
+        adapter = self._bench(len(self._servers)).adapter
+        return schema.Result(
+            command="colocate",
+            id=schema.new_id(now),
+            created=now,
+            lorabench=environment.program(),
+            config=config,
+            config_hash=schema.config_hash(hashed),
+            environment=environment.capture(self.machine.topology)
+            | {
+                "pages": self.outcome.pages,
+                "adapter": {
+                    "bytes": adapter.breakdown,
+                    "slots": adapter.slots,
+                    "tables_not_adapted": adapter.not_adapted,
+                },
+            },
+            partial=partial,
+            rounds=self.outcome.rounds,
+            metrics=self.outcome.sheet.metrics(),
+            claims=self._claims(adapter),
+            unavailable=[
+                schema.Unavailable(**asdict(missing)) for missing in self.machine.unavailable
+            ],
+            series=[],
+        )
+
+    def _claims(self, adapter: AdapterPlan) -> list[schema.Claim]:
+        basis = self._source.basis
+        claims = [verdict.memory_budget(adapter.fraction, basis)]
+        isolating = [name for name in self.conditions if name != "naive"]
+        if not isolating:
+            return [*claims, *verdict.latency_not_run(basis)]
+        name = isolating[-1]
+        sheet = self.outcome.sheet
+        evidence = verdict.Evidence(
+            condition=name,
+            control=statistics.mean_ratio(sheet.values("latency_p99_ratio", CONTROL)),
+            saturated=any(
+                {name, BASELINE} & set(round_.saturated) for round_ in self.outcome.rounds
+            ),
+            basis=basis,
+        )
+        return [
+            *claims,
+            verdict.latency_impact(
+                evidence, statistics.mean(sheet.values("latency_p99_impact", name))
+            ),
+            verdict.latency_isolated(
+                evidence, statistics.mean_ratio(sheet.values("latency_p99_ratio", name))
+            ),
+        ]
+
+
+def _training_notes(condition: str, report: TrainReport) -> list[str]:
+    notes = []
+    if report.log.guard_trips:
+        notes.append(
+            f"{condition}: the quality guard switched the adapter off "
+            f"{report.log.guard_trips} times: it predicted worse than the base tables"
+        )
+    if report.log.diverged:
+        notes.append(
+            f"{condition}: training diverged (a value that is not finite) and stopped "
+            "publishing; the servers went on with the last good epoch"
+        )
+    return notes

@@ -1,0 +1,98 @@
+"""Where a result was obtained: processor, kernel, topology, pages, sources of noise."""
+
+import contextlib
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import lorabench
+from lorabench.isolation.topology import Topology
+from lorabench.memory import PageSizes
+from lorabench.results.schema import Program
+
+# What pyperf collects that names a person or a place instead of a machine.
+_PRIVATE = {"hostname", "python_executable", "python_config_args", "python_cflags", "date"}
+
+
+def capture(topology: Topology) -> dict[str, Any]:
+    """Describe the machine.
+
+    Parameters
+    ----------
+    topology : Topology
+        As planned with.
+
+    Returns
+    -------
+    dict
+        JSON-ready; the ``environment`` of a result document.
+    """
+    import cpuinfo
+    import pyperf
+
+    cpu = cpuinfo.get_cpu_info()
+    metadata = pyperf.Run([1.0]).get_metadata()
+    return {
+        "cpu": {
+            key: cpu.get(key)
+            for key in ("brand_raw", "vendor_id_raw", "arch", "hz_actual_friendly", "flags")
+        },
+        "pyperf": {k: v for k, v in metadata.items() if k not in _PRIVATE},
+        "kernel": platform.release(),
+        "topology": topology.as_document(),
+        "transparent_hugepage": {
+            name: _setting(Path("/sys/kernel/mm/transparent_hugepage") / name)
+            for name in ("enabled", "shmem_enabled")
+        },
+        "noise": {
+            "load_average_1min": os.getloadavg()[0],
+            "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "smt": _text("/sys/devices/system/cpu/smt/control"),
+            "clocksource": _text(
+                "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+            ),
+            "hypervisor": "hypervisor" in cpu.get("flags", []),
+        },
+    }
+
+
+def program() -> Program:
+    """Name the program: its version and, in a checkout, the commit."""
+    root = Path(lorabench.__file__).parents[1]
+    git = None
+    if (root / ".git").exists():
+        with contextlib.suppress(OSError):
+            found = subprocess.run(
+                ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=12"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            git = found.stdout.strip() or None
+    return Program(version=lorabench.__version__, git=git)
+
+
+def pages(method: str, found: list[PageSizes]) -> dict[str, Any]:
+    """Describe what pages each worker mapped the tables with, and how they were obtained."""
+    return {
+        "method": method,
+        "workers": [
+            {"resident_bytes": p.resident, "huge_bytes": p.huge, "huge_fraction": p.huge_fraction}
+            for p in found
+        ],
+    }
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def _setting(path: Path) -> str | None:
+    """Pick the chosen word of a setting such as ``always [madvise] never``."""
+    text = _text(str(path))
+    return next((w.strip("[]") for w in (text or "").split() if w.startswith("[")), None)

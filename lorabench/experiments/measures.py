@@ -1,0 +1,171 @@
+"""From what was recorded of a condition to the metrics of the result document.
+
+Pure functions of a `Trial`, and the sheet on which a run's values are collected round by round.
+What each metric is, and from when to when it is measured, is written in ``docs/methodology.md``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.experiments.quality import auc, normalized_entropy
+from lorabench.experiments.trial import NS, Trial, joined
+from lorabench.results import statistics
+from lorabench.results.schema import Metric
+
+Better = Literal["lower", "higher"]
+
+# Unit of every metric, and which way is better.
+UNITS: dict[str, tuple[str, Better]] = {
+    "latency_p50": ("s", "lower"),
+    "latency_p95": ("s", "lower"),
+    "latency_p99": ("s", "lower"),
+    "latency_p999": ("s", "lower"),
+    "latency_p99_ratio": ("1", "lower"),
+    "latency_p99_impact": ("s", "lower"),
+    "throughput_qps": ("1/s", "higher"),
+    "wakeup_late_p99": ("s", "lower"),
+    "batch_mean": ("1", "lower"),
+    "auc": ("1", "higher"),
+    "normalized_entropy": ("1", "lower"),
+    "cpu_busy": ("1", "lower"),
+    "steal_s": ("s", "lower"),
+    "involuntary_switches": ("1", "lower"),
+    "train_samples_per_s": ("1/s", "higher"),
+    "update_latency_p50": ("s", "lower"),
+    "update_latency_p95": ("s", "lower"),
+    "epochs": ("1", "higher"),
+    "publish_deferred": ("1", "lower"),
+    "replay_dropped": ("1", "lower"),
+    "replay_skipped": ("1", "lower"),
+    "lookups_refused": ("1", "lower"),
+    "slots_used": ("1", "higher"),
+    "guard_trips": ("1", "lower"),
+    "lora_bytes": ("B", "lower"),
+    "lora_fraction": ("1", "lower"),
+    "replay_bytes": ("B", "lower"),
+    "overhead_fraction": ("1", "lower"),
+    "capacity_qps": ("1/s", "higher"),
+}
+
+
+@dataclass
+class Sheet:
+    """A run's values: one a round for each metric and condition, None where a round gave none."""
+
+    rows: dict[tuple[str, str], list[float | None]] = field(default_factory=dict)
+
+    def add(self, name: str, condition: str, value: float | None) -> None:
+        """Write down the value of one more round."""
+        self.rows.setdefault((name, condition), []).append(value)
+
+    def values(self, name: str, condition: str) -> list[float | None]:
+        """All rounds' values, empty where nothing was measured."""
+        return self.rows.get((name, condition), [])
+
+    def metrics(self) -> list[Metric]:
+        """Summarise: the mean over rounds with its interval; a ratio's mean is geometric."""
+        found = []
+        for (name, condition), values in self.rows.items():
+            unit, better = UNITS[name]
+            if name == "latency_p99_ratio":
+                estimate = statistics.mean_ratio(values)
+            else:
+                estimate = statistics.mean(values)
+            found.append(
+                Metric.of(
+                    name, condition, unit=unit, better=better, values=values, estimate=estimate
+                )
+            )
+        return found
+
+
+def measure(
+    trial: Trial, labels: NDArray[np.int8], window_s: tuple[float, float]
+) -> dict[str, float | None]:
+    """Compute the metrics of one condition of one round.
+
+    Parameters
+    ----------
+    trial : Trial
+        What was recorded.
+    labels : int8 [N * query_rows]
+        Of the rows that were scored.
+    window_s : tuple of float
+        Begin and end of the measured window; a query counts by its scheduled arrival.
+    """
+    begin, end = (int(at * NS) for at in window_s)
+    inside = (trial.scheduled >= begin) & (trial.scheduled < end) & trial.served
+    latency = (trial.done - trial.scheduled)[inside] / NS
+    found: dict[str, float | None] = {
+        "latency_p50": statistics.quantile(latency, 0.50),
+        "latency_p95": statistics.quantile(latency, 0.95),
+        "latency_p99": statistics.quantile(latency, 0.99),
+        "latency_p999": statistics.quantile(latency, 0.999),
+        "throughput_qps": float(((trial.done >= begin) & (trial.done < end)).sum())
+        / (window_s[1] - window_s[0]),
+        "wakeup_late_p99": statistics.quantile(trial.late_ns / NS, 0.99),
+        "batch_mean": float(trial.batch[inside].mean()) if inside.any() else None,
+        "cpu_busy": trial.cpu_busy,
+        "steal_s": trial.steal_s,
+        "involuntary_switches": float(trial.involuntary_switches),
+    }
+    rows = trial.prediction.shape[1]
+    truth = labels[: len(trial.done) * rows].reshape(-1, rows)[inside].ravel()
+    scores = trial.prediction[inside].ravel()
+    found["auc"] = auc(truth, scores)
+    found["normalized_entropy"] = normalized_entropy(truth, scores)
+    if trial.train is not None:
+        found |= _training(trial, begin, end)
+    return found
+
+
+def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
+    assert trial.train is not None
+    log = trial.train.log
+    published = joined(log.published_ns) - trial.start_ns
+    latency = update_latency(trial, begin, end)
+    return {
+        "train_samples_per_s": float(((published >= begin) & (published < end)).sum())
+        / ((end - begin) / NS),
+        "update_latency_p50": statistics.quantile(latency, 0.50),
+        "update_latency_p95": statistics.quantile(latency, 0.95),
+        "epochs": float(trial.train.epoch),
+        "publish_deferred": float(trial.train.publish_deferred),
+        "replay_dropped": float(trial.train.replay_dropped),
+        "replay_skipped": float(trial.train.replay_skipped),
+        "lookups_refused": float(log.refused),
+        "slots_used": float(sum(trial.train.slots_used)),
+        "guard_trips": float(log.guard_trips),
+    }
+
+
+def update_latency(trial: Trial, begin: int, end: int) -> NDArray[np.float64]:
+    """Time from a label's arrival to the first answer from parameters that include it.
+
+    Parameters
+    ----------
+    trial : Trial
+        With a trainer's report.
+    begin, end : int
+        Labels that arrived in this window, ns after the start, count.
+
+    Returns
+    -------
+    float64 [n]
+        Seconds, one for every sample that was trained on and whose update was served before the
+        schedule ended.
+    """
+    assert trial.train is not None
+    log = trial.train.log
+    epoch, label = joined(log.epoch), joined(log.label_ns) - trial.start_ns
+    served = np.flatnonzero(trial.served & (trial.epoch >= 0))
+    order = served[np.argsort(trial.done[served], kind="stable")]
+    # Epochs only grow on a server; across servers the first to reach one is what counts.
+    reached = np.maximum.accumulate(trial.epoch[order])
+    first = np.searchsorted(reached, epoch, side="left")
+    counts = (label >= begin) & (label < end) & (first < len(order))
+    found: NDArray[np.float64] = (trial.done[order[first[counts]]] - label[counts]) / NS
+    return found

@@ -1,0 +1,363 @@
+"""One condition of one round: run it on a fleet, and record everything that happened.
+
+Nothing is judged here. `Bench` holds what stays the same throughout a run (memory, plan, load);
+`Bench.round` starts a round's processes and `Round.run` takes them through one condition.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.experiments.counters import Snapshot
+from lorabench.experiments.fleet import Fleet
+from lorabench.experiments.prepare import Prepared
+from lorabench.experiments.worker import (
+    ModelSetup,
+    Prepare,
+    Ready,
+    ServerSetup,
+    Stop,
+    Train,
+    TrainerSetup,
+    TrainReport,
+)
+from lorabench.memory import PageSizes, Region
+from lorabench.model.adapter import Adapter, AdapterPlan
+from lorabench.serving.feed import Feed
+from lorabench.serving.server import ServeJob, ServeRecord, Wait
+from lorabench.training.trainer import TrainerConfig
+from lorabench.workload.arrivals import poisson_arrivals, schedule_digest, split_arrivals
+from lorabench.workload.block import Block, dense_features
+
+NS = 1_000_000_000
+
+# Between telling the processes to go and the first arrival.
+_LEAD_NS = NS // 10
+
+# A condition whose queue only grows is given up on after this many times its schedule.
+_PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Arrivals of a round, the same in each of its conditions.
+
+    Attributes
+    ----------
+    arrivals : int64 [N]
+        ns after the start, rising.
+    server : int32 [N]
+        Who serves each.
+    """
+
+    arrivals: NDArray[np.int64]
+    server: NDArray[np.int32]
+
+    @property
+    def digest(self) -> str:
+        """What the result shows, so that one sees that conditions had the same arrivals."""
+        return schedule_digest(self.arrivals, self.server)
+
+    @classmethod
+    def draw(cls, qps: float, duration_s: float, servers: int, seed: Sequence[int]) -> "Schedule":
+        """Draw Poisson arrivals and share them out between servers."""
+        rng = np.random.default_rng(seed)
+        arrivals = poisson_arrivals(qps, duration_s, rng)
+        return cls(arrivals, split_arrivals(len(arrivals), servers, rng))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the trainer runs in a condition, and on how many threads."""
+
+    cpus: frozenset[int]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was recorded of one condition of one round.
+
+    Attributes
+    ----------
+    condition : str
+        Its name.
+    start_ns : int
+        The schedule's start on the monotonic clock.
+    scheduled, started, done : int64 [N]
+        ns after the start; `done` is 0 for a query that was never served.
+    batch, server : int32 [N]
+        Queries in its batch, and who served it.
+    epoch : int64 [N]
+        Adapter epoch; -1 without an adapter.
+    prediction : float32 [N, query_rows]
+        Click probabilities.
+    late_ns : int64 [W]
+        Lateness of every wake-up.
+    schedule_digest : str
+        Of the arrivals.
+    cpu_busy : float
+        Busy share of the CPUs in use, in the measured window.
+    steal_s : float
+        Time the hypervisor took from them.
+    involuntary_switches : int
+        Of all workers.
+    train : TrainReport or None
+        What the trainer did.
+    """
+
+    condition: str
+    start_ns: int
+    scheduled: NDArray[np.int64]
+    started: NDArray[np.int64]
+    done: NDArray[np.int64]
+    batch: NDArray[np.int32]
+    server: NDArray[np.int32]
+    epoch: NDArray[np.int64]
+    prediction: NDArray[np.float32]
+    late_ns: NDArray[np.int64]
+    schedule_digest: str
+    cpu_busy: float
+    steal_s: float
+    involuntary_switches: int
+    train: TrainReport | None
+
+    @property
+    def served(self) -> NDArray[np.bool_]:
+        """Which queries got an answer."""
+        return self.done > 0
+
+    def raw(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays for the file of raw samples."""
+        arrays: dict[str, NDArray[np.generic]] = {
+            "scheduled_ns": self.scheduled,
+            "started_ns": self.started,
+            "done_ns": self.done,
+            "batch": self.batch,
+            "server": self.server,
+            "epoch": self.epoch,
+        }
+        if self.train is not None:
+            arrays["trained_sample"] = joined(self.train.log.sample)
+            arrays["trained_epoch"] = joined(self.train.log.epoch)
+            arrays["label_ns"] = joined(self.train.log.label_ns) - self.start_ns
+            arrays["published_ns"] = joined(self.train.log.published_ns) - self.start_ns
+        return arrays
+
+
+def joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Concatenate, where there may be nothing to concatenate."""
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How queries are served; the same in every condition.
+
+    Parameters
+    ----------
+    query_rows : int
+        Candidate rows a query.
+    max_batch : int
+        Most queries scored together.
+    wait : {"block", "spin"}
+        What a server does between arrivals.
+    """
+
+    query_rows: int
+    max_batch: int
+    wait: Wait
+
+
+class Round:
+    """A round's processes and the rows that they serve."""
+
+    def __init__(self, fleet: Fleet, serving: Serving, labels: NDArray[np.int8]) -> None:
+        self._fleet = fleet
+        self._serving = serving
+        self.labels = labels
+
+    @property
+    def table_pages(self) -> list[PageSizes]:
+        """What each worker maps the tables with, the servers first."""
+        return [ready.table_pages for ready in self._fleet.ready if isinstance(ready, Ready)]
+
+    def run(
+        self,
+        condition: str,
+        schedule: Schedule,
+        place: Placement | None,
+        *,
+        cpus: frozenset[int],
+        window_s: tuple[float, float],
+        give_up_s: float | None = None,
+    ) -> Trial:
+        """Take servers and trainer through one condition.
+
+        Parameters
+        ----------
+        condition : str
+            Its name.
+        schedule : Schedule
+            Arrivals.
+        place : Placement or None
+            The trainer's; None leaves it idle and serves plain lookups.
+        cpus : frozenset of int
+            Whose busy and stolen time is counted.
+        window_s : tuple of float
+            Begin and end of the measured window after the start.
+        give_up_s : float, optional
+            When to stop serving; three times the window's end by default.
+        """
+        fleet = self._fleet
+        if place is not None:
+            assert fleet.trainer is not None
+            fleet.trainer.send(Prepare(place.cpus, place.threads))
+            fleet.trainer.receive()
+        begin_s, end_s = window_s
+        give_up_s = end_s * _PATIENCE if give_up_s is None else give_up_s
+        start_ns = time.monotonic_ns() + _LEAD_NS
+        jobs = [
+            ServeJob(
+                start_ns=start_ns,
+                stop_ns=start_ns + int(give_up_s * NS),
+                scheduled=schedule.arrivals[schedule.server == server],
+                query=np.flatnonzero(schedule.server == server),
+                adapted=place is not None,
+                wait=self._serving.wait,
+            )
+            for server in range(len(fleet.servers))
+        ]
+        for worker, job in zip(fleet.servers, jobs, strict=True):
+            worker.send(job)
+        if place is not None and fleet.trainer is not None:
+            fleet.trainer.send(Train())
+        _sleep_until(start_ns + int(begin_s * NS))
+        before = Snapshot.take(fleet.pids, cpus)
+        _sleep_until(start_ns + int(min(end_s, give_up_s) * NS))
+        spent = Snapshot.take(fleet.pids, cpus) - before
+        records: list[ServeRecord] = fleet.gather(fleet.servers, give_up_s + 60.0)
+        report: TrainReport | None = None
+        if place is not None and fleet.trainer is not None:
+            fleet.trainer.send(Stop())
+            report = fleet.trainer.receive()
+        total = len(schedule.arrivals)
+        trial = Trial(
+            condition=condition,
+            start_ns=start_ns,
+            scheduled=schedule.arrivals,
+            started=np.zeros(total, np.int64),
+            done=np.zeros(total, np.int64),
+            batch=np.zeros(total, np.int32),
+            server=schedule.server,
+            epoch=np.zeros(total, np.int64),
+            prediction=np.zeros((total, self._serving.query_rows), np.float32),
+            late_ns=np.concatenate([record.late_ns for record in records]),
+            schedule_digest=schedule.digest,
+            cpu_busy=spent.cpu_busy,
+            steal_s=spent.steal_s,
+            involuntary_switches=spent.involuntary_switches,
+            train=report,
+        )
+        for server, record in enumerate(records):
+            mine = schedule.server == server
+            trial.started[mine] = record.started
+            trial.done[mine] = record.done
+            trial.batch[mine] = record.batch
+            trial.epoch[mine] = record.epoch
+            trial.prediction[mine] = record.prediction
+        return trial
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stays the same throughout a run.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Tables and weights.
+    serving : Serving
+        How queries are served.
+    adapter : AdapterPlan
+        Slots and rank.
+    trainer : TrainerConfig
+        How the trainer learns.
+    label_delay_s : float
+        From a prediction to its label.
+    replay_bytes : int
+        Bytes of each replay ring.
+    """
+
+    prepared: Prepared
+    serving: Serving
+    adapter: AdapterPlan
+    trainer: TrainerConfig
+    label_delay_s: float
+    replay_bytes: int
+
+    @contextmanager
+    def round(
+        self, rows: Block, server_cpus: Sequence[frozenset[int]], *, with_trainer: bool
+    ) -> Iterator[Round]:
+        """Start fresh processes that serve `rows`; end them when the context is left."""
+        feed = Feed.create(dense_features(rows.dense), rows.sparse)
+        labels = Region.create("labels", len(rows))
+        labels.array(np.int8, (len(rows),))[:] = rows.label
+        adapter = Adapter(self.adapter)
+        rings = [Region.create("ring", self.replay_bytes) for _ in server_cpus]
+        try:
+            net = self.prepared.net
+            model = ModelSetup(
+                tables=self.prepared.tables.handle,
+                shape=net.shape,
+                weights={name: value.numpy() for name, value in net.state_dict().items()},
+                adapter=adapter.handle,
+                rings=tuple(ring.handle for ring in rings),
+            )
+            servers = [
+                ServerSetup(
+                    model=model,
+                    feed=feed.handle,
+                    server=number,
+                    cpus=cpus,
+                    query_rows=self.serving.query_rows,
+                    max_batch=self.serving.max_batch,
+                )
+                for number, cpus in enumerate(server_cpus)
+            ]
+            trainer = TrainerSetup(
+                model=model,
+                labels=labels.handle,
+                num_dense=rows.dense.shape[1],
+                label_delay_ns=int(self.label_delay_s * NS),
+                config=self.trainer,
+            )
+            regions = [
+                model.tables.region,
+                feed.handle.features,
+                labels.handle,
+                adapter.handle.sides,
+                adapter.handle.pins,
+                *model.rings,
+            ]
+            with Fleet(
+                servers,
+                trainer if with_trainer else None,
+                descriptors=[region.fd for region in regions],
+                pins=adapter.pins.mapping,
+            ) as fleet:
+                yield Round(fleet, self.serving, rows.label)
+        finally:
+            feed.close()
+            adapter.close()
+            for region in (labels, *rings):
+                region.close()
+
+
+def _sleep_until(deadline_ns: int) -> None:
+    time.sleep(max(0, deadline_ns - time.monotonic_ns()) / NS)

@@ -1,0 +1,74 @@
+"""CPU affinity of every thread of a process: set, and verified after the fact.
+
+Linux keeps affinity per thread and a new thread inherits it from the one that starts it, so setting
+it for a process id alone leaves threads behind that a library had already started (torch's pool,
+for one). Everything here goes over /proc/PID/task.
+"""
+
+import os
+from pathlib import Path
+
+from lorabench.errors import MachineError
+
+
+def _threads(pid: int) -> frozenset[int]:
+    return frozenset(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
+
+
+def pin_threads(pid: int, cpus: frozenset[int]) -> None:
+    """Confine all threads of a process to `cpus`.
+
+    Threads that start meanwhile are found by looking again until no new one appears.
+
+    Parameters
+    ----------
+    pid : int
+        The process.
+    cpus : frozenset of int
+        Where its threads may run.
+
+    Raises
+    ------
+    MachineError
+        The kernel refuses these CPUs.
+    """
+    done: frozenset[int] = frozenset()
+    while fresh := _threads(pid) - done:
+        for thread in fresh:
+            try:
+                os.sched_setaffinity(thread, cpus)
+            except ProcessLookupError:
+                pass  # it ended since it was listed
+            except OSError as error:
+                raise MachineError(
+                    f"cannot pin thread {thread} of process {pid} to CPUs {sorted(cpus)}: "
+                    f"{error.strerror}; expected CPUs that are online and allowed to this process"
+                ) from None
+        done |= fresh
+
+
+def thread_affinities(pid: int) -> dict[int, frozenset[int]]:
+    """Read where each thread of a process may run: thread id -> CPUs."""
+    found = {}
+    for thread in _threads(pid):
+        try:
+            found[thread] = frozenset(os.sched_getaffinity(thread))
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def verify(pid: int, cpus: frozenset[int]) -> None:
+    """Make sure that no thread of a process may run outside `cpus`.
+
+    Raises
+    ------
+    MachineError
+        Some may; the message lists them.
+    """
+    strays = {t: sorted(c) for t, c in thread_affinities(pid).items() if not c <= cpus}
+    if strays:
+        raise MachineError(
+            f"process {pid}: found threads outside CPUs {sorted(cpus)}: {strays}; "
+            "something moved them after they had been pinned"
+        )

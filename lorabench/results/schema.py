@@ -1,0 +1,176 @@
+"""The result document: what every subcommand writes, validated on writing and on reading.
+
+One JSON object that says what was run, on what, what came out and how sure that is, so that a
+number can be believed by somebody who was not there. SI base units; ratios are plain numbers. No
+NaN or infinity gets in: what was not measured is null.
+"""
+
+import hashlib
+import json
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from lorabench.results.statistics import Estimate
+
+SCHEMA: Literal["lorabench.result/1"] = "lorabench.result/1"
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Interval = tuple[Finite, Finite]
+Verdict = Literal["met", "missed", "inconclusive", "unavailable"]
+Basis = Literal["measured-real", "measured-synthetic", "derived"]
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown keys are an error, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Program(Part):
+    """The program that measured."""
+
+    version: str
+    git: str | None = None
+
+
+class Metric(Part):
+    """One quantity in one condition, round by round and summarised."""
+
+    name: str
+    condition: str
+    unit: str
+    better: Literal["lower", "higher"]
+    values: list[Finite | None]
+    estimate: Finite | None
+    ci95: Interval | None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        condition: str,
+        *,
+        unit: str,
+        better: Literal["lower", "higher"],
+        values: list[float | None],
+        estimate: Estimate | None,
+    ) -> Self:
+        """Join values with what was estimated from them; None where nothing could be."""
+        return cls(
+            name=name,
+            condition=condition,
+            unit=unit,
+            better=better,
+            values=values,
+            estimate=estimate.value if estimate else None,
+            ci95=estimate.interval if estimate else None,
+        )
+
+
+class Claim(Part):
+    """A statement that was tested, and how that went."""
+
+    id: str
+    statement: str
+    target: Finite
+    measured: Finite | None
+    ci95: Interval | None
+    verdict: Verdict
+    basis: Basis
+    reason: str
+
+
+class Unavailable(Part):
+    """Something that this machine or this version cannot give."""
+
+    what: str
+    why: str
+    enable: str
+
+
+class Series(Part):
+    """What a plot draws."""
+
+    name: str
+    condition: str
+    x: list[Finite]
+    y: list[Finite]
+    x_unit: str
+    y_unit: str
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"found {len(self.x)} x and {len(self.y)} y, expected as many")
+        return self
+
+
+class Queries(Part):
+    """How many queries a condition was offered and how many it answered."""
+
+    offered: int
+    served: int
+
+
+class Round(Part):
+    """One round: what ran in which order, and what shows that it was fair."""
+
+    index: int
+    order: list[str]
+    schedule_sha256: dict[str, str]
+    queries: dict[str, Queries]
+    saturated: list[str]
+    wraps: int
+    steal_s: dict[str, Finite]
+    involuntary_switches: dict[str, int]
+    notes: list[str] = []
+
+
+class RawFile(Part):
+    """The file of raw samples beside the document."""
+
+    name: str
+    sha256: str
+
+
+class Result(Part):
+    """A result document."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True
+    )
+
+    schema_: Literal["lorabench.result/1"] = Field(default=SCHEMA, alias="schema")
+    command: str
+    id: str
+    created: AwareDatetime
+    lorabench: Program
+    config: dict[str, Any]
+    config_hash: str
+    environment: dict[str, Any]
+    partial: bool = False
+    rounds: list[Round]
+    metrics: list[Metric]
+    claims: list[Claim]
+    unavailable: list[Unavailable]
+    series: list[Series]
+    raw: RawFile | None = None
+
+    def metric(self, name: str, condition: str) -> Metric | None:
+        """Find a metric; None where it was not measured."""
+        return next((m for m in self.metrics if m.name == name and m.condition == condition), None)
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Hash a resolved configuration: the same for the same run on any machine."""
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def new_id(now: datetime | None = None) -> str:
+    """Make an id that sorts by time and does not repeat."""
+    now = now or datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

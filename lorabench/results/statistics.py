@@ -1,0 +1,109 @@
+"""The statistics of an experiment: exact quantiles, paired ratios over rounds, saturation.
+
+The unit of replication is the round, not the query: queries of one round share its machine weather,
+so an interval from them is too narrow (a bootstrap inside rounds covers 0.87 to 0.93 instead of
+0.95). Ratios are taken within a round, where both sides had the same arrivals, and averaged as
+logarithms. See ``docs/methodology.md``.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Samples that must lie beyond a quantile for it to be more than an anecdote.
+MIN_BEYOND = 20
+
+# Queueing delay that grows faster than this (seconds a second) is a queue that does not empty.
+_GROWTH = 0.02
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` rounds and its 95 % interval, None with fewer than two rounds."""
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+def quantile(
+    samples: NDArray[np.floating[Any]], q: float, min_beyond: int = MIN_BEYOND
+) -> float | None:
+    """Give the smallest sample that at least a share `q` of all samples does not exceed.
+
+    Parameters
+    ----------
+    samples : float [N]
+        In any order.
+    q : float
+        Above 0, below 1.
+    min_beyond : int
+        How many samples must lie beyond.
+
+    Returns
+    -------
+    float or None
+        An order statistic, never interpolated; None where too few samples lie beyond.
+    """
+    # Rounded, since 0.99 * 2000 is a little more than 1980.
+    place = math.ceil(round(q * len(samples), 9)) - 1
+    if place < 0 or len(samples) - 1 - place < min_beyond:
+        return None
+    return float(np.partition(samples, place)[place])
+
+
+def mean(values: Sequence[float | None]) -> Estimate | None:
+    """Average the rounds that gave a value, with Student's t interval.
+
+    For differences taken within a round this is the paired t interval.
+    """
+    return _t_interval([value for value in values if value is not None])
+
+
+def mean_ratio(ratios: Sequence[float | None]) -> Estimate | None:
+    """Average ratios, each taken within a round: exp of the mean log, with its t interval."""
+    logs = _t_interval([math.log(value) for value in ratios if value is not None])
+    if logs is None:
+        return None
+    interval = tuple(map(math.exp, logs.interval)) if logs.interval else None
+    return Estimate(math.exp(logs.value), interval, logs.n)  # type: ignore[arg-type]
+
+
+def _t_interval(values: Sequence[float]) -> Estimate | None:
+    n = len(values)
+    if n == 0:
+        return None
+    centre = math.fsum(values) / n
+    if n == 1:
+        return Estimate(centre, None, 1)
+    # scipy.special and not scipy.stats, which takes most of a second to import.
+    from scipy.special import stdtrit
+
+    variance = math.fsum((value - centre) ** 2 for value in values) / (n - 1)
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
+    return Estimate(centre, (centre - half, centre + half), n)
+
+
+def saturated(scheduled_ns: NDArray[np.int64], started_ns: NDArray[np.int64]) -> bool:
+    """Say whether a queue only grows: then there is no latency to speak of.
+
+    The median wait (from scheduled arrival to being taken up) of the last third of the arrivals is
+    held against that of the first third; it must not grow by more than 0.02 seconds a second.
+
+    Parameters
+    ----------
+    scheduled_ns, started_ns : int64 [N]
+        In order of arrival.
+    """
+    n = len(scheduled_ns)
+    if n < 3:
+        return False
+    wait = started_ns - scheduled_ns
+    third = n // 3
+    apart = float(np.median(scheduled_ns[-third:]) - np.median(scheduled_ns[:third]))
+    growth = float(np.median(wait[-third:]) - np.median(wait[:third]))
+    return apart > 0 and growth / apart > _GROWTH
