@@ -1,0 +1,330 @@
+"""Where rows come from: the one seam between a workload and the experiments.
+
+Three kinds of data stand behind the same few attributes and `blocks`: a generated stream, a stored
+one, and raw Criteo rows. Which it is gets recognised from the data, never declared. This module
+opens and walks; reading is in `lorabench.workload.criteo` and `lorabench.workload.store`, drawing
+in `lorabench.workload.generator`.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Literal, Protocol
+
+from lorabench.errors import InputError
+from lorabench.workload.block import Block
+from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, read_criteo
+from lorabench.workload.generator import generate_blocks
+from lorabench.workload.spec import WorkloadSpec, load_spec
+from lorabench.workload.store import Store
+
+SourceKind = Literal["generated", "store", "criteo-tsv"]
+Basis = Literal["measured-synthetic", "measured-real"]
+
+MINIMUM_ROWS = 64
+"""Fewer rows than this cannot be both trained on and served from."""
+
+HASHED_WHOLE_BYTES = 64 << 20
+HASHED_HEAD_BYTES = 1 << 20
+
+_TSV_PRESET = "criteo-kaggle"
+
+
+class RowSource(Protocol):
+    """A finite, repeatable stream of rows, and what is known of it.
+
+    Attributes
+    ----------
+    spec : WorkloadSpec
+        Shape of the tables and of the model that go with the rows.
+    digest : str
+        Identity of the data, 64 hex digits: equal digests, equal rows.
+    description : str
+        One line for the reader.
+    kind : {"generated", "store", "criteo-tsv"}
+        What was recognised.
+    basis : {"measured-synthetic", "measured-real"}
+        What a claim measured on these rows may call itself.
+    """
+
+    @property
+    def spec(self) -> WorkloadSpec: ...  # noqa: D102
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+
+    @property
+    def description(self) -> str: ...  # noqa: D102
+
+    @property
+    def kind(self) -> SourceKind: ...  # noqa: D102
+
+    @property
+    def basis(self) -> Basis: ...  # noqa: D102
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        """Blocks from row `start` to the end of the data; the same ones on every call."""
+        ...
+
+
+@dataclass(frozen=True)
+class _OpenedSource:
+    """A `RowSource` whose rows come from a function of the start row."""
+
+    spec: WorkloadSpec
+    digest: str
+    description: str
+    kind: SourceKind
+    basis: Basis
+    read: Callable[[int], Iterator[Block]]
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        return self.read(start)
+
+
+def open_source(
+    preset: str | None,
+    data: Path | None,
+    seed: int,
+    tables: tuple[int, ...] | None = None,
+) -> RowSource:
+    """Open what the user named; the kind of `data` is recognised.
+
+    Without `data` the preset is generated. A folder is a store and brings its own spec. A file is
+    raw Criteo TSV, plain or gzipped; `preset` (default: criteo-kaggle) then gives the tables and
+    the model, and its first block is parsed at once so that bad input shows early.
+
+    Parameters
+    ----------
+    preset : str or None
+        Name of a preset, or path to a spec in TOML.
+    data : Path or None
+        Folder or file of rows.
+    seed : int
+        Seed of a generated stream.
+    tables : tuple of int, length F, or None
+        Rows V of each table of a checkpoint; the ids of a TSV are then hashed to these.
+
+    Raises
+    ------
+    InputError
+        Neither or both given where one belongs, nothing at the path, or bad data.
+    """
+    if data is None:
+        if preset is None:
+            raise InputError("no workload: found neither --preset nor --data, expected one of them")
+        return _generated(load_spec(preset), seed)
+    try:
+        mode = data.stat().st_mode
+    except OSError as error:
+        raise InputError(
+            f"{data}: {error.strerror}; expected a workload folder or a Criteo TSV file"
+        ) from error
+    if S_ISDIR(mode):
+        if preset is not None:
+            raise InputError(
+                f"{data}: found --preset {preset} beside a workload folder, "
+                "which has its own spec; expected one of them"
+            )
+        return _stored(data)
+    if not S_ISREG(mode):
+        raise InputError(
+            f"{data}: found neither a file nor a folder, expected one that can be read twice"
+        )
+    return _criteo(data, load_spec(preset or _TSV_PRESET), tables)
+
+
+def _generated(spec: WorkloadSpec, seed: int) -> RowSource:
+    return _OpenedSource(
+        spec=spec,
+        digest=_sha256("generated", spec.digest, str(seed)),
+        description=f"{spec.name}, {spec.rows} generated rows, seed {seed}",
+        kind="generated",
+        basis="measured-synthetic",
+        read=lambda start: generate_blocks(spec, seed, start=start),
+    )
+
+
+def _stored(folder: Path) -> RowSource:
+    store = Store.open(folder)
+    return _OpenedSource(
+        spec=store.spec,
+        digest=store.digest,
+        description=f"{folder}: {store.spec.name}, {store.rows} stored rows ({store.kind})",
+        kind="store",
+        basis="measured-synthetic" if store.kind == "generated" else "measured-real",
+        read=store.blocks,
+    )
+
+
+def _criteo(path: Path, spec: WorkloadSpec, tables: tuple[int, ...] | None) -> RowSource:
+    if (spec.num_dense, spec.num_sparse) != (NUM_DENSE, NUM_SPARSE):
+        raise InputError(
+            f"{spec.name}: found {spec.num_dense} dense and {spec.num_sparse} sparse features, "
+            f"expected {NUM_DENSE} and {NUM_SPARSE} for Criteo rows"
+        )
+    if tables is not None:
+        spec = _with_tables(spec, tables)
+    cardinalities = spec.sparse.cardinality
+    read = partial(_read_from, path, cardinalities, spec.rows_per_s)
+    next(read(0))
+    return _OpenedSource(
+        spec=spec,
+        digest=_sha256("criteo-tsv", _file_digest(path), repr(cardinalities), spec.digest),
+        description=f"{path}: Criteo rows",
+        kind="criteo-tsv",
+        basis="measured-real",
+        read=read,
+    )
+
+
+def _read_from(
+    path: Path, cardinalities: tuple[int, ...], rows_per_s: float, start: int
+) -> Iterator[Block]:
+    return read_criteo(path, cardinalities, start=start, rows_per_s=rows_per_s)
+
+
+def _with_tables(spec: WorkloadSpec, tables: tuple[int, ...]) -> WorkloadSpec:
+    """Give the spec a checkpoint's tables, of which row 0 is the missing value."""
+    if len(tables) != NUM_SPARSE:
+        raise InputError(
+            f"checkpoint: found {len(tables)} tables, expected {NUM_SPARSE} for Criteo rows"
+        )
+    for number, rows in enumerate(tables, 1):
+        if rows < 2:
+            raise InputError(
+                f"checkpoint: found a table of {rows} rows for C{number}, expected at least 2 "
+                "(row 0 is the missing value)"
+            )
+    # Not model_copy: it would carry the cached digest of the old tables along.
+    content = spec.model_dump()
+    content["sparse"]["cardinality"] = tuple(rows - 1 for rows in tables)
+    return WorkloadSpec.model_validate(content)
+
+
+def _file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; of a large file, of its size, mtime and first MiB.
+
+    Hashing 11 GB before every run would cost more than the run. Above `HASHED_WHOLE_BYTES` a
+    change that keeps size, modification time and head goes unseen.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size <= HASHED_WHOLE_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        head = hashlib.sha256(file.read(HASHED_HEAD_BYTES)).hexdigest()
+    return _sha256(str(status.st_size), str(status.st_mtime_ns), head)
+
+
+def _sha256(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class RowStream:
+    """A cursor over a source's rows from `start` on, without end: it wraps round to `start`.
+
+    Time goes on over a wrap: the first row again comes one mean gap after the last.
+
+    Parameters
+    ----------
+    source : RowSource
+        Where the rows come from.
+    start : int
+        First row, and the row to wrap round to.
+
+    Attributes
+    ----------
+    wraps : int
+        How often the stream went back to `start`.
+    """
+
+    def __init__(self, source: RowSource, start: int) -> None:
+        self.wraps = 0
+        self._source = source
+        self._start = start
+        self._blocks = source.blocks(start)
+        self._rest: Block | None = None
+        self._gap_ns = max(1, round(1e9 / source.spec.rows_per_s))
+        self._shift_ns = 0
+        self._last_ns = 0
+
+    def take(self, n: int) -> Block:
+        """Hand out the next n rows, in stream order.
+
+        Raises
+        ------
+        ValueError
+            n < 1.
+        InputError
+            No rows at all from `start` on, or bad data on the way.
+        """
+        if n < 1:
+            raise ValueError(f"n: found {n}, expected at least 1")
+        taken: list[Block] = []
+        wanted = n
+        while wanted:
+            block = self._rest if self._rest is not None else self._next_block()
+            part = block.slice(0, wanted)
+            self._rest = block.slice(wanted, len(block)) if len(block) > wanted else None
+            wanted -= len(part)
+            taken.append(part)
+        return taken[0] if len(taken) == 1 else Block.concat(taken)
+
+    def _next_block(self) -> Block:
+        block = next(self._blocks, None)
+        if block is None:
+            self._blocks = self._source.blocks(self._start)
+            block = next(self._blocks, None)
+            if block is None:
+                raise InputError(
+                    f"{self._source.description}: found no row {self._start} "
+                    "(counting from 0), expected rows to serve from there"
+                )
+            self.wraps += 1
+            self._shift_ns = self._last_ns + self._gap_ns - int(block.time_ns[0])
+        if self._shift_ns:
+            block = replace(block, time_ns=block.time_ns + self._shift_ns)
+        self._last_ns = int(block.time_ns[-1])
+        return block
+
+
+def split_pretrain(source: RowSource) -> tuple[Block, int]:
+    """Divide a stream into rows to pre-train on and rows to serve.
+
+    Parameters
+    ----------
+    source : RowSource
+        At most twice its ``spec.pretrain_rows`` rows are read, and whatever ends their block.
+
+    Returns
+    -------
+    rows : Block
+        The first min(spec.pretrain_rows, half of the available rows) rows.
+    serving_start : int
+        Row of the source at which serving starts.
+
+    Raises
+    ------
+    InputError
+        Fewer than `MINIMUM_ROWS` rows in all.
+    """
+    wanted = source.spec.pretrain_rows
+    head: list[Block] = []
+    seen = 0
+    for block in source.blocks():
+        if seen < max(wanted, 1):
+            head.append(block)
+        seen += len(block)
+        if seen >= max(2 * wanted, MINIMUM_ROWS):
+            break
+    if seen < MINIMUM_ROWS:
+        raise InputError(
+            f"{source.description}: found {seen} rows, expected at least {MINIMUM_ROWS}, "
+            "some to pre-train on and some to serve"
+        )
+    count = min(wanted, seen // 2)
+    return Block.concat(head).slice(0, count), count
