@@ -124,7 +124,7 @@ class LabelSpec(_Part):
     base_rate : float
         Share of clicks in (0, 1) that the intercept is calibrated to.
     strength : float
-        Standard deviation of the planted logit; 0 makes labels coin flips. About 1.25 gives the
+        Standard deviation of the planted logit; 0 makes labels coin flips. About 1.35 gives the
         best possible classifier an AUC of 0.80.
     rank : int
         Rank of the pairwise interactions between features; 0 plants none.
