@@ -15,6 +15,7 @@ from lorabench._hotpath import (
     PIN_BYTES,
     AdapterReader,
     AdapterWriter,
+    Mapping,
     adapter_bytes,
     format_adapter,
 )
@@ -186,6 +187,11 @@ class WriterState:
         self._sides = Region.attach(handle.sides, writable=True)
         self._pins = Region.attach(handle.pins, writable=True)
         self.reset()
+
+    @property
+    def pins(self) -> Mapping:
+        """The pin lines, one a server."""
+        return self._pins.mapping
 
     def reset(self) -> None:
         """Start over with an empty adapter at epoch 0; only while no server reads it."""

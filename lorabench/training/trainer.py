@@ -116,7 +116,7 @@ class Trainer:
         Now, in the ns of `time.monotonic_ns`; labels that arrive later are not seen.
     """
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         tables: Tables,
         net: DenseNet,
@@ -221,7 +221,7 @@ class Trainer:
             logits, torch.from_numpy(labels), reduction="sum"
         )
         (grad,) = torch.autograd.grad(loss, embeddings)
-        return logits.detach().numpy(), grad.numpy()
+        return logits.detach().numpy(), grad.contiguous().numpy()
 
     def _scored_worse(
         self, n: int, logits: NDArray[np.float32], labels: NDArray[np.float32]

@@ -1,0 +1,101 @@
+"""The open-loop server: order, batching, clocks, and what it serves after a publish."""
+
+import time
+
+import numpy as np
+import pytest
+from small_node import DELAY_NS, ROWS, Node, small_node
+
+from lorabench.serving.server import ServeJob, ServeRecord
+
+NS = 1_000_000_000
+
+
+def serve(node: Node, scheduled: list[int], *, adapted: bool = True, **job: object) -> ServeRecord:
+    start = time.monotonic_ns()
+    return node.server.serve(
+        ServeJob(
+            start_ns=start,
+            stop_ns=start + 60 * NS,
+            scheduled=np.array(scheduled, np.int64),
+            query=np.arange(len(scheduled)),
+            adapted=adapted,
+            **job,  # type: ignore[arg-type]
+        )
+    )
+
+
+@pytest.mark.parametrize("wait", ["block", "spin"])
+def test_no_query_is_taken_up_before_its_arrival_and_all_are_answered(wait: str) -> None:
+    node = small_node()
+    scheduled = [i * 2_000_000 for i in range(20)]
+    record = serve(node, scheduled, wait=wait)
+    assert (record.started >= scheduled).all()
+    assert (record.done > record.started).all()
+    assert (record.late_ns >= 0).all()
+    assert len(record.late_ns) > 0
+
+
+def test_what_is_due_is_batched_up_to_the_largest_batch_in_order() -> None:
+    record = serve(small_node(), [0] * 10)
+    assert list(record.batch) == [4] * 8 + [2] * 2
+    assert (np.diff(record.started) >= 0).all()
+
+
+def test_a_query_is_not_held_back_for_one_that_is_not_due() -> None:
+    record = serve(small_node(), [0, 40_000_000])
+    assert list(record.batch) == [1, 1]
+    assert record.done[0] < 40_000_000
+
+
+def test_what_is_unserved_at_the_stop_is_marked_so() -> None:
+    node = small_node()
+    start = time.monotonic_ns()
+    record = node.server.serve(
+        ServeJob(start, start - 1, np.zeros(3, np.int64), np.arange(3), adapted=False)
+    )
+    assert list(record.done) == [0, 0, 0]
+
+
+def test_predictions_are_those_of_the_model_whatever_the_batch() -> None:
+    node = small_node()
+    for scheduled in ([0] * 7, [i * 3_000_000 for i in range(7)]):
+        for adapted in (False, True):
+            record = serve(node, scheduled, adapted=adapted)
+            for query in range(7):
+                np.testing.assert_allclose(
+                    record.prediction[query], node.predict(query), rtol=1e-4, atol=1e-6
+                )
+            assert set(record.epoch) == ({0} if adapted else {-1})
+
+
+def test_a_served_prediction_changes_after_a_publish_to_w_plus_a_times_b() -> None:
+    node = small_node()
+    before = serve(node, [0] * 40)
+    node.clock.now = time.monotonic_ns() + DELAY_NS
+    while node.trainer.step():
+        pass
+    epoch = node.state.writer.epoch
+    assert epoch > 1
+    after = serve(node, [0] * 40)
+    assert set(after.epoch) == {epoch}
+    assert not np.allclose(after.prediction, before.prediction, atol=1e-3)
+    for query in range(40):
+        np.testing.assert_allclose(
+            after.prediction[query], node.predict(query), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_served_rows_are_offered_to_the_trainer_in_order_and_only_beside_one() -> None:
+    node = small_node()
+    serve(node, [0] * 9, adapted=False)
+    node.clock.now = time.monotonic_ns() + DELAY_NS
+    assert node.replay.take(node.clock.now) == 0
+    serve(node, [0] * 9)
+    now = time.monotonic_ns()
+    assert node.replay.take(now) == 0, "labels have not arrived yet"
+    assert node.replay.take(now + DELAY_NS) == 9 * ROWS
+    np.testing.assert_array_equal(node.replay.sample[: 9 * ROWS], np.arange(9 * ROWS))
+    np.testing.assert_array_equal(node.replay.sparse[: 9 * ROWS], node.feed.sparse[: 9 * ROWS])
+    np.testing.assert_array_equal(node.replay.dense[: 9 * ROWS], node.feed.dense[: 9 * ROWS])
+    np.testing.assert_array_equal(node.replay.labels(9 * ROWS), node.labels[: 9 * ROWS])
