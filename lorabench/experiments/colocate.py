@@ -474,7 +474,7 @@ class Colocate:
         if valid and head is not None and base is not None:
             ratio, impact = head / base, head - base
         self.outcome.sheet.add("latency_p99_ratio", name, ratio)
-        self.outcome.sheet.add("latency_p99_impact", name, impact)
+        self.outcome.sheet.add("latency_impact", name, impact)
 
     def document(self, *, partial: bool) -> schema.Result:
         """Assemble the result document from what has been measured so far."""
@@ -530,7 +530,7 @@ class Colocate:
         sheet = self.outcome.sheet
         evidence = verdict.Evidence(
             condition=name,
-            control=statistics.mean_ratio(sheet.values("latency_p99_ratio", CONTROL)),
+            control=statistics.geometric_mean(sheet.values("latency_p99_ratio", CONTROL)),
             saturated=any(
                 {name, BASELINE} & set(round_.saturated) for round_ in self.outcome.rounds
             ),
@@ -538,11 +538,9 @@ class Colocate:
         )
         return [
             *claims,
-            verdict.latency_impact(
-                evidence, statistics.mean(sheet.values("latency_p99_impact", name))
-            ),
+            verdict.latency_impact(evidence, statistics.mean(sheet.values("latency_impact", name))),
             verdict.latency_isolated(
-                evidence, statistics.mean_ratio(sheet.values("latency_p99_ratio", name))
+                evidence, statistics.geometric_mean(sheet.values("latency_p99_ratio", name))
             ),
         ]
 

@@ -24,7 +24,7 @@ UNITS: dict[str, tuple[str, Better]] = {
     "latency_p99": ("s", "lower"),
     "latency_p999": ("s", "lower"),
     "latency_p99_ratio": ("1", "lower"),
-    "latency_p99_impact": ("s", "lower"),
+    "latency_impact": ("s", "lower"),
     "throughput_qps": ("1/s", "higher"),
     "wakeup_late_p99": ("s", "lower"),
     "batch_mean": ("1", "lower"),
@@ -51,6 +51,10 @@ UNITS: dict[str, tuple[str, Better]] = {
 }
 
 
+# Skewed and positive: averaged as logarithms.
+_GEOMETRIC = ("latency_p", "update_latency_p")
+
+
 @dataclass
 class Sheet:
     """A run's values: one a round for each metric and condition, None where a round gave none."""
@@ -66,12 +70,16 @@ class Sheet:
         return self.rows.get((name, condition), [])
 
     def metrics(self) -> list[Metric]:
-        """Summarise: the mean over rounds with its interval; a ratio's mean is geometric."""
+        """Summarise over rounds, with intervals.
+
+        Latencies and their ratios are skewed and positive: their mean is geometric, so that an
+        interval never reaches below zero. All else is averaged as it is.
+        """
         found = []
         for (name, condition), values in self.rows.items():
             unit, better = UNITS[name]
-            if name == "latency_p99_ratio":
-                estimate = statistics.mean_ratio(values)
+            if name.startswith(_GEOMETRIC):
+                estimate = statistics.geometric_mean(values)
             else:
                 estimate = statistics.mean(values)
             found.append(

@@ -149,12 +149,13 @@ class AdapterHandle:
 
 
 class Adapter:
-    """The adapter's shared memory, made by the conductor."""
+    """The adapter's shared memory, made by the conductor and empty at first."""
 
     def __init__(self, plan: AdapterPlan) -> None:
         self.plan = plan
         self.sides = Region.create("adapter", plan.shared_bytes)
         self.pins = Region.create("pins", plan.servers * PIN_BYTES)
+        _format(self.sides.mapping, plan)
         self.handle = AdapterHandle(self.sides.handle, self.pins.handle, plan)
 
     def close(self) -> None:
@@ -169,6 +170,10 @@ def attach_reader(handle: AdapterHandle, server: int) -> AdapterReader:
     sides.mapping.populate()
     pins = Region.attach(handle.pins, writable=True)
     return AdapterReader(sides.mapping, pins.mapping, server)
+
+
+def _format(sides: Mapping, plan: AdapterPlan) -> None:
+    format_adapter(sides, np.array(plan.slots, dtype=np.int64), plan.rank, plan.layout.dim)
 
 
 class WriterState:
@@ -196,8 +201,8 @@ class WriterState:
     def reset(self) -> None:
         """Start over with an empty adapter at epoch 0; only while no server reads it."""
         plan = self._handle.plan
+        _format(self._sides.mapping, plan)
         slots = np.array(plan.slots, dtype=np.int64)
-        format_adapter(self._sides.mapping, slots, plan.rank, plan.layout.dim)
         total = int(slots.sum())
         flat = np.zeros(total, dtype=np.float32)
         self.accumulators = np.split(flat, np.cumsum(slots)[:-1])

@@ -64,9 +64,12 @@ def mean(values: Sequence[float | None]) -> Estimate | None:
     return _t_interval([value for value in values if value is not None])
 
 
-def mean_ratio(ratios: Sequence[float | None]) -> Estimate | None:
-    """Average ratios, each taken within a round: exp of the mean log, with its t interval."""
-    logs = _t_interval([math.log(value) for value in ratios if value is not None])
+def geometric_mean(values: Sequence[float | None]) -> Estimate | None:
+    """Average positive values: exp of the mean log, with its t interval.
+
+    For ratios taken within a round this is the paired interval of the ratio.
+    """
+    logs = _t_interval([math.log(value) for value in values if value is not None])
     if logs is None:
         return None
     interval = tuple(map(math.exp, logs.interval)) if logs.interval else None

@@ -31,7 +31,13 @@ def render(result: Result, console: Console) -> None:
 
 
 def _conditions(result: Result) -> RenderableType:
-    names = list(dict.fromkeys(m.condition for m in result.metrics if m.name == "latency_p50"))
+    found = dict.fromkeys(m.condition for m in result.metrics if m.name == "latency_p50")
+    # Rounds shuffle their order; a reader wants the baseline first and the extra last.
+    first, last = ("solo", "solo_repeat"), ("solo_all",)
+    names = [n for n in first if n in found]
+    names += [n for n in result.config.get("experiment", {}).get("conditions", []) if n in found]
+    names += [n for n in last if n in found]
+    names += [n for n in found if n not in names]
     table = Table(
         title=f"latency from scheduled arrival to answer, ms; {_rounds(result)}",
         title_justify="left",
@@ -130,7 +136,8 @@ def _number(metric: Metric | None, scale: float, digits: int) -> str:
 
 def _with_interval(metric: Metric | None, scale: float, digits: int) -> str:
     text = _number(metric, scale, digits)
-    if metric is None or metric.ci95 is None:
+    # Two rounds give an interval so wide that it only takes up room; the document has it.
+    if metric is None or metric.ci95 is None or len(metric.values) < 3:
         return text
     low, high = (f"{bound * scale:,.{digits}f}" for bound in metric.ci95)
     return f"{text} [{low}, {high}]"
