@@ -1,0 +1,257 @@
+"""The Criteo reader against a plain Python twin, on real rows and on every kind of bad line."""
+
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from lorabench.errors import InputError
+from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.criteo import COLUMNS, mix64, read_criteo
+from lorabench.workload.spec import load_spec
+
+CARDINALITIES = load_spec("criteo-kaggle").sparse.cardinality
+NO_FIXTURE_RESET = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def mix64_twin(value: int) -> int:
+    mask = 2**64 - 1
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & mask
+    value = (value ^ value >> 27) * 0x94D049BB133111EB & mask
+    return value ^ value >> 31
+
+
+def parse_twin(content: bytes) -> tuple[list[list[int]], tuple[int, int | None] | None]:
+    """Rows before the first bad line; its number and, unless its width is wrong, its column."""
+    lines = content.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    rows: list[list[int]] = []
+    for number, line in enumerate(lines, 1):
+        fields = line.split(b"\t")
+        if len(fields) != 40:
+            return rows, (number, None)
+        fields[-1] = fields[-1].removesuffix(b"\r")
+        row = []
+        for column, field in enumerate(fields, 1):
+            value = field_twin(column, field)
+            if value is None:
+                return rows, (number, column)
+            row.append(value)
+        rows.append(row)
+    return rows, None
+
+
+def field_twin(column: int, field: bytes) -> int | None:
+    if column == 1:
+        return int(field) if field in (b"0", b"1") else None
+    if column <= 14:
+        if not field:
+            return MISSING_DENSE
+        value = int(field) if re.fullmatch(rb"-?[0-9]+", field) else 2**31
+        return value if abs(value) < 2**31 else None
+    if not field:
+        return 0
+    if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", field):
+        return None
+    return 1 + mix64_twin(int(field, 16)) % CARDINALITIES[column - 15]
+
+
+def read(path: Path, **options: int) -> Block:
+    return Block.concat(list(read_criteo(path, CARDINALITIES, **options)))
+
+
+def as_rows(block: Block) -> list[list[int]]:
+    return np.column_stack([block.label, block.dense, block.sparse]).tolist()
+
+
+good_label = st.sampled_from([b"0", b"1"])
+good_dense = st.one_of(
+    st.just(b""),
+    st.integers(-(2**31) + 1, 2**31 - 1).map(lambda value: b"%d" % value),
+    st.from_regex(rb"-?0{0,12}[0-9]{1,9}", fullmatch=True),
+)
+good_id = st.from_regex(rb"[0-9a-fA-F]{0,8}", fullmatch=True)
+odd_field = st.one_of(
+    st.binary(max_size=12).map(lambda raw: raw.replace(b"\n", b"").replace(b"\t", b"")),
+    st.sampled_from(
+        [b"-", b"+1", b"0x1f", b" 1", b"1 ", b"1_0", b"2147483648", b"-2147483648", b"123456789",
+         b"9" * 5000, b"g", b"/", b":", b"@", b"`", b"G", b"1.0", b"nan", b"\r", b"\xb2"]
+    ),
+)  # fmt: skip
+good_row = st.tuples(
+    good_label,
+    st.lists(good_dense, min_size=13, max_size=13),
+    st.lists(good_id, min_size=26, max_size=26),
+).map(lambda parts: [parts[0], *parts[1], *parts[2]])
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    rows = draw(st.lists(good_row, min_size=1, max_size=6))
+    for _ in range(draw(st.integers(0, 2))):
+        row = draw(st.sampled_from(rows))
+        row[draw(st.integers(0, len(row) - 1))] = draw(odd_field)
+    if draw(st.booleans()) and draw(st.booleans()):
+        row = draw(st.sampled_from(rows))
+        row[:] = row[: draw(st.integers(1, 39))] if draw(st.booleans()) else [*row, b"0"]
+    newline = draw(st.sampled_from([b"\n", b"\r\n"]))
+    return newline.join(b"\t".join(row) for row in rows) + draw(st.sampled_from([b"", newline]))
+
+
+def line_with(column: int, field: bytes) -> bytes:
+    fields = [b"0", *[b"7"] * 13, *[b"0a"] * 26]
+    fields[column - 1] = field
+    return b"\t".join(fields) + b"\n"
+
+
+@NO_FIXTURE_RESET
+@example(line_with(2, b"-2147483647"))
+@example(line_with(40, b"") * 2)
+@given(files())
+def test_agrees_with_its_twin_on_rows_and_on_the_place_of_the_first_error(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(content)
+    rows, error = parse_twin(content)
+    if error is None:
+        assert as_rows(read(path)) == rows
+        return
+    line, column = error
+    place = f", line {line}: " if column is None else f", line {line}, column {column} ("
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}{place}")
+    assert "found" in message
+    assert "expected" in message
+    assert "\n" not in message
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1))
+def test_mix64_is_the_documented_finaliser(ids: list[int]) -> None:
+    assert mix64(np.array(ids, np.uint64)).tolist() == [mix64_twin(value) for value in ids]
+
+
+def test_reads_the_real_rows(data_dir: Path) -> None:
+    path = data_dir / "criteo" / "train.tsv"
+    block = read(path)
+    assert (len(block), int(block.label.sum())) == (1999, 418)
+    assert as_rows(block) == parse_twin(path.read_bytes())[0]
+    assert (block.dense.dtype, block.sparse.dtype) == (np.int32, np.int32)
+    assert (block.dense[block.dense != MISSING_DENSE] < 0).any()
+
+
+def test_gzip_is_recognised_by_its_bytes_and_reads_the_same(data_dir: Path, tmp_path: Path) -> None:
+    path = data_dir / "criteo" / "train.tsv"
+    packed = tmp_path / "rows.tsv"  # not .gz
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert as_rows(read(packed)) == as_rows(read(path))
+
+
+def test_every_start_and_block_size_cuts_the_same_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorabench.workload.criteo._CHUNK", 300)  # so that chunks end in mid-line
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(b"".join(line_with(2, b"%d" % i) for i in range(50)))
+    times = read(path).time_ns
+    assert (np.diff(times) == times[1]).all()
+    for start in (0, 1, 3, 4, 49):
+        for block_rows in (1, 7, 50):
+            blocks = list(read_criteo(path, CARDINALITIES, block_rows, start=start))
+            assert all(len(block) == block_rows for block in blocks[:-1])
+            joined = Block.concat(blocks)
+            assert joined.dense[:, 0].tolist() == list(range(start, 50))
+            assert joined.time_ns.tolist() == times[start:].tolist()
+    assert list(read_criteo(path, CARDINALITIES, start=50)) == []
+
+
+def test_line_numbers_count_from_the_files_head_across_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorabench.workload.criteo._CHUNK", 300)
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(line_with(1, b"1") * 30 + line_with(21, b"xyz"))
+    with pytest.raises(
+        InputError, match=r"line 31, column 21 \(C7\): found 'xyz', expected 1 to 8"
+    ):
+        read(path, start=10)
+
+
+@pytest.mark.parametrize(
+    ("column", "field", "words"),
+    [
+        (1, b"2", "column 1 (label): found '2', expected 0 or 1"),
+        (1, b"", "column 1 (label): found nothing, expected 0 or 1"),
+        (3, b"1.5", "column 3 (I2): found '1.5', expected an integer"),
+        (14, b"99999999999", "column 14 (I13): found '99999999999', expected an integer"),
+        (15, b"68fd1e64f", "column 15 (C1): found '68fd1e64f', expected 1 to 8 hexadecimal"),
+        (40, b"-1", "column 40 (C26): found '-1', expected 1 to 8 hexadecimal"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_place(
+    tmp_path: Path, column: int, field: bytes, words: str
+) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(line_with(1, b"1") + line_with(column, field))
+    with pytest.raises(InputError) as caught:
+        read(path)
+    assert f"{path}, line 2, {words}" in str(caught.value)
+
+
+def binary_with_newlines() -> bytes:
+    return np.random.default_rng(0).bytes(20_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "found an empty file"),
+        (gzip.compress(b""), "found an empty file"),
+        (line_with(1, b"1") + b"\n" + line_with(1, b"1"), "line 2: found an empty line"),
+        (b"label,I1\n", "line 1: found 1 column, expected 40"),
+        (b"1\t2\t3", "line 1: found 3 columns, expected 40"),
+        (binary_with_newlines(), "line 1: found binary data"),
+        (b"\0" * (5 << 20), "line 1: found binary data, expected Criteo rows as text"),
+        (b"x" * (5 << 20), "line 1: found over 65536 bytes without an end"),
+        (gzip.compress(line_with(1, b"1") * 999)[:-9], "found a broken gzip stream"),
+        (b"\x1f\x8b", "found a broken gzip stream"),
+        (gzip.compress(line_with(1, b"1"))[:-8] + b"\0" * 8, "found a broken gzip stream"),
+        (gzip.compress(line_with(1, b"1"))[:12] + b"\xff" * 40, "found a broken gzip stream"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert words in message
+    assert "\n" not in message
+
+
+def test_an_unreadable_path_is_an_input_error(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent.tsv"):
+        with pytest.raises(InputError, match="expected Criteo rows"):
+            read(path)
+
+
+def test_columns_are_named_as_criteo_names_them() -> None:
+    assert (COLUMNS[0], COLUMNS[1], COLUMNS[13], COLUMNS[14], COLUMNS[39]) == (
+        "label",
+        "I1",
+        "I13",
+        "C1",
+        "C26",
+    )
