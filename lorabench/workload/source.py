@@ -174,7 +174,9 @@ def _criteo(path: Path, spec: WorkloadSpec, tables: tuple[int, ...] | None) -> R
     next(read(0))
     return _OpenedSource(
         spec=spec,
-        digest=_sha256("criteo-tsv", _file_digest(path), repr(cardinalities), spec.digest),
+        digest=_sha256(
+            "criteo-tsv", _file_digest(path), repr(cardinalities), repr(spec.rows_per_s)
+        ),
         description=f"{path}: Criteo rows",
         kind="criteo-tsv",
         basis="measured-real",

@@ -1,0 +1,95 @@
+"""``lorabench generate`` from the outside."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from lorabench.cli.generate import generate
+from lorabench.errors import InputError
+from lorabench.workload.source import open_source, split_pretrain
+from lorabench.workload.store import Store
+
+app = typer.Typer()
+app.command()(generate)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_writes_a_store_and_one_summary_line(tmp_path: Path) -> None:
+    result = run("tiny", "-o", tmp_path / "out", "--rows", "500", "--seed", "7")
+    assert result.exit_code == 0
+    size = (tmp_path / "out" / "rows.arrow").stat().st_size
+    assert result.stdout.startswith("500 rows, ")
+    assert result.stdout.endswith(f" rows/s, {size} bytes: {tmp_path / 'out'}\n")
+    assert result.stderr == ""  # no terminal, no progress bar
+    store = Store.open(tmp_path / "out")
+    assert (store.rows, store.spec.rows, store.manifest.seed) == (500, 500, 7)
+
+
+def test_what_it_writes_can_be_served(tmp_path: Path) -> None:
+    run("tiny", "-o", tmp_path / "out", "--rows", "500")
+    source = open_source(None, tmp_path / "out", 0)
+    assert split_pretrain(source)[1] == 250
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        run("tiny", "-o", tmp_path / name, "--rows", "300", "--seed", seed)
+    a, b, c = ((tmp_path / name / "rows.arrow").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_quiet_says_nothing(tmp_path: Path) -> None:
+    result = run("tiny", "-o", tmp_path / "out", "--rows", "100", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_takes_a_spec_file(tmp_path: Path) -> None:
+    preset = Path(__file__).parents[3] / "workloads" / "tiny.toml"
+    spec = tmp_path / "mine.toml"
+    spec.write_text(preset.read_text().replace('name = "tiny"', 'name = "mine"'))
+    assert run(spec, "-o", tmp_path / "out", "--rows", "100").exit_code == 0
+    assert Store.open(tmp_path / "out").spec.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("no-such",), "unknown preset 'no-such'"),
+        (("tiny", "--rows", "0"), "--rows: found 0"),
+        (("tiny", "--seed", "-1"), "--seed: found -1"),
+    ],
+)
+def test_bad_usage_is_an_input_error_and_leaves_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run(*arguments, "-o", tmp_path / "out")
+    assert isinstance(result.exception, InputError)
+    assert words in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_too_small_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    result = run("tiny", "-o", tmp_path / "out", "--rows", str(10**16))
+    assert isinstance(result.exception, InputError)
+    assert re.search(
+        rf"found [0-9]+ bytes free, expected at least {168 * 10**16} ", str(result.exception)
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_command_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, lorabench.cli.generate; "
+        "print(sorted({'torch', 'numpy', 'pyarrow', 'scipy', 'pydantic'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

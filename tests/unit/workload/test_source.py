@@ -1,0 +1,241 @@
+"""Recognising sources, walking them without end, and dividing them."""
+
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lorabench.errors import InputError
+from lorabench.workload.block import Block
+from lorabench.workload.criteo import read_criteo
+from lorabench.workload.generator import generate_blocks
+from lorabench.workload.source import (
+    Basis,
+    RowSource,
+    RowStream,
+    SourceKind,
+    open_source,
+    split_pretrain,
+)
+from lorabench.workload.spec import WorkloadSpec, load_spec
+from lorabench.workload.store import Store, write_store
+
+TINY = load_spec("tiny")
+
+
+class CountingSource:
+    """`rows` numbered rows in blocks of `block_rows`; remembers how it was read."""
+
+    digest = "0" * 64
+    description = "numbered rows"
+    kind: SourceKind = "generated"
+    basis: Basis = "measured-synthetic"
+
+    def __init__(self, rows: int, block_rows: int, pretrain_rows: int = 100) -> None:
+        self.spec: WorkloadSpec = TINY.model_copy(update={"pretrain_rows": pretrain_rows})
+        self.starts: list[int] = []
+        self.rows_read = 0
+        self._rows = rows
+        self._block_rows = block_rows
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        self.starts.append(start)
+        for begin in range(start, self._rows, self._block_rows):
+            number = np.arange(begin, min(begin + self._block_rows, self._rows))
+            self.rows_read += len(number)
+            column = number[:, None].astype(np.int32)
+            yield Block(np.zeros(len(number), np.int8), number * 10**6, column, column)
+
+
+def numbers(block: Block) -> list[int]:
+    values: list[int] = block.dense[:, 0].tolist()
+    return values
+
+
+@pytest.fixture
+def real_rows(data_dir: Path) -> Path:
+    return data_dir / "criteo" / "train.tsv"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    blocks = generate_blocks(TINY, seed=1, rows=200)
+    write_store(tmp_path / "store", blocks, TINY, seed=1, kind="generated")
+    return tmp_path / "store"
+
+
+def test_a_preset_is_generated() -> None:
+    source: RowSource = open_source("tiny", None, 3)
+    assert (source.kind, source.basis, source.spec) == ("generated", "measured-synthetic", TINY)
+    assert sum(len(block) for block in source.blocks()) == TINY.rows
+    first = next(source.blocks(start=100))
+    np.testing.assert_array_equal(first.sparse, next(generate_blocks(TINY, 3, start=100)).sparse)
+
+
+def test_a_folder_is_a_store_with_a_spec_of_its_own(store: Path) -> None:
+    source = open_source(None, store, 0)
+    assert (source.kind, source.basis, source.spec) == ("store", "measured-synthetic", TINY)
+    assert source.digest == Store.open(store).digest
+    with pytest.raises(InputError, match="found --preset tiny beside a workload folder"):
+        open_source("tiny", store, 0)
+
+
+def test_stored_real_rows_stay_real(real_rows: Path, tmp_path: Path) -> None:
+    blocks = read_criteo(real_rows, TINY.sparse.cardinality)
+    write_store(tmp_path / "store", blocks, TINY, seed=None, kind="criteo-tsv")
+    assert open_source(None, tmp_path / "store", 0).basis == "measured-real"
+
+
+def test_a_file_is_criteo_rows_with_the_kaggle_tables_unless_told_otherwise(
+    real_rows: Path,
+) -> None:
+    source = open_source(None, real_rows, 0)
+    assert (source.kind, source.basis) == ("criteo-tsv", "measured-real")
+    assert source.spec == load_spec("criteo-kaggle")
+    assert sum(len(block) for block in source.blocks(1000)) == 999
+    small = open_source("tiny", real_rows, 0)
+    assert small.spec == TINY
+    top = Block.concat(list(small.blocks())).sparse.max(axis=0)
+    assert (top < TINY.table_rows).all()
+
+
+def test_a_checkpoints_tables_replace_those_of_the_preset(real_rows: Path) -> None:
+    tables = tuple(range(2, 28))
+    plain = open_source("tiny", real_rows, 0)
+    source = open_source("tiny", real_rows, 0, tables)
+    assert source.spec.table_rows == tables
+    assert source.spec.model == plain.spec.model
+    assert source.spec.digest != plain.spec.digest
+    assert source.digest != plain.digest
+    expected = next(read_criteo(real_rows, [rows - 1 for rows in tables]))
+    np.testing.assert_array_equal(next(source.blocks()).sparse, expected.sparse)
+    for wrong, words in (((5,), "found 1 tables"), ((*tables[:-1], 1), "1 rows for C26")):
+        with pytest.raises(InputError, match=words):
+            open_source("tiny", real_rows, 0, wrong)
+
+
+def test_gzip_makes_no_difference_to_the_rows(real_rows: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "rows.tsv.gz"
+    packed.write_bytes(gzip.compress(real_rows.read_bytes()))
+    plain = Block.concat(list(open_source(None, real_rows, 0).blocks()))
+    same = Block.concat(list(open_source(None, packed, 0).blocks()))
+    np.testing.assert_array_equal(plain.sparse, same.sparse)
+
+
+def test_digests_tell_data_apart(real_rows: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.tsv"
+    copy.write_bytes(real_rows.read_bytes())
+    shorter = tmp_path / "shorter.tsv"
+    shorter.write_bytes(real_rows.read_bytes().rpartition(b"\n1\t")[0] + b"\n")
+    assert open_source(None, copy, 0).digest == open_source(None, real_rows, 1).digest
+    assert open_source("tiny", None, 0).digest == open_source("tiny", None, 0).digest
+    digests = {
+        open_source("tiny", None, 0).digest,
+        open_source("tiny", None, 1).digest,
+        open_source("demo", None, 0).digest,
+        open_source(None, copy, 0).digest,
+        open_source("tiny", copy, 0).digest,
+        open_source(None, shorter, 0).digest,
+    }
+    assert len(digests) == 6
+
+
+def test_a_large_file_is_known_by_size_time_and_head(
+    real_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorabench.workload.source.HASHED_WHOLE_BYTES", 1000)
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(real_rows.read_bytes())
+    digest = open_source(None, path, 0).digest
+    assert open_source(None, path, 0).digest == digest
+    os.utime(path, ns=(0, 1))
+    assert open_source(None, path, 0).digest != digest
+
+
+def test_what_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tsv"
+    bad.write_text("1\t2\n")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    cases = [
+        (None, None, "neither --preset nor --data"),
+        ("no-such", None, "unknown preset"),
+        (None, tmp_path / "absent", "No such file"),
+        (None, tmp_path, r"no workload\.json"),
+        (None, bad, "line 1: found 2 columns"),
+        (None, fifo, "neither a file nor a folder"),
+    ]
+    for preset, data, words in cases:
+        with pytest.raises(InputError, match=words):
+            open_source(preset, data, 0)
+
+
+@settings(deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    block_rows=st.integers(1, 12),
+    start_fraction=st.floats(0, 0.99),
+    takes=st.lists(st.integers(1, 90), min_size=1, max_size=6),
+)
+def test_a_stream_is_the_rows_from_start_on_over_and_over(
+    rows: int, block_rows: int, start_fraction: float, takes: list[int]
+) -> None:
+    start = int(start_fraction * rows)
+    source = CountingSource(rows, block_rows)
+    stream = RowStream(source, start)
+    taken = [stream.take(n) for n in takes]
+    assert [len(block) for block in taken] == takes
+    total = sum(takes)
+    cycle = list(range(start, rows))
+    expected = [cycle[i % len(cycle)] for i in range(total)]
+    whole = Block.concat(taken)
+    assert numbers(whole) == expected
+    assert (np.diff(whole.time_ns) > 0).all()
+    assert stream.wraps == (total - 1) // len(cycle)
+    assert source.starts == [start] * (stream.wraps + 1)
+
+
+def test_a_stream_of_real_rows_wraps(real_rows: Path) -> None:
+    source = open_source("tiny", real_rows, 0)
+    every = Block.concat(list(source.blocks()))
+    stream = RowStream(source, 999)
+    first, second = stream.take(800), stream.take(2300)
+    np.testing.assert_array_equal(first.sparse, every.sparse[999:1799])
+    np.testing.assert_array_equal(second.sparse[:200], every.sparse[1799:])
+    np.testing.assert_array_equal(second.sparse[200:1200], every.sparse[999:])
+    assert stream.wraps == 3
+
+
+def test_a_stream_without_rows_says_so() -> None:
+    with pytest.raises(InputError, match="found no row 10"):
+        RowStream(CountingSource(10, 4), 10).take(1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "pretrain_rows", "expected"),
+    [(1000, 100, 100), (150, 100, 75), (64, 100, 32), (1000, 0, 0), (65, 7, 7)],
+)
+@pytest.mark.parametrize("block_rows", [1, 13, 5000])
+def test_pretraining_takes_its_rows_or_half_of_all(
+    rows: int, pretrain_rows: int, expected: int, block_rows: int
+) -> None:
+    source = CountingSource(rows, block_rows, pretrain_rows)
+    block, serving_start = split_pretrain(source)
+    assert serving_start == expected
+    assert numbers(block) == list(range(expected))
+    assert source.rows_read < max(2 * pretrain_rows, 64) + block_rows
+
+
+def test_the_real_rows_are_divided_in_half(real_rows: Path) -> None:
+    block, serving_start = split_pretrain(open_source(None, real_rows, 0))
+    assert (len(block), serving_start) == (999, 999)
+
+
+def test_too_few_rows_are_refused() -> None:
+    with pytest.raises(InputError, match="found 63 rows, expected at least 64"):
+        split_pretrain(CountingSource(63, 10))
