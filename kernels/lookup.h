@@ -76,15 +76,58 @@ typedef struct {
   int32_t rank; /* 0: the table is not adapted */
 } lb_lora;
 
+/* out [dim] += pooled [rank] B [rank, dim] */
+static inline void lb_add_lora(const lb_lora *lora, int64_t dim, const float *pooled,
+                               float *restrict out) {
+  for (int32_t j = 0; j < lora->rank; j++)
+    lb_add_scaled(out, lora->B + (int64_t)j * dim, pooled[j], dim);
+}
+
+/* One index a bag: no pooling, so A's row is used where it lies. A lookup is a chain of two misses
+ * (index entry, row of A) beside the independent one of W; going through a block in passes, each
+ * prefetching for the next, lets the misses of different bags overlap. */
+static inline void lb_lookup_lora_one_hot(const float *weights, int64_t dim, const lb_lora *lora,
+                                          const lb_bags *in, float *out, int64_t out_stride) {
+  enum { BLOCK = 32 };
+  int32_t slots[BLOCK];
+  for (int64_t begin = 0; begin < in->bags; begin += BLOCK) {
+    const int64_t n = in->bags - begin < BLOCK ? in->bags - begin : BLOCK;
+    for (int64_t i = 0; i < n; i++) {
+      const int32_t row = lb_bag_row(in, begin + i);
+      __builtin_prefetch(&lora->index.entries[lb_index_home(row, lora->index.capacity)]);
+      __builtin_prefetch(weights + (int64_t)row * dim);
+    }
+    for (int64_t i = 0; i < n; i++) {
+      slots[i] = lb_index_find(&lora->index, lb_bag_row(in, begin + i));
+      if (slots[i] >= 0)
+        __builtin_prefetch(lora->A + (int64_t)slots[i] * lora->rank);
+    }
+    for (int64_t i = 0; i < n; i++) {
+      float *to = out + (begin + i) * out_stride;
+      lb_lookup_bag(weights, dim, in, begin + i, to);
+      if (slots[i] >= 0)
+        lb_add_lora(lora, dim, lora->A + (int64_t)slots[i] * lora->rank, to);
+    }
+  }
+}
+
 static inline void lb_lookup_lora(const float *weights, int64_t dim, const lb_lora *lora,
                                   const lb_bags *in, float *out, int64_t out_stride) {
   float pooled[LB_MAX_RANK];
   const int32_t rank = lora->rank;
+  if (rank == 0) {
+    lb_lookup(weights, dim, in, out, out_stride);
+    return;
+  }
+  if (in->offsets == NULL) {
+    lb_lookup_lora_one_hot(weights, dim, lora, in, out, out_stride);
+    return;
+  }
   for (int64_t b = 0; b < in->bags; b++) {
     float *to = out + b * out_stride;
     lb_lookup_bag(weights, dim, in, b, to);
     int64_t hits = 0;
-    for (int64_t p = lb_bag_begin(in, b); rank && p < lb_bag_end(in, b); p++) {
+    for (int64_t p = lb_bag_begin(in, b); p < lb_bag_end(in, b); p++) {
       const int32_t slot = lb_index_find(&lora->index, lb_bag_row(in, p));
       if (slot < 0)
         continue;
@@ -92,8 +135,8 @@ static inline void lb_lookup_lora(const float *weights, int64_t dim, const lb_lo
         memset(pooled, 0, (size_t)rank * sizeof(float));
       lb_add_scaled(pooled, lora->A + (int64_t)slot * rank, 1.0f, rank);
     }
-    for (int32_t j = 0; hits && j < rank; j++)
-      lb_add_scaled(to, lora->B + (int64_t)j * dim, pooled[j], dim);
+    if (hits)
+      lb_add_lora(lora, dim, pooled, to);
   }
 }
 

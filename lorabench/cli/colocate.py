@@ -45,7 +45,7 @@ def colocate(
     ] = "naive,pinned",
     rounds: Annotated[
         int, typer.Option(help="Rounds; fewer than 6 give no verdict.", rich_help_panel=_RUN)
-    ] = 8,
+    ] = 4,
     duration: Annotated[
         float,
         typer.Option(
@@ -64,10 +64,10 @@ def colocate(
     ] = None,
     query_rows: Annotated[
         int, typer.Option(help="Candidate rows a query.", rich_help_panel=_RUN)
-    ] = 16,
+    ] = 32,
     max_batch: Annotated[
         int, typer.Option(help="Most queries scored together.", rich_help_panel=_RUN)
-    ] = 8,
+    ] = 4,
     servers: Annotated[
         int | None,
         typer.Option(

@@ -7,6 +7,7 @@ condition is run is in `lorabench.experiments.trial`, how a verdict is reached i
 `lorabench.results.verdict`.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from lorabench.experiments.measures import Sheet
 from lorabench.experiments.prepare import Prepared, prepare
 from lorabench.experiments.trial import NS, Bench, Placement, Round, Schedule, Serving, Trial
 from lorabench.experiments.worker import TrainReport
+from lorabench.isolation.affinity import pin_threads, restore_threads, thread_affinities
 from lorabench.isolation.capabilities import Missing, numa_unavailable, rdt_unavailable
 from lorabench.isolation.plan import Plan, Request, plan
 from lorabench.isolation.topology import Topology, read_topology
@@ -97,8 +99,8 @@ class ColocateConfig:
     rank: int = 4
     seed: int = 0
     servers: int | None = None
-    query_rows: int = 16
-    max_batch: int = 8
+    query_rows: int = 32
+    max_batch: int = 4
     label_delay_s: float = 0.5
     warmup_s: float = 1.0
     replay_bytes: int = 16 << 20
@@ -300,6 +302,15 @@ class Colocate:
 
     def run(self) -> None:
         """Measure; `outcome` grows with every finished round."""
+        # What the conductor itself does must not fall on a core that serves.
+        before = thread_affinities(os.getpid())
+        pin_threads(os.getpid(), frozenset(self.machine.plan.trainer_cpus))
+        try:
+            self._run()
+        finally:
+            restore_threads(before)
+
+    def _run(self) -> None:
         bench = self._bench(len(self._servers))
         qps = self.config.qps
         if qps is None:

@@ -5,7 +5,9 @@ it for a process id alone leaves threads behind that a library had already start
 for one). Everything here goes over /proc/PID/task.
 """
 
+import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from lorabench.errors import MachineError
@@ -56,6 +58,13 @@ def thread_affinities(pid: int) -> dict[int, frozenset[int]]:
         except ProcessLookupError:
             continue
     return found
+
+
+def restore_threads(affinities: Mapping[int, frozenset[int]]) -> None:
+    """Put threads back where `thread_affinities` found them; those that ended are left out."""
+    for thread, cpus in affinities.items():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(thread, cpus)
 
 
 def verify(pid: int, cpus: frozenset[int]) -> None:
