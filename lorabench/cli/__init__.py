@@ -3,6 +3,7 @@
 Nothing heavy is imported here: ``--help`` must answer at once.
 """
 
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -39,6 +40,8 @@ def common(
     """Take what comes before the subcommand."""
 
 
+_INTERRUPTED = 130
+
 # Base of all errors in how the command line was used. Typer exports only this one of its leaves,
 # and whether click is a dependency or vendored depends on Typer's version.
 _UsageError = typer.BadParameter.__bases__[0]
@@ -46,17 +49,30 @@ _UsageError = typer.BadParameter.__bases__[0]
 
 def main() -> None:
     """Run the command line; turn what the user can act on into one line and an exit code."""
+    # As Ctrl-C: the run unwinds, keeps its finished rounds and ends its processes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
     except LorabenchError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", 130)
+        _fail("interrupted", _INTERRUPTED)
     except Exception as error:
         if not isinstance(error, _UsageError):
             raise
-        _fail(f"{error.format_message()} (see lorabench --help)", 2)  # type: ignore[attr-defined]
+        _fail(_usage(error), 2)
+    if code == _INTERRUPTED:  # Typer turns Ctrl-C into a code and says nothing
+        _fail("interrupted", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> str:
+    """Put a usage error into one line that also says what was found."""
+    message: str = error.format_message()  # type: ignore[attr-defined]
+    option = next(iter(getattr(getattr(error, "param", None), "opts", [])), None)
+    if option in sys.argv[:-1]:
+        message = f"{message}, found {sys.argv[sys.argv.index(option) + 1]!r}"
+    return f"{message} (see lorabench --help)"
 
 
 def _fail(message: str, code: int) -> NoReturn:

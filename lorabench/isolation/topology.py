@@ -7,6 +7,8 @@ one (``sysroot``). Nothing is decided here. Linux documents the files in
 """
 
 import os
+import re
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +98,21 @@ def parse_cpu_list(text: str) -> CpuSet:
     return frozenset(cpus)
 
 
+def parse_cpu_mask(text: str) -> CpuSet:
+    """Read the kernel's mask format, for example ``ff,00000001``: hexadecimal words of 32 CPUs.
+
+    Raises
+    ------
+    ValueError
+        It is no such mask.
+    """
+    words = text.strip().split(",")
+    if not all(0 < len(word) <= 8 and set(word) <= set(string.hexdigits) for word in words):
+        raise ValueError(f"found {text.strip()!r}, expected a mask such as ff,00000001")
+    mask = int("".join(word.rjust(8, "0") for word in words), 16)
+    return frozenset(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
+
+
 def format_cpu_list(cpus: Iterable[int]) -> str:
     """Write CPUs in the kernel's list format."""
     parts: list[list[int]] = []
@@ -121,36 +138,30 @@ def read_topology(sysroot: Path = Path("/")) -> Topology:
         There is no CPU information under `sysroot`, or it does not parse.
     """
     base = sysroot / "sys/devices/system"
-    present = {
-        int(entry.name[3:]): entry
-        for entry in (base / "cpu").glob("cpu[0-9]*")
-        if entry.name[3:].isdecimal()
-    }
+    present = _numbered(base / "cpu", "cpu")
     if not present:
         raise InputError(f"{base / 'cpu'}: found no CPU, expected sysfs with folders cpu0, cpu1, …")
-    online = _cpu_list(base / "cpu/online")
+    online = _cpus(base / "cpu", "online")
     if online is None:
         online = frozenset(present)
     # An offline CPU keeps its folder but has no topology.
-    online = frozenset(c for c in online if c in present)
+    online &= frozenset(present)
 
     def shared(*names: str) -> tuple[CpuSet, ...]:
         groups = set()
         for cpu in online:
-            found = next(
-                (s for n in names if (s := _cpu_list(present[cpu] / "topology" / n))), None
-            )
-            groups.add((found or frozenset({cpu})) & online)
+            found = _cpus(present[cpu] / "topology", *names) or frozenset()
+            groups.add((found | {cpu}) & online)
         return tuple(sorted(groups, key=min))
 
     real = sysroot == Path("/")
     return Topology(
         online=online,
         allowed=frozenset(os.sched_getaffinity(0)) & online if real else online,
-        # Older kernels use the second names.
-        cores=shared("core_cpus_list", "thread_siblings_list"),
+        # Kernels before 5.3 use the second names.
+        cores=shared("core_cpus", "thread_siblings"),
         l3=_last_level_caches(present, online),
-        packages=shared("package_cpus_list", "core_siblings_list"),
+        packages=shared("package_cpus", "core_siblings"),
         nodes=_nodes(base / "node", online),
     )
 
@@ -158,12 +169,9 @@ def read_topology(sysroot: Path = Path("/")) -> Topology:
 def _last_level_caches(present: dict[int, Path], online: CpuSet) -> tuple[CpuSet, ...]:
     groups = set()
     for cpu in online:
-        for index in (present[cpu] / "cache").glob("index[0-9]*"):
-            level = index / "level"
-            if level.exists() and level.read_text().strip() == "3":
-                shared = _cpu_list(index / "shared_cpu_list")
-                if shared and shared & online:
-                    groups.add(shared & online)
+        for index in _numbered(present[cpu] / "cache", "index").values():
+            if (_read(index / "level") or "").strip() == "3":
+                groups.add(((_cpus(index, "shared_cpu") or frozenset()) | {cpu}) & online)
     # No L3, or a virtual machine that hides it: assume the worst, that all share one.
     rest = online - frozenset().union(*groups)
     if rest:
@@ -172,40 +180,74 @@ def _last_level_caches(present: dict[int, Path], online: CpuSet) -> tuple[CpuSet
 
 
 def _nodes(base: Path, online: CpuSet) -> tuple[Node, ...]:
-    nodes = []
-    for entry in base.glob("node[0-9]*"):
-        distances = _read(entry / "distance")
-        nodes.append(
-            Node(
-                id=int(entry.name[4:]),
-                cpus=(_cpu_list(entry / "cpulist") or frozenset()) & online,
-                memory_bytes=_memory(entry / "meminfo"),
-                distances=tuple(int(d) for d in distances.split()) if distances else (),
-            )
+    nodes = tuple(
+        Node(
+            id=number,
+            cpus=(_cpus(folder, "cpu") or frozenset()) & online,
+            memory_bytes=_memory(folder / "meminfo"),
+            distances=_distances(folder / "distance"),
         )
+        for number, folder in sorted(_numbered(base, "node").items())
+    )
     # A kernel without NUMA has no such folder: one node of everything.
-    return tuple(sorted(nodes, key=lambda n: n.id)) or (Node(0, online, 0, (10,)),)
+    return nodes or (Node(0, online, 0, (10,)),)
 
 
 def _memory(path: Path) -> int:
-    for line in (_read(path) or "").splitlines():
-        if "MemTotal:" in line:
-            return int(line.split()[-2]) * 1024
-    return 0
+    text = _read(path)
+    if text is None:
+        return 0
+    found = re.search(r"MemTotal: +([0-9]+) kB", text)
+    if found is None:
+        raise InputError(f"{path}: found no line MemTotal, expected one such as MemTotal: 8 kB")
+    return int(found[1]) * 1024
+
+
+def _distances(path: Path) -> tuple[int, ...]:
+    words = (_read(path) or "").split()
+    if not all(word.isdecimal() for word in words):
+        raise InputError(f"{path}: found {' '.join(words)!r}, expected numbers such as 10 21")
+    return tuple(map(int, words))
+
+
+def _numbered(folder: Path, stem: str) -> dict[int, Path]:
+    """List entries such as cpu0, cpu1 (and not cpufreq, cpuidle) by their number."""
+    return {
+        int(entry.name[len(stem) :]): entry
+        for entry in folder.glob(f"{stem}[0-9]*")
+        if entry.name[len(stem) :].isdecimal()
+    }
 
 
 def _read(path: Path) -> str | None:
+    """Read a file; None where there is none, since kernels and recordings leave many out."""
     try:
         return path.read_text()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
-def _cpu_list(path: Path) -> CpuSet | None:
-    text = _read(path)
-    if text is None:
-        return None
-    try:
-        return parse_cpu_list(text)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+def _cpus(folder: Path, *names: str) -> CpuSet | None:
+    """Read the first of some sets that there is, as a list or, from old kernels, as a mask.
+
+    sysfs is not of one mind about their names: ``online`` is a list, ``core_cpus_list`` the list
+    of the mask ``core_cpus``, ``cpulist`` that of ``cpumap``.
+    """
+    for name in names:
+        for file, parse in (
+            (f"{name}_list", parse_cpu_list),
+            (f"{name}list", parse_cpu_list),
+            (f"{name}_map", parse_cpu_mask),
+            (f"{name}map", parse_cpu_mask),
+            (name, parse_cpu_list if name == "online" else parse_cpu_mask),
+        ):
+            text = _read(folder / file)
+            if text is None:
+                continue
+            try:
+                return parse(text)
+            except ValueError as error:
+                raise InputError(f"{folder / file}: {error}") from None
+    return None
