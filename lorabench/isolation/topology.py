@@ -8,7 +8,6 @@ one (``sysroot``). Nothing is decided here. Linux documents the files in
 
 import os
 import re
-import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from pathlib import Path
 from lorabench.errors import InputError
 
 CpuSet = frozenset[int]
+
+# Files that hold a mask instead of a list.
+_MASKS = {"thread_siblings", "core_siblings", "shared_cpu_map", "cpumap"}
 
 
 @dataclass(frozen=True)
@@ -86,30 +88,35 @@ def parse_cpu_list(text: str) -> CpuSet:
         It is no such list.
     """
     cpus: set[int] = set()
-    for part in text.strip().split(","):
-        if not part:
-            continue
-        low, dash, high = part.partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()):
+    for part in text.strip().split(",") if text.strip() else ():
+        found = re.fullmatch("([0-9]{1,6})(?:-([0-9]{1,6}))?", part)
+        if found is None:
             raise ValueError(f"found {part!r}, expected a CPU number or a range such as 0-3")
-        if dash and int(high) < int(low):
+        low, high = int(found[1]), int(found[2] or found[1])
+        if high < low:
             raise ValueError(f"found {part!r}, expected a range that rises")
-        cpus.update(range(int(low), int(high or low) + 1))
+        cpus.update(range(low, high + 1))
     return frozenset(cpus)
 
 
 def parse_cpu_mask(text: str) -> CpuSet:
-    """Read the kernel's mask format, for example ``ff,00000001``: hexadecimal words of 32 CPUs.
+    """Read the kernel's mask format: 32-bit hexadecimal words, the highest CPUs first.
 
     Raises
     ------
     ValueError
         It is no such mask.
+
+    Examples
+    --------
+    >>> sorted(parse_cpu_mask("00000001,80000001"))
+    [0, 31, 32]
     """
-    words = text.strip().split(",")
-    if not all(0 < len(word) <= 8 and set(word) <= set(string.hexdigits) for word in words):
-        raise ValueError(f"found {text.strip()!r}, expected a mask such as ff,00000001")
-    mask = int("".join(word.rjust(8, "0") for word in words), 16)
+    mask = 0
+    for word in text.strip().split(","):
+        if not re.fullmatch("[0-9a-fA-F]{1,8}", word):
+            raise ValueError(f"found {word!r}, expected a mask such as 00000000,0000000f")
+        mask = mask << 32 | int(word, 16)
     return frozenset(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
 
 
@@ -158,10 +165,10 @@ def read_topology(sysroot: Path = Path("/")) -> Topology:
     return Topology(
         online=online,
         allowed=frozenset(os.sched_getaffinity(0)) & online if real else online,
-        # Kernels before 5.3 use the second names.
-        cores=shared("core_cpus", "thread_siblings"),
+        # Kernels before 5.3 have the second names alone, very old ones only masks.
+        cores=shared("core_cpus_list", "thread_siblings_list", "thread_siblings"),
         l3=_last_level_caches(present, online),
-        packages=shared("package_cpus", "core_siblings"),
+        packages=shared("package_cpus_list", "core_siblings_list", "core_siblings"),
         nodes=_nodes(base / "node", online),
     )
 
@@ -171,7 +178,8 @@ def _last_level_caches(present: dict[int, Path], online: CpuSet) -> tuple[CpuSet
     for cpu in online:
         for index in _numbered(present[cpu] / "cache", "index").values():
             if (_read(index / "level") or "").strip() == "3":
-                groups.add(((_cpus(index, "shared_cpu") or frozenset()) | {cpu}) & online)
+                sharing = _cpus(index, "shared_cpu_list", "shared_cpu_map") or frozenset()
+                groups.add((sharing | {cpu}) & online)
     # No L3, or a virtual machine that hides it: assume the worst, that all share one.
     rest = online - frozenset().union(*groups)
     if rest:
@@ -183,7 +191,7 @@ def _nodes(base: Path, online: CpuSet) -> tuple[Node, ...]:
     nodes = tuple(
         Node(
             id=number,
-            cpus=(_cpus(folder, "cpu") or frozenset()) & online,
+            cpus=(_cpus(folder, "cpulist", "cpumap") or frozenset()) & online,
             memory_bytes=_memory(folder / "meminfo"),
             distances=_distances(folder / "distance"),
         )
@@ -230,24 +238,12 @@ def _read(path: Path) -> str | None:
 
 
 def _cpus(folder: Path, *names: str) -> CpuSet | None:
-    """Read the first of some sets that there is, as a list or, from old kernels, as a mask.
-
-    sysfs is not of one mind about their names: ``online`` is a list, ``core_cpus_list`` the list
-    of the mask ``core_cpus``, ``cpulist`` that of ``cpumap``.
-    """
+    """Read CPUs from the first of these files that exists; None where there is none of them."""
     for name in names:
-        for file, parse in (
-            (f"{name}_list", parse_cpu_list),
-            (f"{name}list", parse_cpu_list),
-            (f"{name}_map", parse_cpu_mask),
-            (f"{name}map", parse_cpu_mask),
-            (name, parse_cpu_list if name == "online" else parse_cpu_mask),
-        ):
-            text = _read(folder / file)
-            if text is None:
-                continue
+        text = _read(folder / name)
+        if text is not None:
             try:
-                return parse(text)
+                return parse_cpu_mask(text) if name in _MASKS else parse_cpu_list(text)
             except ValueError as error:
-                raise InputError(f"{folder / file}: {error}") from None
+                raise InputError(f"{folder / name}: {error}") from None
     return None
