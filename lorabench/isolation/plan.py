@@ -7,8 +7,8 @@ ports, and not an L3 domain where another is free.
 
 from dataclasses import dataclass
 
-from lorabench.errors import MachineError
-from lorabench.isolation.topology import CpuSet, Topology, format_cpu_list
+from lorabench.errors import InputError, MachineError
+from lorabench.isolation.topology import Topology, format_cpu_list
 
 
 @dataclass(frozen=True)
@@ -47,63 +47,94 @@ def plan(topology: Topology, request: Request | None = None) -> Plan:
     """Divide the machine between servers and trainer.
 
     The trainer gets a quarter of the usable physical cores, at least one: the idle share that
-    serving hosts are said to have. It gets them in the L3 domain with the highest CPU numbers,
-    whole if that domain is no larger than its share, and the servers stay out of that domain as
-    long as they have a core elsewhere.
+    serving hosts are said to have. Where there are several L3 domains, it gets as many whole ones
+    as its share holds, the smallest and last first; where its share holds none, it gets part of
+    the smallest and the servers stay out of the rest, unless more of them are asked for than there
+    are cores elsewhere.
 
     Raises
     ------
+    InputError
+        Fewer than one server asked for.
     MachineError
         Fewer than two usable physical cores, or fewer than the servers asked for and one more.
     """
-    request = request or Request()
+    wanted = (request or Request()).servers
+    if wanted is not None and wanted < 1:
+        raise InputError(f"--servers: found {wanted}, expected at least 1")
     domains = [
         cores
         for l3 in topology.l3
-        if (cores := sorted(min(c & l3 & topology.allowed) for c in _usable(topology, l3)))
+        # The first thread of each core stands for it.
+        if (
+            cores := sorted(
+                min(u) for core in topology.cores if (u := core & l3 & topology.allowed)
+            )
+        )
     ]
-    cores = [cpu for domain in domains for cpu in domain]
-    total = len(cores)
+    total = sum(map(len, domains))
     if total < 2:
         raise MachineError(
             f"found {total} usable physical core (CPUs {format_cpu_list(topology.allowed)}), "
             "expected at least 2, one to serve and one to train: a p99 is not reported where "
             "processes outnumber cores"
         )
-    if request.servers is not None and not 1 <= request.servers < total:
+    if wanted is not None and wanted >= total:
         raise MachineError(
-            f"found {total} usable physical cores, expected at least {request.servers + 1} for "
-            f"{request.servers} servers and a trainer"
+            f"found {total} usable physical cores, expected at least {wanted + 1} for "
+            f"{wanted} server{_s(wanted)} and a trainer"
         )
     share = max(1, total // 4)
-    if request.servers is not None:
-        share = min(share, total - request.servers)
-    if len(domains) == 1:
-        trainer, free = cores[-share:], cores[:-share]
-        reasons = [
-            f"the trainer gets {share} of {total} physical cores, the last ones",
-            "there is one L3 domain: servers and trainer share it",
-        ]
+    why = "at most a quarter, the share that serving hosts are said to leave idle"
+    if total < 4:
+        why = "a quarter would be less than the one that it needs"
+    if wanted is not None and total - wanted < share:
+        share = total - wanted
+        why = f"all that {wanted} server{_s(wanted)} leave{'s' if wanted == 1 else ''}"
+    trainer, elsewhere, beside = _divide(domains, share)
+    reasons = [f"the trainer gets {len(trainer)} of {total} physical cores: {why}"]
+    if not elsewhere:
+        serving = beside
+        reasons.append("there is one L3 domain: servers and trainer share it")
+    elif wanted is not None and wanted > len(elsewhere):
+        serving = elsewhere + beside
+        reasons.append(
+            f"{wanted} servers do not fit outside the trainer's L3 domain: they share its cache"
+        )
     else:
-        home = domains[-1]
-        share = min(share, len(home))
-        trainer = home[-share:]
-        elsewhere = [cpu for domain in domains[:-1] for cpu in domain]
-        beside = home[:-share]
-        wanted = request.servers or len(elsewhere)
-        free = elsewhere + (beside if wanted > len(elsewhere) else [])
-        reasons = [
-            f"the trainer gets {share} of {total} physical cores, in an L3 domain of its own"
-            if wanted <= len(elsewhere)
-            else f"the trainer gets {share} of {total} physical cores; "
-            f"{wanted} servers do not fit outside its L3 domain",
-        ]
-    serving = free if request.servers is None else free[: request.servers]
-    reasons.append(f"each of {len(serving)} servers gets a physical core of its own")
-    if any(len(c & topology.allowed) > 1 for c in topology.cores):
+        serving = elsewhere
+        reasons.append("the trainer has L3 to itself: no server runs in its domain")
+        if beside:
+            reasons.append(
+                f"{len(beside)} core{_s(len(beside))} beside it stay idle for that "
+                f"(--servers {len(elsewhere) + len(beside)} would use them)"
+            )
+    serving = serving[:wanted]
+    reasons.append(f"{len(serving)} server{_s(len(serving))}, each on a physical core of its own")
+    if any(len(core & topology.allowed) > 1 for core in topology.cores):
         reasons.append("one hardware thread a core is used: SMT siblings share caches and ports")
     return Plan(tuple(serving), tuple(trainer), tuple(reasons))
 
 
-def _usable(topology: Topology, l3: CpuSet) -> list[CpuSet]:
-    return [core for core in topology.cores if core & l3 & topology.allowed]
+def _divide(domains: list[list[int]], share: int) -> tuple[list[int], list[int], list[int]]:
+    """Choose the trainer's cores; what is left, in other L3 domains and in its own."""
+    # Smallest first, and of equals the last: CPU 0 has most of the interrupts.
+    order = sorted(range(len(domains)), key=lambda i: (len(domains[i]), -i))
+    if len(domains) == 1 or len(domains[order[0]]) > share:
+        home = domains[order[0]]
+        taken = {order[0]}
+        trainer, beside = home[-share:], home[:-share]
+    else:
+        taken = set()
+        trainer, beside = [], []
+        for i in order:
+            if len(trainer) + len(domains[i]) > share:
+                break
+            taken.add(i)
+            trainer += domains[i]
+    elsewhere = [cpu for i, cores in enumerate(domains) if i not in taken for cpu in cores]
+    return sorted(trainer), elsewhere, beside
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
