@@ -6,6 +6,7 @@ for one). Everything here goes over /proc/PID/task.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +15,17 @@ from lorabench.errors import MachineError
 
 
 def _threads(pid: int) -> frozenset[int]:
-    return frozenset(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
+    try:
+        return frozenset(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        raise ProcessLookupError(errno.ESRCH, f"there is no process {pid}") from None
 
 
 def pin_threads(pid: int, cpus: frozenset[int]) -> None:
     """Confine all threads of a process to `cpus`.
 
-    Threads that start meanwhile are found by looking again until no new one appears.
+    A thread that is started meanwhile inherits the old CPUs or the new ones; looking again until
+    none with the old ones appears finds them all.
 
     Parameters
     ----------
@@ -33,10 +38,12 @@ def pin_threads(pid: int, cpus: frozenset[int]) -> None:
     ------
     MachineError
         The kernel refuses these CPUs.
+    ProcessLookupError
+        The process has ended.
     """
-    done: frozenset[int] = frozenset()
-    while fresh := _threads(pid) - done:
-        for thread in fresh:
+    done: set[int] = set()
+    while strays := {t for t, c in thread_affinities(pid).items() if c != cpus} - done:
+        for thread in strays:
             try:
                 os.sched_setaffinity(thread, cpus)
             except ProcessLookupError:
@@ -46,11 +53,17 @@ def pin_threads(pid: int, cpus: frozenset[int]) -> None:
                     f"cannot pin thread {thread} of process {pid} to CPUs {sorted(cpus)}: "
                     f"{error.strerror}; expected CPUs that are online and allowed to this process"
                 ) from None
-        done |= fresh
+        done |= strays
 
 
 def thread_affinities(pid: int) -> dict[int, frozenset[int]]:
-    """Read where each thread of a process may run: thread id -> CPUs."""
+    """Read where each thread of a process may run: thread id -> CPUs.
+
+    Raises
+    ------
+    ProcessLookupError
+        The process has ended.
+    """
     found = {}
     for thread in _threads(pid):
         try:
@@ -74,6 +87,8 @@ def verify(pid: int, cpus: frozenset[int]) -> None:
     ------
     MachineError
         Some may; the message lists them.
+    ProcessLookupError
+        The process has ended.
     """
     strays = {t: sorted(c) for t, c in thread_affinities(pid).items() if not c <= cpus}
     if strays:

@@ -4,13 +4,16 @@ Reads; changes nothing. A condition that cannot be given is reported with the tr
 simulated.
 """
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorabench.isolation.topology import Topology
 
-# Flags of /proc/cpuinfo: Intel RDT, AMD QoS (allocation of cache and of memory bandwidth).
-_RDT_FLAGS = ("cat_l3", "cat_l2", "mba")
+# Flags of /proc/cpuinfo by which Intel RDT and AMD QoS show that they can allocate cache or memory
+# bandwidth.
+_RDT_FLAGS = {"cat_l3", "cat_l2", "mba"}
 
 
 @dataclass(frozen=True)
@@ -40,36 +43,46 @@ def numa_unavailable(topology: Topology) -> Missing:
 
 
 def rdt_unavailable(sysroot: Path = Path("/")) -> Missing:
-    """Say why the condition `rdt` cannot be run here."""
-    flags: set[str] = set()
-    try:
-        for line in (sysroot / "proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                flags = set(line.partition(":")[2].split())
-                break
-    except OSError as error:
-        return Missing("rdt", f"{error.filename}: {error.strerror}", "make /proc readable")
-    found = [flag for flag in _RDT_FLAGS if flag in flags]
+    """Say why the condition `rdt` cannot be run here: the first thing that is missing."""
+    found = sorted(_cpu_flags(_text(sysroot / "proc/cpuinfo")) & _RDT_FLAGS)
     if not found:
         return Missing(
             "rdt",
-            "the processor shows none of the flags cat_l3, cat_l2, mba: no cache or "
+            f"the processor shows none of the flags {', '.join(sorted(_RDT_FLAGS))}: no cache or "
             "memory-bandwidth allocation, or a hypervisor hides it",
-            "run on bare metal with Intel RDT, AMD QoS or Arm MPAM",
+            "run on bare metal with Intel RDT or AMD QoS",
         )
-    try:
-        kernel = "resctrl" in (sysroot / "proc/filesystems").read_text()
-    except OSError:
-        kernel = False
-    if not kernel:
+    offers = f"the processor offers {', '.join(found)}"
+    if "resctrl" not in _text(sysroot / "proc/filesystems").split():
         return Missing(
             "rdt",
-            f"the processor offers {', '.join(found)}, but the kernel has no resctrl file system",
+            f"{offers}, but the kernel has no resctrl file system",
             "use a kernel built with CONFIG_X86_CPU_RESCTRL",
         )
     return Missing(
         "rdt",
-        f"the processor offers {', '.join(found)}, but this version of lorabench does not "
-        "partition cache or bandwidth yet",
+        f"{offers} and the kernel resctrl ({_resctrl_mount(sysroot)}), but this version of "
+        "lorabench does not partition cache or bandwidth yet",
         "use a version whose `lorabench colocate --help` lists the condition rdt",
     )
+
+
+def _cpu_flags(cpuinfo: str) -> set[str]:
+    found = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return set(found[1].split()) if found else set()
+
+
+def _resctrl_mount(sysroot: Path) -> str:
+    for line in _text(sysroot / "proc/mounts").splitlines():
+        _, point, kind, *_ = line.split()
+        if kind == "resctrl":
+            writable = os.access(sysroot / point.lstrip("/") / "schemata", os.W_OK)
+            return f"mounted on {point}, {'' if writable else 'not '}writable"
+    return "not mounted"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
