@@ -4,6 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test asserts a time, hypothesis' own deadline included.
+settings.register_profile("lorabench", deadline=None)
+settings.load_profile("lorabench")
+
+# Small models gain nothing from a second thread, and a busy machine makes it wait for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

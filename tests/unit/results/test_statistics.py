@@ -1,0 +1,99 @@
+"""The statistics against plain twins, the textbook, and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorabench.results.statistics import geometric_mean, mean, quantile, saturated
+
+finite = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@given(st.lists(finite, min_size=1, max_size=300), st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99]))
+def test_a_quantile_is_the_smallest_sample_that_a_share_q_does_not_exceed(samples, q) -> None:
+    found = quantile(np.array(samples), q, min_beyond=0)
+    at_most = [sum(other <= x for other in samples) >= q * len(samples) - 1e-9 for x in samples]
+    assert found == min(x for x, enough in zip(samples, at_most, strict=True) if enough)
+
+
+@pytest.mark.parametrize(("q", "least"), [(0.5, 40), (0.95, 400), (0.99, 2000), (0.999, 20_000)])
+def test_a_quantile_with_fewer_than_20_samples_beyond_is_not_given(q: float, least: int) -> None:
+    assert quantile(np.arange(float(least)), q) == q * least - 1
+    assert quantile(np.arange(float(least - 1)), q) is None
+    assert quantile(np.zeros(0), q) is None
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=20))
+def test_the_interval_of_a_mean_is_students(values) -> None:
+    from scipy import stats
+
+    found = mean(values)
+    assert found is not None
+    assert found.interval is not None
+    assert found.value == pytest.approx(np.mean(values), abs=1e-9)
+    if np.std(values) > 1e-6:
+        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+        assert found.interval == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=2, max_size=20))
+def test_a_ratio_and_its_inverse_have_inverse_means_and_intervals(ratios) -> None:
+    found, inverse = geometric_mean(ratios), geometric_mean([1 / r for r in ratios])
+    assert found is not None
+    assert inverse is not None
+    assert found.interval is not None
+    assert inverse.interval is not None
+    assert found.value == pytest.approx(1 / inverse.value)
+    low, high = inverse.interval
+    if high < 1e200 and low > 1e-200:
+        assert found.interval == pytest.approx((1 / high, 1 / low), rel=1e-6)
+
+
+def test_rounds_without_a_value_are_left_out_and_one_round_has_no_interval() -> None:
+    assert mean([None, 3.0, None]) == mean([3.0])
+    assert mean([3.0]).interval is None  # type: ignore[union-attr]
+    assert mean([None, None]) is None
+    assert geometric_mean([None, 2.0, 8.0]).value == pytest.approx(4.0)  # type: ignore[union-attr]
+    assert geometric_mean([None, 2.0, 8.0]).n == 2  # type: ignore[union-attr]
+
+
+def test_the_interval_of_eight_paired_ratios_covers_what_it_says() -> None:
+    rng = np.random.default_rng(0)
+    truth, draws, covered = 1.07, 4000, 0
+    for _ in range(draws):
+        # Each round has its own weather, which both sides share, and noise of its own.
+        weather = rng.normal(0, 0.5, 8)
+        head = np.exp(weather + math.log(truth) + rng.normal(0, 0.1, 8))
+        base = np.exp(weather + rng.normal(0, 0.1, 8))
+        low, high = geometric_mean(list(head / base)).interval  # type: ignore[union-attr,misc]
+        covered += low <= truth <= high
+    assert 0.935 < covered / draws < 0.965
+
+
+def single_server(load: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Poisson arrivals for ten seconds at a server that needs 1 ms for each, first come first."""
+    rng = np.random.default_rng(seed)
+    scheduled = np.sort(rng.uniform(0, 10e9, int(load * 10_000))).astype(np.int64)
+    started = np.zeros_like(scheduled)
+    free = 0
+    for i, at in enumerate(scheduled):
+        started[i] = max(at, free)
+        free = started[i] + 1_000_000
+    return scheduled, started
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_saturation_is_a_queue_that_only_grows(seed: int) -> None:
+    assert not saturated(*single_server(0.5, seed))
+    assert not saturated(*single_server(0.8, seed))
+    assert saturated(*single_server(1.1, seed))
+    assert saturated(*single_server(2.0, seed))
+
+
+def test_a_stall_that_is_worked_off_is_no_saturation() -> None:
+    scheduled = np.arange(0, 10_000_000_000, 2_000_000)
+    started = scheduled + np.where((scheduled > 4e9) & (scheduled < 5e9), 200_000_000, 100_000)
+    assert not saturated(scheduled, started)

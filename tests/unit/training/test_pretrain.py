@@ -1,0 +1,63 @@
+"""Pre-training: its optimiser by hand, and that it learns."""
+
+import numpy as np
+
+from lorabench.experiments.quality import normalized_entropy
+from lorabench.model.dlrm import DenseNet, DlrmShape, InferenceNet
+from lorabench.model.tables import TableLayout, TableSet
+from lorabench.training.pretrain import RowWiseAdagrad, pretrain
+from lorabench.workload.block import dense_features
+from lorabench.workload.generator import generate_blocks
+from lorabench.workload.spec import load_spec
+
+
+def test_row_wise_adagrad_sums_duplicates_and_keeps_one_accumulator_a_row() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(6, 4)).astype(np.float32)
+    expected = table.astype(np.float64)
+    accumulator = np.zeros(6)
+    optimiser = RowWiseAdagrad([table], learning_rate=0.1)
+    for _ in range(3):
+        indices = rng.integers(0, 6, (8, 1)).astype(np.int32)
+        grad = rng.normal(size=(8, 1, 4)).astype(np.float32)
+        for row in np.unique(indices):
+            total = grad[indices[:, 0] == row, 0].astype(np.float64).sum(axis=0)
+            accumulator[row] += (total**2).mean()
+            expected[row] -= 0.1 * total / (np.sqrt(accumulator[row]) + 1e-8)
+        optimiser.step(indices, grad)
+    np.testing.assert_allclose(table, expected, rtol=1e-4, atol=1e-5)
+
+
+def trained(rows: int) -> tuple[TableSet, DenseNet, list[float]]:
+    spec = load_spec("tiny")
+    block = next(generate_blocks(spec, 0, rows=rows, block_rows=rows))
+    shape = DlrmShape(
+        spec.num_dense, spec.num_sparse, spec.model.dim, spec.model.bottom, spec.model.top
+    )
+    tables = TableSet.create(TableLayout(spec.table_rows, spec.model.dim))
+    tables.initialise(np.random.default_rng(0))
+    net = DenseNet(shape)
+    net.initialise(0)
+    told: list[float] = []
+    pretrain(
+        tables,
+        net,
+        dense_features(block.dense),
+        block.sparse,
+        block.label,
+        progress=told.append,
+    )
+    return tables, net, told
+
+
+def test_a_pre_trained_model_predicts_unseen_rows_better_than_the_click_rate() -> None:
+    tables, net, told = trained(20_000)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    fresh = next(generate_blocks(load_spec("tiny"), 0, start=30_000, rows=5_000))
+    serving = InferenceNet(net.freeze(), len(fresh))
+    serving.dense.numpy()[:] = dense_features(fresh.dense)
+    tables.kernels.lookup(fresh.sparse, serving.embeddings.numpy())
+    entropy = normalized_entropy(fresh.label, serving(len(fresh)).copy())
+    assert entropy is not None
+    assert entropy < 0.97
