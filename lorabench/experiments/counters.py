@@ -1,13 +1,35 @@
-"""What the machine did meanwhile: busy and stolen CPU time, involuntary context switches."""
+"""What the machine did meanwhile: busy and stolen CPU time, involuntary context switches.
 
+Read from /proc directly: psutil numbers CPUs by their place in the list, which is another one where
+a CPU is offline, and a process's context switches there are those of its first thread alone.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
-import psutil
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_INVOLUNTARY = re.compile(r"^nonvoluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Between two snapshots."""
+    """Between two snapshots.
+
+    Attributes
+    ----------
+    cpu_busy : float
+        Share of the time that the CPUs were not idle, 0 to 1. Stolen time counts as busy: there
+        was work to do.
+    steal_s : float
+        Time that the hypervisor gave to others while the CPUs had work, summed over them.
+    involuntary_switches : int
+        How often a thread was taken off its CPU; a thread that has ended in between is left out.
+    """
 
     cpu_busy: float
     steal_s: float
@@ -22,33 +44,69 @@ class Snapshot:
     ----------
     total_s, idle_s, steal_s : float
         CPU time since boot, summed over the CPUs.
-    involuntary : int
-        Involuntary context switches of the processes, all threads.
+    involuntary : mapping of int to int
+        Involuntary context switches of each thread of the processes, by thread id.
     """
 
     total_s: float
     idle_s: float
     steal_s: float
-    involuntary: int
+    involuntary: Mapping[int, int]
 
     @classmethod
-    def take(cls, pids: list[int], cpus: frozenset[int]) -> "Snapshot":
-        """Read the counters now."""
-        total = idle = steal = 0.0
-        for cpu, times in enumerate(psutil.cpu_times(percpu=True)):
-            if cpu in cpus:
-                # Guest time is counted in user time too.
-                total += sum(times) - times.guest - times.guest_nice
-                idle += times.idle + times.iowait
-                steal += times.steal
-        involuntary = sum(psutil.Process(pid).num_ctx_switches().involuntary for pid in pids)
-        return cls(total, idle, steal, involuntary)
+    def take(cls, pids: Iterable[int], cpus: frozenset[int]) -> Self:
+        """Read the counters now; a process that has ended has none."""
+        total, idle, steal = cpu_times(Path("/proc/stat").read_text(), cpus)
+        return cls(total, idle, steal, {k: v for pid in pids for k, v in _switches(pid).items()})
 
     def __sub__(self, before: "Snapshot") -> Spent:
         total = self.total_s - before.total_s
         busy = total - (self.idle_s - before.idle_s)
         return Spent(
+            # The kernel's counters of idle and stolen time now and then go back by a tick.
             cpu_busy=min(1.0, max(0.0, busy / total)) if total > 0 else 0.0,
             steal_s=max(0.0, self.steal_s - before.steal_s),
-            involuntary_switches=self.involuntary - before.involuntary,
+            involuntary_switches=sum(
+                count - before.involuntary.get(thread, 0)
+                for thread, count in self.involuntary.items()
+            ),
         )
+
+
+def cpu_times(stat: str, cpus: frozenset[int]) -> tuple[float, float, float]:
+    """Sum CPU time since boot over some CPUs.
+
+    Parameters
+    ----------
+    stat : str
+        Text of ``/proc/stat``; proc(5) explains it.
+    cpus : frozenset of int
+        Which CPUs; those offline have no line and count for nothing.
+
+    Returns
+    -------
+    tuple of float
+        Seconds in total, idle (waiting for a disk included) and stolen.
+    """
+    total = idle = steal = 0
+    for line in stat.splitlines():
+        name, *fields = line.split()
+        if name.startswith("cpu") and name != "cpu" and int(name[3:]) in cpus:
+            # user nice system idle iowait irq softirq steal; the guest times that follow are in
+            # user and nice already.
+            ticks = [int(field) for field in fields[:8]]
+            total += sum(ticks)
+            idle += ticks[3] + ticks[4]
+            steal += ticks[7]
+    return total / _TICKS_PER_S, idle / _TICKS_PER_S, steal / _TICKS_PER_S
+
+
+def _switches(pid: int) -> dict[int, int]:
+    found = {}
+    # A thread, or the whole process, may end while it is read.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                count = _INVOLUNTARY.search((thread / "status").read_text())
+                found[int(thread.name)] = int(count[1]) if count else 0
+    return found

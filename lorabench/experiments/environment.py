@@ -1,4 +1,8 @@
-"""Where a result was obtained: processor, kernel, topology, pages, sources of noise."""
+"""Where a result was obtained: processor, kernel, topology, pages, sources of noise.
+
+Without this a number can be neither believed nor compared. Nothing here names a person or a place:
+no host name, no path. What to record is taken from pyperf, most of it through pyperf itself.
+"""
 
 import contextlib
 import os
@@ -8,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lorabench
+from lorabench.experiments.counters import cpu_times
 from lorabench.isolation.topology import Topology
 from lorabench.memory import PageSizes
 from lorabench.results.schema import Program
@@ -48,6 +53,7 @@ def capture(topology: Topology) -> dict[str, Any]:
         },
         "noise": {
             "load_average_1min": os.getloadavg()[0],
+            "steal_fraction_since_boot": _steal_fraction(topology.allowed),
             "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "smt": _text("/sys/devices/system/cpu/smt/control"),
             "clocksource": _text(
@@ -75,7 +81,15 @@ def program() -> Program:
 
 
 def pages(method: str, found: list[PageSizes]) -> dict[str, Any]:
-    """Describe what pages each worker mapped the tables with, and how they were obtained."""
+    """Describe what pages each worker mapped the tables with, and how they were obtained.
+
+    Parameters
+    ----------
+    method : str
+        The step of the huge-page ladder that gave them (`lorabench.memory.HugeRegion`).
+    found : list of PageSizes
+        What each worker read from its own smaps.
+    """
     return {
         "method": method,
         "workers": [
@@ -83,6 +97,11 @@ def pages(method: str, found: list[PageSizes]) -> dict[str, Any]:
             for p in found
         ],
     }
+
+
+def _steal_fraction(cpus: frozenset[int]) -> float:
+    total, _, steal = cpu_times(Path("/proc/stat").read_text(), cpus)
+    return steal / total if total else 0.0
 
 
 def _text(path: str) -> str | None:
