@@ -1,5 +1,9 @@
-"""Result documents on disk: written whole or not at all, read with one clear line on failure."""
+"""Result documents on disk: written whole or not at all, read with one clear line on failure.
 
+Raw samples go the same way. What is in a document is `lorabench.results.schema`'s to say.
+"""
+
+import contextlib
 import hashlib
 import io
 import json
@@ -24,12 +28,19 @@ def check_writable(path: Path) -> None:
     InputError
         `path` is a folder, or its folder cannot be made or written in.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: found a folder, expected the name of a file to write")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        if path.is_dir():
+            raise InputError(f"{path}: found a folder, expected the name of a file to write")
+        # Renaming over it would replace the device, /dev/null for one.
+        if path.exists() and not path.is_file():
+            raise InputError(
+                f"{path}: found a device or pipe, expected the name of a file to write"
+            )
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        with tempfile.TemporaryFile(dir=folder):
             pass
+        # A name that is too long is only noticed in use.
+        _partial(path).exists()
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); expected a folder that can be written"
@@ -37,18 +48,27 @@ def check_writable(path: Path) -> None:
 
 
 def write_result(result: Result, path: Path) -> None:
-    """Write a document under a temporary name, then rename it.
+    """Write a document under a temporary name, then rename it; make its folder if need be.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    pydantic.ValidationError
+        It is no valid document: `model_copy` and `model_construct` check nothing.
+    """
+    Result.model_validate(result.model_dump(by_alias=True))
+    write_bytes(path, (result.model_dump_json(indent=1, by_alias=True) + "\n").encode())
+
+
+def write_raw(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    """Write raw samples as ``.npz``, whole or not at all, and return the file's sha256.
 
     Raises
     ------
     InputError
         It cannot be written.
     """
-    write_bytes(path, (result.model_dump_json(indent=1, by_alias=True) + "\n").encode())
-
-
-def write_raw(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> str:
-    """Write raw samples as ``.npz``, whole or not at all, and return the file's sha256."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
     data = buffer.getvalue()
@@ -57,9 +77,16 @@ def write_raw(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Replace `path` by `data` in one step.
+
+    Raises
+    ------
+    InputError
+        It cannot be written; what was there before still is.
+    """
+    partial = _partial(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
@@ -68,7 +95,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _partial(path: Path) -> Path:
+    """Name what `path` is written as at first: a file beside it, to be renamed."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def read_result(path: Path) -> Result:
@@ -80,7 +113,7 @@ def read_result(path: Path) -> Result:
         It is missing, no JSON, of another schema, or does not validate.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected a result document") from None
     except json.JSONDecodeError as error:
@@ -90,12 +123,31 @@ def read_result(path: Path) -> Result:
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: found no text, expected a result document") from None
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, brackets nested without end, or NaN.
+        raise InputError(f"{path}: found no usable JSON ({error})") from None
     found = document.get("schema") if isinstance(document, dict) else None
     if found != SCHEMA:
-        raise InputError(f"{path}: schema: found {found!r}, expected {SCHEMA!r}")
+        raise InputError(f"{path}: schema: found {found!r:.60}, expected {SCHEMA!r}")
     try:
         return Result.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: {key}: found {first['input']!r:.60}: {first['msg']}") from None
+        raise InputError(f"{path}: {_first(error)}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"the number {name}")
+
+
+def _first(error: ValidationError) -> str:
+    """Put the first thing that is wrong into words."""
+    details = error.errors(include_url=False)
+    first = details[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        text = f"{key}: found nothing, expected a value"
+    elif first["type"] == "extra_forbidden":
+        text = f"{key}: found a key that {SCHEMA} does not have"
+    else:
+        text = f"{key}: found {first['input']!r:.60}: {first['msg']}"
+    return text if len(details) == 1 else f"{text} (and {len(details) - 1} more)"

@@ -11,13 +11,22 @@ import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from lorabench.results.statistics import Estimate
 
 SCHEMA: Literal["lorabench.result/1"] = "lorabench.result/1"
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Bring a free-form part to the form that it is read back in; NaN and infinity are an error."""
+    found: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    return found
+
+
+Json = Annotated[dict[str, Any], AfterValidator(_plain)]
 Interval = tuple[Finite, Finite]
 Verdict = Literal["met", "missed", "inconclusive", "unavailable"]
 Basis = Literal["measured-real", "measured-synthetic", "derived"]
@@ -116,7 +125,29 @@ class Queries(Part):
 
 
 class Round(Part):
-    """One round: what ran in which order, and what shows that it was fair."""
+    """One round: what ran in which order, and what shows that it was fair.
+
+    Parameters
+    ----------
+    index : int
+        From 0.
+    order : list of str
+        Conditions, in the order in which they ran.
+    schedule_sha256 : dict of str to str
+        Of the arrivals of each condition: the same in all.
+    queries : dict of str to Queries
+        Of each condition.
+    saturated : list of str
+        Conditions whose queue only grew: they get no ratio.
+    wraps : int
+        How often the rows had been gone through before.
+    steal_s : dict of str to float
+        CPU time that the hypervisor took, of each condition.
+    involuntary_switches : dict of str to int
+        Of all threads of servers and trainer, of each condition.
+    notes : list of str
+        What else a reader should know, a sentence each.
+    """
 
     index: int
     order: list[str]
@@ -148,9 +179,9 @@ class Result(Part):
     id: str
     created: AwareDatetime
     lorabench: Program
-    config: dict[str, Any]
+    config: Json
     config_hash: str
-    environment: dict[str, Any]
+    environment: Json
     partial: bool = False
     rounds: list[Round]
     metrics: list[Metric]

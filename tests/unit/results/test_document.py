@@ -70,6 +70,9 @@ def test_what_is_not_finite_does_not_get_into_a_document(value: float) -> None:
         Metric.model_validate(example().metrics[0].model_dump() | {"values": [value]})
     with pytest.raises(ValidationError):
         Series(name="s", condition="solo", x=[0.0], y=[value], x_unit="s", y_unit="s")
+    for part in ("config", "environment"):
+        with pytest.raises(ValidationError, match=rf"{part}\n.*JSON compliant"):
+            Result.model_validate(dict(example()) | {part: {"a": [{"b": value}]}})
     with pytest.raises(ValueError, match="JSON compliant"):
         config_hash({"load": value})
 
@@ -90,8 +93,15 @@ def broken(change: dict[str, object]) -> str:
         ("[1]", "schema: found None, expected 'lorabench.result/1'"),
         ('{"schema": "other/2"}', "schema: found 'other/2'"),
         (broken({"rounds": 3}), "rounds: found 3"),
-        (broken({"extra": 3}), "extra: found 3"),
+        (broken({"extra": 3}), "extra: found a key that lorabench.result/1 does not have"),
         (broken({"metrics": [{"name": 1}]}), "metrics.0.name: found 1"),
+        (broken({"rounds": [{}]}), "rounds.0.index: found nothing, expected a value (and 7 more)"),
+        (broken({"created": "2026-01-02T03:04:05"}), "created: found '2026-01-02T03:04:05'"),
+        (broken({}).replace("0.5", "NaN", 1), "found no usable JSON (the number NaN)"),
+        (broken({}).replace("0.5", "1e999", 1), "config: found {'rounds': 2, 'load': inf}"),
+        (broken({}).replace("0.5", "9" * 5000, 1), "found no usable JSON (Exceeds the limit"),
+        ("[" * 100_000, "found no usable JSON (maximum recursion depth"),
+        ("", "line 1, column 1: found no JSON"),
     ],
 )
 def test_a_bad_document_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -104,6 +114,28 @@ def test_a_bad_document_is_refused_in_one_line(tmp_path: Path, content: str, mes
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_bytes(b"\x1f\x8b\x08\x00\xff")
+    with pytest.raises(InputError, match="found no text, expected a result document"):
+        read_result(tmp_path / "bad.json")
+
+
+def test_what_no_longer_validates_is_not_written(tmp_path: Path) -> None:
+    """`model_copy` checks nothing, so writing does."""
+    metric = example().metrics[0].model_copy(update={"estimate": float("nan")})
+    with pytest.raises(ValidationError):
+        write_result(example().model_copy(update={"metrics": [metric]}), tmp_path / "out.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_free_form_parts_are_held_as_they_are_read_back(tmp_path: Path) -> None:
+    fields = dict(example()) | {"config": {"cpus": (0, 1)}}
+    result = Result.model_validate(fields)
+    assert result.config == {"cpus": [0, 1]}
+    write_result(result, tmp_path / "out.json")
+    assert read_result(tmp_path / "out.json") == result
+
+
 def test_a_missing_document_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file or directory; expected a result document"):
         read_result(tmp_path / "absent.json")
@@ -114,9 +146,43 @@ def test_whether_an_output_can_be_written_is_found_out_without_a_trace(tmp_path:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match="found a folder"):
         check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "newer" / "out.json")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for below in ("out.json", "new/out.json"):
+        with pytest.raises(InputError, match="cannot be written"):
+            check_writable(tmp_path / "file" / below)
+    with pytest.raises(InputError, match="File name too long"):
+        check_writable(tmp_path / ("x" * 300))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_existing_document_may_be_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "out.json").write_text("old")
+    check_writable(tmp_path / "out.json")
+    assert (tmp_path / "out.json").read_text() == "old"
+
+
+def test_a_device_is_not_replaced_by_a_document() -> None:
+    with pytest.raises(InputError, match="/dev/null: found a device or pipe"):
+        check_writable(Path("/dev/null"))
+
+
+def test_a_read_only_file_system_is_found_out() -> None:
+    with pytest.raises(InputError, match=r"/proc/1/out\.json: cannot be written"):
+        check_writable(Path("/proc/1/out.json"))
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+    result = example()
+    write_result(result, tmp_path / "new" / "newer" / "out.json")
+    assert read_result(tmp_path / "new" / "newer" / "out.json") == result
+
+
+def test_a_file_in_place_of_the_folder_is_refused_in_writing_too(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        check_writable(tmp_path / "file" / "out.json")
+        write_raw(tmp_path / "file" / "out.npz", {"a": np.arange(3)})
 
 
 def test_raw_samples_are_read_back_and_their_hash_is_the_files(tmp_path: Path) -> None:
