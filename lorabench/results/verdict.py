@@ -12,15 +12,36 @@ from lorabench.results.schema import Basis, Claim, Verdict
 from lorabench.results.statistics import Estimate
 
 MIN_ROUNDS = 6
-ISOLATED_RATIO = 1.10
-IMPACT_S = 0.020
-ISOLATED = ("latency.isolated", "co-located p99 / solo p99 <= 1.10", ISOLATED_RATIO)
-IMPACT = ("latency.impact", "co-located p99 - solo p99 < 20 ms", IMPACT_S)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a latency claim says: the value stays at most at `limit`, or below it if `strict`."""
+
+    claim: str
+    statement: str
+    limit: float
+    strict: bool
+
+    def verdict(self, low: float, high: float) -> Verdict:
+        """Hold an interval against the limit."""
+        if high < self.limit or (high == self.limit and not self.strict):
+            return "met"
+        if low > self.limit or (low == self.limit and self.strict):
+            return "missed"
+        return "inconclusive"
+
+
+ISOLATED = Target("latency.isolated", "co-located p99 / solo p99 <= 1.10", 1.10, strict=False)
+IMPACT = Target("latency.impact", "co-located p99 - solo p99 < 20 ms", 0.020, strict=True)
 BUDGET = 0.02
+
+# How far solo may be from itself, as a ratio either way, for any ratio to be judged.
+TOLERANCE = ISOLATED.limit
 
 _ROWS = {
     "measured-real": "real rows",
-    "measured-synthetic": "synthetic rows",
+    "measured-synthetic": "planted synthetic rows",
     "derived": "derived figures",
 }
 
@@ -50,9 +71,11 @@ class Evidence:
 def latency_isolated(evidence: Evidence, ratio: Estimate | None) -> Claim:
     """Judge ``latency.isolated``: p99 beside the trainer over p99 alone."""
     return _judge(
-        *ISOLATED,
+        ISOLATED,
         evidence,
-        estimate=ratio,
+        ratio,
+        unit="",
+        words="p99 is {} times that of solo",
         show=lambda value: f"{value:.2f}",
     )
 
@@ -60,10 +83,12 @@ def latency_isolated(evidence: Evidence, ratio: Estimate | None) -> Claim:
 def latency_impact(evidence: Evidence, difference: Estimate | None) -> Claim:
     """Judge ``latency.impact``: p99 beside the trainer minus p99 alone."""
     return _judge(
-        *IMPACT,
+        IMPACT,
         evidence,
-        estimate=difference,
-        show=lambda value: f"{value * 1e3:.2f} ms",
+        difference,
+        unit=" ms",
+        words="p99 minus that of solo is {}",
+        show=lambda value: f"{value * 1e3:.2f}",
     )
 
 
@@ -73,16 +98,16 @@ def memory_budget(fraction: float, basis: Basis) -> Claim:
     The adapter's memory is allocated once and does not grow, so its size is its size at every
     moment.
     """
-    met = fraction < BUDGET
     return Claim(
         id="memory.budget",
         statement="all LoRA state under 2 % of the EMT bytes, at every moment",
         target=BUDGET,
         measured=fraction,
         ci95=None,
-        verdict="met" if met else "missed",
+        verdict="met" if fraction < BUDGET else "missed",
         basis=basis,
-        reason=f"all LoRA state together is {fraction:.2%} of the table bytes, allocated once",
+        reason=f"all LoRA state together is {fraction * 100:.3f} % of the table bytes and is "
+        f"allocated once, for {_ROWS[basis]}",
     )
 
 
@@ -90,76 +115,82 @@ def latency_not_run(basis: Basis) -> list[Claim]:
     """Say of both latency claims that nothing was run that could test them."""
     return [
         Claim(
-            id=claim,
-            statement=statement,
-            target=target,
+            id=target.claim,
+            statement=target.statement,
+            target=target.limit,
             measured=None,
             ci95=None,
             verdict="unavailable",
             basis=basis,
-            reason="no condition that isolates the trainer was run",
+            reason="no condition that isolates the trainer was run (--conditions pinned)",
         )
-        for claim, statement, target in (IMPACT, ISOLATED)
+        for target in (IMPACT, ISOLATED)
     ]
 
 
 def sentence(claim: Claim) -> str:
-    """Put a claim's verdict into words for the terminal."""
+    """Put a claim's verdict into words for the terminal, beginning with its id and verdict."""
     return f"{claim.id} {claim.verdict}: {claim.statement}; {claim.reason}"
 
 
 def _judge(
-    claim: str,
-    statement: str,
-    target: float,
+    target: Target,
     evidence: Evidence,
-    *,
     estimate: Estimate | None,
+    *,
+    unit: str,
+    words: str,
     show: Callable[[float], str],
 ) -> Claim:
-    found = "no p99"
-    if estimate is not None:
-        found = show(estimate.value)
-        if estimate.interval is not None:
-            found += " [{}, {}]".format(*map(show, estimate.interval))
+    if evidence.saturated:
+        estimate = None  # what the other rounds gave would flatter it
     verdict: Verdict = "inconclusive"
     obstacle = _obstacle(evidence, estimate)
     if obstacle is None and estimate is not None and estimate.interval is not None:
-        low, high = estimate.interval
-        if high <= target:
-            verdict = "met"
-        elif low > target:
-            verdict = "missed"
-        else:
-            obstacle = f"the interval contains {show(target)}"
-    what = f"{evidence.condition} on {_ROWS[evidence.basis]}: {found}"
+        verdict = target.verdict(*estimate.interval)
+        if verdict == "inconclusive":
+            obstacle = (
+                f"the interval contains {show(target.limit)}{unit}; run more rounds (--rounds)"
+            )
+    found = "there is no p99 to judge"
+    if estimate is not None:
+        found = words.format(show(estimate.value) + unit)
+        # From few rounds it is so wide that it says nothing.
+        if estimate.interval is not None and estimate.n >= MIN_ROUNDS:
+            found += " (95 % interval {} to {})".format(*map(show, estimate.interval))
+    reason = f"with the trainer {evidence.condition}, on {_ROWS[evidence.basis]}, {found}"
     return Claim(
-        id=claim,
-        statement=statement,
-        target=target,
+        id=target.claim,
+        statement=target.statement,
+        target=target.limit,
         measured=estimate.value if estimate else None,
         ci95=estimate.interval if estimate else None,
         verdict=verdict,
         basis=evidence.basis,
-        reason=f"{what}, but {obstacle}" if obstacle else what,
+        reason=f"{reason}, but {obstacle}" if obstacle else reason,
     )
 
 
 def _obstacle(evidence: Evidence, estimate: Estimate | None) -> str | None:
     """Say what keeps an estimate from being judged; None if nothing does."""
     if evidence.saturated:
-        return "the queue only grew; offer less load"
+        return (
+            f"the queue of {evidence.condition} or of solo only grew in some round; offer less "
+            "load (--load)"
+        )
     if estimate is None:
-        return "there were too few queries; measure for longer"
+        return "too few queries lay beyond it in every round; measure for longer (--duration)"
     if estimate.n < MIN_ROUNDS or estimate.interval is None:
-        return f"from {estimate.n} rounds; at least {MIN_ROUNDS} are needed"
+        rounds = "1 round" if estimate.n == 1 else f"{estimate.n} rounds"
+        return f"that is from {rounds}, and at least {MIN_ROUNDS} are needed (--rounds)"
     control = evidence.control
     if control is None or control.interval is None:
-        return "solo was not repeated as a control"
+        return "solo gave no second p99 to compare its first with"
     low, high = control.interval
-    if low < 1 / ISOLATED_RATIO or high > ISOLATED_RATIO:
+    if low < 1 / TOLERANCE or high > TOLERANCE:
         return (
-            f"the machine was too noisy: solo over itself is {control.value:.2f} "
-            f"[{low:.2f}, {high:.2f}], not inside [{1 / ISOLATED_RATIO:.2f}, {ISOLATED_RATIO:.2f}]"
+            f"the machine was too noisy: solo, run twice, gave p99 {control.value:.2f} times its "
+            f"own (95 % interval {low:.2f} to {high:.2f}, which should lie within "
+            f"{1 / TOLERANCE:.2f} to {TOLERANCE:.2f})"
         )
     return None
