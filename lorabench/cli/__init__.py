@@ -60,6 +60,8 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, _UsageError):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+            sys.exit(2)
         _fail(_usage(error), 2)
     if code == _INTERRUPTED:  # Typer turns Ctrl-C into a code and says nothing
         _fail("interrupted", _INTERRUPTED)

@@ -45,7 +45,7 @@ def colocate(
     ] = "naive,pinned",
     rounds: Annotated[
         int, typer.Option(help="Rounds; fewer than 6 give no verdict.", rich_help_panel=_RUN)
-    ] = 4,
+    ] = 8,
     duration: Annotated[
         float,
         typer.Option(
