@@ -3,11 +3,13 @@
 Renders any `colocate` document, fresh or read back from a file; knows nothing of how it was made.
 """
 
-from rich.console import Console, Group, RenderableType
+from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lorabench.results.schema import Claim, Metric, Result
+from lorabench.results.verdict import sentence
 
 _STYLES = {
     "met": "green",
@@ -17,9 +19,19 @@ _STYLES = {
 }
 
 
+# Two rounds give an interval so wide that it only takes up room; the document has it.
+_ROUNDS_FOR_INTERVAL = 3
+
+# Wider than any table here: what it would take up if there were room.
+_WIDE = 1000
+
+
 def render(result: Result, console: Console) -> None:
     """Print a result: conditions, verdicts, what was not available."""
-    console.print(_conditions(result))
+    table = _conditions(result, " ")
+    if console.measure(table, options=console.options.update(width=_WIDE)).maximum > console.width:
+        table = _conditions(result, "\n")
+    console.print(table)
     for line in (*_context(result), *_warnings(result)):
         console.print(line, highlight=False)
     console.print()
@@ -30,54 +42,64 @@ def render(result: Result, console: Console) -> None:
         console.print(text.append(f"; to have it, {missing.enable}"), highlight=False)
 
 
-def _conditions(result: Result) -> RenderableType:
-    found = dict.fromkeys(m.condition for m in result.metrics if m.name == "latency_p50")
-    # Rounds shuffle their order; a reader wants the baseline first and the extra last.
-    first, last = ("solo", "solo_repeat"), ("solo_all",)
-    names = [n for n in first if n in found]
-    names += [n for n in result.config.get("experiment", {}).get("conditions", []) if n in found]
-    names += [n for n in last if n in found]
-    names += [n for n in found if n not in names]
+def _conditions(result: Result, gap: str) -> Table:
+    """Lay out the conditions; `gap` is what stands between a number and its interval."""
     table = Table(
-        title=f"latency from scheduled arrival to answer, ms; {_rounds(result)}",
+        title=f"Latency in ms, from scheduled arrival to answer; {_rounds(result)}",
         title_justify="left",
         title_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("condition", no_wrap=True)
+    interval = f"{gap}[95 %]" if _count_rounds(result) >= _ROUNDS_FOR_INTERVAL else ""
     for heading in (
         "p50",
         "p95",
-        "p99 [95 % interval]",
-        "p99 / solo",
+        f"p99{interval}",
+        f"p99 / solo{interval}",
         "trained/s",
-        "update p50 / p95, ms",
+        f"update ms{gap}p50 / p95",
     ):
-        table.add_column(heading, justify="right")
-    for name in names:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in _names(result):
 
         def find(metric: str, condition: str = name) -> Metric | None:
             return result.metric(metric, condition)
 
-        ratio = _with_interval(find("latency_p99_ratio"), 1.0, 2)
+        ratio = _with_interval(find("latency_p99_ratio"), 1.0, gap)
         if any(name in round_.saturated for round_ in result.rounds):
             ratio = "saturated"
         elif name == "solo":
             ratio = "1"
         table.add_row(
-            name,
-            _number(find("latency_p50"), 1e3, 2),
-            _number(find("latency_p95"), 1e3, 2),
-            _with_interval(find("latency_p99"), 1e3, 2),
+            Text(name),
+            _figure(find("latency_p50"), 1e3),
+            _figure(find("latency_p95"), 1e3),
+            _with_interval(find("latency_p99"), 1e3, gap),
             ratio,
-            _number(find("train_samples_per_s"), 1.0, 0),
+            _count(find("train_samples_per_s")),
             _updates(find("update_latency_p50"), find("update_latency_p95")),
         )
-    return Group(table)
+    return table
+
+
+def _names(result: Result) -> list[str]:
+    """List the conditions: rounds shuffle them, a reader wants the baseline first."""
+    found = dict.fromkeys(m.condition for m in result.metrics if m.name == "latency_p50")
+    asked = result.config.get("experiment", {}).get("conditions", [])
+    wanted = ["solo", "solo_repeat", *asked, *(name for name in found if name != "solo_all")]
+    return [name for name in dict.fromkeys([*wanted, "solo_all"]) if name in found]
+
+
+def _count_rounds(result: Result) -> int:
+    return sum("solo" in round_.order for round_ in result.rounds)
 
 
 def _rounds(result: Result) -> str:
-    count = sum("solo" in round_.order for round_ in result.rounds)
+    count = _count_rounds(result)
     text = f"{count} round{'s' if count != 1 else ''}"
     return text + (", interrupted" if result.partial else "")
 
@@ -91,14 +113,16 @@ def _context(result: Result) -> list[Text]:
         total = used.estimate or 0.0
         lines.append(
             Text(
-                f"LoRA state: {lora.estimate:.2%} of the table bytes "
-                f"({total:.2%} with the replay rings)"
+                f"LoRA state: {lora.estimate * 100:.6g} % of the table bytes "
+                f"({total * 100:,.2f} % with the replay rings)"
             )
         )
     quality = [
-        f"{m.condition} {m.estimate:.4f}"
-        for m in result.metrics
-        if m.name == "auc" and m.estimate is not None and m.condition != "solo_repeat"
+        f"{name} {auc.estimate:.4f}"
+        for name in _names(result)
+        if (auc := result.metric("auc", name))
+        and auc.estimate is not None
+        and name != "solo_repeat"
     ]
     if quality:
         lines.append(Text(f"AUC of what was served: {', '.join(quality)}"))
@@ -109,10 +133,11 @@ def _warnings(result: Result) -> list[Text]:
     lines = []
     wraps = max((round_.wraps for round_ in result.rounds), default=0)
     if wraps:
+        times = "once" if wraps == 1 else f"{wraps} times"
         lines.append(
             Text(
-                f"The rows were gone through {wraps} times again: the trainer met rows that it "
-                "had learned before, so the AUC of its conditions flatters it.",
+                f"The rows ended and began anew {times}: the trainer met rows that it had learned "
+                "before, so the AUC of its conditions flatters it.",
                 "yellow",
             )
         )
@@ -122,28 +147,39 @@ def _warnings(result: Result) -> list[Text]:
 
 
 def _verdict(claim: Claim) -> Text:
-    return Text.assemble(
-        (f"{claim.id} {claim.verdict}", f"bold {_STYLES[claim.verdict]}"),
-        f": {claim.statement}. {claim.reason[0].upper()}{claim.reason[1:]}.",
-    )
+    text = Text(f"{sentence(claim)}.")
+    text.stylize(f"bold {_STYLES[claim.verdict]}", 0, len(f"{claim.id} {claim.verdict}"))
+    return text
 
 
-def _number(metric: Metric | None, scale: float, digits: int) -> str:
+def _digits(value: float) -> str:
+    """Write a number that is not negative with three significant digits, or two decimals."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _figure(metric: Metric | None, scale: float) -> str:
     if metric is None or metric.estimate is None:
         return "-"
-    return f"{metric.estimate * scale:,.{digits}f}"
+    return _digits(metric.estimate * scale)
 
 
-def _with_interval(metric: Metric | None, scale: float, digits: int) -> str:
-    text = _number(metric, scale, digits)
-    # Two rounds give an interval so wide that it only takes up room; the document has it.
-    if metric is None or metric.ci95 is None or len(metric.values) < 3:
+def _with_interval(metric: Metric | None, scale: float, gap: str) -> str:
+    text = _figure(metric, scale)
+    if metric is None or metric.ci95 is None:
         return text
-    low, high = (f"{bound * scale:,.{digits}f}" for bound in metric.ci95)
-    return f"{text} [{low}, {high}]"
+    if sum(value is not None for value in metric.values) < _ROUNDS_FOR_INTERVAL:
+        return text
+    low, high = (_digits(bound * scale) for bound in metric.ci95)
+    return f"{text}{gap}[{low}..{high}]"
+
+
+def _count(metric: Metric | None) -> str:
+    return "-" if metric is None or metric.estimate is None else f"{metric.estimate:,.0f}"
 
 
 def _updates(p50: Metric | None, p95: Metric | None) -> str:
     if p50 is None or p50.estimate is None:
         return "-"
-    return f"{_number(p50, 1e3, 0)} / {_number(p95, 1e3, 0)}"
+    return f"{_figure(p50, 1e3)} / {_figure(p95, 1e3)}"

@@ -106,7 +106,7 @@ def memory_budget(fraction: float, basis: Basis) -> Claim:
         ci95=None,
         verdict="met" if fraction < BUDGET else "missed",
         basis=basis,
-        reason=f"all LoRA state together is {fraction * 100:.3f} % of the table bytes and is "
+        reason=f"all LoRA state together is {fraction * 100:.6g} % of the table bytes and is "
         f"allocated once, for {_ROWS[basis]}",
     )
 
