@@ -68,6 +68,11 @@ def geometric_mean(values: Sequence[float | None]) -> Estimate | None:
     """Average positive values: exp of the mean log, with its t interval.
 
     For ratios taken within a round this is the paired interval of the ratio.
+
+    Raises
+    ------
+    ValueError
+        A value is not positive.
     """
     logs = _t_interval([math.log(value) for value in values if value is not None])
     if logs is None:

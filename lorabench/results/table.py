@@ -45,7 +45,7 @@ def render(result: Result, console: Console) -> None:
 def _conditions(result: Result, gap: str) -> Table:
     """Lay out the conditions; `gap` is what stands between a number and its interval."""
     table = Table(
-        title=f"Latency in ms, from scheduled arrival to answer; {_rounds(result)}",
+        title=f"latency from scheduled arrival to answer, ms; {_rounds(result)}",
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,
