@@ -155,7 +155,6 @@ def colocate(
     # Heavy imports (torch, numpy) only now, so that --help answers at once.
     from lorabench.cli.reporting import Reporter
     from lorabench.experiments import colocate as experiment
-    from lorabench.results.document import check_writable
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     config = experiment.ColocateConfig(
@@ -180,7 +179,7 @@ def colocate(
         reporter.plan(machine.plan, machine.unavailable)
         return
     path = output or reporter.default_path("colocate")
-    check_writable(path)
+    reporter.check_path(path)
     with reporter.progress() as observer:
         run = experiment.Colocate.from_input(
             config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lorabench.workload.block import Block
-    from lorabench.workload.spec import WorkloadSpec
 
 
 def generate(
@@ -31,14 +30,16 @@ def generate(
 
     from lorabench.errors import InputError
     from lorabench.workload.generator import generate_blocks
-    from lorabench.workload.spec import load_spec
+    from lorabench.workload.spec import load_spec, with_rows
     from lorabench.workload.store import check_target, row_bytes, write_store
 
     if seed < 0:
         raise InputError(f"--seed: found {seed}, expected an integer >= 0")
+    if rows is not None and rows < 1:
+        raise InputError(f"--rows: found {rows}, expected an integer >= 1")
     spec = load_spec(workload)
     if rows is not None:
-        spec = _with_rows(spec, rows)
+        spec = with_rows(spec, rows)
     check_target(output)
     _check_disk(output, spec.rows * row_bytes(spec))
 
@@ -48,18 +49,6 @@ def generate(
     if not quiet:
         rate = info.rows / (perf_counter() - begun)
         typer.echo(f"{info.rows} rows, {rate:.0f} rows/s, {info.size_bytes} bytes: {output}")
-
-
-def _with_rows(spec: "WorkloadSpec", rows: int) -> "WorkloadSpec":
-    """Give the spec another length; pre-training keeps at most half of it."""
-    from lorabench.errors import InputError
-    from lorabench.workload.spec import WorkloadSpec
-
-    if rows < 1:
-        raise InputError(f"--rows: found {rows}, expected an integer >= 1")
-    content = spec.model_dump()
-    content.update(rows=rows, pretrain_rows=min(spec.pretrain_rows, rows // 2))
-    return WorkloadSpec.model_validate(content)
 
 
 def _check_disk(folder: Path, needed: int) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lorabench.errors import GateError
-from lorabench.results.document import write_raw, write_result
+from lorabench.errors import GateError, InputError
+from lorabench.results.document import check_writable, write_raw, write_result
 from lorabench.results.schema import RawFile, Result, new_id
 from lorabench.results.table import render
 from lorabench.results.verdict import sentence
@@ -78,6 +78,22 @@ class Reporter:
     def default_path(self, command: str) -> Path:
         """Name a new result document in ``results/``."""
         return Path("results") / f"{command}-{new_id()}.json"
+
+    def check_path(self, path: Path) -> None:
+        """Find out before the work begins whether the document and its raw samples can be written.
+
+        Raises
+        ------
+        InputError
+            They cannot, or one would overwrite the other.
+        """
+        if path.suffix == ".npz":
+            raise InputError(
+                f"{path}: found a name that ends in .npz, where the raw samples go; "
+                "expected another, such as out.json"
+            )
+        check_writable(path)
+        check_writable(path.with_suffix(".npz"))
 
     @contextmanager
     def progress(self) -> Iterator[Observer]:

@@ -8,7 +8,7 @@ condition is run is in `lorabench.experiments.trial`, how a verdict is reached i
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -433,7 +433,7 @@ class Colocate:
         stuck = [
             trial.condition
             for trial in trials
-            if not trial.served.all() or statistics.saturated(trial.scheduled, trial.started)
+            if not trial.served.all() or any(_queue_grows(trial))
         ]
         for trial in trials:
             name = trial.condition
@@ -554,6 +554,13 @@ class Colocate:
                 evidence, statistics.geometric_mean(sheet.values("latency_p99_ratio", name))
             ),
         ]
+
+
+def _queue_grows(trial: Trial) -> Iterator[bool]:
+    """Say of each server whether its queue only grew: one that is stuck must not hide."""
+    for server in range(int(trial.server.max(initial=0)) + 1):
+        mine = trial.server == server
+        yield statistics.saturated(trial.scheduled[mine], trial.started[mine])
 
 
 def _training_notes(condition: str, report: TrainReport) -> list[str]:

@@ -79,6 +79,7 @@ def test_a_truncated_gzip_is_refused(lorabench: Run, tmp_path: Path) -> None:
         (["--preset", "tiny", "--checkpoint", "absent.pt"], ["absent.pt"]),
         (["--preset", "tiny", "--require", "magic"], ["--require: found 'magic'"]),
         (["--nonesuch"], ["--nonesuch"]),
+        (["--preset", "tiny", "-o", "out.npz"], ["out.npz", "raw samples"]),
     ],
 )
 def test_bad_usage_is_refused_in_one_line(
@@ -141,6 +142,8 @@ def running(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
     arguments = dict(zip(SHORT[::2], SHORT[1::2], strict=True)) | {"--rounds": 500}
     process = subprocess.Popen(
         [
+            # A background job, as CI may be, is started with SIGINT ignored and hands that down.
+            *("env", "--default-signal=INT"),
             *(COMMAND, "colocate", "-v", "-o", tmp_path / "out.json"),
             *(str(word) for pair in arguments.items() for word in pair),
         ],

@@ -11,6 +11,7 @@ import pytest
 # kernel can end it.
 PARENT = """
 import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job is started with it ignored
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid())],
                          stdin=subprocess.DEVNULL)
 print(child.pid, flush=True)
