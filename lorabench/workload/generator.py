@@ -22,7 +22,7 @@ Labels.
         g_1 &= F^{-1/2} \sum_f w_f(i_f) \\
         g_2 &= (R F (F-1) / 2)^{-1/2} \sum_{f<h} \langle v_f(i_f), v_h(i_h) \rangle \\
         g_3 &= \sum_d c_d (\log(x_d + 1/2) - location_d) / scale_d,
-               \quad \|c\| = 1, \text{ missing terms } 0 \\
+               \quad \|c\| = 1, \text{ 0 where missing or } scale_d \le 10^{-3} \\
         g &= \sqrt{0.5} g_1 + \sqrt{0.3} g_2 + \sqrt{0.2} g_3 \\
         P(click) &= \sigma(\beta + strength \cdot (g - \mu) / s)
 
@@ -52,6 +52,7 @@ CHUNK_ROWS = 65_536
 _PLANT, _PILOT, _STREAM = range(3)
 
 _SHARES = (0.5, 0.3, 0.2)  # of the logit's variance: taste, interaction, dense
+_CONSTANT = 1e-3  # a count that varies less does not survive being floored
 _INT32_TOP = np.float32(2**31 - 128)  # the largest float32 that fits int32
 
 
@@ -130,7 +131,8 @@ class PlantedModel:
         rng = np.random.default_rng(sequence.spawn(1)[0])
         direction = rng.standard_normal(spec.num_dense)
         scale = np.array(spec.dense.scale)
-        weight = np.divide(direction, scale, out=np.zeros_like(scale), where=scale > 0)
+        varies = scale > _CONSTANT
+        weight = np.divide(direction, scale, out=np.zeros_like(scale), where=varies)
         self._dense_weight = (weight / np.linalg.norm(direction)).astype(np.float32)
         self._dense_centre = np.array(spec.dense.location, np.float32)
         pairs = features * (features - 1) / 2 * self._rank
@@ -183,7 +185,8 @@ class PlantedModel:
         logs = np.log(np.maximum(dense, 0) + np.float32(0.5), dtype=np.float32)
         logs -= self._dense_centre
         logs[dense == MISSING_DENSE] = 0
-        counts = logs @ self._dense_weight * math.sqrt(_SHARES[2])
+        # Not `@`: the order in which BLAS adds depends on the machine, and so would some label.
+        counts = np.einsum("nd,d->n", logs, self._dense_weight) * np.float32(math.sqrt(_SHARES[2]))
         logit = self._taste_weight * taste + self._pair_weight * pairs + counts
         return np.asarray(logit, np.float64)
 

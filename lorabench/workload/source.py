@@ -242,10 +242,13 @@ class RowStream:
     ----------
     wraps : int
         How often the stream went back to `start`.
+    position : int
+        Row of the source that comes next; at the end of the data, its number of rows.
     """
 
     def __init__(self, source: RowSource, start: int) -> None:
         self.wraps = 0
+        self.position = start
         self._source = source
         self._start = start
         self._blocks = source.blocks(start)
@@ -273,6 +276,7 @@ class RowStream:
             part = block.slice(0, wanted)
             self._rest = block.slice(wanted, len(block)) if len(block) > wanted else None
             wanted -= len(part)
+            self.position += len(part)
             taken.append(part)
         return taken[0] if len(taken) == 1 else Block.concat(taken)
 
@@ -287,6 +291,7 @@ class RowStream:
                     "(counting from 0), expected rows to serve from there"
                 )
             self.wraps += 1
+            self.position = self._start
             self._shift_ns = self._last_ns + self._gap_ns - int(block.time_ns[0])
         if self._shift_ns:
             block = replace(block, time_ns=block.time_ns + self._shift_ns)

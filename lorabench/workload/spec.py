@@ -33,8 +33,14 @@ Count = Annotated[int, Field(strict=True, gt=0)]
 # One more row for the missing value, and the number of rows itself must fit int32.
 Cardinality = Annotated[int, Field(strict=True, gt=0, lt=2**31 - 1)]
 Rate = Annotated[float, Field(strict=True, ge=0, lt=1)]
-Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+# Beyond any use, and still far from where float32 arithmetic on them overflows.
+Logarithm = Annotated[float, Field(strict=True, ge=-100, le=100)]
+Magnitude = Annotated[float, Field(strict=True, ge=0, le=100)]
+# With at least a row in 1,000 s and at most a century in all, every time fits int64 ns.
+RowRate = Annotated[float, Field(strict=True, ge=1e-3, le=1e9)]
+LONGEST_S = 100 * 365 * 86_400
+# A scalar is written out once a feature; a slip of the finger must not fill the memory.
+MOST_DENSE = 4096
 
 
 def _per_feature(length_of: Callable[[ValidationInfo], int | None]) -> BeforeValidator:
@@ -87,13 +93,13 @@ class SparseSpec(_Part):
     cardinality : tuple of int, length F
         Distinct real ids of each feature; its table has one row more, row 0, for "missing".
     zipf : tuple of float, length F
-        Exponent s >= 0 of each feature's popularity, P(rank k) ~ k^-s; 0 is uniform.
+        Exponent s in [0, 100] of each feature's popularity, P(rank k) ~ k^-s; 0 is uniform.
     missing : tuple of float, length F
         Probability in [0, 1) that the value is missing.
     """
 
     cardinality: Annotated[tuple[Cardinality, ...], Field(min_length=1)]
-    zipf: Annotated[tuple[NonNegative, ...], _PerSparse]
+    zipf: Annotated[tuple[Magnitude, ...], _PerSparse]
     missing: Annotated[tuple[Rate, ...], _PerSparse]
 
 
@@ -103,17 +109,17 @@ class DenseSpec(_Part):
     Parameters
     ----------
     count : int
-        How many features.
+        How many features, at most 4,096.
     missing : tuple of float, length count
         Probability in [0, 1) that the value is missing.
     location, scale : tuple of float, length count
-        Mean and standard deviation of the logarithm.
+        Mean, in [-100, 100], and standard deviation, in [0, 100], of the logarithm.
     """
 
-    count: Count
+    count: Annotated[int, Field(strict=True, gt=0, le=MOST_DENSE)]
     missing: Annotated[tuple[Rate, ...], _PerDense]
-    location: Annotated[tuple[Finite, ...], _PerDense]
-    scale: Annotated[tuple[NonNegative, ...], _PerDense]
+    location: Annotated[tuple[Logarithm, ...], _PerDense]
+    scale: Annotated[tuple[Magnitude, ...], _PerDense]
 
 
 class LabelSpec(_Part):
@@ -124,14 +130,14 @@ class LabelSpec(_Part):
     base_rate : float
         Share of clicks in (0, 1) that the intercept is calibrated to.
     strength : float
-        Standard deviation of the planted logit; 0 makes labels coin flips. About 1.35 gives the
-        best possible classifier an AUC of 0.80.
+        Standard deviation of the planted logit, in [0, 100]; 0 makes labels coin flips. About
+        1.35 gives the best possible classifier an AUC of 0.80.
     rank : int
         Rank of the pairwise interactions between features; 0 plants none.
     """
 
     base_rate: Annotated[float, Field(strict=True, gt=0, lt=1)]
-    strength: NonNegative
+    strength: Magnitude
     rank: Annotated[int, Field(strict=True, ge=0, le=64)]
 
 
@@ -165,7 +171,8 @@ class WorkloadSpec(_Part):
     pretrain_rows : int
         Rows at the stream's head that the model is pre-trained on; fewer than `rows`.
     rows_per_s : float
-        Mean rate of the timestamps, in workload time.
+        Mean rate of the timestamps, in workload time, in [0.001, 10^9]; `rows` must not take
+        longer than a century.
     sparse, dense, labels, model
         The parts.
     """
@@ -174,7 +181,7 @@ class WorkloadSpec(_Part):
     description: Annotated[str, Field(strict=True)] = ""
     rows: Count
     pretrain_rows: Annotated[int, Field(strict=True, ge=0)]
-    rows_per_s: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+    rows_per_s: RowRate
     sparse: SparseSpec
     dense: DenseSpec
     labels: LabelSpec
@@ -187,6 +194,19 @@ class WorkloadSpec(_Part):
         if rows is not None and value >= rows:
             raise PydanticCustomError(
                 "no_rows_left", "fewer than rows = {rows}, so that some are served", {"rows": rows}
+            )
+        return value
+
+    @field_validator("rows_per_s")
+    @classmethod
+    def _ends_within_a_century(cls, value: float, info: ValidationInfo) -> float:
+        rows = info.data.get("rows")
+        # Not rows / value: an integer may be too large to become a float.
+        if rows is not None and rows > value * LONGEST_S:
+            raise PydanticCustomError(
+                "too_long",
+                "at least {least}, so that rows = {rows} end within a century",
+                {"least": f"{rows // LONGEST_S + 1}", "rows": rows},
             )
         return value
 
@@ -274,6 +294,23 @@ def parse_spec(content: bytes, origin: str) -> WorkloadSpec:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = str(error).replace("\n", " ")
         raise InputError(f"{origin}: {reason}; expected a workload spec in TOML") from error
+    return _validated(document, origin)
+
+
+def with_rows(spec: WorkloadSpec, rows: int) -> WorkloadSpec:
+    """Give a spec another length; pre-training keeps at most half of it.
+
+    Raises
+    ------
+    InputError
+        No rows, or more than the spec's rate gets done in a century.
+    """
+    content = spec.model_dump()
+    content.update(rows=rows, pretrain_rows=max(0, min(spec.pretrain_rows, rows // 2)))
+    return _validated(content, f"{spec.name} of {rows} rows")
+
+
+def _validated(document: dict[str, Any], origin: str) -> WorkloadSpec:
     try:
         return WorkloadSpec.model_validate(document)
     except ValidationError as error:
@@ -297,6 +334,8 @@ def _describe(error: ErrorDetails) -> str:
         found, expected = "an unknown key", f"one of {', '.join(known)}"
     elif error["type"] == "model_type":
         expected = "a table of keys"
+    elif error["type"] == "tuple_type":
+        expected = "a list"
     return f"{key}: found {found}, expected {expected}"
 
 

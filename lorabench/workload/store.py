@@ -173,6 +173,9 @@ def row_bytes(spec: WorkloadSpec) -> int:
 class Store:
     """An opened store; rows are read from the mapped file as they are asked for.
 
+    Reading checks that every id lies in its table, but not the checksum: that would read the whole
+    file before the first row.
+
     Parameters
     ----------
     folder : Path
@@ -234,15 +237,34 @@ class Store:
         Raises
         ------
         InputError
-            The file became unreadable since it was opened.
+            The file is damaged, or became unreadable since it was opened.
         """
         with self._reader() as reader:
             first = 0
-            for batch in self._batches(reader):  # a batch is a view: skipping one reads nothing
+            # A batch is a view: skipping one reads nothing.
+            for number, batch in enumerate(self._batches(reader), 1):
                 stop = first + batch.num_rows
                 if stop > start:
-                    yield _block(batch, self.spec).slice(max(0, start - first), batch.num_rows)
+                    block = self._checked_block(number, batch)
+                    yield block.slice(max(0, start - first), batch.num_rows)
                 first = stop
+
+    def _checked_block(self, number: int, batch: Any) -> Block:
+        where = f"{self.folder / ROWS}, batch {number}"
+        try:
+            block = _block(batch, self.spec)
+        except pa.ArrowException as error:
+            raise InputError(f"{where}: {error}; expected the rows that were written") from error
+        # As unsigned, a negative id is a very large one.
+        strays = block.sparse.view(np.uint32).max(axis=0, initial=0) >= np.array(
+            self.spec.table_rows
+        )
+        if strays.any():
+            f = int(strays.argmax())
+            top = self.spec.table_rows[f] - 1
+            row = next(int(r) for r in block.sparse[:, f] if not 0 <= r <= top)
+            raise InputError(f"{where}: column c{f + 1}: found {row}, expected a row in 0 to {top}")
+        return block
 
     def _reader(self) -> Any:
         path = self.folder / ROWS
@@ -258,14 +280,14 @@ class Store:
             raise InputError(
                 f"{path}: {error.strerror or error}; expected the store's rows"
             ) from error
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise InputError(f"{path}: found no Arrow file ({error}), expected one") from error
 
     def _batches(self, reader: Any) -> Iterator[Any]:
         for number in range(reader.num_record_batches):
             try:
                 batch = reader.get_batch(number)
-            except (OSError, pa.ArrowInvalid) as error:
+            except (OSError, pa.ArrowException) as error:
                 raise InputError(
                     f"{self.folder / ROWS}, batch {number + 1}: {error}; "
                     "expected the rows that were written"
@@ -305,7 +327,10 @@ def _schema(spec: WorkloadSpec) -> Any:
 
 
 def _names(schema: Any) -> str:
-    return f"{len(schema.names)} ({', '.join(schema.names[:3])}, ...)"
+    try:
+        return f"{len(schema.names)} ({', '.join(schema.names[:3])}, ...)"
+    except UnicodeDecodeError:  # a damaged file
+        return "whose names are no text"
 
 
 def _write_rows(path: Path, blocks: Iterable[Block], spec: WorkloadSpec) -> int:

@@ -30,7 +30,12 @@ def mix64_twin(value: int) -> int:
 
 
 def parse_twin(content: bytes) -> tuple[list[list[int]], tuple[int, int | None] | None]:
-    """Rows before the first bad line; its number and, unless its width is wrong, its column."""
+    """Rows before the first bad line; its number and, unless its width is wrong, its column.
+
+    Line 0 stands for the file: it is empty.
+    """
+    if not content:
+        return [], (0, None)
     lines = content.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -114,6 +119,7 @@ def line_with(column: int, field: bytes) -> bytes:
 
 
 @NO_FIXTURE_RESET
+@example(b"")  # what is left of a row that is one empty field without a newline
 @example(line_with(2, b"-2147483647"))
 @example(line_with(40, b"") * 2)
 @given(files())
@@ -127,7 +133,10 @@ def test_agrees_with_its_twin_on_rows_and_on_the_place_of_the_first_error(
         assert as_rows(read(path)) == rows
         return
     line, column = error
-    place = f", line {line}: " if column is None else f", line {line}, column {column} ("
+    if line == 0:
+        place = ": "
+    else:
+        place = f", line {line}: " if column is None else f", line {line}, column {column} ("
     with pytest.raises(InputError) as caught:
         read(path)
     message = str(caught.value)

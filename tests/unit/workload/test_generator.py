@@ -155,6 +155,33 @@ def test_the_best_possible_auc_is_about_080(seed: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("location", "scale"),
+    [(100.0, 100.0), (-100.0, 100.0), (100.0, 0.0), (1.5, 1e-39), (-100.0, 1e-300)],
+)
+def test_the_extremes_of_a_spec_still_make_probabilities(location: float, scale: float) -> None:
+    content = SMALL.model_dump()
+    content["dense"].update(location=location, scale=scale)
+    content["labels"]["strength"] = 100.0
+    content["sparse"]["zipf"] = 100.0
+    content.update(rows=10**6, rows_per_s=1e-3)
+    spec = WorkloadSpec.model_validate(content)
+    with np.errstate(all="raise", under="ignore"):
+        block = next(generate_blocks(spec, 0, start=10**6 - 10))
+        p = PlantedModel(spec, 0).probability(block.dense, block.sparse)
+    assert np.isfinite(p).all()
+    assert (block.time_ns > 0).all()
+
+
+def test_a_rows_probability_does_not_depend_on_its_company(tiny: Block) -> None:
+    """To the bit: else a label would depend on how the stream is cut, or on the machine's BLAS."""
+    model = PlantedModel(load_spec("tiny"), 0)
+    together = model.probability(tiny.dense[:997], tiny.sparse[:997])
+    for start, stop in ((0, 1), (1, 8), (8, 500), (500, 997)):
+        part = model.probability(tiny.dense[start:stop], tiny.sparse[start:stop])
+        assert part.tobytes() == together[start:stop].tobytes()
+
+
 def test_without_strength_labels_are_coin_flips_at_the_base_rate(small: Block) -> None:
     labels = SMALL.labels.model_copy(update={"strength": 0.0})
     model = PlantedModel(SMALL.model_copy(update={"labels": labels}), 5)

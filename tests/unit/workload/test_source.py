@@ -197,6 +197,7 @@ def test_a_stream_is_the_rows_from_start_on_over_and_over(
     assert numbers(whole) == expected
     assert (np.diff(whole.time_ns) > 0).all()
     assert stream.wraps == (total - 1) // len(cycle)
+    assert stream.position == expected[-1] + 1
     assert source.starts == [start] * (stream.wraps + 1)
 
 

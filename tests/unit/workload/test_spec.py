@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorabench.errors import InputError
-from lorabench.workload.spec import WorkloadSpec, load_spec, parse_spec, preset_names
+from lorabench.workload.spec import WorkloadSpec, load_spec, parse_spec, preset_names, with_rows
 
 SPEC = """
 name = "three"
@@ -72,6 +72,11 @@ def test_a_spec_cannot_be_changed() -> None:
             "2147483647",
             "sparse.cardinality[2]: found 2147483647, expected less than 2147483647",
         ),
+        (
+            "cardinality = [3, 10, 2147483646]",
+            "cardinality = 3",
+            "sparse.cardinality: found 3, expected a list",
+        ),
         ("[3, 10,", "[3, true,", "sparse.cardinality[1]: found True, expected a valid integer"),
         (
             "zipf = [0.0, 1.0, 1.05]",
@@ -96,6 +101,22 @@ def test_a_spec_cannot_be_changed() -> None:
             "labels.rnk: found an unknown key, expected one of base_rate, strength, rank",
         ),
         (
+            "scale = 0.5",
+            "scale = 1e39",
+            "dense.scale[0]: found 1e+39, expected less than or equal to 100",
+        ),
+        (
+            "strength = 1.35",
+            "strength = nan",
+            "labels.strength: found nan, expected less than or equal to 100",
+        ),
+        (
+            "rows = 1000",
+            "rows = 99999999999999",
+            "rows_per_s: found 10.0, expected at least 31710, so that rows = 99999999999999 end "
+            "within a century",
+        ),
+        (
             "pretrain_rows = 100",
             "pretrain_rows = 1000",
             "pretrain_rows: found 1000, expected fewer than rows = 1000, so that some are served",
@@ -108,6 +129,16 @@ def test_a_wrong_value_is_named_by_its_key_with_what_was_expected(
     with pytest.raises(InputError) as caught:
         parsed(old, new)
     assert str(caught.value) == f"spec.toml: {message}"
+
+
+def test_another_length_keeps_half_to_serve_and_is_held_to_the_same_rules() -> None:
+    spec = parsed()
+    assert (with_rows(spec, 150).rows, with_rows(spec, 150).pretrain_rows) == (150, 75)
+    assert with_rows(spec, 5000).pretrain_rows == 100
+    assert with_rows(spec, 5000).digest != spec.digest
+    for rows, words in ((0, "rows: found 0, expected greater"), (10**15, "rows_per_s: found 10.0")):
+        with pytest.raises(InputError, match=rf"^three of {rows} rows: {words}"):
+            with_rows(spec, rows)
 
 
 def test_broken_toml_is_one_line_with_its_place() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,42 @@ def test_truncated_absent_and_foreign_rows_are_refused(folder: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="No such file"):
         Store.open(folder)
+
+
+def test_an_id_outside_its_table_is_named_with_its_place(tmp_path: Path) -> None:
+    block = Block.concat(list(some_blocks()))
+    for column, row in ((0, SPEC.table_rows[0]), (6, -1)):
+        sparse = block.sparse.copy()
+        sparse[500, column] = row
+        blocks = [block.slice(0, 400), replace(block, sparse=sparse).slice(400, ROWS)]
+        folder = tmp_path / f"store{column}"
+        write_store(folder, blocks, SPEC, seed=None, kind="criteo-tsv")
+        reading = Store.open(folder).blocks()
+        assert_equal(next(reading), blocks[0])
+        top = SPEC.table_rows[column] - 1
+        words = f"batch 2: column c{column + 1}: found {row}, expected a row in 0 to {top}"
+        with pytest.raises(InputError, match=words):
+            next(reading)
+
+
+def test_damaged_bytes_are_refused_or_read_as_rows_but_never_crash(folder: Path) -> None:
+    path = folder / "rows.arrow"
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = []
+    for _ in range(300):
+        damaged = bytearray(data)
+        # Half of the damage goes to the schema and the footer, where it hurts most.
+        places = [int(rng.integers(len(data))), int(rng.integers(-6000, 6000))]
+        for place in places:
+            damaged[place] = int(rng.integers(256))
+        path.write_bytes(damaged)
+        try:
+            assert sum(map(len, Store.open(folder).blocks())) == ROWS
+        except InputError as error:
+            refused.append(str(error))
+    assert len(refused) > 30
+    assert all(message.startswith(str(path)) for message in refused)
 
 
 def test_rows_that_contradict_the_manifest_are_refused(folder: Path) -> None:
