@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lorabench._hotpath import Mapping, clear_pin
-from lorabench.errors import LorabenchError
+from lorabench.errors import LorabenchError, MachineError
 from lorabench.experiments.worker import Failed, ServerSetup, TrainerSetup
 
 # A worker imports torch and maps gigabytes before it is ready.
@@ -74,8 +74,10 @@ class Worker:
         ------
         WorkerDiedError
             It has ended, or says nothing for `timeout_s`.
+        MachineError
+            The machine refused it something.
         RuntimeError
-            It met an exception: a bug, whose traceback is the message.
+            It met any other exception: a bug, whose traceback is the message.
         """
         if not self.link.poll(timeout_s):
             raise WorkerDiedError(f"{self.name}: no answer within {timeout_s:.0f} s")
@@ -84,6 +86,8 @@ class Worker:
         except (EOFError, ConnectionError):
             self._died()
         if isinstance(message, Failed):
+            if message.actionable:
+                raise MachineError(f"{self.name}: {message.text}")
             raise RuntimeError(f"{self.name} failed:\n{message.text}")
         return message
 

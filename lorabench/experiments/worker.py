@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from lorabench.errors import LorabenchError
 from lorabench.isolation.lifetime import die_with_parent
 
 if TYPE_CHECKING:
@@ -107,9 +108,10 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class Failed:
-    """The worker met an exception; `text` is its traceback."""
+    """The worker met an exception; `text` is its traceback, or what the user can act on."""
 
     text: str
+    actionable: bool = False
 
 
 def _dense_net(setup: ModelSetup) -> "DenseNet":
@@ -125,7 +127,7 @@ def _dense_net(setup: ModelSetup) -> "DenseNet":
 def run_server(setup: ServerSetup, link: Connection) -> None:
     """Serve jobs until the conductor hangs up."""
     from lorabench._hotpath import ReplayRing
-    from lorabench.isolation.affinity import pin_threads
+    from lorabench.isolation.affinity import pin_threads, verify
     from lorabench.memory import Region
     from lorabench.model.adapter import attach_reader
     from lorabench.model.tables import TableSet
@@ -146,6 +148,7 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
         ring=ReplayRing(ring.mapping, setup.feed.num_dense, setup.feed.num_sparse),
     )
     server.warm()
+    verify(os.getpid(), setup.cpus)
     link.send(Ready(tables.region.page_sizes()))
     while True:
         link.send(server.serve(link.recv()))
@@ -157,7 +160,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     import torch
 
     from lorabench._hotpath import ReplayRing
-    from lorabench.isolation.affinity import pin_threads
+    from lorabench.isolation.affinity import pin_threads, verify
     from lorabench.memory import Region
     from lorabench.model.adapter import WriterState
     from lorabench.model.tables import TableSet
@@ -185,6 +188,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         torch.set_num_threads(prepare.threads)
         trainer.reset()
         pin_threads(os.getpid(), prepare.cpus)
+        verify(os.getpid(), prepare.cpus)
         link.send(Ready(pages))
         link.recv()
         scanned = time.monotonic()
@@ -222,5 +226,7 @@ def main(arguments: list[str]) -> None:
             run_trainer(setup, link)
     except (EOFError, ConnectionError):
         return  # the conductor hung up: nothing is left to do
+    except LorabenchError as error:
+        link.send(Failed(str(error), actionable=True))
     except Exception:  # noqa: BLE001 - the conductor is to show it, whatever it was
         link.send(Failed(traceback.format_exc()))
