@@ -76,8 +76,12 @@ class Region:
             Bytes, more than 0.
         """
         fd = os.memfd_create(f"lorabench-{name}")
-        os.ftruncate(fd, length)
-        return cls(fd, length, writable=True)
+        try:
+            os.ftruncate(fd, length)
+            return cls(fd, length, writable=True)
+        except OSError:
+            os.close(fd)
+            raise
 
     @classmethod
     def attach(cls, handle: RegionHandle, *, writable: bool) -> Self:
@@ -99,7 +103,9 @@ class Region:
 
     def page_sizes(self) -> PageSizes:
         """Read this process's smaps: how much of the mapping lies on huge pages."""
-        return page_sizes(Path("/proc/self/smaps").read_text(), self.mapping.start)
+        return page_sizes(
+            Path("/proc/self/smaps").read_text(), self.mapping.start, self.mapping.length
+        )
 
     def settle(self) -> None:
         """Do what is left to do for the pages once the region is filled: here nothing."""
@@ -163,19 +169,21 @@ class HugeRegion(Region):
             self.method = "collapse"
 
 
-_HEADER = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
+_HEADER = re.compile(r"^([0-9a-f]+)-[0-9a-f]+ ", re.MULTILINE)
 _FIELD = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
 
 
-def page_sizes(smaps: str, start: int) -> PageSizes:
-    """Find the mapping that begins at `start` in the text of an smaps file.
+def page_sizes(smaps: str, start: int, length: int) -> PageSizes:
+    """Sum what lies between two addresses in the text of an smaps file.
 
     Parameters
     ----------
     smaps : str
         Text of ``/proc/PID/smaps``.
     start : int
-        Address.
+        Address at which a mapping begins.
+    length : int
+        Bytes of that mapping. Advice can split it; what begins behind it may be another's.
 
     Returns
     -------
@@ -184,15 +192,11 @@ def page_sizes(smaps: str, start: int) -> PageSizes:
     """
     headers = list(_HEADER.finditer(smaps))
     resident = huge = 0
-    inside, edge = False, 0
-    for this, following in zip(headers, [*headers[1:], None], strict=True):
-        low, high = int(this[1], 16), int(this[2], 16)
-        # Advice can split a mapping; the parts lie one behind the other.
-        inside = low == start or (inside and low == edge)
-        edge = high
-        if not inside:
+    for place, header in enumerate(headers, start=1):
+        end = headers[place].start() if place < len(headers) else len(smaps)
+        if not start <= int(header[1], 16) < start + length:
             continue
-        body = smaps[this.end() : following.start() if following else len(smaps)]
+        body = smaps[header.end() : end]
         fields = {name: int(kib) * 1024 for name, kib in _FIELD.findall(body)}
         hugetlb = fields.get("Shared_Hugetlb", 0) + fields.get("Private_Hugetlb", 0)
         resident += fields.get("Rss", 0) + hugetlb

@@ -59,15 +59,24 @@ def field_twin(column: int, field: bytes) -> int | None:
     if column == 1:
         return int(field) if field in (b"0", b"1") else None
     if column <= 14:
-        if not field:
-            return MISSING_DENSE
-        value = int(field) if re.fullmatch(rb"-?[0-9]+", field) else 2**31
-        return value if abs(value) < 2**31 else None
+        return dense_twin(field)
     if not field:
         return 0
     if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", field):
         return None
     return 1 + mix64_twin(int(field, 16)) % CARDINALITIES[column - 15]
+
+
+def dense_twin(field: bytes) -> int | None:
+    if not field:
+        return MISSING_DENSE
+    # Python converts no endless digits; more than 10 that count are no int32 anyway.
+    counting = field.lstrip(b"-0")
+    if not re.fullmatch(rb"-?[0-9]+", field) or len(counting) > 10:
+        return None
+    size = int(counting or b"0")
+    value = -size if field.startswith(b"-") else size
+    return value if size < 2**31 else None
 
 
 def read(path: Path, **options: int) -> Block:
@@ -122,6 +131,8 @@ def line_with(column: int, field: bytes) -> bytes:
 @example(b"")  # what is left of a row that is one empty field without a newline
 @example(line_with(2, b"-2147483647"))
 @example(line_with(40, b"") * 2)
+@example(line_with(5, b"9" * 5000))
+@example(line_with(5, b"-" + b"0" * 5000 + b"7"))
 @given(files())
 def test_agrees_with_its_twin_on_rows_and_on_the_place_of_the_first_error(
     tmp_path: Path, content: bytes

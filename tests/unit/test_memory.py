@@ -1,0 +1,184 @@
+"""Shared memory and its pages, on this machine; smaps by recorded text."""
+
+import errno
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lorabench._hotpath import HUGE_PAGE_BYTES
+from lorabench.memory import HugeRegion, PageSizes, Region, page_sizes
+
+MIB = 1 << 20
+
+# Recorded on Linux 6.18, most fields left out: a mapping that advice split in two, memory of
+# another process right behind it, and one on reserved huge pages.
+SMAPS = """\
+55d0c8a00000-55d0c8a21000 rw-p 00000000 00:00 0                          [heap]
+Size:                132 kB
+Rss:                 100 kB
+Pss:                 100 kB
+Shared_Hugetlb:        0 kB
+Private_Hugetlb:       0 kB
+VmFlags: rd wr mr mw me ac sd
+7f1e5e800000-7f1e5ea00000 rw-s 00000000 00:01 6367 /memfd:lorabench-t (deleted)
+Size:               2048 kB
+Rss:                2048 kB
+Pss:                1024 kB
+ShmemPmdMapped:     2048 kB
+FilePmdMapped:         0 kB
+Shared_Hugetlb:        0 kB
+Private_Hugetlb:       0 kB
+THPeligible:           1
+VmFlags: rd wr sh mr mw me ms sd hg
+7f1e5ea00000-7f1e5ee00000 rw-s 00200000 00:01 6367 /memfd:lorabench-t (deleted)
+Size:               4096 kB
+Rss:                 512 kB
+ShmemPmdMapped:        0 kB
+FilePmdMapped:         0 kB
+Shared_Hugetlb:        0 kB
+Private_Hugetlb:       0 kB
+VmFlags: rd wr sh mr mw me ms sd
+7f1e5ee00000-7f1e5f600000 rw-p 00000000 00:00 0
+Size:               8192 kB
+Rss:                8192 kB
+AnonHugePages:      8192 kB
+VmFlags: rd wr mr mw me ac sd
+7f1e60000000-7f1e60400000 rw-s 00000000 00:0f 42 /memfd:lorabench-h (deleted)
+Size:               4096 kB
+Rss:                   0 kB
+Shared_Hugetlb:     2048 kB
+Private_Hugetlb:    2048 kB
+VmFlags: rd wr sh mr mw me ms de ht sd
+"""
+
+
+@pytest.fixture
+def made():
+    """Make regions that are closed in the end."""
+    regions: list[Region] = []
+
+    def keep(region: Region) -> Region:
+        regions.append(region)
+        return region
+
+    yield keep
+    for region in regions:
+        region.close()
+
+
+def test_all_parts_of_a_split_mapping_count_and_its_neighbour_does_not() -> None:
+    found = page_sizes(SMAPS, 0x7F1E5E800000, 6 * MIB)
+    assert found == PageSizes(resident=2560 * 1024, huge=2 * MIB)
+    assert found.huge_fraction == 0.8
+
+
+def test_reserved_huge_pages_count_though_they_are_no_rss() -> None:
+    assert page_sizes(SMAPS, 0x7F1E60000000, 4 * MIB) == PageSizes(4 * MIB, 4 * MIB)
+
+
+def test_a_mapping_that_is_not_there_has_no_pages() -> None:
+    assert page_sizes(SMAPS, 0x1000, 4096) == PageSizes(0, 0)
+    assert page_sizes("", 0x1000, 4096).huge_fraction == 0.0
+
+
+def test_memory_mapped_right_behind_a_region_is_not_taken_for_it(made) -> None:
+    region = made(HugeRegion.create("t", HUGE_PAGE_BYTES))
+    region.array(np.uint8, (HUGE_PAGE_BYTES,))[:] = 1
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    end = region.mapping.start + region.mapping.length
+    fixed_noreplace, writable = 0x100000, mmap.PROT_READ | mmap.PROT_WRITE
+    anonymous = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    behind = libc.mmap(end, MIB, writable, anonymous | fixed_noreplace, -1, 0)
+    if behind == ctypes.c_void_p(-1).value:
+        # Something lies there already: the case at hand, if it is resident.
+        assert ctypes.get_errno() == errno.EEXIST
+    else:
+        ctypes.memset(behind, 1, MIB)
+    assert region.page_sizes().resident == HUGE_PAGE_BYTES
+    if behind == end:
+        libc.munmap(behind, MIB)
+
+
+@pytest.mark.parametrize("length", [1, HUGE_PAGE_BYTES, 3 * HUGE_PAGE_BYTES + 1])
+def test_a_huge_region_says_how_it_got_its_pages_and_keeps_its_content(made, length: int) -> None:
+    region = made(HugeRegion.create("t", length))
+    assert region.mapping.length % HUGE_PAGE_BYTES == 0
+    assert length <= region.mapping.length < length + HUGE_PAGE_BYTES
+    words = region.array(np.int64, (region.mapping.length // 8,))
+    words[:] = np.arange(len(words))
+    region.settle()
+    np.testing.assert_array_equal(words, np.arange(len(words)))
+    pages = region.page_sizes()
+    assert pages.resident == region.mapping.length
+    assert region.method in ("hugetlb", "thp", "collapse", "4k")
+    assert (pages.huge_fraction > 0.5) == (region.method != "4k")
+
+
+def test_a_huge_region_starts_out_all_zero_and_at_a_huge_page(made) -> None:
+    region = made(HugeRegion.create("t", HUGE_PAGE_BYTES))
+    assert region.mapping.start % HUGE_PAGE_BYTES == 0
+    assert not region.array(np.uint8, (HUGE_PAGE_BYTES,)).any()
+
+
+@pytest.mark.parametrize("create", [Region.create, HugeRegion.create])
+def test_who_attaches_read_only_sees_all_writes_and_can_make_none(
+    made, create: Callable[[str, int], Region]
+) -> None:
+    region = made(create("t", 8192))
+    mine = region.array(np.float32, (4, 3), offset=4096)
+    handle = region.handle
+    theirs = made(
+        Region.attach(type(handle)(os.dup(handle.fd), handle.length), writable=False)
+    ).array(np.float32, (4, 3), offset=4096)
+    mine[:] = np.arange(12).reshape(4, 3)
+    region.settle()
+    mine[0, 0] = 7.0
+    np.testing.assert_array_equal(theirs, mine)
+    with pytest.raises(ValueError, match="read-only"):
+        theirs[0, 0] = 1.0
+
+
+def test_a_child_that_inherits_the_descriptor_maps_the_same_memory(made) -> None:
+    region = made(Region.create("t", 4096))
+    counts = region.array(np.int64, (2,))
+    counts[0] = 41
+    program = (
+        "import sys, numpy as np\n"
+        "from lorabench.memory import Region, RegionHandle\n"
+        "region = Region.attach(RegionHandle(int(sys.argv[1]), 4096), writable=True)\n"
+        "counts = region.array(np.int64, (2,))\n"
+        "counts[1] = counts[0] + 1\n"
+    )
+    fd = region.handle.fd
+    subprocess.run([sys.executable, "-c", program, str(fd)], pass_fds=[fd], check=True)
+    assert counts[1] == 42
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counts, names nothing
+
+
+@pytest.mark.parametrize("create", [Region.create, HugeRegion.create])
+def test_closing_or_failing_leaves_no_descriptor_open(
+    create: Callable[[str, int], Region],
+) -> None:
+    before = open_descriptors()
+    region = create("t", 4096)
+    array = region.array(np.int64, (1,))
+    region.close()
+    region.close()
+    array[0] = 3
+    assert array[0] == 3, "the memory stays while it is viewed"
+    with pytest.raises(OSError, match=r"Cannot allocate|too large|Invalid"):
+        create("t", 1 << 60)
+    assert open_descriptors() == before
