@@ -6,13 +6,17 @@
  * not depend on how often a row is repeated and is the same on every run. The accumulator is one
  * number a slot, the sum of the squared norms of its summed gradients (row-wise Adagrad; Duchi et
  * al. 2011, as used for embedding tables by Naumov et al. 2019).
+ *
+ * A gradient is projected once a bag, whatever the bag's size. The misses of a group of positions
+ * overlap as they do in a lookup (lora.h), and the rows of A that a batch touches are asked for
+ * some way ahead of their update.
  */
 #ifndef LORABENCH_ADAPT_H
 #define LORABENCH_ADAPT_H
 
 #include <math.h>
 
-#include "lookup.h"
+#include "lora.h"
 
 /* What the optimiser keeps a slot; private to the writer. */
 typedef struct {
@@ -36,77 +40,106 @@ typedef struct {
   float initial_accumulator; /* what a new slot starts with: its table's median */
 } lb_adagrad;
 
-static inline void lb_project(const lb_lora *lora, int64_t dim, const float *grad,
-                              float *restrict projected) {
-  for (int32_t j = 0; j < lora->rank; j++) {
-    const float *direction = lora->B + (int64_t)j * dim;
-    float dot = 0.0f;
-    for (int64_t d = 0; d < dim; d++)
-      dot += direction[d] * grad[d];
-    projected[j] = dot;
-  }
-}
+/* The gradients by a table's pooled embeddings, and what becomes of them. */
+typedef struct {
+  const float *grad; /* [bags, dim], rows `stride` apart */
+  int64_t stride;
+  float *basis_grad; /* [rank, dim], d(loss)/dB is added to it; or NULL */
+} lb_gradient;
 
 /* The slot of `row`, giving it a free one where it has none yet; -1 when all are taken. */
 static inline int32_t lb_admit(lb_lora *lora, lb_slots *slots, int32_t row, float accumulator) {
-  lb_entry *entry = lb_index_probe(&lora->index, row);
-  if (entry->row)
-    return entry->slot;
+  int64_t at;
+  const int32_t found = lb_index_probe(&lora->index, lb_key(row), &at);
+  if (found >= 0)
+    return found;
   if (slots->used == slots->slots)
     return -1;
   const int32_t slot = slots->used++;
-  entry->row = row + 1;
-  entry->slot = slot;
+  lb_index_fill(&lora->index, at, lb_key(row), slot);
   slots->slot_row[slot] = row;
   slots->accumulator[slot] = accumulator;
   memset(lora->A + (int64_t)slot * lora->rank, 0, (size_t)lora->rank * sizeof(float));
   return slot;
 }
 
-/* Learn from `grad` [bags, dim] (rows `grad_stride` apart). Returns how many positions found no
- * slot. */
-static inline int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t dim,
-                                       const lb_bags *in, const float *grad, int64_t grad_stride,
-                                       const lb_adagrad *rule, lb_scratch *scratch) {
-  const int32_t rank = lora->rank;
-  float projected[LB_MAX_RANK];
-  int64_t touched = 0, refused = 0;
-  if (rank == 0)
-    return 0;
-  lb_index_clear(&scratch->seen);
-  for (int64_t b = 0; b < in->bags; b++) {
-    if (lb_bag_begin(in, b) == lb_bag_end(in, b))
-      continue;
-    lb_project(lora, dim, grad + b * grad_stride, projected);
-    for (int64_t p = lb_bag_begin(in, b); p < lb_bag_end(in, b); p++) {
-      const int32_t slot = lb_admit(lora, slots, lb_bag_row(in, p), rule->initial_accumulator);
-      if (slot < 0) {
-        refused++;
-        continue;
-      }
-      lb_entry *seen = lb_index_probe(&scratch->seen, slot);
-      if (seen->row) {
-        lb_add_scaled(scratch->sums + (int64_t)seen->slot * rank, projected, 1.0f, rank);
-        continue;
-      }
-      seen->row = slot + 1;
-      seen->slot = (int32_t)touched;
-      scratch->touched[touched] = slot;
-      memcpy(scratch->sums + touched * rank, projected, (size_t)rank * sizeof(float));
-      touched++;
-    }
+/* projected [rank] = B grad */
+static inline void lb_project(const lb_lora *lora, int64_t dim, const float *grad,
+                              float *restrict projected) {
+  for (int32_t j = 0; j < lora->rank; j++)
+    projected[j] = lb_dot(lora->B + (int64_t)j * dim, grad, dim);
+}
+
+/* Add scale * projected to the sum of `slot`. Returns how many slots are touched by now. */
+LB_INLINE int64_t lb_gather(lb_scratch *scratch, int64_t touched, int32_t slot,
+                            const float *projected, float scale, int32_t rank) {
+  int64_t at;
+  int32_t place = lb_index_probe(&scratch->seen, lb_key(slot), &at);
+  if (place < 0) {
+    place = (int32_t)touched++;
+    lb_index_fill(&scratch->seen, at, lb_key(slot), place);
+    scratch->touched[place] = slot;
+    memset(scratch->sums + (int64_t)place * rank, 0, (size_t)rank * sizeof(float));
   }
+  lb_add_scaled(scratch->sums + (int64_t)place * rank, projected, scale, rank);
+  return touched;
+}
+
+/* Move the accumulators and rows of A of the touched slots. */
+static inline void lb_adagrad_step(lb_lora *lora, lb_slots *slots, const lb_scratch *scratch,
+                                   int64_t touched, const lb_adagrad *rule) {
+  const int32_t rank = lora->rank;
   for (int64_t i = 0; i < touched; i++) {
+    if (i + LB_AHEAD < touched) {
+      const int32_t ahead = scratch->touched[i + LB_AHEAD];
+      lb_prefetch_l2(lora->A + (int64_t)ahead * rank, rank * 4);
+      __builtin_prefetch(&slots->accumulator[ahead], 1, 2);
+    }
     const int32_t slot = scratch->touched[i];
     const float *sum = scratch->sums + i * rank;
-    float norm2 = 0.0f;
-    for (int32_t j = 0; j < rank; j++)
-      norm2 += sum[j] * sum[j];
-    slots->accumulator[slot] += norm2;
+    slots->accumulator[slot] += lb_dot(sum, sum, rank);
     const float step = rule->learning_rate / (sqrtf(slots->accumulator[slot]) + rule->epsilon);
     lb_add_scaled(lora->A + (int64_t)slot * rank, sum, -step, rank);
     slots->dirty[slot] = 1;
   }
+}
+
+/* Learn from the gradients of a batch. Returns how many positions found no slot. */
+static inline int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t dim,
+                                       const lb_bags *in, const lb_gradient *by,
+                                       const lb_adagrad *rule, lb_scratch *scratch) {
+  const int32_t rank = lora->rank;
+  const lb_index *index = &lora->index;
+  float projected[LB_MAX_RANK];
+  int64_t touched = 0, refused = 0;
+  if (rank == 0 || in->bags == 0)
+    return 0;
+  lb_index_clear(&scratch->seen);
+  const int64_t limit = lb_bag_end(in, in->bags - 1);
+  for (int64_t b = 0; b < in->bags; b++) {
+    const int64_t begin = lb_bag_begin(in, b), end = lb_bag_end(in, b);
+    const float *grad = by->grad + b * by->stride;
+    const float divisor = in->mean ? (float)(end - begin) : 1.0f;
+    if (begin < end)
+      lb_project(lora, dim, grad, projected);
+    for (int64_t p = begin; p < end; p++) {
+      if (p + LB_AHEAD < limit)
+        __builtin_prefetch(&index->buckets[lb_home(lb_key((int32_t)lb_bag_row(in, p + LB_AHEAD)),
+                                                   index->capacity)]);
+      const int32_t slot =
+          lb_admit(lora, slots, (int32_t)lb_bag_row(in, p), rule->initial_accumulator);
+      if (slot < 0) {
+        refused++;
+        continue;
+      }
+      const float scale = lb_bag_weight(in, p) / divisor;
+      touched = lb_gather(scratch, touched, slot, projected, scale, rank);
+      for (int32_t j = 0; by->basis_grad && j < rank; j++)
+        lb_add_scaled(by->basis_grad + (int64_t)j * dim, grad,
+                      scale * lora->A[(int64_t)slot * rank + j], dim);
+    }
+  }
+  lb_adagrad_step(lora, slots, scratch, touched, rule);
   return refused;
 }
 

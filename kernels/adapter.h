@@ -16,9 +16,9 @@
 
 /* One table in one side; offsets in bytes from the start of the side. */
 typedef struct {
-  int64_t a, b, entries;
-  int64_t capacity; /* of the index */
-  int32_t rank, slots, used, reserved;
+  int64_t a, b, buckets, filter;
+  int64_t capacity; /* of the index, in buckets */
+  int32_t rank, slots, used, filter_bits;
 } lb_side_table;
 
 typedef struct {
@@ -37,14 +37,12 @@ typedef struct {
 
 static inline int64_t lb_round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-/* Open addressing stays short-chained at a load of two thirds. */
-static inline int64_t lb_index_capacity(int64_t slots) { return slots + slots / 2 + 1; }
-
 static inline int64_t lb_table_bytes(int64_t slots, int64_t rank, int64_t dim) {
   if (slots == 0)
     return 0;
   return lb_round_up(slots * rank * 4, 64) + lb_round_up(rank * dim * 4, 64) +
-         lb_round_up(lb_index_capacity(slots) * (int64_t)sizeof(lb_entry), 64);
+         lb_index_capacity(slots) * (int64_t)sizeof(lb_bucket) +
+         lb_round_up(lb_filter_bytes(lb_index_filter_bits(slots)), 64);
 }
 
 static inline int64_t lb_side_header_bytes(int64_t tables) {
@@ -80,9 +78,11 @@ static inline void lb_adapter_format(lb_adapter *adapter, int64_t tables, int64_
       table->rank = slots[t] ? (int32_t)rank : 0;
       table->slots = (int32_t)slots[t];
       table->capacity = slots[t] ? lb_index_capacity(slots[t]) : 0;
+      table->filter_bits = lb_index_filter_bits(slots[t]);
       table->a = at;
       table->b = table->a + lb_round_up(slots[t] * rank * 4, 64);
-      table->entries = table->b + lb_round_up(table->rank * dim * 4, 64);
+      table->buckets = table->b + lb_round_up(table->rank * dim * 4, 64);
+      table->filter = table->buckets + table->capacity * (int64_t)sizeof(lb_bucket);
       at += lb_table_bytes(slots[t], rank, dim);
     }
   }
@@ -94,7 +94,8 @@ static inline lb_lora lb_side_lora(lb_side *side, int64_t t) {
   const lb_lora lora = {
       .A = (float *)(base + table->a),
       .B = (float *)(base + table->b),
-      .index = {(lb_entry *)(base + table->entries), table->capacity},
+      .index = {(lb_bucket *)(base + table->buckets), table->capacity,
+                (uint32_t *)(base + table->filter), table->filter_bits},
       .rank = table->rank,
   };
   return lora;

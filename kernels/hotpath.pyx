@@ -5,8 +5,13 @@ Types, argument checks and the release of the GIL are here; the algorithms are i
 The documentation for callers is in ``lorabench/_hotpath.pyi``.
 """
 
-from cpython.buffer cimport PyBUF_WRITABLE
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release,
+    PyObject_CheckBuffer, PyObject_GetBuffer,
+)
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport isfinite, sqrt
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from posix.mman cimport munmap
@@ -22,25 +27,39 @@ cdef extern from "pages.h" nogil:
     int lb_set_timer_slack(unsigned long ns)
     int madvise(void *address, size_t length, int advice)
 
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
 cdef extern from "<errno.h>" nogil:
     int errno
 
-cdef extern from "adapter.h" nogil:
+cdef extern from "kernels.h" nogil:
     int LB_MAX_RANK
-    int LB_PIN_BYTES
 
-    ctypedef struct lb_entry:
+    ctypedef struct lb_bags:
+        const void *indices
+        const void *offsets
+        const float *weights
+        int64_t index_stride
+        int64_t bags
+        int32_t wide_indices
+        int32_t wide_offsets
+        int32_t mean
+
+    ctypedef struct lb_table:
+        const void *weights
+        int64_t rows
+        int64_t dim
+        int32_t bf16
+
+    ctypedef struct lb_bucket:
         pass
 
     ctypedef struct lb_index:
-        lb_entry *entries
+        lb_bucket *buckets
         int64_t capacity
-
-    ctypedef struct lb_bags:
-        const int32_t *indices
-        int64_t index_stride
-        const int64_t *offsets
-        int64_t bags
+        uint32_t *filter
+        int32_t filter_bits
 
     ctypedef struct lb_lora:
         float *A
@@ -65,6 +84,52 @@ cdef extern from "adapter.h" nogil:
         float epsilon
         float initial_accumulator
 
+    ctypedef struct lb_gradient:
+        const float *grad
+        int64_t stride
+        float *basis_grad
+
+    ctypedef struct lb_kernels:
+        const char *name
+        int64_t (*bad_index)(const lb_bags *bags, int64_t rows) noexcept nogil
+        int64_t (*bad_offset)(const lb_bags *bags, int64_t n) noexcept nogil
+        void (*ahead)(const lb_table *table, const lb_bags *bags) noexcept nogil
+        void (*lookup)(
+            const lb_table *table, const lb_bags *bags, float *out, int64_t out_stride
+        ) noexcept nogil
+        void (*lookup_lora)(
+            const lb_table *table, const lb_lora *lora, const lb_bags *bags, float *out,
+            int64_t out_stride
+        ) noexcept nogil
+        int64_t (*lora_backward)(
+            lb_lora *lora, lb_slots *slots, int64_t dim, const lb_bags *bags,
+            const lb_gradient *by, const lb_adagrad *rule, lb_scratch *scratch
+        ) noexcept nogil
+        void (*top_rows)(
+            const float *x, int64_t n, int64_t width, int64_t k, int64_t *rows, float *norms2
+        ) noexcept nogil
+        void (*gram)(
+            const float *x, int64_t stride, int64_t n, int64_t dim, float *packed
+        ) noexcept nogil
+        float (*random_read)(
+            const lb_table *table, uint64_t seed, int64_t n, int64_t ahead
+        ) noexcept nogil
+
+    int lb_kernels_here(const lb_kernels **found)
+    int LB_WALL_AHEAD
+    int64_t lb_bag_end(const lb_bags *bags, int64_t bag)
+    int64_t lb_bag_row(const lb_bags *bags, int64_t position)
+    int32_t lb_index_find(const lb_index *index, int32_t row)
+    void lb_index_put(const lb_index *index, int32_t row, int32_t slot)
+    int32_t lb_index_erase(const lb_index *index, int32_t row)
+    void lb_index_clear(const lb_index *index)
+    int64_t lb_index_capacity(int64_t rows)
+    int32_t lb_index_filter_bits(int64_t rows)
+    int64_t lb_filter_bytes(int32_t filter_bits)
+
+cdef extern from "adapter.h" nogil:
+    int LB_PIN_BYTES
+
     ctypedef struct lb_pin:
         int64_t side
 
@@ -84,16 +149,6 @@ cdef extern from "adapter.h" nogil:
         int64_t tables
         int64_t dim
 
-    int64_t lb_bad_index(const lb_bags *bags, int64_t rows)
-    void lb_lookup(const float *weights, int64_t dim, const lb_bags *bags, float *out,
-                   int64_t out_stride)
-    void lb_lookup_lora(const float *weights, int64_t dim, const lb_lora *lora,
-                        const lb_bags *bags, float *out, int64_t out_stride)
-    int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t dim, const lb_bags *bags,
-                             const float *grad, int64_t grad_stride, const lb_adagrad *rule,
-                             lb_scratch *scratch)
-    void lb_index_clear(const lb_index *index)
-    int64_t lb_index_capacity(int64_t slots)
     int64_t lb_reader_enter(const int64_t *active, lb_pin *pin)
     void lb_reader_leave(lb_pin *pin)
     int lb_side_is_free(const lb_pin *pins, int64_t readers, int64_t side)
@@ -106,6 +161,16 @@ cdef extern from "adapter.h" nogil:
     lb_lora lb_side_view(lb_side *side, int64_t t)
     void lb_sync_table(lb_side *source, lb_side *target, int64_t t, lb_slots *slots)
     void lb_sync_all(lb_adapter *adapter, int64_t source, int64_t target)
+
+cdef extern from "zipf.h" nogil:
+    ctypedef struct lb_bitgen:
+        pass
+
+    ctypedef struct lb_zipf:
+        pass
+
+    lb_zipf lb_zipf_law(int64_t n, double exponent)
+    void lb_zipf_fill(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n)
 
 cdef extern from "ring.h" nogil:
     ctypedef struct lb_ring_state:
@@ -204,160 +269,437 @@ cdef class Mapping:
         self._advise(MADV_POPULATE_READ)
 
 
+# The kernels in use, and all that this machine can run, the fastest first.
+cdef const lb_kernels *_available[3]
+cdef int _count = lb_kernels_here(_available)
+cdef const lb_kernels *_kernels = _available[0]
+
+
+def instruction_sets():
+    return tuple(_available[i].name.decode() for i in range(_count))
+
+
+def instruction_set():
+    return _kernels.name.decode()
+
+
+def use_instruction_set(str name):
+    global _kernels
+    for i in range(_count):
+        if _available[i].name.decode() == name:
+            _kernels = _available[i]
+            return
+    raise ValueError(
+        f"instruction set: found '{name}', expected one of {', '.join(instruction_sets())}"
+    )
+
+
+cdef dict _KINDS = {
+    **dict.fromkeys("efdg", "float"),
+    **dict.fromkeys("bhilqn", "int"),
+    **dict.fromkeys("BHILQN", "uint"),
+}
+
+
+cdef class _Array:
+    """A C-contiguous, aligned buffer of one of the dtypes asked for.
+
+    Checked here and not by typed memoryviews, whose messages do not name the argument.
+    """
+
+    cdef Py_buffer view
+    cdef bint taken
+    cdef str dtype
+
+    def __cinit__(self, value, str name, tuple dtypes, int ndim, *, bint writable=False):
+        if not PyObject_CheckBuffer(value):
+            raise TypeError(
+                f"{name}: found {type(value).__name__}, expected an array of {' or '.join(dtypes)}"
+            )
+        try:
+            PyObject_GetBuffer(value, &self.view, PyBUF_FORMAT | PyBUF_STRIDES)
+        except (ValueError, BufferError) as error:
+            raise ValueError(f"{name}: found a buffer that cannot be read: {error}") from None
+        self.taken = True
+        kind = self.view.format.decode().lstrip("@=<") if self.view.format != NULL else "B"
+        self.dtype = f"{_KINDS.get(kind, kind)}{8 * self.view.itemsize}"
+        if self.dtype not in dtypes:
+            raise ValueError(f"{name}: found {self.dtype}, expected {' or '.join(dtypes)}")
+        if self.view.ndim != ndim:
+            raise ValueError(
+                f"{name}: found shape {self.shape}, expected {ndim} "
+                f"{'axis' if ndim == 1 else 'axes'}"
+            )
+        if not PyBuffer_IsContiguous(&self.view, b"C"):
+            raise ValueError(f"{name}: found strides {self.strides}, expected a C-contiguous array")
+        if <size_t>self.view.buf % <size_t>self.view.itemsize:
+            raise ValueError(
+                f"{name}: found an address that is no multiple of {self.view.itemsize}, "
+                f"expected an aligned array"
+            )
+        if writable and self.view.readonly:
+            raise ValueError(f"{name}: found a read-only array, expected a writable one")
+
+    def __dealloc__(self):
+        if self.taken:
+            PyBuffer_Release(&self.view)
+
+    @property
+    def shape(self):
+        return tuple(self.view.shape[i] for i in range(self.view.ndim))
+
+    @property
+    def strides(self):
+        return tuple(self.view.strides[i] for i in range(self.view.ndim))
+
+    cdef int64_t size(self, int axis=0) noexcept:
+        return self.view.shape[axis]
+
+
+cdef tuple _FLOAT = ("float32",)
+cdef tuple _INT64 = ("int64",)
+cdef tuple _INDEX = ("int32", "int64")
+# NumPy has no bf16: its bits are given as uint16, as torch's .view(torch.uint16) gives them.
+cdef tuple _WEIGHTS = ("float32", "uint16")
+
+
 cdef class Tables:
     cdef readonly tuple arrays
     cdef readonly int64_t dim
     cdef readonly Py_ssize_t count
-    cdef const float **weights
-    cdef int64_t *rows
+    cdef list views
+    cdef lb_table *tables
+    cdef int64_t most_rows
 
     def __cinit__(self, arrays):
-        cdef const float[:, ::1] table
+        cdef _Array array
+        cdef Py_ssize_t t
         self.arrays = tuple(arrays)
         self.count = len(self.arrays)
         if self.count == 0:
             raise ValueError("arrays: found no table, expected at least one")
-        self.dim = self.arrays[0].shape[1]
-        self.weights = <const float **>calloc(self.count, sizeof(float *))
-        self.rows = <int64_t *>calloc(self.count, sizeof(int64_t))
-        if self.weights == NULL or self.rows == NULL:
+        self.tables = <lb_table *>calloc(self.count, sizeof(lb_table))
+        if self.tables == NULL:
             raise MemoryError
-        for t, array in enumerate(self.arrays):
-            if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] != self.dim:
+        self.views = []
+        for t in range(self.count):
+            array = _Array(self.arrays[t], f"arrays[{t}]", _WEIGHTS, 2)
+            if t == 0:
+                self.dim = array.size(1)
+            if array.size(0) == 0 or array.size(1) == 0 or array.size(1) != self.dim:
                 raise ValueError(
-                    f"arrays[{t}]: found shape {array.shape}, expected [V, {self.dim}] with V > 0"
+                    f"arrays[{t}]: found shape {array.shape}, expected [V, "
+                    f"{self.dim or 'D'}] with V > 0{'' if self.dim else ' and D > 0'}"
                 )
-            table = array
-            self.weights[t] = &table[0, 0]
-            self.rows[t] = table.shape[0]
+            self.views.append(array)
+            self.tables[t].weights = array.view.buf
+            self.tables[t].rows = array.size(0)
+            self.tables[t].dim = self.dim
+            self.tables[t].bf16 = array.dtype == "uint16"
+            self.most_rows = max(self.most_rows, array.size(0))
 
     def __dealloc__(self):
-        free(self.weights)
-        free(self.rows)
+        free(self.tables)
 
-    cdef lb_bags bags(self, Py_ssize_t t, const int32_t *indices, const int64_t *offsets,
-                      int64_t batch) noexcept nogil:
+    cdef lb_bags bags(self, Py_ssize_t t, _Batch batch) noexcept nogil:
         """Table t's bags: column t of [B, F], or segment t of the flat layout."""
-        cdef lb_bags found
-        found.bags = batch
-        if offsets == NULL:
-            found.indices = indices + t
+        cdef lb_bags found = batch.bags
+        if found.offsets == NULL:
+            found.indices = <const char *>found.indices + t * (8 if found.wide_indices else 4)
             found.index_stride = self.count
-            found.offsets = NULL
+            if found.weights != NULL:
+                found.weights += t
         else:
-            found.indices = indices
-            found.index_stride = 1
-            found.offsets = offsets + t * batch
+            found.offsets = (<const char *>found.offsets
+                             + t * found.bags * (8 if found.wide_offsets else 4))
         return found
 
-    cdef _Batch checked(self, indices, offsets, vectors, str name, bint writable):
+    cdef _Batch checked(self, indices, offsets, weights, str mode, vectors, str name,
+                        bint writable):
         """Check a batch against these tables before anything is read or written through it."""
         cdef _Batch batch = _Batch()
+        cdef _Array array
         cdef lb_bags bags
-        cdef int64_t bad
-        cdef Py_ssize_t t, i
-        if vectors.ndim != 3 or vectors.shape[1] != self.count or vectors.shape[2] != self.dim:
+        cdef int64_t bad, size
+        cdef Py_ssize_t t
+        if mode not in ("sum", "mean"):
+            raise ValueError(f"mode: found '{mode}', expected 'sum' or 'mean'")
+        if weights is not None and mode == "mean":
+            raise ValueError("weights: found some with mode 'mean', expected mode 'sum'")
+        array = _Array(vectors, name, _FLOAT, 3, writable=writable)
+        size = array.size()
+        if array.size(1) != self.count or array.size(2) != self.dim:
             raise ValueError(
-                f"{name}: found shape {vectors.shape}, expected [B, {self.count}, {self.dim}]"
+                f"{name}: found shape {array.shape}, expected [B, {self.count}, {self.dim}]"
             )
-        batch.size = vectors.shape[0]
-        if writable:
-            batch.out = vectors
-        else:
-            batch.vectors = vectors
+        if size > INT32_MAX:
+            raise ValueError(f"{name}: found {size} bags a table, expected at most {INT32_MAX}")
+        batch.vectors_array = array
+        batch.vectors = <float *>array.view.buf
+        batch.bags.bags = size
+        batch.bags.index_stride = 1
+        batch.bags.mean = mode == "mean"
+        array = _Array(indices, "indices", _INDEX, 2 if offsets is None else 1)
+        batch.indices_array = array
+        batch.bags.indices = array.view.buf
+        batch.bags.wide_indices = array.dtype == "int64"
         if offsets is None:
-            if indices.ndim != 2 or tuple(indices.shape) != (batch.size, self.count):
+            if array.size() != size or array.size(1) != self.count:
                 raise ValueError(
-                    f"indices: found shape {indices.shape}, expected "
-                    f"[{batch.size}, {self.count}] as {name} has"
+                    f"indices: found shape {array.shape}, expected "
+                    f"[{size}, {self.count}] as {name} has"
                 )
-            batch.matrix = indices
-            if batch.size:
-                batch.indices = &batch.matrix[0, 0]
-            batch.positions = batch.size
+            batch.positions = size
         else:
-            if indices.ndim != 1:
-                raise ValueError(f"indices: found {indices.ndim} axes, expected 1 with offsets")
-            if offsets.ndim != 1 or offsets.shape[0] != batch.size * self.count + 1:
+            self._check_offsets(batch, offsets, array.size())
+        if weights is not None:
+            batch.weights_array = _Array(weights, "weights", _FLOAT, array.view.ndim)
+            if batch.weights_array.shape != array.shape:
                 raise ValueError(
-                    f"offsets: found shape {offsets.shape}, expected "
-                    f"[F * B + 1] = [{batch.size * self.count + 1}]"
+                    f"weights: found shape {batch.weights_array.shape}, expected "
+                    f"{array.shape} as indices has"
                 )
-            batch.flat = indices
-            batch.bounds = offsets
-            if batch.bounds[0] != 0:
-                raise ValueError(f"offsets[0]: found {batch.bounds[0]}, expected 0")
-            for i in range(1, batch.bounds.shape[0]):
-                if batch.bounds[i] < batch.bounds[i - 1]:
-                    raise ValueError(
-                        f"offsets[{i}]: found {batch.bounds[i]} after {batch.bounds[i - 1]}, "
-                        "expected offsets that do not decrease"
-                    )
-            if batch.bounds[batch.bounds.shape[0] - 1] != indices.shape[0]:
-                raise ValueError(
-                    f"offsets[-1]: found {batch.bounds[batch.bounds.shape[0] - 1]}, "
-                    f"expected the number of indices, {indices.shape[0]}"
-                )
-            if indices.shape[0]:
-                batch.indices = &batch.flat[0]
-            batch.offsets = &batch.bounds[0]
-            for t in range(self.count):
-                batch.positions = max(
-                    batch.positions,
-                    batch.bounds[(t + 1) * batch.size] - batch.bounds[t * batch.size],
-                )
+            batch.bags.weights = <const float *>batch.weights_array.view.buf
         for t in range(self.count):
-            bags = self.bags(t, batch.indices, batch.offsets, batch.size)
+            bags = self.bags(t, batch)
             with nogil:
-                bad = lb_bad_index(&bags, self.rows[t])
+                bad = _kernels.bad_index(&bags, self.tables[t].rows)
             if bad >= 0:
+                found = lb_bag_row(&bags, bad)
                 raise IndexError(
-                    f"indices of table {t}: found {bags.indices[bad * bags.index_stride]} at "
-                    f"position {bad}, expected 0 to {self.rows[t] - 1}"
+                    f"indices of table {t}: found {found} at position {bad}, "
+                    f"expected 0 to {self.tables[t].rows - 1}"
                 )
         return batch
 
-    def lookup(self, indices, out, offsets=None):
-        cdef _Batch batch = self.checked(indices, offsets, out, "out", True)
-        cdef Py_ssize_t t
-        cdef lb_bags bags
-        cdef float *to
-        if batch.size == 0:
-            return
-        to = &batch.out[0, 0, 0]
+    cdef _check_offsets(self, _Batch batch, offsets, int64_t indices):
+        cdef int64_t n = batch.bags.bags * self.count + 1, bad, t
+        cdef lb_bags *bags = &batch.bags
+        cdef _Array array = _Array(offsets, "offsets", _INDEX, 1)
+        if array.size() != n:
+            raise ValueError(
+                f"offsets: found shape {array.shape}, expected [F * B + 1] = [{n}]"
+            )
+        batch.offsets_array = array
+        bags.offsets = array.view.buf
+        bags.wide_offsets = array.dtype == "int64"
+        # lb_bag_end(bags, i) is offsets[i + 1].
+        if lb_bag_end(bags, -1) != 0:
+            raise ValueError(f"offsets[0]: found {lb_bag_end(bags, -1)}, expected 0")
         with nogil:
+            bad = _kernels.bad_offset(bags, n)
+        if bad >= 0:
+            raise ValueError(
+                f"offsets[{bad}]: found {lb_bag_end(bags, bad - 1)} after "
+                f"{lb_bag_end(bags, bad - 2)}, expected offsets that do not decrease"
+            )
+        if lb_bag_end(bags, n - 2) != indices:
+            raise ValueError(
+                f"offsets[-1]: found {lb_bag_end(bags, n - 2)}, "
+                f"expected the number of indices, {indices}"
+            )
+        for t in range(self.count):
+            batch.positions = max(
+                batch.positions,
+                lb_bag_end(bags, (t + 1) * bags.bags - 1) - lb_bag_end(bags, t * bags.bags - 1),
+            )
+
+    def lookup(self, indices, out, offsets=None, *, weights=None, str mode="sum"):
+        cdef _Batch batch = self.checked(indices, offsets, weights, mode, out, "out", True)
+        cdef const lb_kernels *kernels = _kernels
+        cdef lb_bags bags
+        cdef Py_ssize_t t
+        if batch.bags.bags == 0:
+            return
+        with nogil:
+            bags = self.bags(0, batch)
+            kernels.ahead(&self.tables[0], &bags)
             for t in range(self.count):
-                bags = self.bags(t, batch.indices, batch.offsets, batch.size)
-                lb_lookup(self.weights[t], self.dim, &bags, to + t * self.dim,
-                          self.count * self.dim)
+                self.ask_ahead(t + 1, batch, kernels)
+                bags = self.bags(t, batch)
+                kernels.lookup(&self.tables[t], &bags, batch.vectors + t * self.dim,
+                               self.count * self.dim)
+
+    cdef void ask_ahead(self, Py_ssize_t t, _Batch batch, const lb_kernels *kernels) noexcept nogil:
+        """While one table is worked on, the first rows of the next are on their way."""
+        cdef lb_bags bags
+        if t < self.count:
+            bags = self.bags(t, batch)
+            kernels.ahead(&self.tables[t], &bags)
 
     cdef void lookup_side(self, lb_side *side, _Batch batch) noexcept nogil:
+        cdef const lb_kernels *kernels = _kernels
         cdef Py_ssize_t t
         cdef lb_bags bags
         cdef lb_lora lora
-        cdef float *to = &batch.out[0, 0, 0]
+        self.ask_ahead(0, batch, kernels)
         for t in range(self.count):
-            bags = self.bags(t, batch.indices, batch.offsets, batch.size)
+            self.ask_ahead(t + 1, batch, kernels)
+            bags = self.bags(t, batch)
             lora = lb_side_view(side, t)
-            lb_lookup_lora(self.weights[t], self.dim, &lora, &bags, to + t * self.dim,
-                           self.count * self.dim)
+            kernels.lookup_lora(&self.tables[t], &lora, &bags, batch.vectors + t * self.dim,
+                                self.count * self.dim)
 
 
 cdef class _Batch:
-    """A checked batch: the views keep the memory alive, the pointers are what kernels use."""
+    """A checked batch: the arrays keep the memory alive, the pointers are what kernels use."""
 
-    cdef const int32_t[:, ::1] matrix
-    cdef const int32_t[::1] flat
-    cdef const int64_t[::1] bounds
-    cdef float[:, :, ::1] out
-    cdef const float[:, :, ::1] vectors
-    cdef const int32_t *indices
-    cdef const int64_t *offsets
-    cdef int64_t size
+    cdef _Array indices_array, offsets_array, weights_array, vectors_array
+    cdef lb_bags bags
+    cdef float *vectors
     cdef int64_t positions
 
 
+cdef class RowIndex:
+    cdef readonly int64_t capacity, used
+    cdef lb_index index
+
+    def __cinit__(self, int64_t capacity):
+        if not 0 < capacity <= INT32_MAX:
+            raise ValueError(f"capacity: found {capacity}, expected 1 to {INT32_MAX}")
+        self.capacity = capacity
+        self.index.capacity = lb_index_capacity(capacity)
+        self.index.filter_bits = lb_index_filter_bits(capacity)
+        self.index.buckets = <lb_bucket *>aligned_alloc(64, self.index.capacity * sizeof(lb_bucket))
+        self.index.filter = <uint32_t *>calloc(1, lb_filter_bytes(self.index.filter_bits))
+        if self.index.buckets == NULL or self.index.filter == NULL:
+            raise MemoryError
+        lb_index_clear(&self.index)
+
+    def __dealloc__(self):
+        free(self.index.buckets)
+        free(self.index.filter)
+
+    cdef _Array rows(self, rows):
+        """Checked here, so that nothing has changed when one of them is bad."""
+        cdef _Array array = _Array(rows, "rows", ("int32",), 1)
+        cdef const int32_t *row = <const int32_t *>array.view.buf
+        for i in range(array.size()):
+            if row[i] < 0:
+                raise ValueError(f"rows[{i}]: found {row[i]}, expected 0 to {INT32_MAX}")
+        return array
+
+    cdef _Array slots(self, slots, _Array rows, bint writable):
+        cdef _Array array = _Array(slots, "slots", ("int32",), 1, writable=writable)
+        if array.size() != rows.size():
+            raise ValueError(f"slots: found {array.size()}, expected {rows.size()} as many as rows")
+        return array
+
+    def insert(self, rows, slots):
+        cdef _Array keys = self.rows(rows), values = self.slots(slots, keys, False)
+        cdef const int32_t *row = <const int32_t *>keys.view.buf
+        cdef const int32_t *slot = <const int32_t *>values.view.buf
+        for i in range(keys.size()):
+            if slot[i] < 0:
+                raise ValueError(f"slots[{i}]: found {slot[i]}, expected 0 to {INT32_MAX}")
+            if lb_index_find(&self.index, row[i]) >= 0:
+                raise ValueError(f"rows[{i}]: found {row[i]}, which is in the index already")
+            if self.used == self.capacity:
+                raise ValueError(
+                    f"rows[{i}]: found the index full, expected at most {self.capacity} rows"
+                )
+            lb_index_put(&self.index, row[i], slot[i])
+            self.used += 1
+
+    def find(self, rows, slots):
+        cdef _Array keys = self.rows(rows), values = self.slots(slots, keys, True)
+        cdef const int32_t *row = <const int32_t *>keys.view.buf
+        cdef int32_t *slot = <int32_t *>values.view.buf
+        cdef int64_t i
+        with nogil:
+            for i in range(keys.view.shape[0]):
+                slot[i] = lb_index_find(&self.index, row[i])
+
+    def erase(self, rows):
+        cdef _Array keys = self.rows(rows)
+        cdef const int32_t *row = <const int32_t *>keys.view.buf
+        cdef int64_t i, before = self.used
+        with nogil:
+            for i in range(keys.view.shape[0]):
+                self.used -= lb_index_erase(&self.index, row[i]) >= 0
+        return before - self.used
+
+
+def zipf(bit_generator, int64_t n, double exponent, out):
+    cdef _Array array = _Array(out, "out", _INT64, 1, writable=True)
+    cdef lb_bitgen *random
+    cdef lb_zipf law
+    if not 1 <= n < 2 ** 53:
+        raise ValueError(f"n: found {n}, expected 1 to 2^53")
+    if not (isfinite(exponent) and exponent >= 0):
+        raise ValueError(f"exponent: found {exponent}, expected a finite number >= 0")
+    try:
+        random = <lb_bitgen *>PyCapsule_GetPointer(bit_generator.capsule, b"BitGenerator")
+    except (AttributeError, ValueError):
+        raise TypeError(
+            f"bit_generator: found {type(bit_generator).__name__}, "
+            "expected a numpy.random.BitGenerator"
+        ) from None
+    with bit_generator.lock, nogil:
+        law = lb_zipf_law(n, exponent)
+        lb_zipf_fill(&law, random, <int64_t *>array.view.buf, array.view.shape[0])
+
+
+def top_rows(x, rows, norms):
+    cdef _Array values = _Array(x, "x", _FLOAT, 2)
+    cdef _Array places = _Array(rows, "rows", _INT64, 1, writable=True)
+    cdef _Array lengths = _Array(norms, "norms", _FLOAT, 1, writable=True)
+    cdef int64_t k = places.size(), i
+    cdef float *norm = <float *>lengths.view.buf
+    cdef const lb_kernels *kernels = _kernels
+    if lengths.size() != k:
+        raise ValueError(f"norms: found {lengths.size()}, expected {k} as many as rows")
+    if k > values.size():
+        raise ValueError(f"rows: found room for {k}, expected at most the {values.size()} of x")
+    with nogil:
+        kernels.top_rows(<const float *>values.view.buf, values.view.shape[0],
+                         values.view.shape[1], k, <int64_t *>places.view.buf, norm)
+        for i in range(k):
+            norm[i] = sqrt(norm[i]) if norm[i] >= 0 else norm[i]
+
+
+def add_gram(x, tables, packed):
+    cdef _Array samples = _Array(x, "x", _FLOAT, 3)
+    cdef _Array which = _Array(tables, "tables", _INT64, 1)
+    cdef _Array sums = _Array(packed, "packed", _FLOAT, 2, writable=True)
+    cdef int64_t count = samples.size(1), dim = samples.size(2), t
+    cdef const int64_t *table = <const int64_t *>which.view.buf
+    cdef const lb_kernels *kernels = _kernels
+    if sums.size() != which.size() or sums.size(1) != dim * (dim + 1) // 2:
+        raise ValueError(
+            f"packed: found shape {sums.shape}, expected [{which.size()}, {dim * (dim + 1) // 2}]"
+        )
+    for t in range(which.size()):
+        if not 0 <= table[t] < count:
+            raise IndexError(f"tables[{t}]: found {table[t]}, expected 0 to {count - 1}")
+    with nogil:
+        for t in range(which.view.shape[0]):
+            kernels.gram(<const float *>samples.view.buf + table[t] * dim, count * dim,
+                         samples.view.shape[0], dim,
+                         <float *>sums.view.buf + t * sums.view.shape[1])
+
+
+def random_read(table, int64_t rows, *, int64_t ahead, uint64_t seed):
+    cdef _Array array = _Array(table, "table", _FLOAT, 2)
+    cdef lb_table source
+    cdef float total
+    cdef const lb_kernels *kernels = _kernels
+    if not (1 <= ahead <= LB_WALL_AHEAD and ahead & (ahead - 1) == 0):
+        raise ValueError(f"ahead: found {ahead}, expected a power of two up to {LB_WALL_AHEAD}")
+    if array.size() == 0 or array.size(1) == 0 or rows < 0:
+        raise ValueError(f"table: found shape {array.shape}, expected [V, D], both above 0")
+    source.weights = array.view.buf
+    source.rows = array.size()
+    source.dim = array.size(1)
+    source.bf16 = False
+    with nogil:
+        total = kernels.random_read(&source, seed, rows, ahead)
+    return total
+
+
 def adapter_bytes(const int64_t[::1] slots, int64_t rank, int64_t dim):
+    if slots.shape[0] == 0:
+        raise ValueError("slots: found none, expected one number a table")
     if not 1 <= rank <= LB_MAX_RANK:
         raise ValueError(f"rank: found {rank}, expected 1 to {LB_MAX_RANK}")
     return lb_adapter_bytes(slots.shape[0], dim, rank, &slots[0])
@@ -386,6 +728,17 @@ def clear_pin(Mapping pins, Py_ssize_t server):
     lb_reader_leave(_pins(pins, server + 1) + server)
 
 
+cdef int _check_fit(Tables tables, const lb_adapter *adapter) except -1:
+    if adapter.tables != tables.count or adapter.dim != tables.dim:
+        raise ValueError(
+            f"tables: found {tables.count} of dim {tables.dim}, expected the adapter's "
+            f"{adapter.tables} of dim {adapter.dim}"
+        )
+    if tables.most_rows > INT32_MAX:
+        raise ValueError(f"tables: found {tables.most_rows} rows, expected at most {INT32_MAX}")
+    return 0
+
+
 cdef class AdapterReader:
     cdef Mapping sides, lines
     cdef lb_adapter *adapter
@@ -397,21 +750,18 @@ cdef class AdapterReader:
         self.adapter = <lb_adapter *>sides.address
         self.pin = _pins(pins, server + 1) + server
 
-    def lookup(self, Tables tables, indices, out, offsets=None):
-        cdef _Batch batch = tables.checked(indices, offsets, out, "out", True)
+    def lookup(self, Tables tables, indices, out, offsets=None, *, weights=None, str mode="sum"):
+        cdef _Batch batch
         cdef lb_side *side
         cdef int64_t epoch
-        if self.adapter.tables != tables.count or self.adapter.dim != tables.dim:
-            raise ValueError(
-                f"tables: found {tables.count} of dim {tables.dim}, expected the adapter's "
-                f"{self.adapter.tables} of dim {self.adapter.dim}"
-            )
+        _check_fit(tables, self.adapter)
+        batch = tables.checked(indices, offsets, weights, mode, out, "out", True)
         with nogil:
             side = lb_adapter_side(
                 self.adapter, lb_reader_enter(&self.adapter.active, self.pin)
             )
             epoch = side.epoch
-            if batch.size:
+            if batch.bags.bags:
                 tables.lookup_side(side, batch)
             lb_reader_leave(self.pin)
         return epoch
@@ -429,9 +779,9 @@ cdef class AdapterWriter:
     cdef float[::1] accumulators
     cdef int32_t[::1] slot_rows
     cdef uint8_t[::1] dirty
-    cdef float[::1] sums
-    cdef int32_t[::1] touched
-    cdef int32_t[:, ::1] seen
+    cdef float *sums
+    cdef int32_t *touched
+    cdef lb_index seen
     cdef int64_t reserved
 
     def __cinit__(self, Mapping sides, Mapping pins, Py_ssize_t servers, accumulators,
@@ -473,6 +823,7 @@ cdef class AdapterWriter:
 
     def __dealloc__(self):
         free(self.slots)
+        self._release()
 
     cdef lb_side *idle(self) except NULL:
         if not self.writing:
@@ -509,61 +860,92 @@ cdef class AdapterWriter:
         self.writing = True
         return True
 
-    def lookup(self, Tables tables, indices, out, offsets=None):
+    def lookup(self, Tables tables, indices, out, offsets=None, *, weights=None, str mode="sum"):
         cdef lb_side *side = self.idle()
-        cdef _Batch batch = tables.checked(indices, offsets, out, "out", True)
-        if batch.size:
+        cdef _Batch batch
+        _check_fit(tables, self.adapter)
+        batch = tables.checked(indices, offsets, weights, mode, out, "out", True)
+        if batch.bags.bags:
             with nogil:
                 tables.lookup_side(side, batch)
 
     def learn(self, Tables tables, indices, grad, *, float learning_rate, float epsilon,
-              const float[::1] initial_accumulator, offsets=None):
+              initial_accumulator, offsets=None, weights=None, str mode="sum", basis_grad=None):
         cdef lb_side *side = self.idle()
-        cdef _Batch batch = tables.checked(indices, offsets, grad, "grad", False)
+        cdef const lb_kernels *kernels = _kernels
+        cdef _Batch batch
+        cdef _Array start = _Array(initial_accumulator, "initial_accumulator", _FLOAT, 1)
+        cdef _Array basis
         cdef lb_scratch scratch
         cdef lb_adagrad rule
+        cdef lb_gradient by
         cdef lb_lora lora
         cdef lb_bags bags
         cdef Py_ssize_t t
         cdef int64_t refused = 0
-        cdef const float *source
-        if initial_accumulator.shape[0] != tables.count:
+        cdef float *basis_sums = NULL
+        cdef int64_t basis_stride = 0
+        _check_fit(tables, self.adapter)
+        batch = tables.checked(indices, offsets, weights, mode, grad, "grad", False)
+        if start.size() != tables.count:
             raise ValueError(
-                f"initial_accumulator: found {initial_accumulator.shape[0]} entries, "
-                f"expected {tables.count}"
+                f"initial_accumulator: found {start.size()} entries, expected {tables.count}"
             )
+        if basis_grad is not None:
+            basis = _Array(basis_grad, "basis_grad", _FLOAT, 3, writable=True)
+            if basis.shape != (tables.count, max(self.rank), tables.dim):
+                raise ValueError(
+                    f"basis_grad: found shape {basis.shape}, expected "
+                    f"[{tables.count}, {max(self.rank)}, {tables.dim}]"
+                )
+            basis_sums = <float *>basis.view.buf
+            basis_stride = basis.size(1) * basis.size(2)
         if batch.positions == 0:
             return 0
         self._reserve(batch.positions)
-        scratch.sums = &self.sums[0]
-        scratch.touched = &self.touched[0]
-        scratch.seen.entries = <lb_entry *>&self.seen[0, 0]
+        scratch.sums = self.sums
+        scratch.touched = self.touched
+        scratch.seen = self.seen
+        # Sized for this batch, not for the largest one so far: it is cleared table by table.
+        scratch.seen.capacity = lb_index_capacity(batch.positions)
         rule.learning_rate = learning_rate
         rule.epsilon = epsilon
-        source = &batch.vectors[0, 0, 0]
+        by.stride = tables.count * tables.dim
         with nogil:
-            # Sized for this batch, not for the largest one so far: it is cleared table by table.
-            scratch.seen.capacity = lb_index_capacity(batch.positions)
             for t in range(tables.count):
-                rule.initial_accumulator = initial_accumulator[t]
-                bags = tables.bags(t, batch.indices, batch.offsets, batch.size)
+                rule.initial_accumulator = (<const float *>start.view.buf)[t]
+                by.grad = batch.vectors + t * tables.dim
+                by.basis_grad = basis_sums + t * basis_stride if basis_sums != NULL else NULL
+                bags = tables.bags(t, batch)
                 lora = lb_side_lora(side, t)
-                refused += lb_lora_backward(&lora, &self.slots[t], tables.dim, &bags,
-                                            source + t * tables.dim, tables.count * tables.dim,
-                                            &rule, &scratch)
+                refused += kernels.lora_backward(&lora, &self.slots[t], tables.dim, &bags, &by,
+                                                 &rule, &scratch)
                 side.table[t].used = self.slots[t].used
         return refused
 
     cdef _reserve(self, int64_t positions):
         """Grow the working memory to a batch of `positions` lookups a table."""
-        import numpy as np
+        if self.reserved >= positions:
+            return
+        self._release()
+        self.sums = <float *>calloc(positions * max(1, max(self.rank)), sizeof(float))
+        self.touched = <int32_t *>calloc(positions, sizeof(int32_t))
+        self.seen.buckets = <lb_bucket *>aligned_alloc(
+            64, lb_index_capacity(positions) * sizeof(lb_bucket)
+        )
+        if self.sums == NULL or self.touched == NULL or self.seen.buckets == NULL:
+            self._release()
+            raise MemoryError
+        self.reserved = positions
 
-        if self.reserved < positions:
-            largest = max(self.rank)
-            self.sums = np.empty(max(1, positions * largest), dtype=np.float32)
-            self.touched = np.empty(positions, dtype=np.int32)
-            self.seen = np.zeros((lb_index_capacity(positions), 2), dtype=np.int32)
-            self.reserved = positions
+    cdef void _release(self) noexcept:
+        free(self.sums)
+        free(self.touched)
+        free(self.seen.buckets)
+        self.sums = NULL
+        self.touched = NULL
+        self.seen.buckets = NULL
+        self.reserved = 0
 
     def set_basis(self, const float[:, :, ::1] basis):
         cdef lb_side *side = self.idle()

@@ -3,18 +3,23 @@
 Letters: B batch, F sparse features (one table each), D embedding dim, R rank, V rows of a table,
 S slots. Batches come in one of two layouts:
 
-* one-hot, ``indices`` int32 [B, F], ``offsets`` None: one row a table and sample;
-* multi-hot, ``indices`` int32 [N] table by table and ``offsets`` int64 [F * B + 1]: bag ``b`` of
-  table ``f`` is ``indices[offsets[f * B + b]:offsets[f * B + b + 1]]`` (the layout of FBGEMM's
-  table-batched embedding). Pooling is the sum; an empty bag gives zeros.
+* one-hot, ``indices`` [B, F], ``offsets`` None: one row a table and sample;
+* multi-hot, ``indices`` [N] table by table and ``offsets`` [F * B + 1]: bag ``b`` of table ``f``
+  is ``indices[offsets[f * B + b]:offsets[f * B + b + 1]]`` (the layout of FBGEMM's table-batched
+  embedding). An empty bag gives zeros.
 
-Arrays must be C-contiguous and of the stated dtype. A wrong shape or dtype raises `ValueError`
-and a row outside its table `IndexError`, both before anything is written. All kernels release the
-GIL.
+Indices and offsets are int32 or int64, each as it likes. ``weights``, float32 of the shape of
+``indices``, scale each row (mode "sum" only); mode "mean" divides by the bag's size. Tables are
+float32, or bf16 given as its bits in uint16 (``tensor.view(torch.uint16).numpy()``).
+
+Arrays must be C-contiguous, aligned and of the stated dtype. A wrong shape, dtype or layout, an
+output that cannot be written and offsets that decrease raise `ValueError`, a row outside its table
+`IndexError`, both naming argument and position and before anything is written. All kernels release
+the GIL. Why they are written as they are: ``docs/kernels.md``.
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +28,18 @@ from typing_extensions import Buffer
 HUGE_PAGE_BYTES: int
 PIN_BYTES: int
 MAX_RANK: int
+
+Indices = NDArray[np.int32] | NDArray[np.int64]
+Weights = NDArray[np.float32] | NDArray[np.uint16]
+
+def instruction_sets() -> tuple[str, ...]:
+    """Which builds of the kernels this machine can run, the fastest first; the last is "plain"."""
+
+def instruction_set() -> str:
+    """Which of them is in use: the first one, unless `use_instruction_set` chose another."""
+
+def use_instruction_set(name: str) -> None:
+    """Choose the kernels for the whole process; for tests and comparisons."""
 
 def sleep_until(deadline_ns: int) -> None:
     """Block until ``time.monotonic_ns()`` reaches `deadline_ns` (`clock_nanosleep`, absolute)."""
@@ -69,21 +86,82 @@ class Tables:
 
     Parameters
     ----------
-    arrays : sequence of float32 [V_f, D] arrays
+    arrays : sequence of float32 or uint16 (bf16) [V_f, D] arrays
         One a sparse feature; read-only ones will do. D is the same for all.
     """
 
-    arrays: tuple[NDArray[np.float32], ...]
+    arrays: tuple[Weights, ...]
     dim: int
     count: int
-    def __new__(cls, arrays: Sequence[NDArray[np.float32]]) -> Tables: ...
+    def __new__(cls, arrays: Sequence[Weights]) -> Tables: ...
     def lookup(
         self,
-        indices: NDArray[np.int32],
+        indices: Indices,
         out: NDArray[np.float32],
-        offsets: NDArray[np.int64] | None = None,
+        offsets: Indices | None = None,
+        *,
+        weights: NDArray[np.float32] | None = None,
+        mode: Literal["sum", "mean"] = "sum",
     ) -> None:
-        """Pool the rows of every bag: ``out[b, f] = sum W_f[i]``, `out` float32 [B, F, D]."""
+        """Pool the rows of every bag: ``out[b, f] = sum w_i W_f[i]``, `out` float32 [B, F, D]."""
+
+@final
+class RowIndex:
+    """Row -> slot, as every adapted table has one; here alone, for those who measure or test it.
+
+    Parameters
+    ----------
+    capacity : int
+        Most rows that it ever holds at one time.
+    """
+
+    capacity: int
+    used: int
+    def __new__(cls, capacity: int) -> RowIndex: ...
+    def insert(self, rows: NDArray[np.int32], slots: NDArray[np.int32]) -> None:
+        """Insert `rows` [n], none of them there yet, with their `slots` [n], both from 0 up.
+
+        A row that cannot go in raises `ValueError`; those before it are in.
+        """
+
+    def find(self, rows: NDArray[np.int32], slots: NDArray[np.int32]) -> None:
+        """Write the slot of each of `rows` [n], or -1, to `slots` [n]."""
+
+    def erase(self, rows: NDArray[np.int32]) -> int:
+        """Forget `rows` [n]; returns how many of them were there."""
+
+def zipf(
+    bit_generator: np.random.BitGenerator, n: int, exponent: float, out: NDArray[np.int64]
+) -> None:
+    """Fill `out` [N] with ranks 1..n, ``P(K = k) ~ k**-exponent``, exactly, for exponents >= 0.
+
+    References
+    ----------
+    W. Hoermann and G. Derflinger, "Rejection-inversion to generate variates from monotone discrete
+    distributions", ACM TOMACS 6(3), 1996.
+    """
+
+def top_rows(x: NDArray[np.float32], rows: NDArray[np.int64], norms: NDArray[np.float32]) -> None:
+    """Find the k rows of `x` [n, W] with the largest Euclidean norm, the largest first.
+
+    k is the length of `rows` and `norms`, which are written. Equal norms go by row number; a row
+    that holds a NaN comes last, with norm -1.
+    """
+
+def add_gram(
+    x: NDArray[np.float32], tables: NDArray[np.int64], packed: NDArray[np.float32]
+) -> None:
+    """Add ``x[:, f].T @ x[:, f]`` to ``packed[i]`` for each ``f = tables[i]``.
+
+    `x` is [B, F, D], `packed` [T, D (D + 1) / 2]: lower triangles, row by row.
+    """
+
+def random_read(table: NDArray[np.float32], rows: int, *, ahead: int, seed: int) -> float:
+    """Read `rows` random rows of `table` [V, D], each prefetched `ahead` rows early; their sum.
+
+    The limit that lookups are held against: `ahead` is a power of two up to 256, and the caller
+    takes the best.
+    """
 
 def adapter_bytes(slots: NDArray[np.int64], rank: int, dim: int) -> int:
     """Bytes of the shared memory of an adapter, both sides, for `slots` int64 [F]."""
@@ -112,9 +190,12 @@ class AdapterReader:
     def lookup(
         self,
         tables: Tables,
-        indices: NDArray[np.int32],
+        indices: Indices,
         out: NDArray[np.float32],
-        offsets: NDArray[np.int64] | None = None,
+        offsets: Indices | None = None,
+        *,
+        weights: NDArray[np.float32] | None = None,
+        mode: Literal["sum", "mean"] = "sum",
     ) -> int:
         """Pool with the LoRA term, all tables from one epoch, and return that epoch.
 
@@ -172,24 +253,32 @@ class AdapterWriter:
     def lookup(
         self,
         tables: Tables,
-        indices: NDArray[np.int32],
+        indices: Indices,
         out: NDArray[np.float32],
-        offsets: NDArray[np.int64] | None = None,
+        offsets: Indices | None = None,
+        *,
+        weights: NDArray[np.float32] | None = None,
+        mode: Literal["sum", "mean"] = "sum",
     ) -> None:
         """As `AdapterReader.lookup`, in the idle side; between `begin` and `publish`."""
 
     def learn(
         self,
         tables: Tables,
-        indices: NDArray[np.int32],
+        indices: Indices,
         grad: NDArray[np.float32],
         *,
         learning_rate: float,
         epsilon: float,
         initial_accumulator: NDArray[np.float32],
-        offsets: NDArray[np.int64] | None = None,
+        offsets: Indices | None = None,
+        weights: NDArray[np.float32] | None = None,
+        mode: Literal["sum", "mean"] = "sum",
+        basis_grad: NDArray[np.float32] | None = None,
     ) -> int:
         """One row-wise Adagrad step of every table's A.
+
+        Rows that a batch repeats are summed before the update, in the order of the batch.
 
         Parameters
         ----------
@@ -197,6 +286,8 @@ class AdapterWriter:
             Gradient of the loss by each pooled embedding.
         initial_accumulator : float32 [F]
             What a slot that is given out in this step starts with.
+        basis_grad : float32 [F, R, D], optional
+            The gradient by B, taken at the A before the step, is added to it.
 
         Returns
         -------

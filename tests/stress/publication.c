@@ -47,7 +47,8 @@ static double now(void) {
 static void read_on(int me) {
   static const float weights[SLOTS * DIM];
   static const int32_t rows[SLOTS] = {0, 1, 2, 3, 4, 5, 6, 7};
-  const lb_bags bags = {rows, 1, NULL, SLOTS};
+  const lb_bags bags = {.indices = rows, .index_stride = 1, .bags = SLOTS};
+  const lb_table table = {weights, SLOTS, DIM, 0};
   float out[SLOTS * DIM];
   uint32_t random = 2463534242u + (uint32_t)me;
   while (!__atomic_load_n(&shared->stop, __ATOMIC_RELAXED)) {
@@ -55,7 +56,7 @@ static void read_on(int me) {
     lb_side *side = lb_adapter_side(adapter(), at);
     const lb_lora lora = lb_side_view(side, 0);
     const float first = (float)__atomic_load_n(&side->epoch, __ATOMIC_RELAXED);
-    lb_lookup_lora(weights, DIM, &lora, &bags, out, DIM);
+    lb_lookup_lora(&table, &lora, &bags, out, DIM);
     const float last = (float)__atomic_load_n(&side->epoch, __ATOMIC_RELAXED);
     while (me == 0 && __atomic_load_n(&shared->hold, __ATOMIC_RELAXED))
       pause();

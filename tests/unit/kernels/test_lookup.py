@@ -112,8 +112,8 @@ def test_a_batch_of_the_wrong_shape_is_refused(indices, offsets, message: str) -
 
 def test_wrong_dtypes_and_read_only_outputs_are_refused() -> None:
     base = Tables([np.ones((5, 4), np.float32)])
-    with pytest.raises(ValueError, match="mismatch"):
-        base.lookup(np.zeros((1, 1), np.int64), np.zeros((1, 1, 4), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="indices: found int16, expected int32 or int64"):
+        base.lookup(np.zeros((1, 1), np.int16), np.zeros((1, 1, 4), np.float32))  # type: ignore[arg-type]
     out = np.zeros((1, 1, 4), np.float32)
     out.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
