@@ -12,6 +12,7 @@ import typer
 from lorabench import __version__
 from lorabench.cli.colocate import colocate
 from lorabench.cli.generate import generate
+from lorabench.cli.kernels import kernels
 from lorabench.errors import LorabenchError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(colocate)
 app.command()(generate)
+app.command()(kernels)
 
 
 def _version(wanted: bool) -> None:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lorabench.errors import GateError, InputError
+from lorabench.results import kernels_table, table
 from lorabench.results.document import check_writable, write_raw, write_result
 from lorabench.results.schema import RawFile, Result, new_id
-from lorabench.results.table import render
 from lorabench.results.verdict import sentence
 
 if TYPE_CHECKING:
@@ -92,8 +92,18 @@ class Reporter:
                 f"{path}: found a name that ends in .npz, where the raw samples go; "
                 "expected another, such as out.json"
             )
-        check_writable(path)
-        check_writable(path.with_suffix(".npz"))
+        self.check_paths(path, path.with_suffix(".npz"))
+
+    def check_paths(self, *paths: Path) -> None:
+        """Find out before the work begins whether all of these can be written.
+
+        Raises
+        ------
+        InputError
+            One cannot.
+        """
+        for path in paths:
+            check_writable(path)
 
     @contextmanager
     def progress(self) -> Iterator[Observer]:
@@ -135,8 +145,17 @@ class Reporter:
         write_result(result, path)
         return result
 
+    def save_timings(self, result: Result, path: Path, beside: Path) -> Result:
+        """Write the pyperf suite, then the document; return the document."""
+        from lorabench.results.pyperf_suite import write_suite
+
+        write_suite(result, beside)
+        write_result(result, path)
+        return result
+
     def show(self, result: Result, path: Path) -> None:
         """Print the result and where it is."""
+        render = kernels_table.render if result.command == "kernels" else table.render
         render(result, self._out)
         self._out.print(f"\nresult: {path}", highlight=False, soft_wrap=True)
         if self._as_json:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,28 @@ def pages(method: str, found: list[PageSizes]) -> dict[str, Any]:
             for p in found
         ],
     }
+
+
+def system_checks() -> list[str]:
+    """Ask pyperf what in this system's set-up makes timings noisy: its advices and warnings.
+
+    Returns
+    -------
+    list of str
+        One each; empty where there is nothing to say, or pyperf cannot tell.
+    """
+    try:
+        shown = subprocess.run(
+            [sys.executable, "-m", "pyperf", "system", "show"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    _, _, advices = shown.partition("\nAdvices\n")
+    return [line for line in advices.splitlines() if ": " in line and not line.startswith("Run ")]
 
 
 def _steal_fraction(cpus: frozenset[int]) -> float:

@@ -20,7 +20,7 @@ from lorabench._hotpath import (
     format_adapter,
 )
 from lorabench.errors import InputError
-from lorabench.memory import Region, RegionHandle
+from lorabench.memory import HugeRegion, Region, RegionHandle
 from lorabench.model.tables import TableLayout
 
 # Writer's bookkeeping a slot: accumulator (float32), slot -> row (int32), dirty mark (uint8).
@@ -153,9 +153,11 @@ class Adapter:
 
     def __init__(self, plan: AdapterPlan) -> None:
         self.plan = plan
-        self.sides = Region.create("adapter", plan.shared_bytes)
+        self.sides = HugeRegion.create("adapter", plan.shared_bytes)
         self.pins = Region.create("pins", plan.servers * PIN_BYTES)
         _format(self.sides.mapping, plan)
+        # Its buckets and rows of A are read at random, as the tables' rows are.
+        self.sides.settle()
         self.handle = AdapterHandle(self.sides.handle, self.pins.handle, plan)
 
     def close(self) -> None:

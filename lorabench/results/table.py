@@ -35,6 +35,11 @@ def render(result: Result, console: Console) -> None:
     for line in (*_context(result), *_warnings(result)):
         console.print(line, highlight=False)
     console.print()
+    render_claims(result, console)
+
+
+def render_claims(result: Result, console: Console) -> None:
+    """Print the verdicts, then what was not available and what would change that."""
     for claim in result.claims:
         console.print(_verdict(claim), highlight=False)
     for missing in result.unavailable:

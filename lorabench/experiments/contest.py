@@ -1,0 +1,108 @@
+"""The loop that compares: contenders take turns in one process, each time on fresh inputs.
+
+Inputs are drawn anew for every call, outside the clock: a contender that meets the same indices
+twice measures the cache. In a round every contender has its turn, in an order that is shuffled, so
+that the machine's weather falls on all alike, and a ratio is taken within a round.
+"""
+
+import gc
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Long enough for the clock, short enough that a round's weather is one weather.
+_TURN_UNITS = 40_000
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Somebody who does the work of a case.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its contest.
+    prepare : callable
+        Draw inputs from a generator and bring them to the form that `stages` take; not timed.
+    stages : mapping of str to callable
+        What is timed, in order, each stage by itself; all get what `prepare` gave.
+    """
+
+    name: str
+    prepare: Callable[[np.random.Generator], Any]
+    stages: Mapping[str, Callable[[Any], object]]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds a unit of work of one contender, by stage, float64 [rounds]."""
+
+    stages: Mapping[str, Floats]
+
+    @property
+    def total(self) -> Floats:
+        """All stages together."""
+        return np.asarray(np.sum(list(self.stages.values()), axis=0))
+
+
+def contest(
+    contenders: Sequence[Contender], *, units: int, rounds: int, seed: Sequence[int]
+) -> dict[str, Times]:
+    """Let contenders take turns.
+
+    Parameters
+    ----------
+    contenders : sequence of Contender
+        At least one.
+    units : int
+        Units of work, such as looked-up rows, of one call.
+    rounds : int
+        Turns of each; one more that is not counted comes first.
+    seed : sequence of int
+        Of inputs and orders.
+
+    Returns
+    -------
+    dict of str to Times
+        By name.
+    """
+    rng = np.random.default_rng(seed)
+    calls = max(1, math.ceil(_TURN_UNITS / units))
+    times = {c.name: {stage: np.zeros(rounds) for stage in c.stages} for c in contenders}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(-1, rounds):
+            for place in rng.permutation(len(contenders)):
+                contender = contenders[place]
+                spent = _turn(contender, calls, rng)
+                if turn >= 0:
+                    for stage, nanoseconds in spent.items():
+                        times[contender.name][stage][turn] = nanoseconds / (1e9 * calls * units)
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Times(stages) for name, stages in times.items()}
+
+
+def _turn(contender: Contender, calls: int, rng: np.random.Generator) -> dict[str, int]:
+    spent = dict.fromkeys(contender.stages, 0)
+    for _ in range(calls):
+        inputs = contender.prepare(rng)
+        for stage, work in contender.stages.items():
+            begun = time.perf_counter_ns()
+            work(inputs)
+            spent[stage] += time.perf_counter_ns() - begun
+    return spent
+
+
+def best(times: Sequence[Floats]) -> Floats:
+    """Round by round, the fastest of several."""
+    return np.asarray(np.min(times, axis=0))
