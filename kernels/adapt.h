@@ -94,6 +94,7 @@ static inline void lb_adagrad_step(lb_lora *lora, lb_slots *slots, const lb_scra
       const int32_t ahead = scratch->touched[i + LB_AHEAD];
       lb_prefetch_l2(lora->A + (int64_t)ahead * rank, rank * 4);
       __builtin_prefetch(&slots->accumulator[ahead], 1, 2);
+      __builtin_prefetch(&slots->dirty[ahead], 1, 2);
     }
     const int32_t slot = scratch->touched[i];
     const float *sum = scratch->sums + i * rank;
@@ -104,18 +105,42 @@ static inline void lb_adagrad_step(lb_lora *lora, lb_slots *slots, const lb_scra
   }
 }
 
+/* Slots of positions that are soon to be learned from, a ring. */
+typedef struct {
+  int32_t slot[LB_AHEAD];
+} lb_admitted;
+
+/* Give `position` its slot and ask for the place where its sum is kept. */
+LB_INLINE void lb_admit_ahead(lb_admitted *ring, lb_lora *lora, lb_slots *slots, const lb_bags *in,
+                              int64_t position, const lb_adagrad *rule, const lb_scratch *scratch) {
+  const int32_t slot =
+      lb_admit(lora, slots, (int32_t)lb_bag_row(in, position), rule->initial_accumulator);
+  ring->slot[position % LB_AHEAD] = slot;
+  if (slot >= 0)
+    __builtin_prefetch(&scratch->seen.buckets[lb_home(lb_key(slot), scratch->seen.capacity)]);
+}
+
+LB_INLINE void lb_bucket_ahead(const lb_lora *lora, const lb_bags *in, int64_t position) {
+  const uint32_t key = lb_key((int32_t)lb_bag_row(in, position));
+  __builtin_prefetch(&lora->index.buckets[lb_home(key, lora->index.capacity)], 0, 2);
+}
+
 /* Learn from the gradients of a batch. Returns how many positions found no slot. */
 static inline int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t dim,
                                        const lb_bags *in, const lb_gradient *by,
                                        const lb_adagrad *rule, lb_scratch *scratch) {
   const int32_t rank = lora->rank;
-  const lb_index *index = &lora->index;
   float projected[LB_MAX_RANK];
+  lb_admitted ring;
   int64_t touched = 0, refused = 0;
   if (rank == 0 || in->bags == 0)
     return 0;
   lb_index_clear(&scratch->seen);
-  const int64_t limit = lb_bag_end(in, in->bags - 1);
+  const int64_t start = lb_bag_begin(in, 0), limit = lb_bag_end(in, in->bags - 1);
+  for (int64_t p = start; p < lb_least(start + 2 * LB_AHEAD, limit); p++)
+    lb_bucket_ahead(lora, in, p);
+  for (int64_t p = start; p < lb_least(start + LB_AHEAD, limit); p++)
+    lb_admit_ahead(&ring, lora, slots, in, p, rule, scratch);
   for (int64_t b = 0; b < in->bags; b++) {
     const int64_t begin = lb_bag_begin(in, b), end = lb_bag_end(in, b);
     const float *grad = by->grad + b * by->stride;
@@ -123,11 +148,11 @@ static inline int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t d
     if (begin < end)
       lb_project(lora, dim, grad, projected);
     for (int64_t p = begin; p < end; p++) {
+      const int32_t slot = ring.slot[p % LB_AHEAD];
+      if (p + 2 * LB_AHEAD < limit)
+        lb_bucket_ahead(lora, in, p + 2 * LB_AHEAD);
       if (p + LB_AHEAD < limit)
-        __builtin_prefetch(&index->buckets[lb_home(lb_key((int32_t)lb_bag_row(in, p + LB_AHEAD)),
-                                                   index->capacity)]);
-      const int32_t slot =
-          lb_admit(lora, slots, (int32_t)lb_bag_row(in, p), rule->initial_accumulator);
+        lb_admit_ahead(&ring, lora, slots, in, p + LB_AHEAD, rule, scratch);
       if (slot < 0) {
         refused++;
         continue;

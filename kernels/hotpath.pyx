@@ -89,6 +89,12 @@ cdef extern from "kernels.h" nogil:
         int64_t stride
         float *basis_grad
 
+    ctypedef struct lb_bitgen:
+        pass
+
+    ctypedef struct lb_zipf:
+        pass
+
     ctypedef struct lb_kernels:
         const char *name
         int64_t (*bad_index)(const lb_bags *bags, int64_t rows) noexcept nogil
@@ -111,10 +117,14 @@ cdef extern from "kernels.h" nogil:
         void (*gram)(
             const float *x, int64_t stride, int64_t n, int64_t dim, float *packed
         ) noexcept nogil
+        void (*zipf)(
+            const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n
+        ) noexcept nogil
         float (*random_read)(
             const lb_table *table, uint64_t seed, int64_t n, int64_t ahead
         ) noexcept nogil
 
+    lb_zipf lb_zipf_law(int64_t n, double exponent)
     int lb_kernels_here(const lb_kernels **found)
     int LB_WALL_AHEAD
     int64_t lb_bag_end(const lb_bags *bags, int64_t bag)
@@ -161,16 +171,6 @@ cdef extern from "adapter.h" nogil:
     lb_lora lb_side_view(lb_side *side, int64_t t)
     void lb_sync_table(lb_side *source, lb_side *target, int64_t t, lb_slots *slots)
     void lb_sync_all(lb_adapter *adapter, int64_t source, int64_t target)
-
-cdef extern from "zipf.h" nogil:
-    ctypedef struct lb_bitgen:
-        pass
-
-    ctypedef struct lb_zipf:
-        pass
-
-    lb_zipf lb_zipf_law(int64_t n, double exponent)
-    void lb_zipf_fill(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n)
 
 cdef extern from "ring.h" nogil:
     ctypedef struct lb_ring_state:
@@ -622,6 +622,7 @@ cdef class RowIndex:
 
 def zipf(bit_generator, int64_t n, double exponent, out):
     cdef _Array array = _Array(out, "out", _INT64, 1, writable=True)
+    cdef const lb_kernels *kernels = _kernels
     cdef lb_bitgen *random
     cdef lb_zipf law
     if not 1 <= n < 2 ** 53:
@@ -637,7 +638,7 @@ def zipf(bit_generator, int64_t n, double exponent, out):
         ) from None
     with bit_generator.lock, nogil:
         law = lb_zipf_law(n, exponent)
-        lb_zipf_fill(&law, random, <int64_t *>array.view.buf, array.view.shape[0])
+        kernels.zipf(&law, random, <int64_t *>array.view.buf, array.view.shape[0])
 
 
 def top_rows(x, rows, norms):

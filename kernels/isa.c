@@ -8,6 +8,10 @@
 #define LB_PASTE(a, b) a##b
 #define LB_TABLE(isa) LB_PASTE(lb_kernels_, isa)
 
+#define LB_ZIPF(isa) LB_PASTE(lb_zipf_fill_, isa)
+
+void LB_ZIPF(LB_ISA)(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n); /* zipf.c */
+
 const lb_kernels LB_TABLE(LB_ISA) = {
     .name = LB_QUOTE(LB_ISA),
     .bad_index = lb_bad_index,
@@ -18,5 +22,6 @@ const lb_kernels LB_TABLE(LB_ISA) = {
     .lora_backward = lb_lora_backward,
     .top_rows = lb_top_rows,
     .gram = lb_gram,
+    .zipf = LB_ZIPF(LB_ISA),
     .random_read = lb_random_read,
 };

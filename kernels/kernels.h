@@ -10,6 +10,7 @@
 #include "gram.h"
 #include "top_rows.h"
 #include "wall.h"
+#include "zipf.h"
 
 typedef struct {
   const char *name; /* "plain", "avx2" or "avx512" */
@@ -24,6 +25,7 @@ typedef struct {
   void (*top_rows)(const float *x, int64_t n, int64_t width, int64_t k, int64_t *rows,
                    float *norms2);
   void (*gram)(const float *x, int64_t stride, int64_t n, int64_t dim, float *packed);
+  void (*zipf)(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n);
   float (*random_read)(const lb_table *table, uint64_t seed, int64_t n, int64_t ahead);
 } lb_kernels;
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench._hotpath import add_gram
 from lorabench.model.adapter import second_moment_size
 
 
@@ -26,7 +27,7 @@ class SecondMoments:
     """
 
     def __init__(self, tables: Sequence[int], dim: int) -> None:
-        self._tables = np.array(tables, dtype=np.intp)
+        self._tables = np.array(tables, dtype=np.int64)
         self._lower = np.tril_indices(dim)
         self._dim = dim
         self._packed = np.zeros((len(self._tables), second_moment_size(dim)), np.float32)
@@ -34,9 +35,7 @@ class SecondMoments:
 
     def add(self, grad: NDArray[np.float32]) -> None:
         """Add the outer products of `grad` [B, F, D], one a sample and table."""
-        per_table = np.ascontiguousarray(grad[:, self._tables].transpose(1, 2, 0))
-        full = per_table @ per_table.transpose(0, 2, 1)
-        self._packed += full[:, self._lower[0], self._lower[1]]
+        add_gram(grad, self._tables, self._packed)
         self.samples += grad.shape[0]
 
     def basis(self, rank: int, tables: int) -> NDArray[np.float32]:
