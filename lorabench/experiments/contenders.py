@@ -150,7 +150,8 @@ def random_reads(name: str, table: Floats, rows: int) -> Contender:
         return int(rng.integers(1, 2**62))
 
     def reader(ahead: int) -> Callable[[int], float]:
-        return lambda seed: random_read(table, rows, ahead=ahead, seed=seed)
+        # Other rows for each distance: those of the last one are in the cache.
+        return lambda seed: random_read(table, rows, ahead=ahead, seed=seed + ahead)
 
     # Every distance is a stage; who asks for the limit takes the fastest.
     return Contender(

@@ -7,7 +7,7 @@ is `lorabench.experiments.contest`, our work `lorabench.experiments.contenders`,
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, Protocol
@@ -363,12 +363,11 @@ class Kernels:
         contenders, limits = [], []
         for kind, pages in self._pages.items():
             table = pages.table(point.size, point.dim)
-            contenders.append(
-                our_lookup(f"lorabench {kind}", table, draw, offsets=point.pooling > 1)
-            )
-            contenders += [peers.lookup(p, f"{p} {kind}", table, draw) for p in self._peers]
+            own = our_lookup(f"lorabench {kind}", table, draw, offsets=point.pooling > 1)
+            theirs = [peers.lookup(p, f"{p} {kind}", table, draw) for p in self._peers]
+            contenders += [replace(who, memory=kind) for who in (own, *theirs)]
             if point.law == "uniform" and point.size >= 1 * GIB and point.dim >= 16:
-                limits.append(random_reads(f"limit {kind}", table, units))
+                limits.append(replace(random_reads(f"limit {kind}", table, units), memory=kind))
         times = self._contest([*contenders, *limits], units, f"lookup {point}")
         for contender in contenders:
             took = times[contender.name].total
