@@ -93,7 +93,7 @@ $(STAMP): pyproject.toml constraints.txt meson.build
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@$(PIP) install --constraint constraints.txt --group build
 	@CYTHON="'$(abspath $(VENV))/bin/cython'" $(PIP) install --constraint constraints.txt \
-	  --group dev --no-build-isolation --config-settings build-dir="$(BUILD_DIR)" --editable .
+	  --group dev --no-build-isolation --config-settings build-dir="$(BUILD_DIR)" --editable ".[fbgemm]"
 	@touch $@
 
 .PHONY: system-packages

@@ -99,6 +99,9 @@ cdef extern from "kernels.h" nogil:
         const char *name
         int64_t (*bad_index)(const lb_bags *bags, int64_t rows) noexcept nogil
         int64_t (*bad_offset)(const lb_bags *bags, int64_t n) noexcept nogil
+        void (*find)(
+            const lb_index *index, const int32_t *rows, int64_t n, int32_t *slots
+        ) noexcept nogil
         void (*ahead)(const lb_table *table, const lb_bags *bags) noexcept nogil
         void (*lookup)(
             const lb_table *table, const lb_bags *bags, float *out, int64_t out_stride
@@ -603,12 +606,10 @@ cdef class RowIndex:
 
     def find(self, rows, slots):
         cdef _Array keys = self.rows(rows), values = self.slots(slots, keys, True)
-        cdef const int32_t *row = <const int32_t *>keys.view.buf
-        cdef int32_t *slot = <int32_t *>values.view.buf
-        cdef int64_t i
+        cdef const lb_kernels *kernels = _kernels
         with nogil:
-            for i in range(keys.view.shape[0]):
-                slot[i] = lb_index_find(&self.index, row[i])
+            kernels.find(&self.index, <const int32_t *>keys.view.buf, keys.view.shape[0],
+                         <int32_t *>values.view.buf)
 
     def erase(self, rows):
         cdef _Array keys = self.rows(rows)

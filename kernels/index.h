@@ -101,6 +101,17 @@ static inline int32_t lb_index_find(const lb_index *index, int32_t row) {
   return lb_index_slot(index, lb_key(row));
 }
 
+/* Slots of `n` rows, or -1 each; a row's bucket is asked for some rows before. */
+static inline void lb_index_find_all(const lb_index *index, const int32_t *rows, int64_t n,
+                                     int32_t *slots) {
+  enum { AHEAD = 16 };
+  for (int64_t i = 0; i < n; i++) {
+    if (i + AHEAD < n)
+      __builtin_prefetch(&index->buckets[lb_home(lb_key(rows[i + AHEAD]), index->capacity)]);
+    slots[i] = lb_index_find(index, rows[i]);
+  }
+}
+
 /* Put a key that is not there into the bucket that a probe ended in. */
 static inline void lb_index_fill(const lb_index *index, int64_t at, uint32_t key, int32_t slot) {
   lb_bucket *bucket = &index->buckets[at];

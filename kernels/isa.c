@@ -16,6 +16,7 @@ const lb_kernels LB_TABLE(LB_ISA) = {
     .name = LB_QUOTE(LB_ISA),
     .bad_index = lb_bad_index,
     .bad_offset = lb_bad_offset,
+    .find = lb_index_find_all,
     .ahead = lb_lookup_ahead,
     .lookup = lb_lookup,
     .lookup_lora = lb_lookup_lora,

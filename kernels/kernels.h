@@ -16,6 +16,7 @@ typedef struct {
   const char *name; /* "plain", "avx2" or "avx512" */
   int64_t (*bad_index)(const lb_bags *in, int64_t rows);
   int64_t (*bad_offset)(const lb_bags *in, int64_t n);
+  void (*find)(const lb_index *index, const int32_t *rows, int64_t n, int32_t *slots);
   void (*ahead)(const lb_table *table, const lb_bags *in);
   void (*lookup)(const lb_table *table, const lb_bags *in, float *out, int64_t out_stride);
   void (*lookup_lora)(const lb_table *table, const lb_lora *lora, const lb_bags *in, float *out,

@@ -90,9 +90,7 @@ static inline void lb_apply(const lb_term *term, int32_t terms, const lb_lora *l
 }
 
 /* Positions whose slots are looked up together. */
-#ifndef LB_GROUP
-#define LB_GROUP 64
-#endif
+#define LB_GROUP 128
 
 /* A group's way from row numbers to slots. All positions are in the order of the batch. */
 typedef struct {
@@ -103,14 +101,14 @@ typedef struct {
   struct {
     int64_t position;
     uint32_t key;
-  } notes[4 * LB_GROUP]; /* a ring: positions that may have a slot */
+  } notes[2 * LB_GROUP]; /* a ring: positions that may have a slot */
   int32_t hits;
   int32_t slot[LB_GROUP];
   int64_t at[LB_GROUP]; /* positions that have one */
 } lb_hits;
 
 #define LB_KEY(hits, p) (hits)->keys[(p) & (2 * LB_GROUP - 1)]
-#define LB_NOTE(hits, i) (hits)->notes[(i) & (4 * LB_GROUP - 1)]
+#define LB_NOTE(hits, i) (hits)->notes[(i) & (2 * LB_GROUP - 1)]
 
 /* Hash the positions up to `to` and ask for the words of the filter. */
 LB_INLINE void lb_hash_rows(lb_hits *hits, const lb_index *index, const lb_bags *in, int64_t to,
