@@ -19,15 +19,17 @@ def render(result: Result, console: Console) -> None:
     """Print a result: lookups, LoRA, updates, the other kernels, scaling, verdicts."""
     for table in (
         _lookups(result),
+        _speedups(result),
         _limits(result),
         _lora(result),
         _updates(result),
         _others(result),
     ):
-        if table is not None and table.row_count:
+        if table.row_count:
             console.print(table)
             console.print()
     for series in result.series:
+        console.print(series.condition, highlight=False)
         console.print(_scaling(series))
         console.print()
     pages = result.environment.get("pages", {})
@@ -90,54 +92,79 @@ def _ratio(metric: Metric | None) -> str:
     return text
 
 
-def _lookups(result: Result) -> Table | None:
-    took, speed = _find(result, "lookup_row_s"), _find(result, "lookup_speedup")
-    who = [c.partition(", ")[0] for c in took]
-    columns = sorted(set(who), key=who.index)
-    ratios = "best peer, both 4k", "best peer, both 2m", "best peer 4k, ours 2m"
-    shown = any(c.startswith(ratios[0]) for c in speed)
-    table = _table(
-        "lookup, ns a row, one thread; and how many times faster than the better peer",
-        ["", *columns, *(("both 4k", "both 2m", "peer 4k, ours 2m") if shown else ())],
-    )
+def _place_of(condition: str) -> list[str]:
+    """Split ``..., D=16, pooling 20, uniform, 2 GiB`` into the cells D, L, rows, table."""
+    dim, pooling, law, size = condition.split(", ")[-4:]
+    return [dim.removeprefix("D="), pooling.removeprefix("pooling "), law, size]
+
+
+_PLACE = ("D", "L", "rows", "table")
+
+
+def _lookups(result: Result) -> Table:
+    took = _find(result, "lookup_row_s")
+    # "lorabench 2m" and so on: who, and on which pages.
+    names = [c.partition(", ")[0].split() for c in took]
+    who, kinds = (list(dict.fromkeys(name[place] for name in names)) for place in (0, 1))
+    table = _table("lookup, ns a row (L rows a bag)", [*_PLACE, "pages", *who], left=0)
     for point in _points(took):
-        cells = [_ns(took.get(f"{column}, {point}")) for column in columns]
-        if shown:
-            cells += [_ratio(speed.get(f"{ratio}, {point}")) for ratio in ratios]
-        table.add_row(point, *cells)
+        for kind in kinds:
+            cells = [_ns(took.get(f"{name} {kind}, {point}")) for name in who]
+            table.add_row(*_place_of(point), kind, *cells)
     return table
 
 
-def _limits(result: Result) -> Table | None:
+def _speedups(result: Result) -> Table:
+    speed = _find(result, "lookup_speedup")
+    ratios = {
+        "both 4k": "best peer, both 4k",
+        "both 2m": "best peer, both 2m",
+        "peer 4k, ours 2m": "best peer 4k, ours 2m",
+    }
+    table = _table(
+        "lookup: how many times as long the better peer takes", [*_PLACE, *ratios], left=0
+    )
+    points = [
+        c.removeprefix("best peer, both 4k, ") for c in speed if c.startswith("best peer, both 4k")
+    ]
+    for point in points:
+        cells = [_ratio(speed.get(f"{name}, {point}")) for name in ratios.values()]
+        table.add_row(*_place_of(point), *cells)
+    return table
+
+
+def _limits(result: Result) -> Table:
     limits, over = _find(result, "random_read_row_s"), _find(result, "lookup_over_limit")
     took = _find(result, "lookup_row_s")
     table = _table(
-        "lookup against reading the same rows at random and nothing else",
-        ["", "lookup GB/s", "limit GB/s", "lookup / limit"],
+        "lookup against reading rows at random and doing nothing else",
+        [*_PLACE, "pages", "lookup GB/s", "limit GB/s", "lookup / limit"],
+        left=0,
     )
     for condition, limit in limits.items():
         kind, _, point = condition.partition(", ")
-        dim = int(point.partition("D=")[2].partition(",")[0])
         ours = took.get(f"lorabench {kind}, {point}")
+        size = 4 * int(_place_of(point)[0])
         speeds = [
-            f"{4 * dim / m.estimate / 1e9:.1f}" if m and m.estimate else "-" for m in (ours, limit)
+            f"{size / m.estimate / 1e9:.1f}" if m and m.estimate else "-" for m in (ours, limit)
         ]
-        table.add_row(condition, *speeds, _ratio(over.get(condition)))
+        table.add_row(*_place_of(point), kind, *speeds, _ratio(over.get(condition)))
     return table
 
 
-def _lora(result: Result) -> Table | None:
+def _lora(result: Result) -> Table:
     took, ratio = _find(result, "lora_row_s"), _find(result, "lookup_lora_ratio")
     share = _find(result, "lora_hit_share")
     table = _table(
-        "lookup with the LoRA term, ns a row, on 2m pages",
-        ["", "adapted lookups", "lookup", "lookup_lora", "lookup_lora / lookup"],
+        f"lookup with a LoRA term of rank {result.config.get('rank')}, ns a row, 2m pages",
+        [*_PLACE, "adapted", "lookup", "with LoRA", "ratio"],
+        left=0,
     )
     for where, found in ratio.items():
         hits = share.get(where)
         table.add_row(
-            where,
-            f"{hits.estimate:.1%}" if hits and hits.estimate is not None else "-",
+            *_place_of(where),
+            f"{hits.estimate:.0%}" if hits and hits.estimate is not None else "-",
             _ns(took.get(f"lookup, {where}")),
             _ns(took.get(f"lookup_lora, {where}")),
             _ratio(found),
@@ -145,51 +172,51 @@ def _lora(result: Result) -> Table | None:
     return table
 
 
-def _updates(result: Result) -> Table | None:
+def _updates(result: Result) -> Table:
     took, speed = _find(result, "update_row_s"), _find(result, "update_speedup")
     table = _table(
-        "an update, ns a row: LoRA (ours) against full precision, which is more work",
-        ["", "forward", "backward", "times as long as LoRA"],
+        "an update, ns a row, 2m pages: LoRA (ours) against full precision, which is more work",
+        ["D", "rows", "who", "forward", "backward", "times as long"],
+        left=0,
     )
     for condition in took:
         if " forward, " not in condition:
             continue
         who, _, where = condition.partition(" forward, ")
-        backward = took.get(f"{who} backward, {where}")
         table.add_row(
-            f"{who}, {where}",
+            _place_of(where)[0],
+            where.partition(",")[0],
+            who,
             _ns(took[condition]),
-            _ns(backward),
+            _ns(took.get(f"{who} backward, {where}")),
             _ratio(speed.get(f"{who}, {where}")),
         )
     return table
 
 
 _KINDS = {
-    "zipf_sample": "a Zipf sample",
-    "index_find": "a row's slot",
+    "zipf_sample": "Zipf, a sample",
+    "index_find": "slot of a row",
     "top_rows_row": "top rows, a row",
-    "gram_sample": "Gram matrix, a sample",
+    "gram_sample": "Gram, a sample",
 }
 
 
-def _others(result: Result) -> Table | None:
-    table = _table("the other kernels, ns", ["", "", "ns", "times as long as ours"], left=2)
+def _others(result: Result) -> Table:
+    table = _table("the other kernels", ["kernel", "", "who", "ns", "times as long"], left=3)
+    table.columns[1].no_wrap = False
     for name, words in _KINDS.items():
         speed = _find(result, f"{name}_speedup")
         for condition, metric in _find(result, f"{name}_s").items():
             who, _, where = condition.partition(", ")
-            ratio = speed.get(condition) or speed.get(f"{who.partition(' (')[0]}, {where}")
-            table.add_row(f"{words}, {where}", who, _ns(metric), _ratio(ratio))
+            table.add_row(words, where, who, _ns(metric), _ratio(speed.get(condition)))
     return table
 
 
 def _scaling(series: Series) -> Table:
     by = series.name.removeprefix("row_s_by_").replace("_", " ")
-    table = _table(
-        f"ns a row by {by}: {series.condition}", [by, *(_place(x, series.x_unit) for x in series.x)]
-    )
-    table.add_row("ns", *(f"{y * _NS:.1f}" for y in series.y))
+    table = _table("", [by, *(_place(x, series.x_unit) for x in series.x)])
+    table.add_row("ns a row", *(f"{y * _NS:.1f}" for y in series.y))
     return table
 
 
