@@ -127,6 +127,10 @@ class KernelsConfig:
             for number in numbers:
                 if not least <= number <= most:
                     raise InputError(f"{option}: found {number}, expected {least} to {most}")
+        if self.rank > min(self.dims) and {"lora", "update"} & set(self.groups):
+            raise InputError(
+                f"--rank: found {self.rank}, expected at most the smallest --dim, {min(self.dims)}"
+            )
         if not (self.groups and self.laws):
             raise InputError("--kernels, --indices: found nothing, expected at least one name")
         if self.isa is not None and self.isa not in instruction_sets():
@@ -291,9 +295,9 @@ class Kernels:
                             point = Point(dim, pooling, law, size)
                             yield f"lookup, {point}", partial(self._lookup, point)
         for dim in config.dims:
-            if "lora" in config.groups and config.rank <= dim:
+            if "lora" in config.groups:
                 yield f"lookup_lora, D={dim}", partial(self._lora, dim, large)
-            if "update" in config.groups and config.rank <= dim:
+            if "update" in config.groups:
                 yield f"update, D={dim}", partial(self._update, dim, large)
         for group, case in (
             ("zipf", self._zipf),

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.results.statistics import geometric_mean, mean, quantile, saturated
+from lorabench.results.statistics import (
+    Estimate,
+    geometric_mean,
+    mean,
+    median,
+    quantile,
+    saturated,
+)
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -97,3 +104,21 @@ def test_a_stall_that_is_worked_off_is_no_saturation() -> None:
     scheduled = np.arange(0, 10_000_000_000, 2_000_000)
     started = scheduled + np.where((scheduled > 4e9) & (scheduled < 5e9), 200_000_000, 100_000)
     assert not saturated(scheduled, started)
+
+
+def test_the_median_has_an_interval_between_order_statistics() -> None:
+    found = median([float(v) for v in range(1, 22)])
+    # Of 21 fair coins at most 5 are heads with probability 0.0133, at most 6 with 0.0392.
+    assert found == Estimate(11.0, (6.0, 16.0), 21)
+    assert median([3.0, None, 1.0, 2.0, 4.0]) == Estimate(2.5, None, 4)
+    assert median([]) is None
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=6, max_size=40))
+def test_the_median_lies_in_its_interval_whatever_the_order(values: list[float]) -> None:
+    found = median(values)
+    assert found is not None
+    assert found.interval is not None
+    low, high = found.interval
+    assert low <= found.value <= high
+    assert found == median(values[::-1])
