@@ -93,9 +93,11 @@ def _ratio(metric: Metric | None) -> str:
 
 
 def _place_of(condition: str) -> list[str]:
-    """Split ``..., D=16, pooling 20, uniform, 2 GiB`` into the cells D, L, rows, table."""
+    """Split ``..., D=16, pooling 20, uniform, 2 GiB`` into the cells 16, 20, unif, 2G."""
     dim, pooling, law, size = condition.split(", ")[-4:]
-    return [dim.removeprefix("D="), pooling.removeprefix("pooling "), law, size]
+    # Short, so that three ratios with their intervals fit into a line.
+    short = size.replace(" GiB", "G").replace(" MiB", "M")
+    return [dim.removeprefix("D="), pooling.removeprefix("pooling "), law[:4], short]
 
 
 _PLACE = ("D", "L", "rows", "table")
