@@ -45,6 +45,27 @@ test: install lint ## set up, then run every check and every test
 unit: install ## run the unit tests alone
 	@$(IN_VENV) pytest --quiet tests/unit $(PYTEST_ARGS)
 
+# A build of its own, installed into its own folder: the editable install's import hook, told to
+# skip its build folder, steps aside and PYTHONPATH decides.
+SANITIZE_DIR := $(abspath $(VENV))/lorabench-sanitize
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -g -O1
+.PHONY: sanitize
+sanitize: install ## run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@rm -rf "$(SANITIZE_DIR)"
+	@$(IN_VENV) CYTHON="'$(abspath $(VENV))/bin/cython'" meson setup "$(SANITIZE_DIR)" \
+	  --buildtype=debug --optimization=1 -Db_sanitize=address,undefined -Db_lundef=false \
+	  -Dc_args=-fno-sanitize-recover=all >/dev/null
+	@$(IN_VENV) meson compile -C "$(SANITIZE_DIR)" >/dev/null
+	@$(IN_VENV) meson install -C "$(SANITIZE_DIR)" --destdir root --quiet
+	@$(IN_VENV) MESONPY_EDITABLE_SKIP="$(BUILD_DIR)" \
+	  PYTHONPATH="$$(dirname "$$(find "$(SANITIZE_DIR)/root" -type d -name lorabench | head -n 1)")" \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  UBSAN_OPTIONS=print_stacktrace=1 LORABENCH_SANITIZED="$(SANITIZE_DIR)" \
+	  pytest --quiet tests/unit/kernels -m "not slow" $(PYTEST_ARGS)
+	@$(CC) -std=gnu11 $(SANITIZE) -I kernels tests/stress/publication.c \
+	  -o "$(SANITIZE_DIR)/publication" -lm
+	@ASAN_OPTIONS=detect_leaks=0 "$(SANITIZE_DIR)/publication" torn 1 500000 60
+
 .PHONY: lint
 lint: lint-python lint-imports lint-kernels ## check style, types and layers
 
