@@ -8,7 +8,7 @@ imported only when one of them is asked for.
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata, util
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Prepare = Callable[[np.random.Generator], Floats]
+Stage = Callable[[Any], None]
 
 _DISTRIBUTIONS = {"torch": "torch", "fbgemm": "fbgemm-gpu-cpu"}
 
@@ -175,27 +176,30 @@ def _inference_tbe(weight: "Tensor") -> "Callable[[tuple[Tensor, Tensor]], objec
     return lambda inputs: operator(*before, *inputs, *after)
 
 
-def update(peer: str, name: str, table: Floats, draw: Draw) -> Contender:
-    """Full-precision training of the same rows, in place, as forward and backward.
+def trained(peer: str, table: Floats) -> Mapping[str, Stage]:
+    """Full-precision training of a table in place: its forward and backward stages.
 
     Torch has no row-wise Adagrad: its users take a sparse `EmbeddingBag` and the element-wise one,
     whose state is as large as the table. FBGEMM's training TBE has exact row-wise Adagrad.
     """
     import torch
 
-    forward, backward = (_torch_update if peer == "torch" else _fbgemm_update)(
-        torch.from_numpy(table)
-    )
+    make = _torch_update if peer == "torch" else _fbgemm_update
+    forward, backward = make(torch.from_numpy(table))
+    return {"forward": forward, "backward": backward}
+
+
+def update(name: str, stages: Mapping[str, Stage], dim: int, draw: Draw) -> Contender:
+    """Train with what `trained` gave, on bags that `draw` draws and gradients [B, dim]."""
+    import torch
+
     tensors = _tensors(draw)
 
     def prepare(rng: np.random.Generator) -> "tuple[Tensor, Tensor, Tensor]":
-        grad = rng.standard_normal((draw.bags, table.shape[1]), dtype=np.float32)
+        grad = rng.standard_normal((draw.bags, dim), dtype=np.float32)
         return *tensors(rng), torch.from_numpy(grad * np.float32(1e-3))
 
-    return Contender(name, prepare, {"forward": forward, "backward": backward})
-
-
-Stage = Callable[[Any], None]
+    return Contender(name, prepare, stages)
 
 
 def _torch_update(weight: "Tensor") -> tuple[Stage, Stage]:

@@ -113,7 +113,7 @@ def test_peers_read_and_train_the_very_memory_that_they_are_given(peer: str, dim
             pooled, table[indices.numpy().reshape(32, 5)].sum(axis=1), rtol=1e-5, atol=1e-5
         )
         table += 1  # seen by the second look
-    update = peers.update(peer, peer, table, draw)
+    update = peers.update(peer, peers.trained(peer, table), dim, draw)
     before = table.copy()
     inputs = update.prepare(rng)
     for stage in update.stages.values():
