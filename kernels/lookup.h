@@ -14,6 +14,7 @@
 /* Far enough that a row has come when its turn is, also where each takes a page walk; further
  * buys nothing more (docs/kernels.md). */
 #define LB_AHEAD 32
+#define LB_AHEAD_NEAR 16
 
 typedef struct {
   const void *weights; /* [rows, dim] */
@@ -21,10 +22,16 @@ typedef struct {
   int32_t bf16; /* the upper halves of fp32, not fp32 */
 } lb_table;
 
+/* Of a table that L2 holds, only a row's first line is asked for, and into L1: the lines are near,
+ * and the hardware sees the next ones coming. */
+#define LB_NEAR_BYTES ((int64_t)1 << 20)
+
 /* What a kernel is inlined for: each is a constant there. */
 typedef struct {
-  int wide, bf16, weighted;
+  int wide, bf16, weighted, near;
 } lb_shape;
+
+LB_INLINE int64_t lb_row_bytes(const lb_table *table) { return table->dim * (table->bf16 ? 2 : 4); }
 
 LB_INLINE const void *lb_table_row(const lb_table *table, int64_t row, int64_t dim, int bf16) {
   return (const char *)table->weights + row * dim * (bf16 ? 2 : 4);
@@ -52,8 +59,11 @@ LB_INLINE void lb_sum_block(const lb_table *table, const lb_bags *in, int64_t be
   for (int v = 0; v < vectors; v++)
     sums[v] = (lb_vec){0};
   for (int64_t p = begin; p < end; p++) {
-    if (column == 0 && p + LB_AHEAD < limit)
+    if (column == 0 && p + LB_AHEAD < limit && !shape.near)
       lb_prefetch_row(table, lb_row(in, p + LB_AHEAD, shape.wide), dim, shape.bf16);
+    if (column == 0 && p + LB_AHEAD_NEAR < limit && shape.near)
+      __builtin_prefetch(
+          lb_table_row(table, lb_row(in, p + LB_AHEAD_NEAR, shape.wide), dim, shape.bf16), 0, 3);
     const void *row = lb_table_row(table, lb_row(in, p, shape.wide), dim, shape.bf16);
     const float scale = shape.weighted ? in->weights[p * in->index_stride] : 1.0f;
     for (int v = 0; v < vectors; v++) {
@@ -163,19 +173,25 @@ LB_INLINE void lb_sum_shape(const lb_table *table, const lb_bags *in, int64_t fi
 /* The bags [first, last) of a table; out [bags, dim], rows `out_stride` floats apart. */
 static void lb_lookup_some(const lb_table *table, const lb_bags *in, int64_t first, int64_t last,
                            float *out, int64_t out_stride) {
-#define LB_SHAPE(wide, bf16, weighted)                                                             \
-  case wide + 2 * bf16 + 4 * weighted:                                                             \
-    lb_sum_shape(table, in, first, last, (lb_shape){wide, bf16, weighted}, out, out_stride);       \
+#define LB_SHAPE(wide, bf16, weighted, near)                                                       \
+  case wide + 2 * bf16 + 4 * weighted + 8 * near:                                                  \
+    lb_sum_shape(table, in, first, last, (lb_shape){wide, bf16, weighted, near}, out, out_stride); \
     break;
-  switch ((in->wide_indices != 0) + 2 * (table->bf16 != 0) + 4 * (in->weights != NULL)) {
-    LB_SHAPE(0, 0, 0)
-    LB_SHAPE(1, 0, 0)
-    LB_SHAPE(0, 1, 0)
-    LB_SHAPE(1, 1, 0)
-    LB_SHAPE(0, 0, 1)
-    LB_SHAPE(1, 0, 1)
-    LB_SHAPE(0, 1, 1)
-    LB_SHAPE(1, 1, 1)
+  /* Without weights, as most lookups are, there is a build for small tables as well. */
+  const int near = in->weights == NULL && table->rows * lb_row_bytes(table) <= LB_NEAR_BYTES;
+  switch ((in->wide_indices != 0) + 2 * (table->bf16 != 0) + 4 * (in->weights != NULL) + 8 * near) {
+    LB_SHAPE(0, 0, 0, 0)
+    LB_SHAPE(1, 0, 0, 0)
+    LB_SHAPE(0, 1, 0, 0)
+    LB_SHAPE(1, 1, 0, 0)
+    LB_SHAPE(0, 0, 1, 0)
+    LB_SHAPE(1, 0, 1, 0)
+    LB_SHAPE(0, 1, 1, 0)
+    LB_SHAPE(1, 1, 1, 0)
+    LB_SHAPE(0, 0, 0, 1)
+    LB_SHAPE(1, 0, 0, 1)
+    LB_SHAPE(0, 1, 0, 1)
+    LB_SHAPE(1, 1, 0, 1)
   }
 #undef LB_SHAPE
 }

@@ -118,7 +118,7 @@ LB_INLINE void lb_hash_rows(lb_hits *hits, const lb_index *index, const lb_bags 
     LB_KEY(hits, p) = key;
     __builtin_prefetch(&index->filter[key >> (32 - index->filter_bits) >> 5], 0, 2);
   }
-  hits->hashed = to;
+  hits->hashed = to > hits->hashed ? to : hits->hashed;
 }
 
 /* Note who may have a slot among the positions up to `to`, and ask for their buckets. */
@@ -363,8 +363,7 @@ LB_INLINE void lb_lora_one_hot(const lb_table *table, const lb_lora *lora, const
                       out, out_stride);
     const uint32_t ready = run.written - run.done;
     const uint32_t ahead = ready < LB_AHEAD + LB_TERMS ? ready : LB_AHEAD + LB_TERMS;
-    if (run.done + ahead - run.probed <= LB_FRESH)
-      lb_one_hot_probe(&run, table, lora, run.done + ahead, dim, bf16);
+    lb_one_hot_probe(&run, table, lora, run.done + ahead, dim, bf16);
     if (ready >= LB_TERMS)
       lb_one_hot_terms(&run, table, lora, in, LB_TERMS, dim, bf16, out, out_stride);
     else if (ready)

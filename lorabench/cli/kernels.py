@@ -138,9 +138,15 @@ def kernels(
         run = experiment.Kernels(config, observer)
         try:
             run.run()
+            document = run.document()
+        except BaseException:
+            # Interrupted: the cases that were finished are kept, marked as partial.
+            if run.begun:
+                reporter.save_timings(run.document(partial=True), path, beside)
+            raise
         finally:
             run.close()
-    result = reporter.save_timings(run.document(), path, beside)
+    result = reporter.save_timings(document, path, beside)
     reporter.show(result, path)
     if strict:
         reporter.gate(result)

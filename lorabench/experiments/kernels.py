@@ -733,8 +733,13 @@ class Kernels:
             where = f"lookup, D={dim}, one-hot, uniform, batch {batch}, {size_text(size)} in all"
             self._scale("tables", "tables", where, points)
 
-    def document(self) -> schema.Result:
-        """Assemble the result document."""
+    @property
+    def begun(self) -> bool:
+        """Whether a case has been finished."""
+        return bool(self._metrics)
+
+    def document(self, *, partial: bool = False) -> schema.Result:
+        """Assemble the result document; `partial` where the run was interrupted."""
         config = {**asdict(self._config), "isa": self._isa, "cpu": self._cpu}
         return schema.Result(
             command="kernels",
@@ -753,6 +758,7 @@ class Kernels:
                 },
                 "system_checks": environment.system_checks(),
             },
+            partial=partial,
             rounds=[],
             metrics=self._metrics,
             claims=self._claims,

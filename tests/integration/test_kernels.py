@@ -1,12 +1,13 @@
 """``lorabench kernels`` end to end, on tables small enough for a test."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from command import Run
+from command import COMMAND, Run
 
 from lorabench.results.document import read_result
 from lorabench.results.schema import Result
@@ -95,6 +96,29 @@ def test_it_can_be_asked_for_one_kernel_one_build_and_no_peer(
     assert document["config"]["isa"] == "plain"
     assert {m["name"] for m in document["metrics"]} == {"lookup_row_s"}
     assert document["environment"]["peers"] == {}
+
+
+def test_an_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    # Asked for by name: a shell's background jobs, and what they start, ignore the signal.
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", COMMAND, *map(str, SMALL), "-v", "-o", path],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("3/"):
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert said.splitlines()[-1] == "lorabench: interrupted"
+    result = read_result(path)
+    assert result.partial
+    assert result.metric("lookup_row_s", "lorabench 2m, D=16, pooling 1, uniform, 1 MiB")
+    assert path.with_suffix(".pyperf.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Widths that no vector divides, both widths of indices and offsets, bf16, weights
 batch repeats, bags longer than the kernels' groups, and arrays that begin between two vectors.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,3 +209,27 @@ def test_training_twice_on_the_same_gives_the_same_bits(case: Case, rank: int) -
             writer.publish()
         found.append([writer.arrays(f)[0].tobytes() for f in range(count)])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("wide", [np.int32, np.int64])
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("dim", [7, 16, 32, 48, 64, 100, 128])
+def test_tables_beyond_the_cache_are_read_as_those_in_it(dim: int, bf16: bool, wide: type) -> None:
+    """More than 1 MiB: rows are asked for in another way, from when on lookup.h decides."""
+    rng = np.random.default_rng(dim)
+    rows = (3 << 20) // (dim * (2 if bf16 else 4))
+    table = rng.standard_normal((rows, dim), dtype=np.float32)
+    stored = table
+    if bf16:
+        stored = (table.view(np.uint32) >> 16).astype(np.uint16)
+        table = (stored.astype(np.uint32) << 16).view(np.float32)
+    lengths = rng.integers(0, 40, 50)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    indices = rng.integers(0, rows, offsets[-1]).astype(wide)
+    out = np.full((50, 1, dim), np.nan, np.float32)
+    Tables([stored]).lookup(indices, out, offsets)
+    expected = [table[indices[a:b]].sum(axis=0) for a, b in itertools.pairwise(offsets)]
+    np.testing.assert_allclose(out[:, 0], expected, rtol=1e-4, atol=1e-4)
+    one_hot = np.full((len(indices), 1, dim), np.nan, np.float32)
+    Tables([stored]).lookup(indices[:, None], one_hot)
+    np.testing.assert_array_equal(one_hot[:, 0], table[indices])
