@@ -58,7 +58,7 @@ sanitize: install ## run the kernels' tests under AddressSanitizer and Undefined
 	@$(IN_VENV) meson compile -C "$(SANITIZE_DIR)" >/dev/null
 	@$(IN_VENV) meson install -C "$(SANITIZE_DIR)" --destdir root --quiet
 	@$(IN_VENV) MESONPY_EDITABLE_SKIP="$(BUILD_DIR)" \
-	  PYTHONPATH="$$(dirname "$$(find "$(SANITIZE_DIR)/root" -type d -name lorabench | head -n 1)")" \
+	  PYTHONPATH="$$(dirname "$$(find "$(SANITIZE_DIR)/root" -type d -path "*/site-packages/lorabench" -prune)")" \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  UBSAN_OPTIONS=print_stacktrace=1 LORABENCH_SANITIZED="$(SANITIZE_DIR)" \
 	  pytest --quiet tests/unit/kernels -m "not slow" $(PYTEST_ARGS)
