@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose
+
 _DATA = "Input"
 _RUN = "Experiment"
-_OUT = "Output"
 
 
 def colocate(
@@ -122,26 +123,13 @@ def colocate(
             "-o",
             help="Result document; raw samples go beside it as .npz. By default a new file in "
             "results/.",
-            rich_help_panel=_OUT,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print the document on stdout, all else on stderr.", rich_help_panel=_OUT
-        ),
-    ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Exit with 1 if a claim is missed.", rich_help_panel=_OUT),
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_OUT)
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Say what each step did.", rich_help_panel=_OUT),
-    ] = False,
+    as_json: AsJson = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Measure p99 with and without a LoRA trainer co-located with the servers.
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose
+
 _RUN = "Benchmark"
-_OUT = "Output"
 
 
 def kernels(
@@ -79,26 +80,13 @@ def kernels(
             "-o",
             help="Result document; a suite for `pyperf compare_to` goes beside it as "
             ".pyperf.json. By default a new file in results/.",
-            rich_help_panel=_OUT,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print the document on stdout, all else on stderr.", rich_help_panel=_OUT
-        ),
-    ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Exit with 1 if a claim is missed.", rich_help_panel=_OUT),
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_OUT)
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Say what each step did.", rich_help_panel=_OUT),
-    ] = False,
+    as_json: AsJson = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Measure the hot path against torch and FBGEMM, side by side in one process.
 

@@ -1,0 +1,29 @@
+"""Options that subcommands which write a result document have in common."""
+
+from typing import Annotated
+
+import typer
+
+OUTPUT_PANEL = "Output"
+
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the document on stdout, all else on stderr.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Exit with 1 if a claim is missed.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT_PANEL)
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Say what each step did.", rich_help_panel=OUTPUT_PANEL),
+]
