@@ -95,6 +95,37 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct lb_zipf:
         pass
 
+    int LB_PLANT_DIMS
+
+    ctypedef struct lb_crowd:
+        int64_t ids
+        int64_t multiplier
+        int64_t offset
+        uint32_t key
+        uint32_t missing
+        int64_t hot
+
+    ctypedef struct lb_clocks:
+        int64_t tick
+        const double *trades
+        const double *newcomers
+
+    ctypedef struct lb_plant:
+        int64_t features
+        const int32_t *hotness
+        const uint32_t *keys
+        int64_t dims
+        const uint32_t *knots
+        const float *near
+        const float *far
+        double own
+        float day
+
+    ctypedef struct lb_logits:
+        float *taste
+        float *pairs
+        float *daily
+
     ctypedef struct lb_kernels:
         const char *name
         int64_t (*bad_index)(const lb_bags *bags, int64_t rows) noexcept nogil
@@ -122,6 +153,14 @@ cdef extern from "kernels.h" nogil:
         ) noexcept nogil
         void (*zipf)(
             const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n
+        ) noexcept nogil
+        void (*place)(
+            const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
+            const int64_t *ranks, int64_t n, int32_t *rows
+        ) noexcept nogil
+        void (*plant_sums)(
+            const lb_plant *plant, const int32_t *rows, int64_t stride, int64_t n,
+            const lb_logits *sums
         ) noexcept nogil
         float (*random_read)(
             const lb_table *table, uint64_t seed, int64_t n, int64_t ahead
@@ -360,7 +399,10 @@ cdef class _Array:
 
 
 cdef tuple _FLOAT = ("float32",)
+cdef tuple _DOUBLE = ("float64",)
+cdef tuple _INT32 = ("int32",)
 cdef tuple _INT64 = ("int64",)
+cdef tuple _UINT32 = ("uint32",)
 cdef tuple _INDEX = ("int32", "int64")
 # NumPy has no bf16: its bits are given as uint16, as torch's .view(torch.uint16) gives them.
 cdef tuple _WEIGHTS = ("float32", "uint16")
@@ -621,6 +663,16 @@ cdef class RowIndex:
         return before - self.used
 
 
+cdef lb_bitgen *_bitgen(bit_generator) except NULL:
+    try:
+        return <lb_bitgen *>PyCapsule_GetPointer(bit_generator.capsule, b"BitGenerator")
+    except (AttributeError, ValueError):
+        raise TypeError(
+            f"bit_generator: found {type(bit_generator).__name__}, "
+            "expected a numpy.random.BitGenerator"
+        ) from None
+
+
 def zipf(bit_generator, int64_t n, double exponent, out):
     cdef _Array array = _Array(out, "out", _INT64, 1, writable=True)
     cdef const lb_kernels *kernels = _kernels
@@ -630,16 +682,99 @@ def zipf(bit_generator, int64_t n, double exponent, out):
         raise ValueError(f"n: found {n}, expected 1 to 2^53")
     if not (isfinite(exponent) and exponent >= 0):
         raise ValueError(f"exponent: found {exponent}, expected a finite number >= 0")
-    try:
-        random = <lb_bitgen *>PyCapsule_GetPointer(bit_generator.capsule, b"BitGenerator")
-    except (AttributeError, ValueError):
-        raise TypeError(
-            f"bit_generator: found {type(bit_generator).__name__}, "
-            "expected a numpy.random.BitGenerator"
-        ) from None
+    random = _bitgen(bit_generator)
     with bit_generator.lock, nogil:
         law = lb_zipf_law(n, exponent)
         kernels.zipf(&law, random, <int64_t *>array.view.buf, array.view.shape[0])
+
+
+def place_ranks(bit_generator, ranks, trades, newcomers, rows, *, int64_t ids, int64_t multiplier,
+                int64_t offset, uint32_t key, double missing, int64_t hot):
+    cdef _Array taken = _Array(ranks, "ranks", _INT64, 1)
+    cdef _Array traded = _Array(trades, "trades", _DOUBLE, 1)
+    cdef _Array came = _Array(newcomers, "newcomers", _DOUBLE, 1)
+    cdef _Array out = _Array(rows, "rows", _INT32, 1, writable=True)
+    cdef const lb_kernels *kernels = _kernels
+    cdef lb_bitgen *random = _bitgen(bit_generator)
+    cdef lb_clocks clocks
+    cdef lb_crowd crowd
+    cdef int64_t n = taken.size(), i, ticks = traded.size()
+    cdef const int64_t *rank = <const int64_t *>taken.view.buf
+    if not (1 <= ids < 2 ** 31 - 1 and 1 <= multiplier <= ids and 0 <= offset < ids):
+        raise ValueError(
+            f"ids, multiplier, offset: found {ids}, {multiplier}, {offset}, expected ids below "
+            "2^31 - 1, multiplier in 1..ids and offset in 0..ids - 1"
+        )
+    if not 0 <= missing <= 1:
+        raise ValueError(f"missing: found {missing}, expected a share in 0..1")
+    if not 0 <= hot <= ids:
+        raise ValueError(f"hot: found {hot}, expected 0..{ids}")
+    if out.size() != n:
+        raise ValueError(f"rows: found {out.size()}, expected {n}, one a rank")
+    if ticks == 0 or came.size() != ticks or n % ticks:
+        raise ValueError(
+            f"trades, newcomers: found {ticks} and {came.size()} readings for {n} ranks, "
+            "expected as many of each, and a whole number of ranks for each"
+        )
+    for i in range(ticks):
+        # Also refuses NaN; far beyond what a century at any speed gives.
+        if not (0 <= (<const double *>traded.view.buf)[i] <= 1e15
+                and 0 <= (<const double *>came.view.buf)[i] <= 1e15):
+            raise ValueError("trades, newcomers: found a reading outside 0..1e15")
+    for i in range(n):
+        if not 1 <= rank[i] <= ids:
+            raise ValueError(f"ranks: found {rank[i]}, expected 1..{ids}")
+    clocks = lb_clocks(max(1, n // ticks), <const double *>traded.view.buf,
+                       <const double *>came.view.buf)
+    crowd = lb_crowd(ids, multiplier, offset, key,
+                     <uint32_t>min(missing * 2.0 ** 32, 2.0 ** 32 - 1),
+                     hot)
+    with bit_generator.lock, nogil:
+        kernels.place(&crowd, random, &clocks, rank, n, <int32_t *>out.view.buf)
+
+
+def plant_sums(rows, hotness, keys, knots, near, far, sums, *, int64_t start, double own,
+               double day):
+    cdef _Array columns = _Array(rows, "rows", _INT32, 2)
+    cdef _Array hot = _Array(hotness, "hotness", _INT32, 1)
+    cdef _Array key = _Array(keys, "keys", _UINT32, 3)
+    cdef _Array knot = _Array(knots, "knots", _UINT32, 1)
+    cdef _Array cosine = _Array(near, "near", _FLOAT, 1)
+    cdef _Array sine = _Array(far, "far", _FLOAT, 1)
+    cdef _Array out = _Array(sums, "sums", _FLOAT, 2, writable=True)
+    cdef const lb_kernels *kernels = _kernels
+    cdef int64_t n = out.size(1), stride = columns.size(1), dims = knot.size(), f, wide = 0
+    cdef float *taste = <float *>out.view.buf
+    cdef const int32_t *first = <const int32_t *>columns.view.buf
+    cdef lb_plant plant
+    cdef lb_logits logits
+    for f in range(hot.size()):
+        if (<const int32_t *>hot.view.buf)[f] < 1:
+            raise ValueError("hotness: found a feature of no columns, expected at least one each")
+        wide += (<const int32_t *>hot.view.buf)[f]
+    if wide != columns.size() or wide == 0:
+        raise ValueError(f"rows: found {columns.size()} columns, expected {wide} by hotness")
+    if not 1 <= dims < LB_PLANT_DIMS:
+        raise ValueError(f"knots: found {dims}, expected 1 to {LB_PLANT_DIMS - 1}")
+    if cosine.size() != dims or sine.size() != dims:
+        raise ValueError(f"near, far: found {cosine.size()}, {sine.size()}, expected {dims} each")
+    if key.shape != (hot.size(), dims + 1, 2):
+        raise ValueError(f"keys: found {key.shape}, expected {(hot.size(), dims + 1, 2)}")
+    if out.size() != 3 or start < 0 or start + n > stride:
+        raise ValueError(
+            f"sums: found {out.shape} from row {start}, "
+            f"expected [3, n] of {stride} rows"
+        )
+    if not 0 <= own <= 1e15:
+        raise ValueError(f"own: found {own}, expected 0 to 1e15")
+    plant = lb_plant(
+        hot.size(), <const int32_t *>hot.view.buf, <const uint32_t *>key.view.buf, dims,
+        <const uint32_t *>knot.view.buf, <const float *>cosine.view.buf,
+        <const float *>sine.view.buf, own, <float>day,
+    )
+    logits = lb_logits(taste, taste + n, taste + 2 * n)
+    with nogil:
+        kernels.plant_sums(&plant, first + start, stride, n, &logits)
 
 
 def top_rows(x, rows, norms):

@@ -8,9 +8,15 @@
 #define LB_PASTE(a, b) a##b
 #define LB_TABLE(isa) LB_PASTE(lb_kernels_, isa)
 
-#define LB_ZIPF(isa) LB_PASTE(lb_zipf_fill_, isa)
+#define LB_CONCAT(a, b) LB_PASTE(a, b)
+#define LB_DRAWS(function) LB_CONCAT(function, LB_ISA)
 
-void LB_ZIPF(LB_ISA)(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n); /* zipf.c */
+/* These are built in draws.c. */
+void LB_DRAWS(lb_zipf_fill_)(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n);
+void LB_DRAWS(lb_place_)(const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
+                         const int64_t *ranks, int64_t n, int32_t *rows);
+void LB_DRAWS(lb_plant_sums_)(const lb_plant *plant, const int32_t *rows, int64_t stride, int64_t n,
+                              const lb_logits *sums);
 
 const lb_kernels LB_TABLE(LB_ISA) = {
     .name = LB_QUOTE(LB_ISA),
@@ -23,6 +29,8 @@ const lb_kernels LB_TABLE(LB_ISA) = {
     .lora_backward = lb_lora_backward,
     .top_rows = lb_top_rows,
     .gram = lb_gram,
-    .zipf = LB_ZIPF(LB_ISA),
+    .zipf = LB_DRAWS(lb_zipf_fill_),
+    .place = LB_DRAWS(lb_place_),
+    .plant_sums = LB_DRAWS(lb_plant_sums_),
     .random_read = lb_random_read,
 };

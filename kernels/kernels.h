@@ -8,6 +8,7 @@
 
 #include "adapt.h"
 #include "gram.h"
+#include "plant.h"
 #include "top_rows.h"
 #include "wall.h"
 #include "zipf.h"
@@ -27,6 +28,10 @@ typedef struct {
                    float *norms2);
   void (*gram)(const float *x, int64_t stride, int64_t n, int64_t dim, float *packed);
   void (*zipf)(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n);
+  void (*place)(const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
+                const int64_t *ranks, int64_t n, int32_t *rows);
+  void (*plant_sums)(const lb_plant *plant, const int32_t *rows, int64_t stride, int64_t n,
+                     const lb_logits *sums);
   float (*random_read)(const lb_table *table, uint64_t seed, int64_t n, int64_t ahead);
 } lb_kernels;
 

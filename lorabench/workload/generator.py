@@ -1,49 +1,49 @@
-r"""Generated click logs: Zipf-popular ids, skewed counts, labels from a planted model.
+r"""Generated click logs: Zipf-popular ids, skewed counts, labels from a planted model that drifts.
 
 This is the workload for when no real rows are at hand, or when the truth must be known: whoever
-wants the best possible prediction asks the same `PlantedModel`. It is no imitation of any one
-data set. It draws rows; where they are stored, served or trained on is not its business.
+wants the best possible prediction asks the same `PlantedModel`. It draws rows; where they are
+stored, served or trained on is not its business.
 
 A row's content depends on the spec, the seed and the row's number alone. The stream is drawn in
 chunks of 65,536 rows, each from its own `numpy.random.SeedSequence` child, so it may be started
-anywhere and cut anyhow. The bytes were compared with and without AVX-512 and over several BLAS
-kernels, and are equal; without AVX2, NumPy's float32 exponential rounds differently, and a few
-counts, and labels with them, differ.
+anywhere, cut anyhow, and drawn by any number of threads. The ids are the same in every build;
+NumPy's float32 exponential and logarithm round differently without AVX2, and a few counts, and
+labels with them, then differ.
 
 Ids.
-    Feature f has c_f real ids. A rank k follows the bounded Zipf law with exponent s_f, and lives
-    in table row 1 + (a_f (k-1) + b_f) mod c_f, a_f coprime to c_f: a bijection that scatters hot
-    rows over the table. With probability m_f the value is missing and the row is 0.
+    Feature f has c_f real ids. A rank k follows the spec's head probabilities and, beyond them, the
+    bounded Zipf law with exponent s_f. Rank k lives in table row 1 + (a_f (k-1) + b_f) mod c_f, a_f
+    coprime to c_f: a bijection that scatters hot rows over the table. With probability m_f the
+    value is missing and the row is 0.
+Popularity drift.
+    Ranks trade places in pairs, k with 2k or 2k + 1 where floor(log2 k) is even, each pair each
+    time that :math:`T_{trades}(t) + \phi_k` passes a whole number. The holder of a rank k <= c/16
+    is replaced each time :math:`T_{newcomers}(t)` passes a phase of its own: an id from the colder
+    half takes its place, and is replaced in turn; within a fifth of the time between two changes
+    both are seen, the old one ever more rarely. The Zipf law of the ranks never changes.
 Counts.
-    x_d = floor(exp(location_d + scale_d n), n ~ N(0, 1), or missing.
+    x_d = floor(exp(location_d + scale_d n)), n ~ N(0, 1), or by the spec's quantiles, or missing.
 Labels.
-    A factorisation machine (Rendle 2010) whose parameters are never stored: taste w_f(i) and
-    factors v_f(i) in R^R of row i of table f are standard normal functions of a hash of (f, i),
-
-    .. math::
-        g_1 &= F^{-1/2} \sum_f w_f(i_f) \\
-        g_2 &= (R F (F-1) / 2)^{-1/2} \sum_{f<h} \langle v_f(i_f), v_h(i_h) \rangle \\
-        g_3 &= \sum_d c_d (\log(x_d + 1/2) - location_d) / scale_d,
-               \quad \|c\| = 1, \text{ 0 where missing or } scale_d \le 10^{-3} \\
-        g &= \sqrt{0.5} g_1 + \sqrt{0.3} g_2 + \sqrt{0.2} g_3 \\
-        P(click) &= \sigma(\beta + strength \cdot (g - \mu) / s)
-
-    where the mean mu, the standard deviation s, and beta, which makes the mean probability the
-    base rate, come from a pilot chunk outside the stream.
+    See `lorabench.workload.planted`.
 Times.
-    A Poisson process given its count: chunk j's times are sorted uniform draws from its own
-    65,536 / rows_per_s seconds.
+    A Poisson process given its count, on the time scale on which rows come at a constant rate:
+    chunk j's times are sorted uniform draws from its own 65,536 / rows_per_s seconds.
 """
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.workload.block import MISSING_DENSE, MISSING_ROW, Block
+from lorabench._hotpath import place_ranks
+from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.drift import Drift
+from lorabench.workload.planted import TICK_ROWS, PlantedModel, sigmoid, tick_times
 from lorabench.workload.spec import WorkloadSpec
 from lorabench.workload.zipf import BoundedZipf
 
@@ -53,9 +53,105 @@ CHUNK_ROWS = 65_536
 # Children of the seed (SeedSequence spawn keys), so that no two uses share random numbers.
 _PLANT, _PILOT, _STREAM = range(3)
 
-_SHARES = (0.5, 0.3, 0.2)  # of the logit's variance: taste, interaction, dense
-_CONSTANT = 1e-3  # a count that varies less does not survive being floored
+_HOT_SHARE = 16  # newcomers take the ranks up to a 16th of the ids
 _INT32_TOP = np.float32(2**31 - 128)  # the largest float32 that fits int32
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Rows with the truth behind their labels.
+
+    Attributes
+    ----------
+    block : Block
+        N rows, their columns contiguous.
+    logit : float64 [N]
+        True log odds of a click.
+    """
+
+    block: Block
+    logit: NDArray[np.float64]
+
+    def slice(self, start: int, stop: int) -> "Drawn":
+        """Rows start .. stop, as views."""
+        return Drawn(self.block.slice(start, stop), self.logit[start:stop])
+
+
+class Generator:
+    """Draws the stream of a spec and a seed.
+
+    Parameters
+    ----------
+    spec : WorkloadSpec
+        The workload.
+    seed : int
+        At least 0; another seed gives other rows and another planted model.
+
+    Attributes
+    ----------
+    planted : PlantedModel
+        The truth behind the labels.
+    """
+
+    def __init__(self, spec: WorkloadSpec, seed: int) -> None:
+        self._spec, self._seed = spec, seed
+        self._drift = Drift(spec.drift)
+        self._crowds = _crowds(spec, seed, self._drift.has_newcomers)
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PILOT,)))
+        pilot = self._draw_rows(rng, np.zeros(1))
+        sequence = np.random.SeedSequence(seed, spawn_key=(_PLANT,))
+        self.planted = PlantedModel(spec, sequence, pilot)
+
+    def chunks(self, start: int, stop: int, jobs: int = 1) -> Iterator[Drawn]:
+        """Draw rows start .. stop, cut where chunks of `CHUNK_ROWS` begin.
+
+        Parameters
+        ----------
+        start, stop : int
+            0 <= start <= stop; the stream may be read beyond ``spec.rows``.
+        jobs : int
+            Threads that draw; no influence on the rows.
+        """
+        numbers = range(start // CHUNK_ROWS, -(-stop // CHUNK_ROWS) if stop > start else 0)
+        for number, drawn in zip(numbers, in_order(self.chunk, numbers, jobs), strict=True):
+            base = number * CHUNK_ROWS
+            yield drawn.slice(max(start - base, 0), min(stop - base, CHUNK_ROWS))
+
+    def chunk(self, number: int) -> Drawn:
+        """Draw all rows of one chunk."""
+        spec, first_row = self._spec, number * CHUNK_ROWS
+        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(_STREAM, number)))
+        rows = self._draw_rows(rng, tick_times(spec, self._drift, first_row, CHUNK_ROWS))
+        logit = self.planted.logit(rows, first_row)
+        label = (rng.random(CHUNK_ROWS) < sigmoid(logit)).astype(np.int8)
+        return Drawn(Block(label, self._times(rng, first_row), rows.dense, rows.sparse), logit)
+
+    def _times(self, rng: np.random.Generator, first_row: int) -> NDArray[np.int64]:
+        # Within a tick the rate of rows is as good as constant.
+        ticks = first_row + np.arange(0, CHUNK_ROWS + 1, TICK_ROWS)
+        bounds = (self._drift.time_s(ticks / self._spec.rows_per_s) * 1e9).astype(np.int64)
+        begin, end = int(ticks[0]), int(ticks[-1])
+        fine = 1 << 20  # parts of a row, so that times are no multiples of a gap
+        place = rng.integers(0, (end - begin) * fine, CHUNK_ROWS, dtype=np.int64)
+        place.sort()
+        tick, within = np.divmod(place, TICK_ROWS * fine)
+        width = np.diff(bounds)[tick].astype(np.float64)
+        return np.asarray(bounds[tick] + (within / (TICK_ROWS * fine) * width).astype(np.int64))
+
+    def _draw_rows(self, rng: np.random.Generator, times_s: NDArray[np.float64]) -> Block:
+        nothing = np.zeros(CHUNK_ROWS, np.int8), np.zeros(CHUNK_ROWS, np.int64)
+        trades, newcomers = self._drift.trades(times_s), self._drift.newcomers(times_s)
+        sparse = np.empty((self._spec.num_columns, CHUNK_ROWS), np.int32)
+        column = 0
+        for crowd, hotness in zip(self._crowds, self._spec.sparse.hotness, strict=True):
+            for _ in range(hotness):
+                crowd.draw(rng, trades, newcomers, sparse[column])
+                column += 1
+        dense = _draw_dense(self._spec, rng)
+        return Block(*nothing, dense.T, sparse.T)
 
 
 def generate_blocks(
@@ -64,6 +160,8 @@ def generate_blocks(
     start: int = 0,
     rows: int | None = None,
     block_rows: int = CHUNK_ROWS,
+    *,
+    jobs: int = 1,
 ) -> Iterator[Block]:
     """Generate a part of a workload's stream, in blocks.
 
@@ -79,6 +177,8 @@ def generate_blocks(
         How many; default: to the spec's end. The stream may be read beyond `spec.rows`.
     block_rows : int
         Length of each block but the last; it has no influence on the rows.
+    jobs : int
+        Threads that draw; no influence on the rows.
 
     Yields
     ------
@@ -87,215 +187,141 @@ def generate_blocks(
     Raises
     ------
     ValueError
-        A negative `start` or `rows`, a `block_rows` below 1, or a negative seed.
+        A negative `start` or `rows`, a `block_rows` or `jobs` below 1, or a negative seed.
     """
     if rows is None:
         rows = max(spec.rows - start, 0)
-    if start < 0 or rows < 0 or block_rows < 1:
+    if start < 0 or rows < 0 or block_rows < 1 or jobs < 1:
         raise ValueError(
-            f"found start={start}, rows={rows}, block_rows={block_rows}; "
-            "expected start >= 0, rows >= 0, block_rows >= 1"
+            f"found start={start}, rows={rows}, block_rows={block_rows}, jobs={jobs}; "
+            "expected start >= 0, rows >= 0, block_rows >= 1, jobs >= 1"
         )
-    stop = start + rows
-    planted, scatter = PlantedModel(spec, seed), _scatter(spec, seed)
-    index, chunk = -1, None
-    for low in range(start, stop, block_rows):
-        high = min(low + block_rows, stop)
-        parts = []
-        for j in range(low // CHUNK_ROWS, (high - 1) // CHUNK_ROWS + 1):
-            if chunk is None or j != index:
-                index, chunk = j, _draw_chunk(spec, seed, j, planted, scatter)
-            base = j * CHUNK_ROWS
-            parts.append(chunk.slice(max(low - base, 0), min(high - base, CHUNK_ROWS)))
-        yield parts[0] if len(parts) == 1 else Block.concat(parts)
+    waiting: list[Block] = []
+    ready = 0
+    for drawn in Generator(spec, seed).chunks(start, start + rows, jobs):
+        block = drawn.block
+        while ready + len(block) >= block_rows:
+            cut = block_rows - ready
+            waiting.append(block.slice(0, cut))
+            yield waiting[0] if len(waiting) == 1 else Block.concat(waiting)
+            block, waiting, ready = block.slice(cut, len(block)), [], 0
+        if len(block):
+            waiting.append(block)
+            ready += len(block)
+    if waiting:
+        yield waiting[0] if len(waiting) == 1 else Block.concat(waiting)
 
 
-class PlantedModel:
-    """The truth behind the labels; equations in the module's docstring.
+def in_order(make: Callable[[_Item], _Made], items: Iterable[_Item], jobs: int) -> Iterator[_Made]:
+    """Map `make` over `items` on `jobs` threads, in order, and never far ahead of the consumer.
 
-    Its size does not depend on the tables' sizes.
-
-    Parameters
-    ----------
-    spec : WorkloadSpec
-        The workload.
-    seed : int
-        At least 0.
+    What it makes should spend its time outside the interpreter lock. Memory holds at most
+    ``2 * jobs`` results, which `ThreadPoolExecutor.map` would not promise.
     """
-
-    def __init__(self, spec: WorkloadSpec, seed: int) -> None:
-        self._rank = spec.labels.rank
-        features = spec.num_sparse
-        sequence = np.random.SeedSequence(seed, spawn_key=(_PLANT,))
-        # Four normals come out of one hash, so each row needs `hashes` of them.
-        hashes = -(-(1 + self._rank) // 4)
-        self._keys = sequence.generate_state(features * hashes, np.uint64).reshape(features, -1)
-        rng = np.random.default_rng(sequence.spawn(1)[0])
-        direction = rng.standard_normal(spec.num_dense)
-        scale = np.array(spec.dense.scale)
-        varies = scale > _CONSTANT
-        weight = np.divide(direction, scale, out=np.zeros_like(scale), where=varies)
-        self._dense_weight = (weight / np.linalg.norm(direction)).astype(np.float32)
-        self._dense_centre = np.array(spec.dense.location, np.float32)
-        pairs = features * (features - 1) / 2 * self._rank
-        self._taste_weight = math.sqrt(_SHARES[0] / features)
-        self._pair_weight = math.sqrt(_SHARES[1] / pairs) if pairs else 0.0
-
-        pilot_rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PILOT,)))
-        sparse = _draw_sparse(spec, _scatter(spec, seed), pilot_rng)
-        dense = _draw_dense(spec, pilot_rng)
-        raw = self._raw_logit(dense, sparse)
-        self._mean = float(raw.mean())
-        spread = float(raw.std())
-        self._gain = spec.labels.strength / spread if spread > 0 else 0.0
-        self._intercept = _intercept((raw - self._mean) * self._gain, spec.labels.base_rate)
-
-    def probability(
-        self, dense: NDArray[np.int32], sparse: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        """Return the true click probability of each row.
-
-        Parameters
-        ----------
-        dense : int32 array [N, num_dense]
-            Raw values.
-        sparse : int32 array [N, F]
-            Table rows.
-
-        Returns
-        -------
-        float64 array [N]
-        """
-        logit = (self._raw_logit(dense, sparse) - self._mean) * self._gain + self._intercept
-        return _sigmoid(logit)
-
-    def _raw_logit(
-        self, dense: NDArray[np.int32], sparse: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        n, features = sparse.shape
-        taste = np.zeros(n, np.float32)
-        factors = np.zeros((n, self._rank), np.float32)
-        squares = np.zeros(n, np.float32)
-        for f in range(features):
-            values = _normals(np.ascontiguousarray(sparse[:, f]), self._keys[f])
-            taste += values[:, 0]
-            v = values[:, 1 : 1 + self._rank]
-            factors += v
-            squares += np.einsum("nr,nr->n", v, v)
-        # sum over pairs = (|sum|^2 - sum |.|^2) / 2: linear in F, not quadratic
-        pairs = (np.einsum("nr,nr->n", factors, factors) - squares) / 2
-        logs = np.log(np.maximum(dense, 0) + np.float32(0.5), dtype=np.float32)
-        logs -= self._dense_centre
-        logs[dense == MISSING_DENSE] = 0
-        # Not `@`: the order in which BLAS adds depends on the machine, and so would some label.
-        counts = np.einsum("nd,d->n", logs, self._dense_weight) * np.float32(math.sqrt(_SHARES[2]))
-        logit = self._taste_weight * taste + self._pair_weight * pairs + counts
-        return np.asarray(logit, np.float64)
-
-
-def _draw_chunk(
-    spec: WorkloadSpec,
-    seed: int,
-    index: int,
-    planted: PlantedModel,
-    scatter: "tuple[_Scatter, ...]",
-) -> Block:
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAM, index)))
-    sparse = _draw_sparse(spec, scatter, rng)
-    dense = _draw_dense(spec, rng)
-    label = rng.random(CHUNK_ROWS) < planted.probability(dense, sparse)
-    begin, end = (int((index + i) * CHUNK_ROWS / spec.rows_per_s * 1e9) for i in (0, 1))
-    time_ns = rng.integers(begin, max(end, begin + 1), CHUNK_ROWS, dtype=np.int64)
-    time_ns.sort()
-    return Block(label.astype(np.int8), time_ns, dense, sparse)
+    if jobs == 1:
+        yield from map(make, items)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        pending: deque[Future[_Made]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(make, item))
+                if len(pending) >= 2 * jobs:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 @dataclass(frozen=True)
-class _Scatter:
-    """Popularity rank - 1 -> (multiplier * it + offset) mod modulus, of one feature."""
+class _Crowd:
+    """The ids of one feature: how popular each rank is, and in which row it lives."""
 
+    ids: int
+    exponent: float
+    head: NDArray[np.float64]  # cumulative probabilities of the first ranks
+    missing: float
     multiplier: int
     offset: int
-    modulus: int
+    key: int
+    hot: int
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        trades: NDArray[np.float64],
+        newcomers: NDArray[np.float64],
+        rows: NDArray[np.int32],
+    ) -> None:
+        place_ranks(
+            rng.bit_generator,
+            self._ranks(rng, len(rows)),
+            trades,
+            newcomers,
+            rows,
+            ids=self.ids,
+            multiplier=self.multiplier,
+            offset=self.offset,
+            key=self.key,
+            missing=self.missing,
+            hot=self.hot,
+        )
+
+    def _ranks(self, rng: np.random.Generator, n: int) -> NDArray[np.int64]:
+        tail = BoundedZipf(self.ids - len(self.head), self.exponent)
+        if not len(self.head):
+            return tail.sample(rng, n)
+        ranks = 1 + np.searchsorted(self.head, rng.random(n), side="right")
+        beyond = np.flatnonzero(ranks > len(self.head))
+        ranks[beyond] = len(self.head) + tail.sample(rng, len(beyond))
+        return ranks
 
 
-def _scatter(spec: WorkloadSpec, seed: int) -> tuple[_Scatter, ...]:
+def _crowds(spec: WorkloadSpec, seed: int, newcomers: bool) -> tuple[_Crowd, ...]:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PLANT, 1)))
-    maps = []
-    for c in spec.sparse.cardinality:
-        multiplier = int(rng.integers(1, c + 1))
-        while math.gcd(multiplier, c) != 1:
-            multiplier = int(rng.integers(1, c + 1))
-        maps.append(_Scatter(multiplier, int(rng.integers(c)), c))
-    return tuple(maps)
-
-
-def _draw_sparse(
-    spec: WorkloadSpec, scatter: tuple[_Scatter, ...], rng: np.random.Generator
-) -> NDArray[np.int32]:
-    sparse = np.empty((CHUNK_ROWS, spec.num_sparse), np.int32)
-    laws = zip(scatter, spec.sparse.zipf, spec.sparse.missing, strict=True)
-    for f, (to_row, exponent, missing) in enumerate(laws):
-        rank = BoundedZipf(to_row.modulus, exponent).sample(rng, CHUNK_ROWS)
-        # int64: both factors are below 2^31
-        row = 1 + ((rank - 1) * to_row.multiplier + to_row.offset) % to_row.modulus
-        if missing:
-            row[rng.random(CHUNK_ROWS) < missing] = MISSING_ROW
-        sparse[:, f] = row
-    return sparse
+    sparse = spec.sparse
+    crowds = []
+    for ids, exponent, head, missing in zip(
+        sparse.cardinality, sparse.zipf, sparse.head, sparse.missing, strict=True
+    ):
+        multiplier = int(rng.integers(1, ids + 1))
+        while math.gcd(multiplier, ids) != 1:
+            multiplier = int(rng.integers(1, ids + 1))
+        crowds.append(
+            _Crowd(
+                ids=ids,
+                exponent=exponent,
+                head=np.cumsum(head),
+                missing=missing,
+                multiplier=multiplier,
+                offset=int(rng.integers(ids)),
+                key=int(rng.integers(2**32)),
+                hot=ids // _HOT_SHARE if newcomers else 0,
+            )
+        )
+    return tuple(crowds)
 
 
 def _draw_dense(spec: WorkloadSpec, rng: np.random.Generator) -> NDArray[np.int32]:
-    shape = (CHUNK_ROWS, spec.num_dense)
-    values = rng.standard_normal(shape, np.float32)
-    values *= np.array(spec.dense.scale, np.float32)
-    values += np.array(spec.dense.location, np.float32)
-    with np.errstate(over="ignore"):  # infinity is cut on the next line
-        np.exp(values, out=values)
-    dense = np.minimum(values, _INT32_TOP).astype(np.int32)
-    dense[rng.random(shape, np.float32) < np.array(spec.dense.missing, np.float32)] = MISSING_DENSE
-    return dense
-
-
-@cache
-def _normal_quantiles() -> NDArray[np.float32]:
-    from scipy.special import ndtri
-
-    return np.asarray(ndtri((np.arange(65_536) + 0.5) / 65_536), np.float32)
-
-
-def _normals(row: NDArray[np.int32], keys: NDArray[np.uint64]) -> NDArray[np.float32]:
-    """Return standard normal values of table rows, float32 [N, 4 * len(keys)], from hashes.
-
-    splitmix64's finaliser (Steele, Lea and Flood 2014) over row * golden ratio + key; 16 bits pick
-    one of 65,536 normal quantiles, which is precise enough for a parameter and far faster than
-    inverting the normal law each time.
-    """
-    spread = row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z = spread[:, None] + keys
-    z ^= z >> np.uint64(30)
-    z *= np.uint64(0xBF58476D1CE4E5B9)
-    z ^= z >> np.uint64(27)
-    z *= np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return _normal_quantiles()[z.view(np.uint16)]
-
-
-def _sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.special import expit
-
-    return np.asarray(expit(logit))
-
-
-def _intercept(logit: NDArray[np.float64], base_rate: float) -> float:
-    """Find beta with mean(sigmoid(beta + logit)) = base_rate by bisection: the mean is monotone."""
-    centre = math.log(base_rate / (1 - base_rate))
-    reach = float(np.abs(logit).max())
-    low, high = centre - reach, centre + reach
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _sigmoid(logit + middle).mean() < base_rate:
-            low = middle
+    """Draw counts, int32 [num_dense, CHUNK_ROWS]."""
+    dense = np.empty((spec.num_dense, CHUNK_ROWS), np.int32)
+    laws = zip(
+        spec.dense.location, spec.dense.scale, spec.dense.missing, spec.dense.quantiles, strict=True
+    )
+    for values, (location, scale, missing, quantiles) in zip(dense, laws, strict=True):
+        if quantiles:
+            place = rng.random(CHUNK_ROWS) * (len(quantiles) - 1)
+            points = np.interp(place, np.arange(len(quantiles)), np.array(quantiles, np.float64))
+            values[:] = np.rint(points)
         else:
-            high = middle
-    return (low + high) / 2
+            logs = rng.standard_normal(CHUNK_ROWS, np.float32)
+            logs *= np.float32(scale)
+            logs += np.float32(location)
+            with np.errstate(over="ignore"):  # infinity is cut on the next line
+                np.exp(logs, out=logs)
+            values[:] = np.minimum(logs, _INT32_TOP)
+        if missing:
+            values[rng.random(CHUNK_ROWS, np.float32) < np.float32(missing)] = MISSING_DENSE
+    return dense

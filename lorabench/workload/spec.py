@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     BaseModel,
@@ -41,6 +41,14 @@ RowRate = Annotated[float, Field(strict=True, ge=1e-3, le=1e9)]
 LONGEST_S = 100 * 365 * 86_400
 # A scalar is written out once a feature; a slip of the finger must not fill the memory.
 MOST_DENSE = 4096
+MOST_HEAD = 256
+MOST_QUANTILES = 1025
+Hotness = Annotated[int, Field(strict=True, ge=1, le=1024)]
+# One below what stands for a missing value.
+Value = Annotated[int, Field(strict=True, gt=-(2**31), lt=2**31)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+MOST_FACTORS = 63
+PerHour = Annotated[float, Field(strict=True, ge=0, le=1000)]
 
 
 def _per_feature(length_of: Callable[[ValidationInfo], int | None]) -> BeforeValidator:
@@ -77,6 +85,28 @@ def _dense_length(info: ValidationInfo) -> int | None:
     return count
 
 
+def _some_or_none(length_of: Callable[[ValidationInfo], int | None], what: str) -> BeforeValidator:
+    """Hold a list of lists to the number of features; no list at all is an empty one for each."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        length = length_of(info)
+        if length is None:  # reported already
+            return ()
+        if not isinstance(value, (list, tuple)):
+            raise PydanticCustomError("not_a_list", what)
+        if not value:
+            return ((),) * length
+        if len(value) != length:
+            raise PydanticCustomError(
+                "wrong_length",
+                "{expected} lists (one a feature, empty for none)",
+                {"expected": length, "found": f"a list of {len(value)}"},
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
 _PerSparse = _per_feature(_sparse_length)
 _PerDense = _per_feature(_dense_length)
 
@@ -96,11 +126,38 @@ class SparseSpec(_Part):
         Exponent s in [0, 100] of each feature's popularity, P(rank k) ~ k^-s; 0 is uniform.
     missing : tuple of float, length F
         Probability in [0, 1) that the value is missing.
+    hotness : tuple of int, length F
+        Ids of a sample; more than 1 makes a feature multi-hot. They are drawn independently.
+    head : tuple of tuple of float, length F
+        Probabilities of the most popular ids, for data whose head is no power law; what is left
+        is spread over the other ids by the Zipf law. Empty: all by the Zipf law.
     """
 
     cardinality: Annotated[tuple[Cardinality, ...], Field(min_length=1)]
     zipf: Annotated[tuple[Magnitude, ...], _PerSparse]
     missing: Annotated[tuple[Rate, ...], _PerSparse]
+    hotness: Annotated[tuple[Hotness, ...], _PerSparse, Field(default=1, validate_default=True)]
+    head: Annotated[
+        tuple[Annotated[tuple[Rate, ...], Field(max_length=MOST_HEAD)], ...],
+        _some_or_none(_sparse_length, "a list of lists of probabilities"),
+        Field(default=(), validate_default=True),
+    ]
+
+    @field_validator("head")
+    @classmethod
+    def _leaves_a_tail(
+        cls, value: tuple[tuple[float, ...], ...], info: ValidationInfo
+    ) -> tuple[tuple[float, ...], ...]:
+        for f, (head, ids) in enumerate(
+            zip(value, info.data.get("cardinality", ()), strict=False), 1
+        ):
+            if head and (len(head) >= ids or sum(head) >= 1):
+                raise PydanticCustomError(
+                    "whole_head",
+                    "fewer probabilities than ids, that sum to less than 1",
+                    {"found": f"{len(head)} that sum to {sum(head):g} for {ids} ids (c{f})"},
+                )
+        return value
 
 
 class DenseSpec(_Part):
@@ -109,17 +166,38 @@ class DenseSpec(_Part):
     Parameters
     ----------
     count : int
-        How many features, at most 4,096.
+        How many features, 0 to 4,096.
     missing : tuple of float, length count
         Probability in [0, 1) that the value is missing.
     location, scale : tuple of float, length count
         Mean, in [-100, 100], and standard deviation, in [0, 100], of the logarithm.
+    quantiles : tuple of tuple of int, length count
+        Evenly spaced quantiles, from the least value to the largest, for data that is no
+        log-normal; values are drawn by the inverse of the linear interpolation. The logarithm's
+        location and scale still say how a value enters the label. Empty: log-normal.
     """
 
-    count: Annotated[int, Field(strict=True, gt=0, le=MOST_DENSE)]
+    count: Annotated[int, Field(strict=True, ge=0, le=MOST_DENSE)]
     missing: Annotated[tuple[Rate, ...], _PerDense]
     location: Annotated[tuple[Logarithm, ...], _PerDense]
     scale: Annotated[tuple[Magnitude, ...], _PerDense]
+    quantiles: Annotated[
+        tuple[Annotated[tuple[Value, ...], Field(max_length=MOST_QUANTILES)], ...],
+        _some_or_none(_dense_length, "a list of lists of integers"),
+        Field(default=(), validate_default=True),
+    ]
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rise(cls, value: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        for d, points in enumerate(value, 1):
+            if len(points) == 1 or list(points) != sorted(points):
+                raise PydanticCustomError(
+                    "falling",
+                    "at least two quantiles that never fall, or none",
+                    {"found": f"{len(points)} (i{d})" if len(points) == 1 else f"a fall (i{d})"},
+                )
+        return value
 
 
 class LabelSpec(_Part):
@@ -133,12 +211,92 @@ class LabelSpec(_Part):
         Standard deviation of the planted logit, in [0, 100]; 0 makes labels coin flips. About
         1.35 gives the best possible classifier an AUC of 0.80.
     rank : int
-        Rank of the pairwise interactions between features; 0 plants none.
+        Factors R of the pairwise interactions between features; 0 plants none.
+    shares : tuple of float, length 3
+        Of the logit's variance: of the tastes, of the interactions, of the integer features. They
+        sum to 1.
+    delay_s : float
+        From a row to its label, in s of workload time, as the attribution window of a click is.
     """
 
     base_rate: Annotated[float, Field(strict=True, gt=0, lt=1)]
     strength: Magnitude
-    rank: Annotated[int, Field(strict=True, ge=0, le=64)]
+    rank: Annotated[int, Field(strict=True, ge=0, le=MOST_FACTORS)]
+    shares: tuple[Share, Share, Share] = (0.5, 0.3, 0.2)
+    delay_s: Annotated[float, Field(strict=True, ge=0, le=LONGEST_S)] = 0.5
+
+    @field_validator("shares")
+    @classmethod
+    def _sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1) > 1e-6:
+            raise PydanticCustomError(
+                "no_whole", "three that sum to 1", {"found": f"a sum of {sum(value):g}"}
+            )
+        return value
+
+
+class PhaseSpec(_Part):
+    """How fast the planted model drifts from a time on, until the next phase.
+
+    All speeds are means an hour of workload time. A speed of 0 stops a drift where it stands.
+
+    Parameters
+    ----------
+    start_s : float
+        When it begins, in s of workload time.
+    trades : float
+        How often a popularity rank trades places with one about twice as low.
+    newcomers : float
+        How often the holder of a hot rank fades and an id from the colder half takes its place.
+    row_taste : float
+        How often a row's taste and factors are drawn anew, each row at times of its own.
+    shared_taste : float
+        Quarter turns of the first `rank` directions, in each of which all rows move at once: after
+        one, nothing of where they stood is left.
+    rank : int
+        Directions that the shared drift turns: the taste is the first, then come the factors.
+    """
+
+    start_s: Annotated[float, Field(strict=True, ge=0, le=LONGEST_S)]
+    trades: PerHour = 0.0
+    newcomers: PerHour = 0.0
+    row_taste: PerHour = 0.0
+    shared_taste: PerHour = 0.0
+    rank: Annotated[int, Field(strict=True, ge=0, le=MOST_FACTORS + 1)] = 0
+
+
+class DriftSpec(_Part):
+    """What changes over time (see `lorabench.workload.generator`); by default nothing does.
+
+    Parameters
+    ----------
+    phase : tuple of PhaseSpec
+        The schedule, in order of time; the first begins at 0.
+    day_s : float
+        Length of a day in s of workload time.
+    day_rate : float
+        How far the rate of rows swings about its mean within a day, as a share of it.
+    day_taste : float
+        Standard deviation of the part of the logit that swings with the day, in units of the
+        logit's own.
+    """
+
+    phase: tuple[PhaseSpec, ...] = ()
+    day_s: Annotated[float, Field(strict=True, ge=1, le=LONGEST_S)] = 86_400.0
+    day_rate: Rate = 0.0
+    day_taste: Magnitude = 0.0
+
+    @field_validator("phase")
+    @classmethod
+    def _in_order(cls, value: tuple[PhaseSpec, ...]) -> tuple[PhaseSpec, ...]:
+        starts = [phase.start_s for phase in value]
+        if starts and (starts[0] != 0 or sorted(set(starts)) != starts):
+            raise PydanticCustomError(
+                "out_of_order",
+                "phases that start at 0 and rise",
+                {"found": f"starts at {', '.join(f'{start:g}' for start in starts)} s"},
+            )
+        return value
 
 
 class ModelSpec(_Part):
@@ -173,7 +331,7 @@ class WorkloadSpec(_Part):
     rows_per_s : float
         Mean rate of the timestamps, in workload time, in [0.001, 10^9]; `rows` must not take
         longer than a century.
-    sparse, dense, labels, model
+    sparse, dense, labels, drift, model
         The parts.
     """
 
@@ -185,6 +343,7 @@ class WorkloadSpec(_Part):
     sparse: SparseSpec
     dense: DenseSpec
     labels: LabelSpec
+    drift: DriftSpec = DriftSpec()
     model: ModelSpec
 
     @field_validator("pretrain_rows")
@@ -210,6 +369,19 @@ class WorkloadSpec(_Part):
             )
         return value
 
+    @field_validator("drift")
+    @classmethod
+    def _has_so_many_directions(cls, value: DriftSpec, info: ValidationInfo) -> DriftSpec:
+        labels = info.data.get("labels")
+        for number, phase in enumerate(value.phase, 1):
+            if labels is not None and phase.rank > labels.rank + 1:
+                raise PydanticCustomError(
+                    "no_direction",
+                    "at most {most} (the taste and labels.rank factors)",
+                    {"found": f"rank {phase.rank} in phase {number}", "most": labels.rank + 1},
+                )
+        return value
+
     @property
     def num_dense(self) -> int:
         """Number of integer features."""
@@ -219,6 +391,11 @@ class WorkloadSpec(_Part):
     def num_sparse(self) -> int:
         """Number of categorical features, F."""
         return len(self.sparse.cardinality)
+
+    @property
+    def num_columns(self) -> int:
+        """Ids of a sample, all features together."""
+        return sum(self.sparse.hotness)
 
     @property
     def table_rows(self) -> tuple[int, ...]:
@@ -310,6 +487,34 @@ def with_rows(spec: WorkloadSpec, rows: int) -> WorkloadSpec:
     return _validated(content, f"{spec.name} of {rows} rows")
 
 
+def with_scale(spec: WorkloadSpec, scale: float) -> WorkloadSpec:
+    """Shrink every cardinality c to scale * c, but not below the lesser of c and 10.
+
+    Parameters
+    ----------
+    spec : WorkloadSpec
+        To shrink.
+    scale : float
+        In (0, 1].
+
+    Raises
+    ------
+    InputError
+        `scale` out of range.
+    """
+    if not 0 < scale <= 1:
+        raise InputError(f"--scale: found {scale:g}, expected a number above 0, at most 1")
+    content = spec.model_dump()
+    cardinality = tuple(max(min(c, 10), round(c * scale)) for c in spec.sparse.cardinality)
+    content["sparse"]["cardinality"] = cardinality
+    content["sparse"]["head"] = tuple(
+        head[: ids - 1] for head, ids in zip(spec.sparse.head, cardinality, strict=True)
+    )
+    if scale < 1:
+        content["name"] = f"{spec.name} x {scale:g}"
+    return _validated(content, f"{spec.name} at scale {scale:g}")
+
+
 def _validated(document: dict[str, Any], origin: str) -> WorkloadSpec:
     try:
         return WorkloadSpec.model_validate(document)
@@ -347,5 +552,8 @@ def _brief(value: object) -> str:
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     model: Any = WorkloadSpec
     for part in path:
-        model = model.model_fields[part].annotation
+        if isinstance(part, str):
+            model = model.model_fields[part].annotation
+        else:  # an item of a tuple
+            (model, _) = get_args(model)
     return list(model.model_fields)

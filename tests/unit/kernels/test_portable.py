@@ -25,7 +25,7 @@ def build(folder: Path, compiler: str, builds: list[str], *flags: str) -> Path:
     objects = []
     for name in builds:
         lanes, isa = BUILDS[name]
-        for source, more in (("isa", ()), ("zipf", EXACT)):
+        for source, more in (("isa", ()), ("draws", EXACT)):
             made = folder / f"{source}_{name}.o"
             defines = (f"-DLB_ISA={name}", f"-DLB_LANES={lanes}")
             file = ROOT / "kernels" / f"{source}.c"

@@ -1,5 +1,8 @@
 """The generated stream: reproducible however it is cut, and true to its spec."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lorabench.workload.block import MISSING_DENSE, Block
-from lorabench.workload.generator import CHUNK_ROWS, PlantedModel, generate_blocks
+from lorabench.workload.generator import CHUNK_ROWS, Generator, generate_blocks, in_order
+from lorabench.workload.planted import TICK_ROWS, PlantedModel
 from lorabench.workload.spec import (
     DenseSpec,
     LabelSpec,
@@ -34,6 +38,10 @@ COLUMNS = ("label", "time_ns", "dense", "sparse")
 
 def whole(spec: WorkloadSpec, seed: int, rows: int | None = None) -> Block:
     return Block.concat(list(generate_blocks(spec, seed, rows=rows)))
+
+
+def model_of(spec: WorkloadSpec, seed: int) -> PlantedModel:
+    return Generator(spec, seed).planted
 
 
 def auc(label: np.ndarray, score: np.ndarray) -> float:
@@ -70,7 +78,7 @@ def test_any_start_and_partition_gives_the_same_rows(
         joined = Block.concat(blocks)
         for name in COLUMNS:
             want = getattr(small.slice(start, start + rows), name)
-            assert getattr(joined, name).tobytes() == np.ascontiguousarray(want).tobytes()
+            assert np.array_equal(getattr(joined, name), want)
 
 
 def test_another_seed_gives_other_rows(small: Block) -> None:
@@ -134,7 +142,7 @@ def test_times_never_go_back_and_keep_their_rate(small: Block) -> None:
 
 def test_labels_are_drawn_from_the_planted_probabilities(tiny: Block) -> None:
     spec = load_spec("tiny")
-    p = PlantedModel(spec, 0).probability(tiny.dense, tiny.sparse)
+    p = model_of(spec, 0).probability(tiny, 0)
     assert p.mean() == pytest.approx(spec.labels.base_rate, abs=0.01)
     decile = np.argsort(np.argsort(p)) * 10 // len(p)
     n, want = np.bincount(decile), np.bincount(decile, p)
@@ -148,11 +156,7 @@ def test_labels_are_drawn_from_the_planted_probabilities(tiny: Block) -> None:
 def test_the_best_possible_auc_is_about_080(seed: int) -> None:
     spec = load_spec("tiny")
     block = next(generate_blocks(spec, seed))
-    assert (
-        0.78
-        < auc(block.label, PlantedModel(spec, seed).probability(block.dense, block.sparse))
-        < 0.82
-    )
+    assert 0.78 < auc(block.label, model_of(spec, seed).probability(block, 0)) < 0.82
 
 
 @pytest.mark.parametrize(
@@ -168,44 +172,39 @@ def test_the_extremes_of_a_spec_still_make_probabilities(location: float, scale:
     spec = WorkloadSpec.model_validate(content)
     with np.errstate(all="raise", under="ignore"):
         block = next(generate_blocks(spec, 0, start=10**6 - 10))
-        p = PlantedModel(spec, 0).probability(block.dense, block.sparse)
+        p = model_of(spec, 0).probability(block, 10**6 - 10)
     assert np.isfinite(p).all()
     assert (block.time_ns > 0).all()
 
 
 def test_a_rows_probability_does_not_depend_on_its_company(tiny: Block) -> None:
     """To the bit: else a label would depend on how the stream is cut, or on the machine's BLAS."""
-    model = PlantedModel(load_spec("tiny"), 0)
-    together = model.probability(tiny.dense[:997], tiny.sparse[:997])
-    for start, stop in ((0, 1), (1, 8), (8, 500), (500, 997)):
-        part = model.probability(tiny.dense[start:stop], tiny.sparse[start:stop])
+    model = model_of(load_spec("tiny"), 0)
+    together = model.probability(tiny.slice(0, 5997), 0)
+    for start, stop in ((0, 1), (1, 8), (8, 500), (500, 5997)):
+        part = model.probability(tiny.slice(start, stop), start)
         assert part.tobytes() == together[start:stop].tobytes()
 
 
 def test_without_strength_labels_are_coin_flips_at_the_base_rate(small: Block) -> None:
     labels = SMALL.labels.model_copy(update={"strength": 0.0})
-    model = PlantedModel(SMALL.model_copy(update={"labels": labels}), 5)
-    p = model.probability(small.dense[:1000], small.sparse[:1000])
+    model = model_of(SMALL.model_copy(update={"labels": labels}), 5)
+    p = model.probability(small.slice(0, 1000), 0)
     np.testing.assert_allclose(p, SMALL.labels.base_rate, rtol=1e-9)
 
 
 def test_interactions_carry_their_share_of_the_logit(small: Block) -> None:
     """Swapping one feature's id moves the logit by an amount that depends on the other ids."""
-    model = PlantedModel(SMALL, 5)
+    model = model_of(SMALL, 5)
     here, there = small.sparse[:500].copy(), small.sparse[:500].copy()
     here[:, 1], there[:, 1] = 1, 2
-    logit = [
-        np.log(p / (1 - p))
-        for p in (model.probability(small.dense[:500], s) for s in (here, there))
-    ]
+    first = small.slice(0, 500)
+    logit = [model.logit(replace(first, sparse=rows), 0) for rows in (here, there)]
     assert (logit[1] - logit[0]).std() > 0.05
 
     labels = SMALL.labels.model_copy(update={"rank": 0})
-    model = PlantedModel(SMALL.model_copy(update={"labels": labels}), 5)
-    logit = [
-        np.log(p / (1 - p))
-        for p in (model.probability(small.dense[:500], s) for s in (here, there))
-    ]
+    model = model_of(SMALL.model_copy(update={"labels": labels}), 5)
+    logit = [model.logit(replace(first, sparse=rows), 0) for rows in (here, there)]
     np.testing.assert_allclose(logit[1] - logit[0], (logit[1] - logit[0])[0], atol=1e-5)
 
 
@@ -214,3 +213,163 @@ def test_a_negative_start_or_an_empty_block_is_refused() -> None:
         next(generate_blocks(SMALL, 0, start=-1))
     with pytest.raises(ValueError, match="block_rows=0"):
         next(generate_blocks(SMALL, 0, block_rows=0))
+
+
+def drifting(**speeds: float) -> WorkloadSpec:
+    """SMALL with one phase; times go by fast enough that a chunk sees hours."""
+    day = {name: speeds.pop(name) for name in ("day_rate", "day_taste") if name in speeds}
+    content = SMALL.model_dump()
+    content["rows_per_s"] = 10.0
+    content["drift"] = {"phase": [{"start_s": 0.0, **speeds}], "day_s": 7200.0, **day}
+    return WorkloadSpec.model_validate(content)
+
+
+STILL = drifting()
+
+
+def test_threads_do_not_change_the_rows() -> None:
+    spec = drifting(trades=1.0, newcomers=1.0, row_taste=1.0, shared_taste=1.0, rank=2)
+    one = Block.concat(list(generate_blocks(spec, 5, rows=200_000)))
+    three = Block.concat(list(generate_blocks(spec, 5, rows=200_000, jobs=3)))
+    for name in COLUMNS:
+        assert np.array_equal(getattr(one, name), getattr(three, name))
+
+
+def test_in_order_stops_drawing_when_nobody_asks_any_more() -> None:
+    made: list[int] = []
+
+    def make(item: int) -> int:
+        made.append(item)
+        return item
+
+    taken = in_order(make, range(1000), 2)
+    assert [next(taken) for _ in range(3)] == [0, 1, 2]
+    taken.close()
+    assert len(made) <= 3 + 4
+
+
+def test_popularity_drift_changes_who_holds_a_rank_but_not_the_law() -> None:
+    still, moving = (
+        Block.concat(list(generate_blocks(spec, 5, rows=2 * CHUNK_ROWS)))
+        for spec in (STILL, drifting(newcomers=4.0))
+    )
+    c, s = 10_000_000, 1.05
+    weight = np.arange(1.0, c + 1) ** -s
+    for block, lasting in ((still, True), (moving, False)):
+        early, late = (
+            Counter(block.sparse[cut, 2].tolist())
+            for cut in (slice(0, TICK_ROWS), slice(len(block) - TICK_ROWS, None))
+        )
+        hottest = early.most_common(1)[0]
+        assert stats.binomtest(hottest[1], TICK_ROWS, weight[0] / weight.sum()).pvalue > 1e-4
+        assert (late[hottest[0]] > 0.5 * hottest[1]) == lasting
+
+
+def test_trades_swap_ranks_one_to_one() -> None:
+    spec = drifting(trades=3.0)
+    late = next(generate_blocks(spec, 5, start=20 * CHUNK_ROWS, rows=TICK_ROWS))
+    early = next(generate_blocks(spec, 5, rows=TICK_ROWS))
+    present = [block.sparse[:, 1][block.sparse[:, 1] > 0] for block in (early, late)]
+    weight = np.arange(1.0, 13) ** -0.5
+    for rows in present:
+        counts = np.sort(np.bincount(rows, minlength=13)[1:])[::-1]
+        assert stats.chisquare(counts, weight / weight.sum() * len(rows)).pvalue > 1e-4
+    order = [np.argsort(np.bincount(rows, minlength=13)[1:]) for rows in present]
+    assert not np.array_equal(*order)
+
+
+def moved(spec: WorkloadSpec, rows: np.ndarray, first: int) -> np.ndarray:
+    """What the drift adds to the log odds of samples with these rows, from 0 to row `first`."""
+    n = len(rows)
+    block = Block(np.zeros(n, np.int8), np.zeros(n, np.int64), np.ones((n, 2), np.int32), rows)
+    model = model_of(spec, 5)
+    return np.asarray(model.logit(block, first) - model.logit(block, 0))
+
+
+def grid() -> np.ndarray:
+    """Every pair of 12 rows of table 2 and 12 rows of table 3."""
+    a, b = np.meshgrid(np.arange(1, 13), 1000 + np.arange(1, 13), indexing="ij")
+    return np.column_stack([np.ones(144, int), a.ravel(), b.ravel()]).astype(np.int32)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+def test_shared_drift_moves_as_many_directions_as_the_schedule_says(rank: int) -> None:
+    """By table 2's rows and table 3's, what moved is a matrix: without margins, of rank - 1."""
+    # One full quarter turn: rows of a direction then stand where nothing of the old is left.
+    spec = drifting(shared_taste=1.0, rank=rank)
+    change = moved(spec, grid(), 9 * TICK_ROWS).reshape(12, 12)
+    centred = change - change.mean(0) - change.mean(1)[:, None] + change.mean()
+    values = np.linalg.svd(centred)[1]
+    found = int((values > 1e-4).sum())
+    # A factor's product before and after: two outer products a direction.
+    assert found == 2 * max(rank - 1, 0)
+    assert (np.abs(change).max() > 0.01) == (rank > 0)
+
+
+def test_a_drift_of_its_own_moves_some_rows_and_leaves_the_others() -> None:
+    spec = drifting(row_taste=0.5)
+    rows = np.column_stack([np.ones(400, int), np.full(400, 3), 1 + np.arange(400)]).astype(
+        np.int32
+    )
+    change = moved(spec, rows, 4 * TICK_ROWS)  # half an hour and a bit: a quarter were born again
+    same = np.isclose(change, np.median(change), atol=1e-6)
+    assert 0.6 < same.mean() < 0.9
+    late = moved(spec, rows, 40 * TICK_ROWS)
+    assert np.isclose(late, np.median(late), atol=1e-6).mean() < 0.1
+
+
+def test_the_drift_stands_where_its_speed_is_zero() -> None:
+    content = STILL.model_dump()
+    content["drift"]["phase"] = [
+        {"start_s": 0.0, "shared_taste": 1.0, "rank": 2, "row_taste": 1.0},
+        {"start_s": 2000.0},
+    ]
+    spec = WorkloadSpec.model_validate(content)
+    at_2100, later = (moved(spec, grid(), int(t * 10)) for t in (2500, 9000))
+    assert np.abs(at_2100).max() > 0.01
+    np.testing.assert_array_equal(at_2100, later)
+
+
+def test_the_day_swings_rate_and_taste() -> None:
+    spec = drifting(day_rate=0.8)
+    block = Block.concat(list(generate_blocks(spec, 5, rows=3 * CHUNK_ROWS)))
+    t = block.time_ns / 1e9
+    assert (np.diff(block.time_ns) >= 0).all()
+    phase = np.bincount((t % 7200 * 8 / 7200).astype(int))[:8] / len(t) * 8
+    assert phase[1] > 1.5
+    assert phase[5] < 0.5
+    spec = drifting(day_taste=0.5)
+    quarter, half = moved(spec, grid(), 18_000), moved(spec, grid(), 36_000)
+    assert quarter.std() > 3 * half.std()
+
+
+def test_a_multi_hot_feature_has_its_columns_and_no_more_weight_than_others() -> None:
+    content = SMALL.model_dump()
+    content["sparse"]["hotness"] = (1, 3, 10)
+    spec = WorkloadSpec.model_validate(content)
+    block = next(generate_blocks(spec, 5))
+    assert block.sparse.shape == (CHUNK_ROWS, 14)
+    assert (block.sparse[:, 4:] < spec.table_rows[2]).all()
+    assert len(np.unique(block.sparse[0, 4:])) > 3
+    spread = [
+        model_of(s, 5).logit(b, 0).std()
+        for s, b in (
+            (spec, block),
+            (SMALL, next(generate_blocks(SMALL, 5))),
+        )
+    ]
+    assert spread[0] == pytest.approx(spread[1], rel=0.1)
+
+
+def test_a_head_and_quantiles_are_drawn_as_given() -> None:
+    content = SMALL.model_dump()
+    content["sparse"]["head"] = ((), (0.4, 0.3), (0.25, 0.2, 0.1))
+    content["dense"]["quantiles"] = ((-2, 0, 0, 10), ())
+    spec = WorkloadSpec.model_validate(content)
+    block = Block.concat(list(generate_blocks(spec, 5)))
+    counts = np.sort(np.unique(block.sparse[:, 2], return_counts=True)[1])[::-1][:3]
+    for observed, share in zip(counts, (0.25, 0.2, 0.1), strict=True):
+        assert stats.binomtest(int(observed), len(block), share).pvalue > 1e-4
+    x = block.dense[:, 0]
+    assert (x.min(), x.max()) == (-2, 10)
+    assert (x <= 0).mean() == pytest.approx(2 / 3 + 0.05 / 3, abs=0.005)

@@ -98,7 +98,8 @@ def test_a_spec_cannot_be_changed() -> None:
         (
             "rank = 4",
             "rnk = 4",
-            "labels.rnk: found an unknown key, expected one of base_rate, strength, rank",
+            "labels.rnk: found an unknown key, expected one of base_rate, strength, "
+            "rank, shares, delay_s",
         ),
         (
             "scale = 0.5",
