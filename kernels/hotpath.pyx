@@ -9,11 +9,12 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release,
     PyObject_CheckBuffer, PyObject_GetBuffer,
 )
+from cpython.bytearray cimport PyByteArray_AsString
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite, sqrt
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.mman cimport munmap
 
 import os
@@ -178,6 +179,32 @@ cdef extern from "kernels.h" nogil:
     int64_t lb_index_capacity(int64_t rows)
     int32_t lb_index_filter_bits(int64_t rows)
     int64_t lb_filter_bytes(int32_t filter_bits)
+
+cdef extern from "criteo.h" nogil:
+    int LB_CRITEO_DENSE
+    int LB_CRITEO_SPARSE
+    int LB_CRITEO_LINE
+
+    ctypedef struct lb_criteo_rows:
+        int8_t *label
+        int32_t *dense
+        int64_t *ids
+        int64_t stride
+
+    int64_t lb_criteo_parse(const uint8_t *text, int64_t size, const lb_criteo_rows *out,
+                            int64_t *used, int32_t *column)
+    int64_t lb_criteo_format(const lb_criteo_rows *rows, int64_t n, uint8_t *text)
+
+cdef extern from "ids.h" nogil:
+    ctypedef struct lb_dictionary:
+        int64_t used
+        int64_t most
+        int32_t *place
+        int64_t *ids
+
+    void lb_hash_ids(const int64_t *id, int64_t n, uint64_t ids, int32_t *rows)
+    int64_t lb_dictionary_rows(lb_dictionary *dictionary, const int64_t *id, int64_t n,
+                               int32_t *rows)
 
 cdef extern from "adapter.h" nogil:
     int LB_PIN_BYTES
@@ -400,6 +427,8 @@ cdef class _Array:
 
 cdef tuple _FLOAT = ("float32",)
 cdef tuple _DOUBLE = ("float64",)
+cdef tuple _BYTES = ("uint8",)
+cdef tuple _INT8 = ("int8",)
 cdef tuple _INT32 = ("int32",)
 cdef tuple _INT64 = ("int64",)
 cdef tuple _UINT32 = ("uint32",)
@@ -775,6 +804,97 @@ def plant_sums(rows, hotness, keys, knots, near, far, sums, *, int64_t start, do
     logits = lb_logits(taste, taste + n, taste + 2 * n)
     with nogil:
         kernels.plant_sums(&plant, first + start, stride, n, &logits)
+
+
+cdef lb_criteo_rows _criteo_rows(_Array label, _Array dense, _Array ids) except *:
+    cdef int64_t n = label.size()
+    if dense.shape != (LB_CRITEO_DENSE, n) or ids.shape != (LB_CRITEO_SPARSE, n):
+        raise ValueError(
+            f"dense, ids: found {dense.shape} and {ids.shape}, "
+            f"expected {(LB_CRITEO_DENSE, n)} and {(LB_CRITEO_SPARSE, n)}"
+        )
+    return lb_criteo_rows(<int8_t *>label.view.buf, <int32_t *>dense.view.buf,
+                          <int64_t *>ids.view.buf, n)
+
+
+def parse_criteo(text, label, dense, ids):
+    cdef _Array lines = _Array(text, "text", _BYTES, 1)
+    cdef _Array labels = _Array(label, "label", _INT8, 1, writable=True)
+    cdef _Array counts = _Array(dense, "dense", _INT32, 2, writable=True)
+    cdef _Array values = _Array(ids, "ids", _INT64, 2, writable=True)
+    cdef lb_criteo_rows out = _criteo_rows(labels, counts, values)
+    cdef const uint8_t *begin = <const uint8_t *>lines.view.buf
+    cdef int64_t size = lines.size(), used = 0, rows
+    cdef int32_t column = -1
+    # The parser stops at a line's end; without one it would run on.
+    if size and begin[size - 1] != 10:
+        raise ValueError("text: found no line feed at its end, expected whole lines")
+    with nogil:
+        rows = lb_criteo_parse(begin, size, &out, &used, &column)
+    return rows, used, column
+
+
+def format_criteo(label, dense, ids):
+    cdef _Array labels = _Array(label, "label", _INT8, 1)
+    cdef _Array counts = _Array(dense, "dense", _INT32, 2)
+    cdef _Array values = _Array(ids, "ids", _INT64, 2)
+    cdef lb_criteo_rows rows = _criteo_rows(labels, counts, values)
+    cdef bytearray text = bytearray(rows.stride * LB_CRITEO_LINE)
+    cdef uint8_t *begin = <uint8_t *>PyByteArray_AsString(text)
+    cdef int64_t size
+    with nogil:
+        size = lb_criteo_format(&rows, rows.stride, begin)
+    del text[size:]
+    return text
+
+
+def hash_ids(ids, int64_t cardinality, rows):
+    cdef _Array taken = _Array(ids, "ids", _INT64, 1)
+    cdef _Array out = _Array(rows, "rows", _INT32, 1, writable=True)
+    if not 1 <= cardinality < 2 ** 31 - 1:
+        raise ValueError(f"cardinality: found {cardinality}, expected 1 to 2^31 - 2")
+    if out.size() != taken.size():
+        raise ValueError(f"rows: found {out.size()}, expected {taken.size()}, one an id")
+    with nogil:
+        lb_hash_ids(<const int64_t *>taken.view.buf, taken.view.shape[0], <uint64_t>cardinality,
+                    <int32_t *>out.view.buf)
+
+
+cdef class Dictionary:
+    cdef lb_dictionary dictionary
+
+    def __cinit__(self, int64_t most):
+        if not 1 <= most < 2 ** 31 - 1:
+            raise ValueError(f"most: found {most}, expected 1 to 2^31 - 2")
+        self.dictionary.most = most
+
+    def __dealloc__(self):
+        free(self.dictionary.place)
+        free(self.dictionary.ids)
+
+    def __len__(self):
+        return self.dictionary.used
+
+    def rows(self, ids, rows):
+        cdef _Array taken = _Array(ids, "ids", _INT64, 1)
+        cdef _Array out = _Array(rows, "rows", _INT32, 1, writable=True)
+        cdef int64_t n = taken.size(), done
+        if out.size() != n:
+            raise ValueError(f"rows: found {out.size()}, expected {n}, one an id")
+        done = lb_dictionary_rows(&self.dictionary, <const int64_t *>taken.view.buf, n,
+                                  <int32_t *>out.view.buf)
+        if done < n and self.dictionary.used == self.dictionary.most:
+            raise OverflowError(f"found more than {self.dictionary.most} distinct ids")
+        if done < n:
+            raise MemoryError(f"found no memory for {self.dictionary.used} distinct ids")
+
+    def copy_ids(self, int64_t first, ids):
+        cdef _Array out = _Array(ids, "ids", _INT64, 1, writable=True)
+        if not 0 <= first <= self.dictionary.used or out.size() != self.dictionary.used - first:
+            raise ValueError(
+                f"ids: found {out.size()} from {first} on, expected {self.dictionary.used} in all"
+            )
+        memcpy(out.view.buf, self.dictionary.ids + first, out.size() * sizeof(int64_t))
 
 
 def top_rows(x, rows, norms):

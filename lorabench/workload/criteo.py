@@ -1,27 +1,29 @@
 """Raw Criteo rows, as the display-advertising sets are published: read as they are, in blocks.
 
 A line is a label, 13 integers and 26 hexadecimal ids, tab-separated, without a header; an empty
-field is a missing value. The file may be gzipped. Ids become table rows by hashing, so any
-cardinality will do. Raw rows carry no timestamps: rows get evenly spaced ones, at the mean rate of
-the Criteo Kaggle set. Nothing is sampled, sorted or cleaned here, and a bad field is an error.
+field is a missing value. The file may be gzipped; a byte order mark and Windows line ends are
+passed over. Ids become table rows by hashing, so any cardinality will do. Raw rows carry no
+timestamps: rows get evenly spaced ones, at the mean rate of the Criteo Kaggle set. Nothing is
+sampled, sorted or cleaned here, and a bad line is an error, unless the caller counts it.
 
-Fields are parsed eight bytes at a time in 64-bit words, all fields of a chunk at once: in a
-parser that is exact about what it accepts, the place of an error comes with the answer. The idea
-is SWAR parsing (D. Lemire, "Quickly parsing eight digits", 2018).
+The parser is C (``kernels/criteo.h``); what is wrong with a line it refuses is found out here.
 """
 
 import gzip
-import re
+import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench._hotpath import format_criteo, hash_ids, parse_criteo
 from lorabench.errors import InputError
-from lorabench.workload.block import MISSING_DENSE, MISSING_ROW, Block
+from lorabench.workload.block import MISSING_ROW, Block
 
 NUM_DENSE = 13
 NUM_SPARSE = 26
@@ -40,22 +42,40 @@ LONGEST_LINE = 64 << 10
 
 _CHUNK = 4 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
-_PAD = 8  # so that the word that ends at the first field's end lies in the buffer
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-_Words = NDArray[np.uint64]
-_INVALID = 0x80  # marks a byte that is no digit; no digit's value has this bit
-_KEEP = np.array([(1 << 8 * length) - 1 for length in range(9)], np.uint64)
-
-
-def _digit_table(digits: bytes) -> bytes:
-    values = bytearray([_INVALID] * 256)
-    for digit in digits:
-        values[digit] = int(chr(digit), 16)
-    return bytes(values)
+OnBad = Callable[[InputError], None]
+"""Told of a bad line; it raises, or the line is left out."""
 
 
-_DECIMAL = _digit_table(b"0123456789")
-_HEXADECIMAL = _digit_table(b"0123456789abcdefABCDEF")
+@dataclass(frozen=True, eq=False)
+class RawRows:
+    """N parsed lines.
+
+    Attributes
+    ----------
+    label : int8 [N]
+    dense : int32 [13, N]
+        `MISSING_DENSE` where missing.
+    ids : int64 [26, N]
+        The ids as numbers, -1 where missing.
+    """
+
+    label: NDArray[np.int8]
+    dense: NDArray[np.int32]
+    ids: NDArray[np.int64]
+
+    @staticmethod
+    def empty(rows: int) -> "RawRows":
+        """Room for so many."""
+        return RawRows(
+            np.empty(rows, np.int8),
+            np.empty((NUM_DENSE, rows), np.int32),
+            np.empty((NUM_SPARSE, rows), np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.label)
 
 
 def read_criteo(
@@ -99,68 +119,69 @@ def read_criteo(
         raise ValueError(f"cardinalities: expected {NUM_SPARSE} of at least 1")
     if block_rows < 1:
         raise ValueError(f"block_rows: found {block_rows}, expected at least 1")
-    divisors = np.asarray(cardinalities, np.uint64)
-    gap_ns = max(1, round(1e9 / rows_per_s))
+    gap_ns = row_gap_ns(rows_per_s)
     pending: list[Block] = []
     ready = 0
-    for line, chunk in _chunks(path, start):
-        parsed = _parse(chunk, path, line, divisors, gap_ns)
+    for line, lines in _from(path, start):
+        raw = parse_lines(lines, path, line)
+        sparse = np.empty((NUM_SPARSE, len(raw)), np.int32)
+        for rows, ids, cardinality in zip(sparse, raw.ids, cardinalities, strict=True):
+            hash_ids(ids, cardinality, rows)
+        time_ns = np.arange(line, line + len(raw), dtype=np.int64) * gap_ns
+        parsed = Block(raw.label, time_ns, raw.dense.T, sparse.T)
         pending.append(parsed)
         ready += len(parsed)
         if ready >= block_rows:
-            rows = Block.concat(pending)
+            joined = Block.concat(pending)
             whole = ready - ready % block_rows
             for begin in range(0, whole, block_rows):
-                yield rows.slice(begin, begin + block_rows)
-            pending = [rows.slice(whole, ready)]
+                yield joined.slice(begin, begin + block_rows)
+            pending = [joined.slice(whole, ready)]
             ready -= whole
     if ready:
         yield Block.concat(pending)
 
 
-def mix64(ids: _Words) -> _Words:
-    """Finalise a 64-bit hash: splitmix64's, Stafford's variant 13.
+def row_gap_ns(rows_per_s: float) -> int:
+    """Nanoseconds between two rows of data without timestamps."""
+    return max(1, round(1e9 / rows_per_s))
 
-    A bijection, so that distinct ids collide only through the modulus that follows it.
 
-    Parameters
-    ----------
-    ids : uint64 array
+def line_chunks(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Read a file, or stdin for the path ``-``, in whole lines, some 4 MB at a time.
 
-    Returns
-    -------
-    uint64 array of the same shape
+    Where the chunks are cut depends on the text alone, not on how it is stored or arrives.
+
+    Yields
+    ------
+    line : int
+        Number of the chunk's first line, from 0.
+    lines : bytes
+        They end with a line feed; empty where a single line is longer than what was read.
+
+    Raises
+    ------
+    InputError
+        An unreadable or empty file, an endless line, a broken gzip stream.
     """
-    ids = (ids ^ (ids >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    ids = (ids ^ (ids >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ids ^ (ids >> np.uint64(31))
-
-
-def _chunks(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines, each chunk with its first line's number (from 0), from line `start` on."""
     line = 0
     rest = b""
     try:
-        with path.open("rb") as raw:
-            compressed = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
-            while True:
-                piece = file.read(_CHUNK)
-                if not piece:
-                    break
+        with _opened(path) as file:
+            first = True
+            while piece := file.read(_CHUNK):
+                if first:
+                    piece, first = piece.removeprefix(_BYTE_ORDER_MARK), False
                 whole, newline, rest_of_piece = piece.rpartition(b"\n")
                 if len(rest) + (len(whole) if newline else len(piece)) > LONGEST_LINE:
                     _check_line_length(path, line, rest, piece)
                 if not newline:
                     rest += piece
+                    yield line, b""
                     continue
-                chunk, rest = rest + whole + newline, rest_of_piece
-                lines = chunk.count(b"\n")
-                if line + lines > start:
-                    skip = max(0, start - line)
-                    yield line + skip, _skip_lines(chunk, skip)
-                line += lines
+                lines, rest = rest + whole + newline, rest_of_piece
+                yield line, lines
+                line += lines.count(b"\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
             f"{path}: after line {line}: found a broken gzip stream ({error}), "
@@ -168,10 +189,99 @@ def _chunks(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
         ) from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; expected Criteo rows") from error
-    if rest and line >= start:
+    if rest:
+        if len(rest) > LONGEST_LINE:
+            _check_line_length(path, line, rest, b"")
         yield line, rest + b"\n"
-    if not rest and line == 0:
+    elif line == 0:
         raise InputError(f"{path}: found an empty file, expected Criteo rows")
+
+
+def parse_lines(lines: bytes, path: Path, line: int, on_bad: OnBad | None = None) -> RawRows:
+    """Parse whole lines.
+
+    Parameters
+    ----------
+    lines : bytes
+        They end with a line feed.
+    path, line
+        Where they are from, for errors: the file, and the number of the first line, from 0.
+    on_bad : callable, optional
+        Told of a bad line, which is then left out. Default: raise.
+
+    Raises
+    ------
+    InputError
+        A bad line.
+    """
+    room = lines.count(b"\n")
+    out = RawRows.empty(room)
+    text = np.frombuffer(lines, np.uint8)
+    rows, used, column = parse_criteo(text, out.label, out.dense, out.ids)
+    if column < 0:
+        return out
+    kept = [_head(out, rows)]
+    done = rows
+    while column >= 0:
+        end = lines.index(b"\n", used)
+        error = _bad_line(path, line + done, lines[used:end], column)
+        if on_bad is None:
+            raise error
+        on_bad(error)
+        done += 1
+        text = text[end + 1 :]
+        lines = lines[end + 1 :]
+        out = RawRows.empty(room - done)
+        rows, used, column = parse_criteo(text, out.label, out.dense, out.ids)
+        kept.append(_head(out, rows))
+        done += rows
+    return RawRows(
+        np.concatenate([part.label for part in kept]),
+        np.concatenate([part.dense for part in kept], axis=1),
+        np.concatenate([part.ids for part in kept], axis=1),
+    )
+
+
+def criteo_lines(block: Block) -> bytearray:
+    """Write a block as raw Criteo lines; a table row becomes an id of 8 hexadecimal digits.
+
+    Ids stay below 2^31, because the reference DLRM's ``data_utils.py`` makes them int32.
+
+    Parameters
+    ----------
+    block : Block
+        With 13 integers and 26 ids a row.
+    """
+    ids = np.ascontiguousarray(block.sparse.T).astype(np.int64)
+    ids[ids == MISSING_ROW] = -1
+    return format_criteo(
+        np.ascontiguousarray(block.label), np.ascontiguousarray(block.dense.T), ids
+    )
+
+
+def _head(rows: RawRows, count: int) -> RawRows:
+    return RawRows(rows.label[:count], rows.dense[:, :count], rows.ids[:, :count])
+
+
+def _from(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines from number `start` on."""
+    for line, lines in line_chunks(path):
+        count = lines.count(b"\n")
+        if line + count > start:
+            skip = max(0, start - line)
+            yield line + skip, _skip_lines(lines, skip)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    if str(path) == "-":
+        yield sys.stdin.buffer
+        return
+    with path.open("rb") as raw:
+        compressed = raw.read(2) == _GZIP_MAGIC
+        raw.seek(0)
+        # Typeshed does not let GzipFile be a BinaryIO.
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
 
 
 def _check_line_length(path: Path, line: int, rest: bytes, piece: bytes) -> None:
@@ -188,97 +298,11 @@ def _skip_lines(chunk: bytes, count: int) -> bytes:
     return chunk[ends[count - 1] + 1 :]
 
 
-def _parse(chunk: bytes, path: Path, line: int, divisors: _Words, gap_ns: int) -> Block:
-    """Parse whole lines, of which the first has number `line`."""
-    padded = b"\0" * _PAD + chunk
-    text = np.frombuffer(padded, np.uint8)
-    stops = np.flatnonzero((text == ord("\t")) | (text == ord("\n")))
-    last_fields = np.flatnonzero(text[stops] == ord("\n"))
-    widths = np.diff(last_fields, prepend=-1)
-    wrong = np.flatnonzero(widths != len(COLUMNS))
-    # Lines before one of wrong width go first: an error in them is the file's first.
-    rows = int(wrong[0]) if len(wrong) else len(widths)
-    stops = stops[: rows * len(COLUMNS)]
-    starts = np.concatenate([[_PAD], stops[:-1] + 1])[: len(stops)].reshape(rows, len(COLUMNS))
-    ends = stops.reshape(rows, len(COLUMNS))
-    ends[:, -1] -= (text[ends[:, -1] - 1] == ord("\r")) & (ends[:, -1] > starts[:, -1])
-
-    cut = 1 + NUM_DENSE
-    label, bad_label = _labels(text, starts[:, 0], ends[:, 0])
-    dense, bad_dense = _integers(padded, starts[:, 1:cut], ends[:, 1:cut])
-    ids, bad_ids = _hexadecimals(padded, starts[:, cut:], ends[:, cut:])
-    if bad_label.any() or bad_dense.any() or bad_ids.any():
-        bad = np.column_stack([bad_label, bad_dense, bad_ids])
-        row, column = divmod(int(bad.argmax()), len(COLUMNS))
-        field = padded[starts[row, column] : ends[row, column]]
-        raise _bad_field(path, line + row, column, field)
-    if len(wrong):
-        raise _bad_width(path, line + rows, chunk.split(b"\n", rows + 1)[rows], int(widths[rows]))
-
-    sparse = (mix64(ids) % divisors).astype(np.int32) + 1
-    sparse[starts[:, cut:] == ends[:, cut:]] = MISSING_ROW
-    time_ns = np.arange(line, line + rows, dtype=np.int64) * gap_ns
-    return Block(label, time_ns, dense, sparse)
-
-
-def _labels(
-    text: NDArray[np.uint8], starts: NDArray[np.intp], ends: NDArray[np.intp]
-) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-    digits = text[starts] - np.uint8(ord("0"))  # wraps round below "0", and so exceeds 1
-    return digits.astype(np.int8), (ends - starts != 1) | (digits > 1)
-
-
-def _hexadecimals(
-    padded: bytes, starts: NDArray[np.intp], ends: NDArray[np.intp]
-) -> tuple[_Words, NDArray[np.bool_]]:
-    lengths = ends - starts
-    words, bad = _words_of_digits(padded.translate(_HEXADECIMAL), ends, lengths)
-    words = (words | words >> np.uint64(4)) & np.uint64(0x00FF00FF00FF00FF)
-    words = (words | words >> np.uint64(8)) & np.uint64(0x0000FFFF0000FFFF)
-    words = (words | words >> np.uint64(16)) & np.uint64(0x00000000FFFFFFFF)
-    return words, bad | (lengths > 8)
-
-
-def _integers(
-    padded: bytes, starts: NDArray[np.intp], ends: NDArray[np.intp]
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    lengths = ends - starts
-    negative = (np.frombuffer(padded, np.uint8)[starts] == ord("-")) & (lengths > 0)
-    digits = lengths - negative
-    words, bad = _words_of_digits(padded.translate(_DECIMAL), ends, digits)
-    low = np.uint64(0x00FF00FF00FF00FF)
-    words = (words >> np.uint64(8) & low) * np.uint64(10) + (words & low)
-    low = np.uint64(0x0000FFFF0000FFFF)
-    words = (words >> np.uint64(16) & low) * np.uint64(100) + (words & low)
-    words = (words >> np.uint64(32)) * np.uint64(10000) + (words & np.uint64(0xFFFFFFFF))
-    values = words.astype(np.int32)
-    np.negative(values, out=values, where=negative)
-    bad |= negative & (digits == 0)
-    values[lengths == 0] = MISSING_DENSE
-    for row, column in np.argwhere(digits > 8):  # rare: more digits than fit into a word
-        value = _long_integer(padded[starts[row, column] : ends[row, column]])
-        bad[row, column] = value is None
-        values[row, column] = value or 0
-    return values, bad
-
-
-def _long_integer(field: bytes) -> int | None:
-    # Python refuses to convert endless digits; what has over 20 is no int32 unless zero-padded.
-    match = re.fullmatch(rb"(-?)0*([0-9]{1,20})", field)
-    if match is None:
-        return None
-    value = int(match[1] + match[2])
-    return value if abs(value) < 2**31 else None
-
-
-def _words_of_digits(
-    values: bytes, ends: NDArray[np.intp], lengths: NDArray[np.intp]
-) -> tuple[_Words, NDArray[np.bool_]]:
-    """Load the last up to 8 digits of each field, one a byte, the last one lowest."""
-    every_word = np.ndarray((len(values) - 7,), ">u8", values, strides=(1,))
-    words = every_word[ends - 8].astype(np.uint64)
-    words &= _KEEP[np.minimum(lengths, 8)]
-    return words, (words & np.uint64(0x8080808080808080)) != 0
+def _bad_line(path: Path, line: int, content: bytes, column: int) -> InputError:
+    fields = content.removesuffix(b"\r").split(b"\t")
+    if len(fields) != len(COLUMNS):
+        return _bad_width(path, line, content, len(fields))
+    return _bad_field(path, line, column, fields[column])
 
 
 def _bad_field(path: Path, line: int, column: int, field: bytes) -> InputError:

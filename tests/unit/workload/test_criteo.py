@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from lorabench._hotpath import hash_ids
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
-from lorabench.workload.criteo import COLUMNS, mix64, read_criteo
+from lorabench.workload.criteo import COLUMNS, criteo_lines, parse_lines, read_criteo
 from lorabench.workload.spec import load_spec
 
 CARDINALITIES = load_spec("criteo-kaggle").sparse.cardinality
@@ -20,6 +21,9 @@ NO_FIXTURE_RESET = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+GOOD_LINE = b"\t".join([b"1", *[b"7"] * 13, *[b"0a1b2c3d"] * 26])
 
 
 def mix64_twin(value: int) -> int:
@@ -157,9 +161,65 @@ def test_agrees_with_its_twin_on_rows_and_on_the_place_of_the_first_error(
     assert "\n" not in message
 
 
-@given(st.lists(st.integers(0, 2**64 - 1), min_size=1))
-def test_mix64_is_the_documented_finaliser(ids: list[int]) -> None:
-    assert mix64(np.array(ids, np.uint64)).tolist() == [mix64_twin(value) for value in ids]
+@given(st.lists(st.integers(-(2**63), 2**63 - 1)), st.integers(1, 2**31 - 2))
+def test_ids_are_hashed_by_the_documented_finaliser(ids: list[int], cardinality: int) -> None:
+    rows = np.empty(len(ids), np.int32)
+    hash_ids(np.array(ids, np.int64), cardinality, rows)
+    expected = [0 if i < 0 else 1 + mix64_twin(i) % cardinality for i in ids]
+    assert rows.tolist() == expected
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.lists(
+                st.one_of(st.just(MISSING_DENSE), st.integers(-(2**31) + 1, 2**31 - 1)),
+                min_size=13,
+                max_size=13,
+            ),
+            st.lists(st.integers(0, 2**31 - 1), min_size=26, max_size=26),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_lines_that_are_written_read_back(
+    rows: list[tuple[int, list[int], list[int]]],
+) -> None:
+    label, dense, sparse = zip(*rows, strict=True)
+    block = Block(
+        np.array(label, np.int8),
+        np.zeros(len(rows), np.int64),
+        np.array(dense, np.int32),
+        np.array(sparse, np.int32),
+    )
+    raw = parse_lines(bytes(criteo_lines(block)), Path("written"), 0)
+    assert raw.label.tolist() == list(label)
+    assert raw.dense.T.tolist() == [list(row) for row in dense]
+    expected = np.array(sparse)
+    expected[expected == 0] = -1
+    assert raw.ids.T.tolist() == expected.tolist()
+
+
+@given(st.binary(max_size=2000))
+def test_bad_lines_may_be_left_out(content: bytes) -> None:
+    """Whatever the lines, the good ones are those that are good alone."""
+    lines = [line for line in (GOOD_LINE + b"\n" + content).split(b"\n") if line]
+    bad: list[InputError] = []
+    text = b"\n".join(lines) + b"\n"
+    kept = parse_lines(text, Path("x"), 0, bad.append)
+    assert len(kept) + len(bad) == len(lines)
+    good = [line for line in lines if parse_twin(line + b"\n")[1] is None]
+    alone = parse_lines(b"".join(line + b"\n" for line in good), Path("x"), 0)
+    assert np.array_equal(kept.ids, alone.ids)
+    assert np.array_equal(kept.label, alone.label)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "marked.tsv"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD_LINE + b"\r\n" + GOOD_LINE)
+    assert sum(map(len, read_criteo(path, CARDINALITIES))) == 2
 
 
 def test_reads_the_real_rows(data_dir: Path) -> None:
