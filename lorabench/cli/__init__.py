@@ -12,6 +12,7 @@ import typer
 from lorabench import __version__
 from lorabench.cli.colocate import colocate
 from lorabench.cli.generate import generate
+from lorabench.cli.ingest import ingest
 from lorabench.cli.kernels import kernels
 from lorabench.errors import LorabenchError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(colocate)
 app.command()(generate)
+app.command()(ingest)
 app.command()(kernels)
 
 

@@ -1,14 +1,27 @@
 """``lorabench generate``: write a generated workload to a folder."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet
+from lorabench.errors import InputError
 
-    from lorabench.workload.block import Block
+if TYPE_CHECKING:
+    from lorabench.workload.spec import WorkloadSpec
+    from lorabench.workload.store import Format
+
+_SHAPE = "What to generate"
+
+
+class FormatName(StrEnum):
+    """Formats of a workload's parts."""
+
+    ARROW = "arrow"
+    PARQUET = "parquet"
+    CRITEO_TSV = "criteo-tsv"
 
 
 def generate(
@@ -16,70 +29,91 @@ def generate(
         str, typer.Argument(metavar="PRESET|SPEC.toml", help="Name of a preset, or a spec file.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="New folder to write.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="New folder to write; after a kill the same command goes on with it.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ],
     rows: Annotated[
-        int | None, typer.Option(metavar="N", help="Rows to generate, instead of the spec's.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Rows to generate, instead of the spec's.", rich_help_panel=_SHAPE
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same rows.")] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no summary.")] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="M",
+            help="Minutes of workload time to generate, at the spec's mean rate of rows.",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = None,
+    scale: Annotated[
+        float,
+        typer.Option(
+            metavar="F",
+            help="Shrink every cardinality to F times itself; features of ten ids keep them.",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Same seed, same bytes.", rich_help_panel=_SHAPE)
+    ] = 0,
+    form: Annotated[
+        FormatName,
+        typer.Option(
+            "--format",
+            help="Of the parts; only arrow and parquet can be given to --data as a folder.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = FormatName.ARROW,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Threads; no influence on the bytes. Default: one a usable CPU.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Generate a Criteo-style workload into a folder, for --data."""
     # Here, so that `lorabench --help` need not wait for numpy and pyarrow.
-    from time import perf_counter
+    from lorabench.cli.workloads import check_disk, rows_progress, show, usable_threads
+    from lorabench.workload.parts import check_target
+    from lorabench.workload.store import check_format
+    from lorabench.workload.writing import write_generated
 
-    from lorabench.errors import InputError
-    from lorabench.workload.generator import generate_blocks
-    from lorabench.workload.spec import load_spec, with_rows
-    from lorabench.workload.store import check_target, row_bytes, write_store
-
+    spec = _spec(workload, rows, minutes, scale)
     if seed < 0:
         raise InputError(f"--seed: found {seed}, expected an integer >= 0")
+    threads = usable_threads(jobs)
+    name: Format = form.value
+    check_format(spec, name)
+    check_target(output)
+    check_disk(output, spec, name, quiet=quiet)
+    with rows_progress(spec.rows, quiet=quiet) as progress:
+        manifest = write_generated(output, spec, seed, form=name, jobs=threads, progress=progress)
+    show(output, manifest, progress.rate, as_json=as_json, quiet=quiet)
+
+
+def _spec(workload: str, rows: int | None, minutes: float | None, scale: float) -> "WorkloadSpec":
+    from lorabench.workload.spec import load_spec, with_rows, with_scale
+
+    if rows is not None and minutes is not None:
+        raise InputError("--rows, --minutes: found both, expected one of them")
     if rows is not None and rows < 1:
         raise InputError(f"--rows: found {rows}, expected an integer >= 1")
     spec = load_spec(workload)
+    if minutes is not None:
+        if not 0 < minutes * 60 * spec.rows_per_s < 2**62:
+            raise InputError(f"--minutes: found {minutes:g}, expected a number above 0")
+        rows = max(1, round(minutes * 60 * spec.rows_per_s))
     if rows is not None:
         spec = with_rows(spec, rows)
-    check_target(output)
-    _check_disk(output, spec.rows * row_bytes(spec))
-
-    begun = perf_counter()
-    blocks = _with_progress(generate_blocks(spec, seed), spec.rows, quiet)
-    info = write_store(output, blocks, spec, seed=seed, kind="generated")
-    if not quiet:
-        rate = info.rows / (perf_counter() - begun)
-        typer.echo(f"{info.rows} rows, {rate:.0f} rows/s, {info.size_bytes} bytes: {output}")
-
-
-def _check_disk(folder: Path, needed: int) -> None:
-    import shutil
-
-    from lorabench.errors import InputError
-
-    place = folder.absolute().parent
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise InputError(
-            f"{place}: found {free} bytes free, expected at least {needed} for the workload"
-        )
-
-
-def _with_progress(blocks: "Iterable[Block]", rows: int, quiet: bool) -> "Iterator[Block]":
-    """Pass blocks on, and show how far they are: on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        "rows",
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("rows", total=rows)
-        for block in blocks:
-            yield block
-            progress.advance(task, len(block))
+    return with_scale(spec, scale)

@@ -30,8 +30,12 @@ class Block:
         When the row was logged, workload time in ns; non-decreasing.
     dense : int32 array [N, num_dense]
         Raw values, `MISSING_DENSE` where missing.
-    sparse : int32 array [N, F]
-        Table rows, `MISSING_ROW` where missing.
+    sparse : int32 array [N, C]
+        Table rows, `MISSING_ROW` where missing; feature f's hotness[f] columns after those of the
+        features before it.
+
+    `dense` and `sparse` may be contiguous by row or by column: blocks come and are stored by
+    column, models want them by row (`by_row`).
     """
 
     label: NDArray[np.int8]
@@ -46,6 +50,15 @@ class Block:
         """Rows start .. stop, as views."""
         cut = slice(start, stop)
         return Block(self.label[cut], self.time_ns[cut], self.dense[cut], self.sparse[cut])
+
+    def by_row(self) -> "Block":
+        """Return the same rows with `dense` and `sparse` contiguous by row."""
+        return Block(
+            self.label,
+            self.time_ns,
+            np.ascontiguousarray(self.dense),
+            np.ascontiguousarray(self.sparse),
+        )
 
     @staticmethod
     def concat(blocks: "Sequence[Block]") -> "Block":

@@ -91,9 +91,8 @@ class PlantedModel:
         self._dims = 1 + spec.labels.rank
         features = spec.num_sparse
         self._hotness = np.array(spec.sparse.hotness, np.int32)
-        self._keys = sequence.generate_state(features * (self._dims + 1) * 2, np.uint32).reshape(
-            features, self._dims + 1, 2
-        )
+        keys = sequence.generate_state(features * (self._dims + 1) * 2, np.uint32)
+        self._keys = keys.astype(np.uint32).reshape(features, self._dims + 1, 2)
         rng = np.random.default_rng(sequence.spawn(1)[0])
         direction = rng.standard_normal(spec.num_dense)
         scale = np.array(spec.dense.scale)

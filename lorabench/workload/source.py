@@ -258,7 +258,7 @@ class RowStream:
         self._last_ns = 0
 
     def take(self, n: int) -> Block:
-        """Hand out the next n rows, in stream order.
+        """Hand out the next n rows, in stream order, contiguous by row.
 
         Raises
         ------
@@ -278,7 +278,7 @@ class RowStream:
             wanted -= len(part)
             self.position += len(part)
             taken.append(part)
-        return taken[0] if len(taken) == 1 else Block.concat(taken)
+        return (taken[0] if len(taken) == 1 else Block.concat(taken)).by_row()
 
     def _next_block(self) -> Block:
         block = next(self._blocks, None)
@@ -334,4 +334,4 @@ def split_pretrain(source: RowSource) -> tuple[Block, int]:
             "some to pre-train on and some to serve"
         )
     count = min(wanted, seen // 2)
-    return Block.concat(head).slice(0, count), count
+    return Block.concat(head).slice(0, count).by_row(), count

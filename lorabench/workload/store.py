@@ -1,15 +1,15 @@
-"""A workload on disk: a folder with one Arrow IPC file, mapped into memory, and its provenance.
+"""A workload on disk: a folder of part files and a manifest that makes them one.
 
-``rows.arrow`` has one record batch a block; ``workload.json`` says what the rows are, how they came
-about and which bytes they are. The layout is private to lorabench; other programs read the Arrow
-file as they like. Rows are written once and never changed.
+``part-00000.arrow`` and so on hold the rows, as Arrow IPC (mapped into memory) or Parquet;
+``workload.json`` says what the rows are, how they came about and which bytes they are. Rows are
+written once and never changed. With the format ``criteo-tsv`` the parts are raw Criteo lines for
+other programs: ids and labels, but no times. How a folder is written, and how a killed run goes on,
+is in `lorabench.workload.parts`.
 """
 
 import hashlib
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,12 +20,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.ceiling import Ceiling
+from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, criteo_lines
+from lorabench.workload.parts import JOURNAL, MANIFEST, Part, check_part
 from lorabench.workload.spec import WorkloadSpec
 
-MANIFEST = "workload.json"
-ROWS = "rows.arrow"
+Provenance = Literal["generated", "ingested"]
+Format = Literal["arrow", "parquet", "criteo-tsv"]
+SUFFIXES: dict[Format, str] = {"arrow": "arrow", "parquet": "parquet", "criteo-tsv": "tsv"}
 
-Provenance = Literal["generated", "criteo-tsv"]
+_READ_ROWS = 65_536
+# Rows of a Parquet row group: large enough for its column chunks to compress and scan well.
+_GROUP_ROWS = 262_144
 
 
 class Manifest(BaseModel):
@@ -35,16 +41,22 @@ class Manifest(BaseModel):
     ----------
     schema_id : str
         Version of this document; its key in the file is ``schema``.
-    kind : {"generated", "criteo-tsv"}
+    kind : {"generated", "ingested"}
         How the rows came about.
+    origin : str
+        The same in words.
+    format : {"arrow", "parquet", "criteo-tsv"}
+        Of the parts.
     seed : int or None
         Seed of generated rows.
     rows : int
         Number of rows.
-    size_bytes : int
-        Size of the Arrow file in bytes.
-    sha256 : str
-        SHA-256 (hex) of the Arrow file.
+    skipped : int
+        Bad lines that were left out.
+    ceiling : Ceiling or None
+        Of generated rows: what a model that knows the truth reaches.
+    parts : tuple of Part
+        The files, in order.
     spec : WorkloadSpec
         The spec.
     """
@@ -52,129 +64,111 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_id: Annotated[
-        Literal["lorabench.workload/1"],
+        Literal["lorabench.workload/2"],
         Field(validation_alias="schema", serialization_alias="schema"),
-    ] = "lorabench.workload/1"
+    ] = "lorabench.workload/2"
     kind: Provenance
+    origin: str
+    format: Format
     seed: int | None
     rows: Annotated[int, Field(gt=0)]
-    size_bytes: Annotated[int, Field(gt=0)]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    skipped: Annotated[int, Field(ge=0)] = 0
+    ceiling: Ceiling | None = None
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
     spec: WorkloadSpec
 
-
-@dataclass(frozen=True)
-class StoreInfo:
-    """What was written.
-
-    Parameters
-    ----------
-    folder : Path
-        The store.
-    rows : int
-        Number of rows.
-    size_bytes : int
-        Size of the Arrow file in bytes.
-    digest : str
-        SHA-256 (hex) of the Arrow file.
-    """
-
-    folder: Path
-    rows: int
-    size_bytes: int
-    digest: str
+    def as_text(self) -> str:
+        """Serialise, for the file."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
 
-def check_target(folder: Path) -> None:
-    """Make sure that a store can be written to `folder`, before any work is put into it.
+def part_name(number: int, form: Format) -> str:
+    """Name of a part file; parts are numbered from 0."""
+    return f"part-{number:05d}.{SUFFIXES[form]}"
+
+
+def row_bytes(spec: WorkloadSpec, form: Format) -> int:
+    """Bytes that a stored row takes at most: what Parquet saves depends on the data."""
+    if form == "criteo-tsv":
+        # A label, counts of up to 5 digits as a rule, ids of 8, and as many tabs.
+        return 2 + 6 * spec.num_dense + 9 * spec.num_columns
+    return 1 + 8 + 4 * (spec.num_dense + spec.num_columns) + (spec.num_dense + 7) // 8 + 1
+
+
+def check_format(spec: WorkloadSpec, form: Format) -> None:
+    """Make sure that a spec's rows can be written in a format.
 
     Raises
     ------
     InputError
-        It exists and is no empty folder, or its parent is no folder.
+        Raw Criteo lines have 13 integers and 26 ids.
     """
-    try:
-        if folder.is_dir():
-            if any(folder.iterdir()):
-                raise InputError(f"{folder}: found a folder with content, expected none or empty")
-        elif folder.exists() or folder.is_symlink():
-            raise InputError(f"{folder}: found a file, expected no such path or an empty folder")
-        elif not folder.absolute().parent.is_dir():
-            raise InputError(f"{folder}: found no folder {folder.parent}, expected one to write to")
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}; expected a writable folder") from error
-
-
-def write_store(
-    folder: Path,
-    blocks: Iterable[Block],
-    spec: WorkloadSpec,
-    *,
-    seed: int | None,
-    kind: Provenance,
-) -> StoreInfo:
-    """Write blocks to a new store: all of it, or nothing.
-
-    Everything goes to a temporary sibling folder first, which is renamed at the end and removed on
-    any error, an interrupt included.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to; it may exist if it is empty.
-    blocks : iterable of Block
-        The rows, consumed one block at a time.
-    spec : WorkloadSpec
-        Their spec.
-    seed : int or None
-        Seed of generated rows.
-    kind : {"generated", "criteo-tsv"}
-        How the rows came about.
-
-    Raises
-    ------
-    InputError
-        The folder is taken or cannot be written to, or there are no rows.
-    """
-    check_target(folder)
-    folder = folder.absolute()
-    partial = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    try:
-        partial.mkdir()
-        rows = _write_rows(partial / ROWS, blocks, spec)
-        if rows == 0:
-            raise InputError(f"{folder}: found no rows to write, expected at least one")
-        manifest = Manifest(
-            kind=kind,
-            seed=seed,
-            rows=rows,
-            size_bytes=(partial / ROWS).stat().st_size,
-            sha256=_sha256(partial / ROWS),
-            spec=spec,
-        )
-        content = manifest.model_dump_json(by_alias=True, indent=2)
-        (partial / MANIFEST).write_text(content + "\n", encoding="utf-8")
-        partial.rename(folder)
-    except OSError as error:
+    if form == "criteo-tsv" and (spec.num_dense, spec.num_columns) != (NUM_DENSE, NUM_SPARSE):
         raise InputError(
-            f"{folder}: {error.strerror or error}; expected a writable path"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return StoreInfo(folder, rows, manifest.size_bytes, manifest.sha256)
+            f"--format criteo-tsv: found {spec.num_dense} integers and {spec.num_columns} ids a "
+            f"row in {spec.name}, expected {NUM_DENSE} and {NUM_SPARSE}"
+        )
 
 
-def row_bytes(spec: WorkloadSpec) -> int:
-    """Bytes a stored row takes, validity bitmaps counted generously."""
-    return 1 + 8 + 4 * (spec.num_dense + spec.num_sparse) + (spec.num_dense + 7) // 8 + 1
+def write_rows(path: Path, blocks: Iterable[Block], spec: WorkloadSpec, form: Format) -> int:
+    """Write one part; returns its rows.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the path cannot be written to.
+    """
+    if form == "criteo-tsv":
+        return _write_lines(path, blocks)
+    return (
+        _write_parquet(path, blocks, spec)
+        if form == "parquet"
+        else _write_arrow(path, blocks, spec)
+    )
+
+
+def _write_lines(path: Path, blocks: Iterable[Block]) -> int:
+    rows = 0
+    with path.open("wb") as file:
+        for block in blocks:
+            file.write(criteo_lines(block))
+            rows += len(block)
+    return rows
+
+
+def _write_arrow(path: Path, blocks: Iterable[Block], spec: WorkloadSpec) -> int:
+    schema = _schema(spec)
+    rows = 0
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        for block in blocks:
+            writer.write_batch(_batch(block, schema))
+            rows += len(block)
+    return rows
+
+
+def _write_parquet(path: Path, blocks: Iterable[Block], spec: WorkloadSpec) -> int:
+    import pyarrow.parquet as pq
+
+    schema = _schema(spec)
+    rows = 0
+    waiting: list[Any] = []
+    with pq.ParquetWriter(str(path), schema) as writer:
+        for block in blocks:
+            waiting.append(_batch(block, schema))
+            rows += len(block)
+            if sum(batch.num_rows for batch in waiting) >= _GROUP_ROWS:
+                writer.write_table(pa.Table.from_batches(waiting), row_group_size=_GROUP_ROWS)
+                waiting = []
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting), row_group_size=_GROUP_ROWS)
+    return rows
 
 
 @dataclass(frozen=True)
 class Store:
-    """An opened store; rows are read from the mapped file as they are asked for.
+    """An opened store; rows are read as they are asked for.
 
-    Reading checks that every id lies in its table, but not the checksum: that would read the whole
-    file before the first row.
+    A part's checksum is verified when it is first read, and every id must lie in its table.
 
     Parameters
     ----------
@@ -186,29 +180,40 @@ class Store:
 
     folder: Path
     manifest: Manifest
+    _verified: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @staticmethod
     def open(folder: Path) -> "Store":
-        """Open a store; the schema, the file's size and its row count are checked at once.
+        """Open a store; that every part is there, whole and of the right columns is checked.
 
         Raises
         ------
         InputError
-            No store, a foreign or a truncated one.
+            No store, an unfinished or a foreign one, a part missing or truncated.
         """
         store = Store(folder, _read_manifest(folder))
-        with store._reader() as reader:
-            expected = _schema(store.spec)
-            if not reader.schema.equals(expected):
+        manifest = store.manifest
+        if manifest.format == "criteo-tsv":
+            raise InputError(
+                f"{folder}: found raw Criteo lines, written for other programs, expected a "
+                "workload in the format arrow or parquet, or one of its files"
+            )
+        if manifest.rows != sum(part.rows for part in manifest.parts):
+            raise InputError(
+                f"{folder / MANIFEST}: found {manifest.rows} rows, expected the sum of its parts, "
+                f"{sum(part.rows for part in manifest.parts)}"
+            )
+        expected = _schema(store.spec)
+        for part in manifest.parts:
+            schema, rows = store._look(part)
+            path = folder / part.name
+            if not schema.equals(expected):
                 raise InputError(
-                    f"{folder / ROWS}: found columns {_names(reader.schema)}, "
+                    f"{path}: found columns {_names(schema)}, "
                     f"expected those of its spec: {_names(expected)}"
                 )
-            found = sum(batch.num_rows for batch in store._batches(reader))
-            if found != store.rows:
-                raise InputError(
-                    f"{folder / ROWS}: found {found} rows, expected {store.rows} by {MANIFEST}"
-                )
+            if rows != part.rows:
+                raise InputError(f"{path}: found {rows} rows, expected {part.rows} by {MANIFEST}")
         return store
 
     @property
@@ -223,8 +228,9 @@ class Store:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the Arrow file, as recorded when it was written."""
-        return self.manifest.sha256
+        """SHA-256 (hex) of the parts' checksums."""
+        sums = "".join(part.sha256 for part in self.manifest.parts)
+        return hashlib.sha256(sums.encode()).hexdigest()
 
     @property
     def kind(self) -> Provenance:
@@ -232,67 +238,105 @@ class Store:
         return self.manifest.kind
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
-        """Blocks from row `start` on; whole batches before it are not read.
+        """Blocks from row `start` on; whole parts before it are not read.
 
         Raises
         ------
         InputError
-            The file is damaged, or became unreadable since it was opened.
+            A part is damaged, or became unreadable since the store was opened.
         """
-        with self._reader() as reader:
-            first = 0
-            # A batch is a view: skipping one reads nothing.
-            for number, batch in enumerate(self._batches(reader), 1):
-                stop = first + batch.num_rows
-                if stop > start:
-                    block = self._checked_block(number, batch)
-                    yield block.slice(max(0, start - first), batch.num_rows)
-                first = stop
+        first = 0
+        for part in self.manifest.parts:
+            stop = first + part.rows
+            if stop > start:
+                if part.name not in self._verified:
+                    check_part(self.folder, part)
+                    self._verified.add(part.name)
+                for number, batch in enumerate(self._batches(part), 1):
+                    rows = batch.num_rows
+                    if first + rows > start:
+                        block = self._checked_block(part, number, batch)
+                        yield block.slice(max(0, start - first), rows)
+                    first += rows
+            first = stop
 
-    def _checked_block(self, number: int, batch: Any) -> Block:
-        where = f"{self.folder / ROWS}, batch {number}"
+    def _checked_block(self, part: Part, number: int, batch: Any) -> Block:
+        where = f"{self.folder / part.name}, batch {number}"
         try:
             block = _block(batch, self.spec)
         except pa.ArrowException as error:
             raise InputError(f"{where}: {error}; expected the rows that were written") from error
         # As unsigned, a negative id is a very large one.
-        strays = block.sparse.view(np.uint32).max(axis=0, initial=0) >= np.array(
-            self.spec.table_rows
-        )
+        tops = np.repeat(np.array(self.spec.table_rows), self.spec.sparse.hotness)
+        strays = block.sparse.view(np.uint32).max(axis=0, initial=0) >= tops
         if strays.any():
-            f = int(strays.argmax())
-            top = self.spec.table_rows[f] - 1
-            row = next(int(r) for r in block.sparse[:, f] if not 0 <= r <= top)
-            raise InputError(f"{where}: column c{f + 1}: found {row}, expected a row in 0 to {top}")
+            c = int(strays.argmax())
+            row = next(int(r) for r in block.sparse[:, c] if not 0 <= r < tops[c])
+            name = _sparse_names(self.spec)[c]
+            raise InputError(
+                f"{where}: column {name}: found {row}, expected a row in 0 to {tops[c] - 1}"
+            )
         return block
 
-    def _reader(self) -> Any:
-        path = self.folder / ROWS
+    def _look(self, part: Part) -> tuple[Any, int]:
+        """Return the schema and the rows that a part says it has."""
+        path = self.folder / part.name
         try:
             size = path.stat().st_size
-            if size != self.manifest.size_bytes:
-                raise InputError(
-                    f"{path}: found {size} bytes, expected {self.manifest.size_bytes} "
-                    f"by {MANIFEST}: truncated or replaced"
-                )
-            return pa.ipc.open_file(pa.memory_map(str(path)))
         except OSError as error:
             raise InputError(
-                f"{path}: {error.strerror or error}; expected the store's rows"
+                f"{path}: {error.strerror or error}; expected a part of the workload"
             ) from error
-        except pa.ArrowException as error:
-            raise InputError(f"{path}: found no Arrow file ({error}), expected one") from error
+        if size != part.size_bytes:
+            raise InputError(
+                f"{path}: found {size} bytes, expected {part.size_bytes} "
+                f"by {MANIFEST}: truncated or replaced"
+            )
+        if self.manifest.format == "parquet":
+            with self._opened_parquet(part) as file:
+                return file.schema_arrow, file.metadata.num_rows
+        with self._opened_arrow(part) as reader:
+            batches = (self._arrow_batch(part, reader, n) for n in range(reader.num_record_batches))
+            return reader.schema, sum(batch.num_rows for batch in batches)
 
-    def _batches(self, reader: Any) -> Iterator[Any]:
-        for number in range(reader.num_record_batches):
-            try:
-                batch = reader.get_batch(number)
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(
-                    f"{self.folder / ROWS}, batch {number + 1}: {error}; "
-                    "expected the rows that were written"
-                ) from error
-            yield batch
+    def _batches(self, part: Part) -> Iterator[Any]:
+        if self.manifest.format == "parquet":
+            with self._opened_parquet(part) as file:
+                yield from file.iter_batches(batch_size=_READ_ROWS)
+        else:
+            with self._opened_arrow(part) as reader:
+                for number in range(reader.num_record_batches):
+                    yield self._arrow_batch(part, reader, number)
+
+    def _arrow_batch(self, part: Part, reader: Any, number: int) -> Any:
+        try:
+            return reader.get_batch(number)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{self.folder / part.name}, batch {number + 1}: {error}; "
+                "expected the rows that were written"
+            ) from error
+
+    def _opened_arrow(self, part: Part) -> Any:
+        path = self.folder / part.name
+        return _opened(path, "Arrow", lambda: pa.ipc.open_file(pa.memory_map(str(path))))
+
+    def _opened_parquet(self, part: Part) -> Any:
+        import pyarrow.parquet as pq
+
+        path = self.folder / part.name
+        return _opened(path, "Parquet", lambda: pq.ParquetFile(path))
+
+
+def _opened(path: Path, what: str, opened: Callable[[], Any]) -> Any:
+    try:
+        return opened()
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: found no {what} file ({error}), expected one") from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror or error}; expected the workload's rows"
+        ) from error
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -300,8 +344,9 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        found = "an unfinished workload" if (folder / JOURNAL).is_dir() else f"no {MANIFEST}"
         raise InputError(
-            f"{folder}: found no {MANIFEST}, expected a folder written by lorabench generate"
+            f"{folder}: found {found}, expected a folder written by lorabench generate or ingest"
         ) from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected a workload's manifest") from error
@@ -311,8 +356,17 @@ def _read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "document"
         raise InputError(
-            f"{path}: {key}: {first['msg']}; expected a manifest of lorabench.workload/1"
+            f"{path}: {key}: {first['msg']}; expected a manifest of lorabench.workload/2"
         ) from None
+
+
+def _sparse_names(spec: WorkloadSpec) -> list[str]:
+    """Name columns c1, c2, ...; of a multi-hot feature c3_1, c3_2, ..."""
+    return [
+        f"c{f}" if hotness == 1 else f"c{f}_{h}"
+        for f, hotness in enumerate(spec.sparse.hotness, 1)
+        for h in range(1, hotness + 1)
+    ]
 
 
 def _schema(spec: WorkloadSpec) -> Any:
@@ -321,7 +375,7 @@ def _schema(spec: WorkloadSpec) -> Any:
             pa.field("label", pa.int8(), nullable=False),
             pa.field("time", pa.timestamp("ns"), nullable=False),
             *(pa.field(f"i{i}", pa.int32()) for i in range(1, spec.num_dense + 1)),
-            *(pa.field(f"c{i}", pa.int32(), nullable=False) for i in range(1, spec.num_sparse + 1)),
+            *(pa.field(name, pa.int32(), nullable=False) for name in _sparse_names(spec)),
         ]
     )
 
@@ -331,16 +385,6 @@ def _names(schema: Any) -> str:
         return f"{len(schema.names)} ({', '.join(schema.names[:3])}, ...)"
     except UnicodeDecodeError:  # a damaged file
         return "whose names are no text"
-
-
-def _write_rows(path: Path, blocks: Iterable[Block], spec: WorkloadSpec) -> int:
-    schema = _schema(spec)
-    rows = 0
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        for block in blocks:
-            writer.write_batch(_batch(block, schema))
-            rows += len(block)
-    return rows
 
 
 def _batch(block: Block, schema: Any) -> Any:
@@ -356,16 +400,11 @@ def _batch(block: Block, schema: Any) -> Any:
 
 
 def _block(batch: Any, spec: WorkloadSpec) -> Block:
-    dense = np.empty((batch.num_rows, spec.num_dense), np.int32)
+    dense = np.empty((spec.num_dense, batch.num_rows), np.int32)
     for i in range(spec.num_dense):
-        dense[:, i] = batch.column(2 + i).fill_null(MISSING_DENSE).to_numpy()
-    sparse = np.empty((batch.num_rows, spec.num_sparse), np.int32)
-    for i in range(spec.num_sparse):
-        sparse[:, i] = batch.column(2 + spec.num_dense + i).to_numpy()
+        dense[i] = batch.column(2 + i).fill_null(MISSING_DENSE).to_numpy()
+    sparse = np.empty((spec.num_columns, batch.num_rows), np.int32)
+    for i in range(spec.num_columns):
+        sparse[i] = batch.column(2 + spec.num_dense + i).to_numpy()
     time_ns: NDArray[np.int64] = batch.column(1).cast(pa.int64()).to_numpy()
-    return Block(batch.column(0).to_numpy(), time_ns, dense, sparse)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Block(batch.column(0).to_numpy(), time_ns, dense.T, sparse.T)

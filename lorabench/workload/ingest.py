@@ -1,0 +1,413 @@
+"""Taking in real rows: raw Criteo lines, or the columns of Parquet and CSV files, as a workload.
+
+Rows are read in order and written part by part in constant memory; only exact dictionaries grow
+with the number of distinct ids. A run that was killed goes on behind the last finished part. It
+reads its input from the beginning again, without parsing, to see that it is still the same: the
+journal has the checksum of all lines up to each part. So that works for a gzip stream and for stdin
+as well, and an input that changed is refused.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench._hotpath import Dictionary, hash_ids
+from lorabench.errors import InputError
+from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, line_chunks, parse_lines, row_gap_ns
+from lorabench.workload.generator import in_order
+from lorabench.workload.parts import Unfinished
+from lorabench.workload.spec import WorkloadSpec
+from lorabench.workload.store import Format, Manifest, part_name, write_rows
+from lorabench.workload.writing import Progress
+
+Ids = Literal["hash", "exact"]
+
+# Text of a part: some 1.1 million rows. Where parts are cut depends on the input alone.
+_CHUNKS_A_PART = 64
+
+_MOST_IDS = 2**31 - 3
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class RawBatch:
+    """N rows as they were read.
+
+    Attributes
+    ----------
+    label : int8 [N]
+    time_ns : int64 [N] or None
+        None where the data have no times.
+    dense : int32 [D, N]
+    ids : int64 [F, N]
+        -1 where missing.
+    bad : tuple of InputError
+        Lines that were left out.
+    read : str
+        Checksum of all input up to here.
+    """
+
+    label: NDArray[np.int8]
+    time_ns: NDArray[np.int64] | None
+    dense: NDArray[np.int32]
+    ids: NDArray[np.int64]
+    bad: tuple[InputError, ...]
+    read: str
+
+
+@dataclass
+class _Totals:
+    """What a part's note carries over: all counts up to the part's end."""
+
+    batches: int = 0
+    read: str = ""
+    rows: int = 0
+    skipped: int = 0
+    clicks: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    missing_dense: list[int] = field(default_factory=list)
+    missing_sparse: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)  # distinct ones, of exact dictionaries
+
+
+class Input:
+    """Rows to take in.
+
+    Attributes
+    ----------
+    name : str
+        For the manifest.
+    identity : list
+        What must be the same when a run goes on, as JSON.
+    num_dense, num_sparse : int
+        Columns.
+    """
+
+    name: str
+    identity: list[Any]
+    num_dense: int
+    num_sparse: int
+
+    def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
+        """Batches behind the first `done`, up to which the checksum must be `read`."""
+        raise NotImplementedError
+
+
+class CriteoInput(Input):
+    """Raw Criteo files, one after the other; ``-`` is stdin.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Plain or gzipped, which shows from the bytes.
+    """
+
+    num_dense, num_sparse = NUM_DENSE, NUM_SPARSE
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+        self.name = ", ".join(path.name for path in self._paths)
+        self.identity = [path.name for path in self._paths]
+
+    def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
+        """Parse on `jobs` threads, which has no influence on the rows."""
+
+        def parsed(item: tuple[Path, int, bytes, str]) -> RawBatch:
+            path, line, lines, total = item
+            bad: list[InputError] = []
+            raw = parse_lines(lines, path, line, bad.append if keep_bad else None)
+            return RawBatch(raw.label, None, raw.dense, raw.ids, tuple(bad), total)
+
+        yield from in_order(parsed, self._chunks(done, read), jobs)
+
+    def _chunks(self, done: int, read: str) -> Iterator[tuple[Path, int, bytes, str]]:
+        total = hashlib.sha256()
+        number = 0
+        for path in self._paths:
+            for line, lines in line_chunks(path):
+                total.update(lines)
+                number += 1
+                if number > done:
+                    yield path, line, lines, total.hexdigest()
+                elif number == done and total.hexdigest() != read:
+                    raise InputError(
+                        f"{path}: up to line {line + lines.count(10)}: found other lines than "
+                        "those taken in before, expected the same input"
+                    )
+        if number < done:
+            raise InputError(f"{self.name}: found fewer lines than were taken in before")
+
+
+def ingest(
+    folder: Path,
+    source: Input,
+    base: WorkloadSpec,
+    *,
+    ids: Ids = "hash",
+    form: Format = "arrow",
+    skip_bad: int = 0,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    on_bad: Callable[[InputError], None] = lambda _error: None,
+) -> Manifest:
+    """Take in rows as a workload.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to: new, empty, or what a killed run of the same call left, which is gone on with.
+    source : Input
+        The rows.
+    base : WorkloadSpec
+        Gives the model, the rate of rows without times and, for hashing, the cardinalities.
+    ids : {"hash", "exact"}
+        Rows by hashing into the base's tables, or numbered as they first appear.
+    form : {"arrow", "parquet"}
+        Of the parts.
+    skip_bad : int
+        Bad lines that may be left out.
+    jobs : int
+        Threads that parse; no influence on the bytes.
+    progress : Progress, optional
+        Told how many rows are done.
+    on_bad : callable
+        Told of every line that is left out.
+
+    Returns
+    -------
+    Manifest
+        Its spec is the base's with what was measured: rows, rate, missing rates, click rate and,
+        for exact dictionaries, cardinalities.
+
+    Raises
+    ------
+    InputError
+        Bad input, more bad lines than may be left out, an input that changed since a run was
+        killed, or a folder that cannot be written to.
+    """
+    if (base.num_dense, base.num_sparse) != (source.num_dense, source.num_sparse):
+        raise InputError(
+            f"{source.name}: found {source.num_dense} dense and {source.num_sparse} sparse "
+            f"columns, expected the {base.num_dense} and {base.num_sparse} of {base.name}"
+        )
+    run = {
+        "command": "ingest",
+        "version": _VERSION,
+        "input": source.identity,
+        "ids": ids,
+        "spec": base.model_dump(mode="json", exclude={"description"}),
+        "format": form,
+    }
+    with Unfinished(folder, run) as unfinished:
+        rows_of = _Exact(source.num_sparse) if ids == "exact" else _Hashed(base)
+        totals = _Totals(
+            missing_dense=[0] * source.num_dense, missing_sparse=[0] * source.num_sparse
+        )
+        for number, done in enumerate(unfinished.done):
+            totals = _Totals(**done.note)
+            rows_of.take_up(unfinished.side(number))
+        if progress is not None:
+            progress.start_at(totals.rows)
+        maker = _Maker(base, rows_of, totals, skip_bad=skip_bad, progress=progress, on_bad=on_bad)
+        batches = source.batches(totals.batches, totals.read, keep_bad=skip_bad > 0, jobs=jobs)
+        while maker.pull(batches):
+            unfinished.part(
+                part_name(len(unfinished.done), form),
+                lambda path: write_rows(path, maker.part(batches), base, form),
+                maker.note,
+            )
+        if not unfinished.done:
+            raise InputError(f"{source.name}: found no good row, expected at least one")
+        manifest = Manifest(
+            kind="ingested",
+            origin=f"{source.name}; ids by {'hashing' if ids == 'hash' else 'exact dictionaries'}",
+            format=form,
+            seed=None,
+            rows=totals.rows,
+            skipped=totals.skipped,
+            parts=tuple(done.part for done in unfinished.done),
+            spec=_measured(base, totals, exact=ids == "exact"),
+        )
+        unfinished.finish(manifest.as_text())
+    return manifest
+
+
+class _Hashed:
+    """Rows by hashing."""
+
+    def __init__(self, base: WorkloadSpec) -> None:
+        self._cardinalities = base.sparse.cardinality
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        rows = np.empty(ids.shape, np.int32)
+        for f, cardinality in enumerate(self._cardinalities):
+            hash_ids(ids[f], cardinality, rows[f])
+        return rows
+
+    def distinct(self) -> list[int]:
+        return []
+
+    def put_down(self, side: Path) -> None:
+        """Nothing to keep."""
+
+    def take_up(self, side: Path) -> None:
+        """Nothing was kept."""
+
+
+class _Exact:
+    """Rows by dictionaries, one a feature; each part keeps the ids that it was first to see."""
+
+    def __init__(self, features: int) -> None:
+        self._dictionaries = [Dictionary(_MOST_IDS) for _ in range(features)]
+        self._kept = [0] * features
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        rows = np.empty(ids.shape, np.int32)
+        for f, dictionary in enumerate(self._dictionaries):
+            try:
+                dictionary.rows(ids[f], rows[f])
+            except (OverflowError, MemoryError) as error:
+                raise InputError(
+                    f"sparse column {f + 1}: {error}; expected fewer, or --ids hash"
+                ) from None
+        return rows
+
+    def distinct(self) -> list[int]:
+        return [len(dictionary) for dictionary in self._dictionaries]
+
+    def put_down(self, side: Path) -> None:
+        new: dict[str, Any] = {}
+        for f, (dictionary, kept) in enumerate(zip(self._dictionaries, self._kept, strict=True), 1):
+            new[f"c{f}"] = np.empty(len(dictionary) - kept, np.int64)
+            dictionary.copy_ids(kept, new[f"c{f}"])
+        with side.open("wb") as file:
+            np.savez(file, **new)
+        self._kept = self.distinct()
+
+    def take_up(self, side: Path) -> None:
+        with np.load(side, allow_pickle=False) as new:
+            for f, dictionary in enumerate(self._dictionaries, 1):
+                dictionary.rows(new[f"c{f}"], np.empty(len(new[f"c{f}"]), np.int32))
+        self._kept = self.distinct()
+
+
+class _Maker:
+    """Makes blocks of batches and keeps the totals."""
+
+    def __init__(
+        self,
+        base: WorkloadSpec,
+        rows_of: "_Hashed | _Exact",
+        totals: _Totals,
+        *,
+        skip_bad: int,
+        progress: Progress | None,
+        on_bad: Callable[[InputError], None],
+    ) -> None:
+        self._gap_ns = row_gap_ns(base.rows_per_s)
+        self._rows_of = rows_of
+        self._totals = totals
+        self._skip_bad = skip_bad
+        self._progress = progress
+        self._on_bad = on_bad
+        self._waiting: Block | None = None
+
+    def pull(self, batches: Iterator[RawBatch]) -> bool:
+        """Read on until there is a row for the next part; tell whether there is one."""
+        while self._waiting is None and (batch := next(batches, None)) is not None:
+            block = self._block(batch)
+            self._waiting = block if len(block) else None
+        return self._waiting is not None
+
+    def part(self, batches: Iterator[RawBatch]) -> Iterator[Block]:
+        """Blocks of the part that begins with the one that waits."""
+        assert self._waiting is not None
+        yield self._waiting
+        self._waiting = None
+        while self._totals.batches % _CHUNKS_A_PART:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            block = self._block(batch)
+            if len(block):
+                yield block
+
+    def note(self, side: Path) -> dict[str, Any]:
+        """Return what the run needs to go on behind the part."""
+        self._rows_of.put_down(side)
+        return dict(vars(self._totals))
+
+    def _block(self, batch: RawBatch) -> Block:
+        totals = self._totals
+        for error in batch.bad:
+            totals.skipped += 1
+            if totals.skipped > self._skip_bad:
+                raise InputError(
+                    f"{error} (bad line {totals.skipped} of --skip-bad {self._skip_bad})"
+                )
+            self._on_bad(error)
+        n = len(batch.label)
+        totals.batches += 1
+        totals.read = batch.read
+        time_ns = batch.time_ns
+        if time_ns is None:
+            time_ns = (totals.rows + np.arange(n, dtype=np.int64)) * self._gap_ns
+        if n:
+            if totals.rows == 0:
+                totals.first_ns = int(time_ns[0])
+            elif time_ns[0] < totals.last_ns:
+                raise InputError(
+                    f"row {totals.rows + 1}: found a time before that of the row before it, "
+                    "expected rows, and files, in order of time"
+                )
+            totals.last_ns = int(time_ns[-1])
+        totals.rows += n
+        totals.clicks += int(batch.label.sum())
+        _add(totals.missing_dense, batch.dense == MISSING_DENSE)
+        _add(totals.missing_sparse, batch.ids < 0)
+        sparse = self._rows_of.rows(batch.ids)
+        totals.ids = self._rows_of.distinct()
+        if self._progress is not None:
+            self._progress.done(totals.rows)
+        # Time counts from the stream's first row, as in generated streams.
+        return Block(batch.label, time_ns - totals.first_ns, batch.dense.T, sparse.T)
+
+
+def _add(counts: list[int], flags: NDArray[np.bool_]) -> None:
+    for i, count in enumerate(flags.sum(axis=1)):
+        counts[i] += int(count)
+
+
+def _measured(base: WorkloadSpec, totals: _Totals, *, exact: bool) -> WorkloadSpec:
+    """Give the base spec what the rows turned out to be."""
+    content = base.model_dump()
+    rows = totals.rows
+    below_one = np.nextafter(1.0, 0.0)
+    span_s = (totals.last_ns - totals.first_ns) / 1e9
+    content.update(
+        rows=rows,
+        pretrain_rows=min(base.pretrain_rows, rows // 2),
+        rows_per_s=float(np.clip((rows - 1) / span_s, 1e-3, 1e9))
+        if span_s > 0
+        else base.rows_per_s,
+    )
+    content["sparse"].update(
+        missing=tuple(min(count / rows, below_one) for count in totals.missing_sparse),
+        head=(),
+    )
+    if exact:
+        content["sparse"]["cardinality"] = tuple(max(1, count) for count in totals.ids)
+    content["dense"].update(
+        missing=tuple(min(count / rows, below_one) for count in totals.missing_dense),
+        quantiles=(),
+    )
+    content["labels"]["base_rate"] = min(max(totals.clicks / rows, 1e-9), 1 - 1e-9)
+    return WorkloadSpec.model_validate(content)

@@ -1,0 +1,282 @@
+"""Writing a workload part by part, so that a killed run goes on where it was.
+
+A workload is a folder of part files; ``workload.json``, written last, makes them one. Until then
+the folder holds ``.unfinished``, the journal: what is being made (``run.json``), and for each
+finished part a note with its checksum and whatever its maker must know to go on behind it. A part
+gets its name once it is whole, and its note after that. Whoever runs the same command again takes
+up the noted parts whose checksums still hold, and makes the others; what makes the parts draws or
+reads the same rows again, so the result is the same to the byte.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lorabench.errors import InputError
+
+MANIFEST = "workload.json"
+JOURNAL = ".unfinished"
+
+_RUN = "run.json"
+
+
+class Part(BaseModel):
+    """One file of a workload.
+
+    Parameters
+    ----------
+    name : str
+        The file's, in the workload's folder.
+    rows : int
+        Rows in it.
+    size_bytes : int
+        Its size.
+    sha256 : str
+        Its SHA-256 (hex).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9-]+\.[a-z]+$")
+    rows: int = Field(gt=0)
+    size_bytes: int = Field(gt=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished part, and what its maker noted."""
+
+    part: Part
+    note: Any
+
+
+class Unfinished:
+    """A workload that is being written; a context manager.
+
+    On an error, finished parts stay for the next run; if there are none, nothing stays.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; it may not exist yet, be empty, or hold what a killed run left.
+    run : dict
+        What is being made, as JSON: a folder left by a run of something else is refused.
+
+    Attributes
+    ----------
+    done : list of Done
+        Parts that are finished, in order.
+
+    Raises
+    ------
+    InputError
+        The folder is taken, or cannot be written to.
+    """
+
+    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+        check_target(folder)
+        self._folder = folder
+        self._journal = folder / JOURNAL
+        self._run = run
+        self._lock: IO[str] | None = None
+        self._mine = False
+        self.done: list[Done] = []
+
+    def __enter__(self) -> "Unfinished":
+        try:
+            self._folder.mkdir(exist_ok=True)
+            self._journal.mkdir(exist_ok=True)
+            self._lock = (self._journal / "lock").open("w")
+            self._take()
+            self._resume()
+            self._mine = True
+        except OSError as error:
+            self._leave()
+            raise self._unwritable(error) from error
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._leave()
+
+    def part(self, name: str, write: Callable[[Path], int], note: Callable[[Path], Any]) -> None:
+        """Make the next part.
+
+        Parameters
+        ----------
+        name : str
+            File name.
+        write : callable
+            Writes the file at a path and returns its rows.
+        note : callable
+            Asked after the rows are written: what is needed to go on behind them, as JSON. What is
+            too large for it may be written to the file whose path it gets; see `side`.
+
+        Raises
+        ------
+        InputError
+            The disk is full, or cannot be written to.
+        """
+        whole = self._folder / name
+        half = self._journal / f"{name}.half"
+        try:
+            rows = write(half)
+            with half.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            part = Part(name=name, rows=rows, size_bytes=half.stat().st_size, sha256=digest)
+            half.rename(whole)
+            done = {"part": part.model_dump(mode="json"), "note": note(self.side(len(self.done)))}
+            _write(self._journal / f"{len(self.done):05d}.json", done)
+        except OSError as error:
+            half.unlink(missing_ok=True)
+            raise self._unwritable(error) from error
+        self.done.append(Done(part, done["note"]))
+
+    def side(self, number: int) -> Path:
+        """Path of what was written beside the note of a part."""
+        return self._journal / f"{number:05d}.npz"
+
+    def finish(self, manifest: str) -> None:
+        """Write the manifest, with which the parts become a workload."""
+        try:
+            half = self._journal / MANIFEST
+            half.write_text(manifest, encoding="utf-8")
+            half.rename(self._folder / MANIFEST)
+            shutil.rmtree(self._journal)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _take(self) -> None:
+        assert self._lock is not None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{self._folder}: found another run writing to it, expected none"
+            ) from None
+
+    def _resume(self) -> None:
+        path = self._journal / _RUN
+        if not path.exists():
+            _write(path, self._run)
+            return
+        try:
+            before = json.loads(path.read_bytes())
+        except ValueError:
+            before = None
+        wanted = json.loads(json.dumps(self._run))
+        if before != wanted:
+            differing = _difference(before, wanted)
+            raise InputError(
+                f"{self._folder}: found an unfinished workload made otherwise ({differing}), "
+                "expected the same command again, or another folder"
+            )
+        while (note := self._journal / f"{len(self.done):05d}.json").exists():
+            try:
+                content = json.loads(note.read_bytes())
+                done = Done(Part.model_validate(content["part"]), content["note"])
+                check_part(self._folder, done.part)
+            except (ValueError, KeyError, InputError):
+                break  # a crash of the machine may lose what was written last: make it anew
+            self.done.append(done)
+        for later in self._journal.glob("[0-9]*.json"):
+            if int(later.stem) >= len(self.done):
+                later.unlink()
+
+    def _leave(self) -> None:
+        if self._lock is None:
+            return
+        if self._mine and not self.done and not self._others():
+            shutil.rmtree(self._journal, ignore_errors=True)
+            self._folder.rmdir()
+        self._lock.close()
+        self._lock = None
+
+    def _others(self) -> bool:
+        """Whether there is anything in the folder but an empty journal."""
+        return any(entry.name != JOURNAL for entry in self._folder.iterdir())
+
+    def _unwritable(self, error: OSError) -> InputError:
+        kept = f"; {len(self.done)} finished parts are kept: run it again to go on"
+        return InputError(
+            f"{self._folder}: {error.strerror or error}; expected a writable folder with room"
+            f"{kept if self.done else ''}"
+        )
+
+
+def check_target(folder: Path) -> None:
+    """Make sure that a workload can be written to `folder`, before any work is put into it.
+
+    Raises
+    ------
+    InputError
+        It holds anything but what a killed run left, or its parent is no folder.
+    """
+    try:
+        if folder.is_dir():
+            journal = folder / JOURNAL
+            if journal.is_dir() and (folder / MANIFEST).exists():
+                shutil.rmtree(journal)  # killed after its last step but one
+            if any(folder.iterdir()) and not journal.is_dir():
+                raise InputError(f"{folder}: found a folder with content, expected none or empty")
+        elif folder.exists() or folder.is_symlink():
+            raise InputError(f"{folder}: found a file, expected no such path or an empty folder")
+        elif not folder.absolute().parent.is_dir():
+            raise InputError(f"{folder}: found no folder {folder.parent}, expected one to write to")
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; expected a writable folder") from error
+
+
+def check_part(folder: Path, part: Part) -> None:
+    """Hold a part's bytes against its checksum.
+
+    Raises
+    ------
+    InputError
+        The file is missing, has another size, or other bytes.
+    """
+    path = folder / part.name
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != part.size_bytes:
+                raise InputError(
+                    f"{path}: found {size} bytes, expected {part.size_bytes} by {MANIFEST}: "
+                    "truncated or replaced"
+                )
+            if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
+                raise InputError(
+                    f"{path}: found other bytes than those of its checksum in {MANIFEST}, "
+                    "expected the part as it was written"
+                )
+    except FileNotFoundError:
+        raise InputError(f"{path}: found no such part, expected it by {MANIFEST}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror or error}; expected a part of a workload"
+        ) from error
+
+
+def _difference(before: object, wanted: dict[str, Any]) -> str:
+    if not isinstance(before, dict):
+        return "its journal is damaged"
+    keys = [key for key in {**before, **wanted} if before.get(key) != wanted.get(key)]
+    return "another " + ", ".join(keys)
+
+
+def _write(path: Path, content: object) -> None:
+    """Write JSON: all of it, or nothing."""
+    half = path.with_suffix(".half")
+    half.write_text(json.dumps(content), encoding="utf-8")
+    half.rename(path)

@@ -1,0 +1,128 @@
+"""Writing a generated workload to a folder, so that a killed run can go on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from lorabench.workload.block import Block
+from lorabench.workload.ceiling import CeilingCounts
+from lorabench.workload.generator import CHUNK_ROWS, Generator
+from lorabench.workload.parts import Unfinished
+from lorabench.workload.spec import WorkloadSpec
+from lorabench.workload.store import Format, Manifest, check_format, part_name, write_rows
+
+PART_ROWS = 16 * CHUNK_ROWS
+"""Rows of a part: some 170 MB in Arrow, a few seconds' work to do again."""
+
+# Of what a seed draws. A run that was left unfinished by another version is not gone on with.
+_VERSION = 2
+
+
+class Progress(Protocol):
+    """Told how many rows are done."""
+
+    def start_at(self, rows: int) -> None:
+        """Tell that an earlier run made so many."""
+
+    def done(self, rows: int) -> None:
+        """Tell that so many rows are done, those of an earlier run included."""
+
+
+def write_generated(
+    folder: Path,
+    spec: WorkloadSpec,
+    seed: int,
+    *,
+    form: Format = "arrow",
+    part_rows: int = PART_ROWS,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Generate a workload into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to: new, empty, or what a killed run of the same call left, which is gone on with.
+    spec : WorkloadSpec
+        What to generate.
+    seed : int
+        At least 0.
+    form : {"arrow", "parquet", "criteo-tsv"}
+        Of the parts.
+    part_rows : int
+        Rows of each part but the last.
+    jobs : int
+        Threads that draw; no influence on the bytes.
+    progress : Progress, optional
+        Told how many rows are done.
+
+    Raises
+    ------
+    InputError
+        The folder is taken or cannot be written to, the disk is full, or the rows cannot be
+        written in that format.
+    """
+    check_format(spec, form)
+    run = {
+        "command": "generate",
+        "version": _VERSION,
+        "spec": spec.model_dump(mode="json", exclude={"description"}),
+        "seed": seed,
+        "format": form,
+        "part_rows": part_rows,
+    }
+    total = CeilingCounts()
+    with Unfinished(folder, run) as unfinished:
+        for done in unfinished.done:
+            total.merge(CeilingCounts.unpack(done.note))
+        if progress is not None:
+            progress.start_at(sum(done.part.rows for done in unfinished.done))
+        generator = Generator(spec, seed)
+        for number in range(len(unfinished.done), -(-spec.rows // part_rows)):
+            start = number * part_rows
+            part = _PartRows(generator, start, min(start + part_rows, spec.rows), jobs, progress)
+            unfinished.part(
+                part_name(number, form),
+                partial(write_rows, blocks=part.blocks(), spec=spec, form=form),
+                part.note,
+            )
+            total.merge(part.counts)
+        manifest = Manifest(
+            kind="generated",
+            origin=f"generated from {spec.name}, seed {seed}",
+            format=form,
+            seed=seed,
+            rows=spec.rows,
+            ceiling=total.ceiling(),
+            parts=tuple(done.part for done in unfinished.done),
+            spec=spec,
+        )
+        unfinished.finish(manifest.as_text())
+    return manifest
+
+
+@dataclass
+class _PartRows:
+    """The rows of a part, counted as they are drawn."""
+
+    generator: Generator
+    start: int
+    stop: int
+    jobs: int
+    progress: Progress | None
+    counts: CeilingCounts = field(default_factory=CeilingCounts)
+
+    def blocks(self) -> Iterator[Block]:
+        done = self.start
+        for drawn in self.generator.chunks(self.start, self.stop, self.jobs):
+            self.counts.add(drawn.logit, drawn.block.label)
+            yield drawn.block
+            done += len(drawn.block)
+            if self.progress is not None:
+                self.progress.done(done)
+
+    def note(self, _side: Path) -> str:
+        return self.counts.pack()
