@@ -88,11 +88,12 @@ class Unfinished:
         self._journal = folder / JOURNAL
         self._run = run
         self._lock: IO[str] | None = None
-        self._mine = False
+        self._mine = self._made = False
         self.done: list[Done] = []
 
     def __enter__(self) -> "Unfinished":
         try:
+            self._made = not self._folder.exists()
             self._folder.mkdir(exist_ok=True)
             self._journal.mkdir(exist_ok=True)
             self._lock = (self._journal / "lock").open("w")
@@ -199,7 +200,8 @@ class Unfinished:
             return
         if self._mine and not self.done and not self._others():
             shutil.rmtree(self._journal, ignore_errors=True)
-            self._folder.rmdir()
+            if self._made:
+                self._folder.rmdir()
         self._lock.close()
         self._lock = None
 

@@ -265,7 +265,9 @@ class Store:
         try:
             block = _block(batch, self.spec)
         except pa.ArrowException as error:
-            raise InputError(f"{where}: {error}; expected the rows that were written") from error
+            raise InputError(
+                f"{where}: {_line(error)}; expected the rows that were written"
+            ) from error
         # As unsigned, a negative id is a very large one.
         tops = np.repeat(np.array(self.spec.table_rows), self.spec.sparse.hotness)
         strays = block.sparse.view(np.uint32).max(axis=0, initial=0) >= tops
@@ -313,7 +315,7 @@ class Store:
             return reader.get_batch(number)
         except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"{self.folder / part.name}, batch {number + 1}: {error}; "
+                f"{self.folder / part.name}, batch {number + 1}: {_line(error)}; "
                 "expected the rows that were written"
             ) from error
 
@@ -328,14 +330,19 @@ class Store:
         return _opened(path, "Parquet", lambda: pq.ParquetFile(path))
 
 
+def _line(error: BaseException) -> str:
+    """Put what Arrow says into one line."""
+    return " ".join(str(error).split())
+
+
 def _opened(path: Path, what: str, opened: Callable[[], Any]) -> Any:
     try:
         return opened()
     except pa.ArrowException as error:
-        raise InputError(f"{path}: found no {what} file ({error}), expected one") from error
+        raise InputError(f"{path}: found no {what} file ({_line(error)}), expected one") from error
     except OSError as error:
         raise InputError(
-            f"{path}: {error.strerror or error}; expected the workload's rows"
+            f"{path}: {error.strerror or _line(error)}; expected the workload's rows"
         ) from error
 
 

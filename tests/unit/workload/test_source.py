@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import write_store
 
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
@@ -23,7 +24,7 @@ from lorabench.workload.source import (
     split_pretrain,
 )
 from lorabench.workload.spec import WorkloadSpec, load_spec
-from lorabench.workload.store import Store, write_store
+from lorabench.workload.store import Store
 
 TINY = load_spec("tiny")
 
@@ -65,7 +66,7 @@ def real_rows(data_dir: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     blocks = generate_blocks(TINY, seed=1, rows=200)
-    write_store(tmp_path / "store", blocks, TINY, seed=1, kind="generated")
+    write_store(tmp_path / "store", (blocks,), TINY)
     return tmp_path / "store"
 
 
@@ -87,7 +88,7 @@ def test_a_folder_is_a_store_with_a_spec_of_its_own(store: Path) -> None:
 
 def test_stored_real_rows_stay_real(real_rows: Path, tmp_path: Path) -> None:
     blocks = read_criteo(real_rows, TINY.sparse.cardinality)
-    write_store(tmp_path / "store", blocks, TINY, seed=None, kind="criteo-tsv")
+    write_store(tmp_path / "store", (blocks,), TINY, kind="ingested")
     assert open_source(None, tmp_path / "store", 0).basis == "measured-real"
 
 
