@@ -60,6 +60,14 @@ def generate(
             rich_help_panel=_SHAPE,
         ),
     ] = 1.0,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.tsv",
+            help="Fit ids, counts and click rate to raw Criteo rows, and show how well they fit.",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Same seed, same bytes.", rich_help_panel=_SHAPE)
     ] = 0,
@@ -89,6 +97,8 @@ def generate(
     from lorabench.workload.store import check_format
     from lorabench.workload.writing import write_generated
 
+    if like is not None and scale != 1:
+        raise InputError("--like, --scale: found both, expected one: the sample gives the scale")
     spec = _spec(workload, rows, minutes, scale)
     if seed < 0:
         raise InputError(f"--seed: found {seed}, expected an integer >= 0")
@@ -96,6 +106,8 @@ def generate(
     name: Format = form.value
     check_format(spec, name)
     check_target(output)
+    if like is not None:
+        spec = _fitted(spec, like, seed, quiet=quiet)
     check_disk(output, spec, name, quiet=quiet)
     with rows_progress(spec.rows, quiet=quiet) as progress:
         manifest = write_generated(output, spec, seed, form=name, jobs=threads, progress=progress)
@@ -117,3 +129,16 @@ def _spec(workload: str, rows: int | None, minutes: float | None, scale: float) 
     if rows is not None:
         spec = with_rows(spec, rows)
     return with_scale(spec, scale)
+
+
+def _fitted(spec: "WorkloadSpec", like: Path, seed: int, *, quiet: bool) -> "WorkloadSpec":
+    from rich.console import Console
+
+    from lorabench.results import like_table
+    from lorabench.workload.like import compare, fit_spec, sample_criteo
+
+    sample = sample_criteo(like)
+    fitted = fit_spec(sample, spec, f"like {like.name}")
+    if not quiet:
+        like_table.render(compare(sample, fitted, seed), sample.rows, Console(stderr=True))
+    return fitted
