@@ -11,6 +11,7 @@ import typer
 
 from lorabench import __version__
 from lorabench.cli.colocate import colocate
+from lorabench.cli.freshness import freshness
 from lorabench.cli.generate import generate
 from lorabench.cli.ingest import ingest
 from lorabench.cli.kernels import kernels
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(colocate)
+app.command()(freshness)
 app.command()(generate)
 app.command()(ingest)
 app.command()(kernels)

@@ -134,7 +134,7 @@ def _spec(workload: str, rows: int | None, minutes: float | None, scale: float) 
 def _fitted(spec: "WorkloadSpec", like: Path, seed: int, *, quiet: bool) -> "WorkloadSpec":
     from rich.console import Console
 
-    from lorabench.results import like_table
+    from lorabench.cli import like_table
     from lorabench.workload.like import compare, fit_spec, sample_criteo
 
     sample = sample_criteo(like)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lorabench.errors import GateError, InputError
-from lorabench.results import kernels_table, table
+from lorabench.results import freshness_table, kernels_table, table
 from lorabench.results.document import check_writable, write_raw, write_result
 from lorabench.results.schema import RawFile, Result, new_id
 from lorabench.results.verdict import sentence
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
     from lorabench.isolation.capabilities import Missing
     from lorabench.isolation.plan import Plan
+
+
+_RENDERERS = {
+    "colocate": table.render,
+    "freshness": freshness_table.render,
+    "kernels": kernels_table.render,
+}
 
 
 class Observer:
@@ -155,8 +162,7 @@ class Reporter:
 
     def show(self, result: Result, path: Path) -> None:
         """Print the result and where it is."""
-        render = kernels_table.render if result.command == "kernels" else table.render
-        render(result, self._out)
+        _RENDERERS[result.command](result, self._out)
         self._out.print(f"\nresult: {path}", highlight=False, soft_wrap=True)
         if self._as_json:
             print(result.model_dump_json(indent=1, by_alias=True))  # noqa: T201

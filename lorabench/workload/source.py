@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Literal, Protocol
@@ -18,7 +18,8 @@ from typing import Literal, Protocol
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, read_criteo
-from lorabench.workload.generator import generate_blocks
+from lorabench.workload.generator import Generator, generate_blocks
+from lorabench.workload.planted import PlantedModel
 from lorabench.workload.spec import WorkloadSpec, load_spec
 from lorabench.workload.store import Store
 
@@ -49,6 +50,8 @@ class RowSource(Protocol):
         What was recognised.
     basis : {"measured-synthetic", "measured-real"}
         What a claim measured on these rows may call itself.
+    truth : callable or None
+        Makes the planted model of generated rows, which knows each row's click probability.
     """
 
     @property
@@ -66,6 +69,14 @@ class RowSource(Protocol):
     @property
     def basis(self) -> Basis: ...  # noqa: D102
 
+    @property
+    def truth(self) -> "Callable[[], PlantedModel] | None": ...  # noqa: D102
+
+    @property
+    def rows(self) -> int:
+        """Number of rows; counting those of a raw file reads it once."""
+        ...
+
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """Blocks from row `start` to the end of the data; the same ones on every call."""
         ...
@@ -81,6 +92,14 @@ class _OpenedSource:
     kind: SourceKind
     basis: Basis
     read: Callable[[int], Iterator[Block]]
+    known_rows: int | None = None
+    truth: Callable[[], PlantedModel] | None = None
+
+    @property
+    def rows(self) -> int:
+        if self.known_rows is not None:
+            return self.known_rows
+        return sum(len(block) for block in self.read(0))
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         return self.read(start)
@@ -146,11 +165,14 @@ def _generated(spec: WorkloadSpec, seed: int) -> RowSource:
         kind="generated",
         basis="measured-synthetic",
         read=lambda start: generate_blocks(spec, seed, start=start),
+        known_rows=spec.rows,
+        truth=_truth(spec, seed),
     )
 
 
 def _stored(folder: Path) -> RowSource:
     store = Store.open(folder)
+    seed = store.manifest.seed
     return _OpenedSource(
         spec=store.spec,
         digest=store.digest,
@@ -158,7 +180,13 @@ def _stored(folder: Path) -> RowSource:
         kind="store",
         basis="measured-synthetic" if store.kind == "generated" else "measured-real",
         read=store.blocks,
+        known_rows=store.rows,
+        truth=None if seed is None or store.kind != "generated" else _truth(store.spec, seed),
     )
+
+
+def _truth(spec: WorkloadSpec, seed: int) -> Callable[[], PlantedModel]:
+    return cache(lambda: Generator(spec, seed).planted)
 
 
 def _criteo(path: Path, spec: WorkloadSpec, tables: tuple[int, ...] | None) -> RowSource:

@@ -4,7 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from lorabench.results import like_table
+from lorabench.cli import like_table
 from lorabench.workload.like import FeatureDistance
 
 

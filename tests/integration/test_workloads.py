@@ -1,0 +1,240 @@
+"""generate, ingest and freshness by the installed command: killed, out of disk, fed nonsense."""
+
+import json
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import COMMAND, Run
+
+from lorabench.workload.criteo import criteo_lines
+from lorabench.workload.generator import generate_blocks
+from lorabench.workload.spec import load_spec
+from lorabench.workload.store import Store
+
+ROWS = 3_000_000
+
+
+PRESETS = Path(__file__).parents[2] / "workloads"
+
+
+@pytest.fixture
+def run(lorabench: Run) -> Run:
+    """Run the command and expect an exit code."""
+
+    def checked(
+        *arguments: object, code: int = 0, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        found = lorabench(*arguments, **options)
+        assert found.returncode == code, found.stderr
+        return found
+
+    return checked
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in folder.iterdir()}
+
+
+def kill_until_done(command: list[str], folder: Path, seed: int) -> int:
+    """Run a command again and again, each time killed a little later; how often it took."""
+    chance = random.Random(seed)
+    for attempt in range(1, 30):
+        with subprocess.Popen([COMMAND, *command]) as process:
+            # Later each time, so that it ends; at any place, the first part included.
+            try:
+                process.wait(0.5 + 0.4 * attempt * chance.random() + 0.05 * attempt)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+            else:
+                assert process.returncode == 0
+                return attempt
+        assert not (folder / "workload.json").exists() or not (folder / ".unfinished").exists()
+    raise AssertionError("never done")
+
+
+@pytest.mark.slow
+def test_generate_killed_at_any_point_goes_on_to_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    common = ["generate", "criteo-kaggle", "--rows", str(ROWS), "--quiet"]
+    run(*common, "-o", tmp_path / "whole", "--jobs", "1")
+    command = [*common, "-o", str(tmp_path / "killed")]
+    attempts = kill_until_done(command, tmp_path / "killed", 1)
+    assert attempts > 1
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert len(Store.open(tmp_path / "killed").manifest.parts) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ids", ["hash", "exact"])
+def test_ingest_killed_at_any_point_goes_on_to_the_same_bytes(
+    run: Run, tmp_path: Path, ids: str
+) -> None:
+    lines = tmp_path / "day_0"
+    with lines.open("wb") as file:
+        for block in generate_blocks(load_spec("tiny"), 0, rows=ROWS):
+            file.write(criteo_lines(block))
+    common = ["ingest", str(lines), "--ids", ids, "--quiet"]
+    run(*common, "-o", tmp_path / "whole")
+    command = [*common, "-o", str(tmp_path / "killed")]
+    assert kill_until_done(command, tmp_path / "killed", 2) > 1
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert len(Store.open(tmp_path / "killed").manifest.parts) > 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 300 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300m", "none", place], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_one_line_and_room_lets_it_go_on(
+    run: Run, tmp_path: Path, small_disk: Path
+) -> None:
+    folder = small_disk / "data"
+    found = run("generate", "tiny", "--rows", str(ROWS), "-o", folder, code=2)
+    assert "bytes free, expected at least" in found.stderr
+    assert not folder.exists()
+
+    lines = tmp_path / "day_0"
+    with lines.open("wb") as file:
+        for block in generate_blocks(load_spec("tiny"), 0, rows=ROWS):
+            file.write(criteo_lines(block))
+    found = run("ingest", lines, "-o", folder, "-q", code=2)
+    (line,) = found.stderr.splitlines()
+    assert "No space left on device" in line
+    assert "finished parts are kept: run it again to go on" in line
+    found = run("colocate", "--data", folder, code=2)
+    assert "found an unfinished workload" in found.stderr
+    subprocess.run(["mount", "-o", "remount,size=900m", small_disk], check=True)
+    run("ingest", lines, "-o", folder, "-q")
+    assert Store.open(folder).rows == ROWS
+
+
+def test_jobs_and_formats_make_no_difference_to_the_rows(run: Run, tmp_path: Path) -> None:
+    for name, more in {
+        "one": ("--jobs", "1"),
+        "two": ("--jobs", "2"),
+        "parquet": ("--format", "parquet"),
+    }.items():
+        run("generate", "demo", "--rows", "150000", "-q", "-o", tmp_path / name, *more)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    for ours, theirs in zip(
+        Store.open(tmp_path / "one").blocks(),
+        Store.open(tmp_path / "parquet").blocks(),
+        strict=True,
+    ):
+        assert (ours.sparse == theirs.sparse).all()
+        assert (ours.dense == theirs.dense).all()
+
+
+def test_raw_lines_go_out_and_come_back_in(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "lines"
+    run("generate", "tiny", "--format", "criteo-tsv", "--rows", "2000", "-q", "-o", out)
+    with (out / "part-00000.tsv").open("rb") as lines:
+        run("ingest", "-", "-o", tmp_path / "back", "--ids", "exact", "-q", stdin=lines)
+    manifest = Store.open(tmp_path / "back").manifest
+    assert (manifest.rows, manifest.kind) == (2000, "ingested")
+
+
+def test_the_manifest_goes_to_stdout_and_what_is_said_to_stderr(run: Run, tmp_path: Path) -> None:
+    found = run("generate", "tiny", "--rows", "1000", "-o", tmp_path / "new", "--json")
+    manifest = json.loads(found.stdout)
+    assert manifest["rows"] == 1000
+    assert 0.5 < manifest["ceiling"]["auc"] < 1
+    assert "on disk" in found.stderr
+    assert "the best possible AUC" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("generate", "tiny", "--scale", "2"), "--scale: found 2, expected"),
+        (("generate", "tiny", "--minutes", "-1"), "--minutes: found -1, expected"),
+        (("generate", "tiny", "--minutes", "1", "--rows", "5"), "found both"),
+        (("generate", "tiny", "--jobs", "0"), "--jobs: found 0, expected"),
+        (("generate", "mlperf-dlrm-v2", "--rows", "9", "--format", "criteo-tsv"), "214 ids"),
+        (("ingest", "/absent"), "/absent: No such file or directory"),
+        (("ingest", "/absent", "--preset", "avazu"), "found 13 dense and 26 sparse columns"),
+        (("ingest", "/absent", "--skip-bad", "-1"), "--skip-bad: found -1"),
+    ],
+)
+def test_bad_usage_is_one_line_and_leaves_nothing(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    found = run(*arguments, "-o", tmp_path / "new", code=2)
+    (line,) = found.stderr.splitlines()
+    assert words in line
+    assert not (tmp_path / "new").exists()
+
+
+SHAPE = """
+[[drift.phase]]
+start_s = 0.0
+shared_taste = 60.0
+rank = 3
+"""
+
+
+def test_a_frozen_model_ages_and_the_ceiling_stays(run: Run, tmp_path: Path) -> None:
+    spec = tmp_path / "drifting.toml"
+    preset = (PRESETS / "tiny.toml").read_text(encoding="utf-8")
+    spec.write_text(preset.replace("strength = 1.35", "strength = 3.0") + SHAPE)
+    found = run(
+        "freshness", "--preset", spec, "--windows", "4", "-o", tmp_path / "r.json", "--json"
+    )
+    result = json.loads(found.stdout)
+    assert result == json.loads((tmp_path / "r.json").read_text())
+    areas = {m["condition"]: m["values"] for m in result["metrics"] if m["name"] == "auc"}
+    assert areas["none"][0] > areas["none"][-1] + 0.02
+    assert min(areas["ceiling"]) > max(areas["none"])
+    assert "ceiling: AUC" in found.stderr
+    # Stored rows are the same rows.
+    run("generate", spec, "-q", "-o", tmp_path / "stored")
+    again = run(
+        "freshness",
+        "--data",
+        tmp_path / "stored",
+        "--windows",
+        "4",
+        "-o",
+        tmp_path / "s.json",
+        "--json",
+    )
+    stored = {
+        m["condition"]: m["values"]
+        for m in json.loads(again.stdout)["metrics"]
+        if m["name"] == "auc"
+    }
+    assert stored["ceiling"] == pytest.approx(areas["ceiling"])
+
+
+def test_freshness_of_real_rows_has_no_ceiling(run: Run, tmp_path: Path, data_dir: Path) -> None:
+    rows = data_dir / "criteo" / "train.tsv"
+    found = run(
+        "freshness",
+        "--data",
+        rows,
+        "--preset",
+        "tiny",
+        "--windows",
+        "3",
+        "--json",
+        "-o",
+        tmp_path / "r.json",
+    )
+    metrics = json.loads(found.stdout)["metrics"]
+    assert {m["condition"] for m in metrics} == {"none"}
+    found = run("freshness", "--data", rows, "--preset", "tiny", "--windows", "9", code=2)
+    assert "expected at least 2304 for 9 windows" in found.stderr
