@@ -63,9 +63,23 @@ def colocate(
         float | None,
         typer.Option(help="Offered load in queries/s, instead of --load.", rich_help_panel=_RUN),
     ] = None,
+    arrivals: Annotated[
+        str,
+        typer.Option(
+            metavar="LAW|FILE",
+            help="poisson, bursts, diurnal (--load is then its peak), or a file of recorded "
+            "times: seconds, and maybe a comma and the query's rows.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "poisson",
     query_rows: Annotated[
-        int, typer.Option(help="Candidate rows a query.", rich_help_panel=_RUN)
-    ] = 32,
+        str,
+        typer.Option(
+            metavar="N|mlperf",
+            help="Candidate rows a query, or MLPerf's DLRM sizes: 100 to 700, mean 270.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "32",
     max_batch: Annotated[
         int, typer.Option(help="Most queries scored together.", rich_help_panel=_RUN)
     ] = 4,
@@ -84,8 +98,12 @@ def colocate(
         ),
     ] = 0.02,
     label_delay: Annotated[
-        float, typer.Option(help="Seconds from an answer to its label.", rich_help_panel=_RUN)
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            help="Seconds from an answer to its label. Default: the workload's own.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     warmup: Annotated[
         float,
         typer.Option(
@@ -154,6 +172,7 @@ def colocate(
         rank=rank,
         seed=seed,
         servers=servers,
+        arrivals=arrivals,
         query_rows=query_rows,
         max_batch=max_batch,
         label_delay_s=label_delay,

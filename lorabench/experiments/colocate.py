@@ -9,7 +9,7 @@ condition is run is in `lorabench.experiments.trial`, how a verdict is reached i
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ from lorabench.results import schema, statistics, verdict
 from lorabench.serving.server import Wait
 from lorabench.training.trainer import TrainerConfig
 from lorabench.workload.source import RowSource, open_source
+from lorabench.workload.traffic import open_traffic
 
 # What a run consists of besides the isolation conditions it was asked for.
 BASELINE = "solo"
@@ -71,7 +72,9 @@ class ColocateConfig:
         Of generated rows, arrivals, orders and initial weights.
     servers : int or None
         Server processes; None for all cores but the trainer's.
-    query_rows : int
+    arrivals : str
+        ``poisson``, ``bursts``, ``diurnal``, or the path of a trace (`lorabench.workload.traffic`).
+    query_rows : str
         Candidate rows a query.
     max_batch : int
         Most queries scored together.
@@ -99,9 +102,10 @@ class ColocateConfig:
     rank: int = 4
     seed: int = 0
     servers: int | None = None
-    query_rows: int = 32
+    arrivals: str = "poisson"
+    query_rows: str = "32"
     max_batch: int = 4
-    label_delay_s: float = 0.5
+    label_delay_s: float | None = None
     warmup_s: float = 1.0
     replay_bytes: int = 16 << 20
     memory_budget: float = 0.02
@@ -112,7 +116,7 @@ class ColocateConfig:
     @property
     def discarded_s(self) -> float:
         """Time at the start of a condition that is not measured."""
-        return self.warmup_s + self.label_delay_s
+        return self.warmup_s + (self.label_delay_s or 0.0)
 
     @property
     def total_s(self) -> float:
@@ -132,6 +136,7 @@ class ColocateConfig:
         InputError
             Naming the option, what was found and what was expected.
         """
+        open_traffic(self.arrivals, self.query_rows)
         known = (*CONDITIONS, *FUTURE)
         for name in self.conditions:
             if name not in known:
@@ -140,10 +145,9 @@ class ColocateConfig:
                 )
         at_least: tuple[tuple[str, float, float], ...] = (
             ("--rounds", self.rounds, 1),
-            ("--query-rows", self.query_rows, 1),
             ("--max-batch", self.max_batch, 1),
             ("--seed", self.seed, 0),
-            ("--label-delay", self.label_delay_s, 0),
+            ("--label-delay", self.label_delay_s or 0.0, 0),
             ("--warmup", self.warmup_s, 0),
             ("--replay-bytes", self.replay_bytes, 4096),
         )
@@ -263,6 +267,7 @@ class Colocate:
         self.config = config
         self.machine = machine
         self.outcome = Outcome()
+        self._traffic = open_traffic(config.arrivals, config.query_rows)
         self._source = source
         self._prepared = prepared
         self._observer = observer
@@ -297,6 +302,8 @@ class Colocate:
         weights = None if checkpoint is None else load_checkpoint(checkpoint)
         rows = None if weights is None else weights.layout.rows
         source = open_source(preset, data, config.seed, rows)
+        if config.label_delay_s is None:
+            config = replace(config, label_delay_s=source.spec.labels.delay_s)
         prepared = prepare(source, weights, config.seed, observer.stage)
         return cls(config, machine, source=source, prepared=prepared, observer=observer)
 
@@ -328,12 +335,12 @@ class Colocate:
         )
         return Bench(
             prepared=self._prepared,
-            serving=Serving(config.query_rows, config.max_batch, config.wait),
+            serving=Serving(self._traffic.most_rows, config.max_batch, config.wait),
             adapter=adapter,
             trainer=TrainerConfig(
                 rank=config.rank, batch=config.train_batch, learning_rate=config.learning_rate
             ),
-            label_delay_s=config.label_delay_s,
+            label_delay_s=config.label_delay_s or 0.0,
             replay_bytes=config.replay_bytes,
         )
 
@@ -341,13 +348,19 @@ class Colocate:
         """Queries/s when there is always a full batch waiting: what `load` is a share of."""
         self._observer.stage("measuring capacity", 0.0)
         # More than any core answers in that time, so that the queue never runs dry.
-        most = int(_CAPACITY_S * 1_000_000 / self.config.query_rows)
+        rng = np.random.default_rng((self.config.seed, 3))
+        mean_rows = float(self._traffic.sizes(10_000, rng).mean())
+        most = int(_CAPACITY_S * 1_000_000 / mean_rows)
+        count = most * len(self._servers)
         schedule = Schedule(
-            np.zeros(most * len(self._servers), np.int64),
+            np.zeros(count, np.int64),
             np.tile(np.arange(len(self._servers), dtype=np.int32), most),
+            self._traffic.sizes(count, rng),
         )
         with bench.round(
-            self._stream.take(_CAPACITY_ROWS), self._servers, with_trainer=False
+            self._stream.take(max(_CAPACITY_ROWS, 2 * self._traffic.most_rows)),
+            self._servers,
+            with_trainer=False,
         ) as processes:
             trial = processes.run(
                 "capacity",
@@ -366,10 +379,10 @@ class Colocate:
 
     def _round(self, bench: Bench, index: int, qps: float) -> None:
         config = self.config
-        schedule = Schedule.draw(qps, config.total_s, len(self._servers), (config.seed, 1, index))
+        schedule = self._schedule(qps, len(self._servers), index)
         order = list(self._per_round)
         np.random.default_rng((config.seed, 2, index)).shuffle(order)
-        rows = self._stream.take(len(schedule.arrivals) * config.query_rows)
+        rows = self._stream.take(max(1, schedule.total_rows))
         with bench.round(rows, self._servers, with_trainer=True) as processes:
             if not self.outcome.pages:
                 self.outcome.pages = environment.pages(
@@ -379,12 +392,16 @@ class Colocate:
         # Written down only now: an interrupted round leaves no half of itself.
         self._record(index, order, trials, rows.label, bench.adapter)
 
+    def _schedule(self, qps: float, servers: int, index: int) -> Schedule:
+        seed = (self.config.seed, 1, index)
+        return Schedule.draw(self._traffic, qps, self.config.total_s, servers=servers, seed=seed)
+
     def _all_cores(self, qps: float) -> None:
         """Every core serves the same load, once: what the donated cores would have been worth."""
         config = self.config
         servers = [*self._servers, *(frozenset({cpu}) for cpu in self.machine.plan.trainer_cpus)]
-        schedule = Schedule.draw(qps, config.total_s, len(servers), (config.seed, 1, config.rounds))
-        rows = self._stream.take(len(schedule.arrivals) * config.query_rows)
+        schedule = self._schedule(qps, len(servers), config.rounds)
+        rows = self._stream.take(max(1, schedule.total_rows))
         bench = self._bench(len(servers))
         with bench.round(rows, servers, with_trainer=False) as processes:
             trial = self._trial(processes, ALL_CORES, schedule, config.rounds)
@@ -491,6 +508,7 @@ class Colocate:
         """Assemble the result document from what has been measured so far."""
         config = {
             "experiment": self.config.resolved(),
+            "traffic": self._traffic.describe(),
             "workload": {
                 "kind": self._source.kind,
                 "digest": self._source.digest,

@@ -99,7 +99,7 @@ def measure(
     ----------
     trial : Trial
         What was recorded.
-    labels : int8 [N * query_rows]
+    labels : int8 [sum of rows]
         Of the rows that were scored.
     window_s : tuple of float
         Begin and end of the measured window; a query counts by its scheduled arrival.
@@ -120,9 +120,9 @@ def measure(
         "steal_s": trial.steal_s,
         "involuntary_switches": float(trial.involuntary_switches),
     }
-    rows = trial.prediction.shape[1]
-    truth = labels[: len(trial.done) * rows].reshape(-1, rows)[inside].ravel()
-    scores = trial.prediction[inside].ravel()
+    rows_inside = np.repeat(inside, trial.rows)
+    truth = labels[: len(rows_inside)][rows_inside]
+    scores = trial.prediction[rows_inside]
     found["auc"] = auc(truth, scores)
     found["normalized_entropy"] = normalized_entropy(truth, scores)
     if trial.train is not None:

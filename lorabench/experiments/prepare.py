@@ -78,6 +78,11 @@ def prepare(
     InputError
         The tables do not fit into memory, or the checkpoint does not fit the workload.
     """
+    if max(source.spec.sparse.hotness) > 1:
+        raise InputError(
+            f"{source.spec.name}: found features of up to {max(source.spec.sparse.hotness)} ids, "
+            "expected one id a feature: multi-hot workloads can be generated, not served yet"
+        )
     if checkpoint is not None:
         _check(checkpoint, source)
         report("loading the checkpoint", 0.0)

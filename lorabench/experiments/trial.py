@@ -30,8 +30,8 @@ from lorabench.model.adapter import Adapter, AdapterPlan
 from lorabench.serving.feed import Feed
 from lorabench.serving.server import ServeJob, ServeRecord, Wait
 from lorabench.training.trainer import TrainerConfig
-from lorabench.workload.arrivals import poisson_arrivals, schedule_digest, split_arrivals
 from lorabench.workload.block import Block, dense_features
+from lorabench.workload.traffic import Traffic, schedule_digest, split_arrivals
 
 NS = 1_000_000_000
 
@@ -52,22 +52,39 @@ class Schedule:
         ns after the start, rising.
     server : int32 [N]
         Who serves each.
+    rows : int32 [N]
+        How many rows each asks for.
     """
 
     arrivals: NDArray[np.int64]
     server: NDArray[np.int32]
+    rows: NDArray[np.int32]
+
+    @property
+    def total_rows(self) -> int:
+        """Rows of all queries."""
+        return int(self.rows.sum(dtype=np.int64))
+
+    def first_rows(self, available: int) -> NDArray[np.int64]:
+        """First row of each query among those available, which may be gone through again."""
+        first = np.cumsum(self.rows, dtype=np.int64) - self.rows
+        if self.total_rows > available:  # only when capacity is measured
+            first %= available - int(self.rows.max()) + 1
+        return first
 
     @property
     def digest(self) -> str:
         """What the result shows, so that one sees that conditions had the same arrivals."""
-        return schedule_digest(self.arrivals, self.server)
+        return schedule_digest(self.arrivals, self.server, self.rows)
 
     @classmethod
-    def draw(cls, qps: float, duration_s: float, servers: int, seed: Sequence[int]) -> "Schedule":
-        """Draw Poisson arrivals and share them out between servers."""
+    def draw(
+        cls, traffic: Traffic, qps: float, duration_s: float, *, servers: int, seed: Sequence[int]
+    ) -> "Schedule":
+        """Draw arrivals and sizes, and share them out between servers."""
         rng = np.random.default_rng(seed)
-        arrivals = poisson_arrivals(qps, duration_s, rng)
-        return cls(arrivals, split_arrivals(len(arrivals), servers, rng))
+        arrivals, rows = traffic.draw(qps, duration_s, rng)
+        return cls(arrivals, split_arrivals(len(arrivals), servers, rng), rows)
 
 
 @dataclass(frozen=True)
@@ -94,8 +111,10 @@ class Trial:
         Queries in its batch, and who served it.
     epoch : int64 [N]
         Adapter epoch; -1 without an adapter.
-    prediction : float32 [N, query_rows]
-        Click probabilities.
+    rows : int32 [N]
+        Rows that each query asked for.
+    prediction : float32 [sum of rows]
+        Click probabilities, query after query.
     late_ns : int64 [W]
         Lateness of every wake-up.
     schedule_digest : str
@@ -118,6 +137,7 @@ class Trial:
     batch: NDArray[np.int32]
     server: NDArray[np.int32]
     epoch: NDArray[np.int64]
+    rows: NDArray[np.int32]
     prediction: NDArray[np.float32]
     late_ns: NDArray[np.int64]
     schedule_digest: str
@@ -139,6 +159,7 @@ class Trial:
             "done_ns": self.done,
             "batch": self.batch,
             "server": self.server,
+            "rows": self.rows,
             "epoch": self.epoch,
         }
         if self.train is not None:
@@ -161,7 +182,7 @@ class Serving:
     Parameters
     ----------
     query_rows : int
-        Candidate rows a query.
+        Most candidate rows of a query.
     max_batch : int
         Most queries scored together.
     wait : {"block", "spin"}
@@ -221,12 +242,14 @@ class Round:
         begin_s, end_s = window_s
         give_up_s = end_s * _PATIENCE if give_up_s is None else give_up_s
         start_ns = time.monotonic_ns() + _LEAD_NS
+        first_rows = schedule.first_rows(len(self.labels))
         jobs = [
             ServeJob(
                 start_ns=start_ns,
                 stop_ns=start_ns + int(give_up_s * NS),
                 scheduled=schedule.arrivals[schedule.server == server],
-                query=np.flatnonzero(schedule.server == server),
+                first_row=first_rows[schedule.server == server],
+                rows=schedule.rows[schedule.server == server].astype(np.int64),
                 adapted=place is not None,
                 wait=self._serving.wait,
             )
@@ -255,7 +278,8 @@ class Round:
             batch=np.zeros(total, np.int32),
             server=schedule.server,
             epoch=np.zeros(total, np.int64),
-            prediction=np.zeros((total, self._serving.query_rows), np.float32),
+            rows=schedule.rows,
+            prediction=np.zeros(schedule.total_rows, np.float32),
             late_ns=np.concatenate([record.late_ns for record in records]),
             schedule_digest=schedule.digest,
             cpu_busy=spent.cpu_busy,
@@ -263,13 +287,14 @@ class Round:
             involuntary_switches=spent.involuntary_switches,
             train=report,
         )
+        server_of_row = np.repeat(schedule.server, schedule.rows)
         for server, record in enumerate(records):
             mine = schedule.server == server
             trial.started[mine] = record.started
             trial.done[mine] = record.done
             trial.batch[mine] = record.batch
             trial.epoch[mine] = record.epoch
-            trial.prediction[mine] = record.prediction
+            trial.prediction[server_of_row == server] = record.prediction
         return trial
 
 

@@ -37,8 +37,10 @@ class ServeJob:
         When to give up on what is still unserved.
     scheduled : int64 [N]
         Arrivals, ns after `start_ns`, rising.
-    query : int64 [N]
-        Number of each query in the round; it scores the feed's rows from ``query * query_rows``.
+    first_row : int64 [N]
+        First of the feed's rows that each query asks to score.
+    rows : int64 [N]
+        How many, at most the server's `query_rows`.
     adapted : bool
         Serve from the adapter and append to the replay ring; otherwise plain lookups alone.
     wait : {"block", "spin"}
@@ -48,7 +50,8 @@ class ServeJob:
     start_ns: int
     stop_ns: int
     scheduled: NDArray[np.int64]
-    query: NDArray[np.int64]
+    first_row: NDArray[np.int64]
+    rows: NDArray[np.int64]
     adapted: bool
     wait: Wait = "block"
 
@@ -65,8 +68,8 @@ class ServeRecord:
         Queries in its batch.
     epoch : int64 [N]
         Adapter epoch it was served from; -1 without an adapter.
-    prediction : float32 [N, query_rows]
-        Click probabilities.
+    prediction : float32 [sum of rows]
+        Click probabilities, query after query.
     late_ns : int64 [W]
         For every time the server slept: how much after the deadline it ran again.
     """
@@ -80,7 +83,7 @@ class ServeRecord:
 
 
 class Server:
-    """Serves queries of `query_rows` candidate rows each from tables and dense net.
+    """Serves queries of candidate rows from tables and dense net.
 
     Parameters
     ----------
@@ -91,7 +94,7 @@ class Server:
     feed : Feed
         The rows to score.
     query_rows : int
-        Candidates a query.
+        Most candidates of a query.
     max_batch : int
         Most queries scored together.
     reader : AdapterReader
@@ -124,15 +127,14 @@ class Server:
         self._sparse = np.zeros((most, tables.count), np.int32)
 
     def _score(
-        self, first_rows: NDArray[np.int64], *, adapted: bool
+        self, first_row: list[int], rows: list[int], *, adapted: bool
     ) -> tuple[int, NDArray[np.float32]]:
-        """Score queries by their first rows; the epoch and the probabilities, one a row."""
-        rows = self._rows
-        for place, first in enumerate(first_rows):
-            to = slice(place * rows, (place + 1) * rows)
-            self._dense[to] = self._feed.dense[first : first + rows]
-            self._sparse[to] = self._feed.sparse[first : first + rows]
-        n = len(first_rows) * rows
+        """Score queries by their rows of the feed; the epoch and the probabilities, one a row."""
+        n = 0
+        for first, count in zip(first_row, rows, strict=True):
+            self._dense[n : n + count] = self._feed.dense[first : first + count]
+            self._sparse[n : n + count] = self._feed.sparse[first : first + count]
+            n += count
         sparse, out = self._sparse[:n], self._embeddings[:n]
         if adapted:
             epoch = self._reader.lookup(self._tables, sparse, out)
@@ -149,7 +151,7 @@ class Server:
         """
         for n in range(1, self._max_batch + 1):
             for adapted in (False, True):
-                self._score(np.zeros(n, np.int64), adapted=adapted)
+                self._score([0] * n, [self._rows] * n, adapted=adapted)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -162,18 +164,19 @@ class Server:
         job : ServeJob
             What to serve.
         """
-        total, rows = len(job.scheduled), self._rows
+        total = len(job.scheduled)
         started = np.zeros(total, np.int64)
         done = np.zeros(total, np.int64)
         batch = np.zeros(total, np.int32)
         epochs = np.full(total, -1, np.int64)
-        prediction = np.zeros((total, rows), np.float32)
+        # Python's integers: taking them out of arrays one by one would cost more in the loop.
+        first_row, rows = job.first_row.tolist(), job.rows.tolist()
+        ends = np.cumsum(job.rows).tolist()
+        prediction = np.zeros(ends[-1] if total else 0, np.float32)
         late = np.zeros(total, np.int64)
         sleeps = 0
         parent = os.getppid()
         deadlines = job.scheduled + job.start_ns
-        # A feed shorter than the schedule (only when measuring capacity) is gone through again.
-        first_rows = job.query * rows % (self._feed.handle.rows // rows * rows)
         set_timer_slack(1)
         now = time.monotonic_ns()
         at = 0
@@ -193,17 +196,19 @@ class Server:
             end = at + 1
             while end < total and end - at < self._max_batch and deadlines[end] <= now:
                 end += 1
-            epoch, probabilities = self._score(first_rows[at:end], adapted=job.adapted)
+            epoch, probabilities = self._score(first_row[at:end], rows[at:end], adapted=job.adapted)
             finished = time.monotonic_ns()
-            prediction[at:end].reshape(-1)[:] = probabilities
+            prediction[ends[end - 1] - len(probabilities) : ends[end - 1]] = probabilities
             started[at:end] = now - job.start_ns
             done[at:end] = finished - job.start_ns
             batch[at:end] = end - at
             epochs[at:end] = epoch
             if job.adapted:
-                for place, first in enumerate(first_rows[at:end]):
-                    to = slice(place * rows, (place + 1) * rows)
-                    self._ring.append(first, finished, self._dense[to], self._sparse[to])
+                begin = 0
+                for query in range(at, end):
+                    to = slice(begin, begin + rows[query])
+                    self._ring.append(first_row[query], finished, self._dense[to], self._sparse[to])
+                    begin += rows[query]
             at = end
             now = time.monotonic_ns()
         return ServeRecord(started, done, batch, epochs, prediction, late[:sleeps])

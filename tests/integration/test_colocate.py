@@ -107,7 +107,7 @@ def test_updates_reach_the_server(finished) -> None:
 
 def test_the_trainer_sees_a_subsequence_of_the_arrivals_after_the_label_delay(finished) -> None:
     result, raw, _ = finished
-    rows = result.config["experiment"]["query_rows"]
+    rows = int(result.config["experiment"]["query_rows"])
     delay = result.config["experiment"]["label_delay_s"] * 1e9
     for index in range(2):
         at = f"round{index}/pinned"
@@ -229,3 +229,24 @@ def test_a_dry_run_prints_the_plan_and_measures_nothing(lorabench: Run, tmp_path
     assert "servers on CPUs" in run.stdout
     assert "trainer on CPUs" in run.stdout
     assert not path.exists()
+
+
+def test_bursts_of_mlperf_sizes_are_served_and_learnt_from(lorabench: Run, tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    found = lorabench(
+        "colocate", *SHORT, "--arrivals", "bursts", "--query-rows", "mlperf", "-o", path
+    )
+    assert found.returncode == 0, found.stderr
+    result = read_result(path)
+    assert result.config["traffic"]["arrivals"] == "bursts"
+    raw = np.load(path.with_suffix(".npz"))
+    rows = raw["round0/pinned/rows"]
+    assert set(rows.tolist()) <= {100, 200, 300, 400, 500, 600, 700}
+    assert len(set(rows.tolist())) > 2
+    sample = raw["round0/pinned/trained_sample"]
+    assert len(sample) > 0
+    query = np.searchsorted(np.cumsum(rows), sample, side="right")
+    delay = result.config["experiment"]["label_delay_s"] * 1e9
+    np.testing.assert_array_equal(
+        raw["round0/pinned/label_ns"], raw["round0/pinned/done_ns"][query] + delay
+    )

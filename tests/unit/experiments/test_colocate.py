@@ -9,6 +9,9 @@ import pytest
 from lorabench.errors import InputError, MachineError
 from lorabench.experiments.colocate import ColocateConfig, examine
 from lorabench.experiments.trial import Schedule
+from lorabench.workload.traffic import Traffic
+
+POISSON = Traffic("poisson", 32)
 
 
 def test_the_defaults_can_be_run() -> None:
@@ -24,7 +27,7 @@ def test_the_defaults_can_be_run() -> None:
         ({"duration_s": float("inf")}, "--duration: found inf"),
         ({"load": -0.5}, "--load: found -0.5"),
         ({"qps": 0.0}, "--qps: found 0.0"),
-        ({"query_rows": 0}, "--query-rows: found 0"),
+        ({"query_rows": "0"}, "--query-rows: found '0'"),
         ({"max_batch": 0}, "--max-batch: found 0"),
         ({"label_delay_s": -1.0}, "--label-delay: found -1.0"),
         ({"memory_budget": 1.5}, "--memory-budget: found 1.5"),
@@ -73,8 +76,10 @@ def test_one_core_is_too_few(tmp_path: Path) -> None:
 
 
 def test_a_schedule_follows_its_seed_and_offers_the_rate_asked_for() -> None:
-    first, again = (Schedule.draw(1000.0, 20.0, 3, (1, 2, 3)) for _ in range(2))
-    other = Schedule.draw(1000.0, 20.0, 3, (1, 2, 4))
+    first, again = (
+        Schedule.draw(POISSON, 1000.0, 20.0, servers=3, seed=(1, 2, 3)) for _ in range(2)
+    )
+    other = Schedule.draw(POISSON, 1000.0, 20.0, servers=3, seed=(1, 2, 4))
     assert first.digest == again.digest != other.digest
     np.testing.assert_array_equal(first.arrivals, again.arrivals)
     assert abs(len(first.arrivals) - 20_000) < 6 * 20_000**0.5

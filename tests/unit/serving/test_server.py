@@ -18,7 +18,8 @@ def serve(node: Node, scheduled: list[int], *, adapted: bool = True, **job: obje
             start_ns=start,
             stop_ns=start + 60 * NS,
             scheduled=np.array(scheduled, np.int64),
-            query=np.arange(len(scheduled)),
+            first_row=np.arange(len(scheduled)) * ROWS,
+            rows=np.full(len(scheduled), ROWS),
             adapted=adapted,
             **job,  # type: ignore[arg-type]
         )
@@ -52,7 +53,14 @@ def test_what_is_unserved_at_the_stop_is_marked_so() -> None:
     node = small_node()
     start = time.monotonic_ns()
     record = node.server.serve(
-        ServeJob(start, start - 1, np.zeros(3, np.int64), np.arange(3), adapted=False)
+        ServeJob(
+            start,
+            start - 1,
+            np.zeros(3, np.int64),
+            np.arange(3) * ROWS,
+            np.full(3, ROWS),
+            adapted=False,
+        )
     )
     assert list(record.done) == [0, 0, 0]
 
@@ -64,9 +72,27 @@ def test_predictions_are_those_of_the_model_whatever_the_batch() -> None:
             record = serve(node, scheduled, adapted=adapted)
             for query in range(7):
                 np.testing.assert_allclose(
-                    record.prediction[query], node.predict(query), rtol=1e-4, atol=1e-6
+                    record.prediction.reshape(-1, ROWS)[query],
+                    node.predict(query),
+                    rtol=1e-4,
+                    atol=1e-6,
                 )
             assert set(record.epoch) == ({0} if adapted else {-1})
+
+
+def test_queries_of_different_sizes_are_scored_row_by_row_and_offered_to_the_trainer() -> None:
+    node = small_node()
+    sizes = np.array([1, ROWS, 2, 1, ROWS, 3, 1])
+    first = np.array([0, 5, 20, 21, 40, 60, 7])
+    start = time.monotonic_ns()
+    record = node.server.serve(
+        ServeJob(start, start + 60 * NS, np.zeros(7, np.int64), first, sizes, adapted=True)
+    )
+    asked = np.concatenate([np.arange(a, a + n) for a, n in zip(first, sizes, strict=True)])
+    every = np.concatenate([node.predict(query) for query in range(64)])
+    np.testing.assert_allclose(record.prediction, every[asked], rtol=1e-4, atol=1e-6)
+    assert node.replay.take(time.monotonic_ns() + DELAY_NS) == len(asked)
+    assert node.replay.sample[: len(asked)].tolist() == asked.tolist()
 
 
 def test_a_served_prediction_changes_after_a_publish_to_w_plus_a_times_b() -> None:
@@ -82,7 +108,7 @@ def test_a_served_prediction_changes_after_a_publish_to_w_plus_a_times_b() -> No
     assert not np.allclose(after.prediction, before.prediction, atol=1e-3)
     for query in range(40):
         np.testing.assert_allclose(
-            after.prediction[query], node.predict(query), rtol=1e-4, atol=1e-5
+            after.prediction.reshape(-1, ROWS)[query], node.predict(query), rtol=1e-4, atol=1e-5
         )
 
 
