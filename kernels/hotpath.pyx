@@ -954,15 +954,22 @@ def random_read(table, int64_t rows, *, int64_t ahead, uint64_t seed):
     return total
 
 
-def adapter_bytes(const int64_t[::1] slots, int64_t rank, int64_t dim):
+def adapter_bytes(const int64_t[::1] slots not None, int64_t rank, int64_t dim):
+    cdef Py_ssize_t t
     if slots.shape[0] == 0:
         raise ValueError("slots: found none, expected one number a table")
     if not 1 <= rank <= LB_MAX_RANK:
         raise ValueError(f"rank: found {rank}, expected 1 to {LB_MAX_RANK}")
+    if not 1 <= dim < 2 ** 20:
+        raise ValueError(f"dim: found {dim}, expected 1 to 2^20 - 1")
+    for t in range(slots.shape[0]):
+        if not 0 <= slots[t] < 2 ** 31:
+            raise ValueError(f"slots: found {slots[t]} for table {t}, expected 0 to 2^31 - 1")
     return lb_adapter_bytes(slots.shape[0], dim, rank, &slots[0])
 
 
-def format_adapter(Mapping sides, const int64_t[::1] slots, int64_t rank, int64_t dim):
+def format_adapter(Mapping sides not None, const int64_t[::1] slots not None, int64_t rank,
+                   int64_t dim):
     if adapter_bytes(slots, rank, dim) > sides.length:
         raise ValueError(
             f"sides: found {sides.length} bytes, expected {adapter_bytes(slots, rank, dim)}"
@@ -981,7 +988,9 @@ cdef lb_pin *_pins(Mapping pins, Py_ssize_t servers) except NULL:
     return <lb_pin *>pins.address
 
 
-def clear_pin(Mapping pins, Py_ssize_t server):
+def clear_pin(Mapping pins not None, Py_ssize_t server):
+    if server < 0:
+        raise ValueError(f"server: found {server}, expected at least 0")
     lb_reader_leave(_pins(pins, server + 1) + server)
 
 
@@ -1001,13 +1010,20 @@ cdef class AdapterReader:
     cdef lb_adapter *adapter
     cdef lb_pin *pin
 
-    def __cinit__(self, Mapping sides, Mapping pins, Py_ssize_t server):
+    def __cinit__(self, Mapping sides not None, Mapping pins not None, Py_ssize_t server):
+        if server < 0:
+            raise ValueError(f"server: found {server}, expected at least 0")
+        if sides.length < <Py_ssize_t>sizeof(lb_adapter):
+            raise ValueError(
+                f"sides: found {sides.length} bytes, expected at least {sizeof(lb_adapter)}"
+            )
         self.sides = sides
         self.lines = pins
         self.adapter = <lb_adapter *>sides.address
         self.pin = _pins(pins, server + 1) + server
 
-    def lookup(self, Tables tables, indices, out, offsets=None, *, weights=None, str mode="sum"):
+    def lookup(self, Tables tables not None, indices, out, offsets=None, *, weights=None,
+               str mode="sum"):
         cdef _Batch batch
         cdef lb_side *side
         cdef int64_t epoch
@@ -1041,13 +1057,18 @@ cdef class AdapterWriter:
     cdef lb_index seen
     cdef int64_t reserved
 
-    def __cinit__(self, Mapping sides, Mapping pins, Py_ssize_t servers, accumulators,
-                  slot_rows, dirty):
+    def __cinit__(self, Mapping sides not None, Mapping pins not None, Py_ssize_t servers,
+                  accumulators not None, slot_rows not None, dirty not None):
         cdef lb_side *side
         cdef Py_ssize_t t
         cdef int64_t at = 0
-        if not sides.writable:
-            raise ValueError("sides: found a read-only mapping, expected a writable one")
+        if not sides.writable or sides.length < <Py_ssize_t>sizeof(lb_adapter):
+            raise ValueError(
+                f"sides: found {sides.length} bytes, "
+                f"expected at least {sizeof(lb_adapter)} writable ones"
+            )
+        if servers < 0:
+            raise ValueError(f"servers: found {servers}, expected at least 0")
         self.sides = sides
         self.lines = pins
         self.adapter = <lb_adapter *>sides.address
@@ -1117,7 +1138,8 @@ cdef class AdapterWriter:
         self.writing = True
         return True
 
-    def lookup(self, Tables tables, indices, out, offsets=None, *, weights=None, str mode="sum"):
+    def lookup(self, Tables tables not None, indices, out, offsets=None, *, weights=None,
+               str mode="sum"):
         cdef lb_side *side = self.idle()
         cdef _Batch batch
         _check_fit(tables, self.adapter)
@@ -1126,7 +1148,7 @@ cdef class AdapterWriter:
             with nogil:
                 tables.lookup_side(side, batch)
 
-    def learn(self, Tables tables, indices, grad, *, float learning_rate, float epsilon,
+    def learn(self, Tables tables not None, indices, grad, *, float learning_rate, float epsilon,
               initial_accumulator, offsets=None, weights=None, str mode="sum", basis_grad=None):
         cdef lb_side *side = self.idle()
         cdef const lb_kernels *kernels = _kernels
@@ -1276,8 +1298,12 @@ cdef class ReplayRing:
     cdef Mapping mapping
     cdef lb_ring ring
 
-    def __cinit__(self, Mapping mapping, int64_t num_dense, int64_t num_sparse):
+    def __cinit__(self, Mapping mapping not None, int64_t num_dense, int64_t num_sparse):
         cdef int64_t record = lb_ring_record_bytes(num_dense, num_sparse)
+        if not (0 <= num_dense < 2 ** 31 and 0 <= num_sparse < 2 ** 31):
+            raise ValueError(
+                f"num_dense, num_sparse: found {num_dense} and {num_sparse}, expected 0 or more"
+            )
         if not mapping.writable:
             raise ValueError("mapping: found a read-only one, expected a writable one")
         self.mapping = mapping

@@ -1,10 +1,20 @@
 """Bad arguments: refused by name and place, before anything is written; never a crash."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from hotpath_twins import make_adapter
+from hotpath_twins import make_adapter, shared
 
-from lorabench._hotpath import Tables
+from lorabench._hotpath import (
+    AdapterReader,
+    AdapterWriter,
+    ReplayRing,
+    Tables,
+    adapter_bytes,
+    clear_pin,
+    format_adapter,
+)
 
 ROWS, DIM, BATCH = 5, 4, 2
 
@@ -158,3 +168,44 @@ def test_what_learning_needs_is_checked_as_well(option: str, value, message: str
             **options,
         )
     assert writer.used == [0, 0]
+
+
+STATE = np.zeros(6, np.float32), np.zeros(6, np.int32), np.zeros(6, np.uint8)
+
+
+def small_adapter() -> tuple[AdapterWriter, AdapterReader]:
+    return make_adapter([3, 3], 2, 4)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: AdapterReader(None, shared(4096), 0),
+        lambda: AdapterReader(shared(1 << 16), None, 0),
+        lambda: AdapterReader(shared(1 << 16), shared(4096), -5),
+        lambda: AdapterReader(shared(1), shared(4096), 0),
+        lambda: small_adapter()[1].lookup(None, good()[:1], np.zeros((1, 2, 4), np.float32)),
+        lambda: small_adapter()[0].lookup(None, good()[:1], np.zeros((1, 2, 4), np.float32)),
+        lambda: AdapterWriter(None, shared(128), 1, *STATE),
+        lambda: AdapterWriter(shared(1), shared(128), 1, *STATE),
+        lambda: AdapterWriter(shared(1 << 16), shared(128), -3, *STATE),
+        lambda: AdapterWriter(shared(1 << 16), shared(128), 1, None, *STATE[1:]),
+        lambda: adapter_bytes(np.array([-3, 3]), 2, 4),
+        lambda: adapter_bytes(np.array([2**62, 3]), 2, 4),
+        lambda: adapter_bytes(np.array([3, 3]), 2, -4),
+        lambda: adapter_bytes(np.array([3, 3]), 2, 0),
+        lambda: adapter_bytes(None, 2, 4),
+        lambda: format_adapter(None, np.array([3, 3]), 2, 4),
+        lambda: clear_pin(None, 0),
+        lambda: clear_pin(shared(4096), -1),
+        lambda: ReplayRing(None, 2, 3),
+        lambda: ReplayRing(shared(4096), -4, 0),
+        lambda: ReplayRing(shared(4096), -8, 3),
+    ],
+)
+def test_what_is_no_adapter_ring_or_table_is_refused_and_never_crashes(
+    call: Callable[[], object],
+) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert "\n" not in str(caught.value)
