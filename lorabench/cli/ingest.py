@@ -35,7 +35,8 @@ def ingest(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Raw Criteo lines, plain or gzipped, in order of time; - is stdin.",
+            help="Raw Criteo lines, plain or gzipped, in order of time; - is stdin. "
+            "With --columns, Parquet or CSV.",
         ),
     ],
     output: Annotated[
@@ -56,6 +57,24 @@ def ingest(
             rich_help_panel=_INPUT,
         ),
     ] = "criteo-kaggle",
+    columns: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MAP.toml",
+            help="The files are Parquet or CSV; this says which columns are label, time, dense "
+            "and sparse.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    table_rows: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="With --columns, if the preset has another number of features: rows to hash "
+            "each one's ids to.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = 1_000_000,
     ids: Annotated[
         IdsName,
         typer.Option(
@@ -87,7 +106,7 @@ def ingest(
     """Take in real rows as a workload folder, for --data."""
     # Here, so that `lorabench --help` need not wait for numpy and pyarrow.
     from lorabench.cli.workloads import rows_progress, say, show, usable_threads
-    from lorabench.workload.ingest import CriteoInput
+    from lorabench.workload.ingest import CriteoInput, Input, base_for
     from lorabench.workload.ingest import ingest as take_in
     from lorabench.workload.parts import check_target
     from lorabench.workload.spec import load_spec
@@ -99,7 +118,14 @@ def ingest(
     way: Ids = ids.value
     name: Format = form.value
     check_target(output)
-    source = CriteoInput(files)
+    source: Input = CriteoInput(files)
+    if columns is not None:
+        from lorabench.workload.columns import ColumnsInput, load_columns
+
+        if not 1 <= table_rows < 2**31 - 2:
+            raise InputError(f"--table-rows: found {table_rows}, expected 1 to 2^31 - 3")
+        source = ColumnsInput(files, load_columns(columns))
+        spec = base_for(spec, source, table_rows)
     with rows_progress(None, quiet=quiet) as progress:
         manifest = take_in(
             output,

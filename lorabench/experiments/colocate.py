@@ -507,7 +507,12 @@ class Colocate:
     def document(self, *, partial: bool) -> schema.Result:
         """Assemble the result document from what has been measured so far."""
         config = {
-            "experiment": self.config.resolved(),
+            "experiment": self.config.resolved()
+            # Not as typed: the same trace elsewhere is the same run.
+            | {
+                "arrivals": self._traffic.arrivals,
+                "query_rows": str(self._traffic.query_rows),
+            },
             "traffic": self._traffic.describe(),
             "workload": {
                 "kind": self._source.kind,

@@ -240,6 +240,36 @@ def ingest(
     return manifest
 
 
+def base_for(preset: WorkloadSpec, source: Input, table_rows: int) -> WorkloadSpec:
+    """Give a preset the columns of the input, where it has others.
+
+    Parameters
+    ----------
+    preset : WorkloadSpec
+        Gives the model and the rate of rows without times.
+    source : Input
+        The rows.
+    table_rows : int
+        Cardinality of each categorical feature, if there are not as many as the preset has.
+    """
+    content = preset.model_dump()
+    if preset.num_sparse != source.num_sparse or max(preset.sparse.hotness) > 1:
+        content["sparse"] = {
+            "cardinality": (table_rows,) * source.num_sparse,
+            "zipf": 1.0,
+            "missing": 0.0,
+        }
+    if preset.num_dense != source.num_dense:
+        content["dense"] = {
+            "count": source.num_dense,
+            "missing": 0.0,
+            "location": 0.0,
+            "scale": 1.0,
+        }
+    content["name"] = source.name
+    return WorkloadSpec.model_validate(content)
+
+
 class _Hashed:
     """Rows by hashing."""
 

@@ -108,7 +108,7 @@ def test_bursts_keep_the_mean_rate_and_are_burstier_than_poisson() -> None:
     rng = np.random.default_rng(4)
     bursts = burst_arrivals(1000.0, 2000.0, rng)
     assert len(bursts) == pytest.approx(2_000_000, rel=0.02)
-    assert dispersion(bursts, 2000.0) > 10
+    assert dispersion(bursts, 2000.0) > 5
     assert dispersion(poisson_arrivals(1000.0, 2000.0, rng), 2000.0) == pytest.approx(1, abs=0.1)
 
 
@@ -157,7 +157,7 @@ def test_a_trace_is_stretched_to_the_rate_and_goes_round(tmp_path: Path) -> None
         ("2\n1\n", "line 2: found 1 s after 2 s, expected times that never fall"),
         ("1,2\n2\n", "line 2: found 1 columns, expected 2"),
         ("1\n2,2\n", "line 2: found 2 columns, expected 1"),
-        ("1,0\n2,2\n", "line 1: found '0' rows, expected 1 to 1048576"),
+        ("1,0\n2,2\n", "line 1: found '0' rows, expected 1 to 65536"),
         ("1,2,3\n", "line 1: found '1,2,3'"),
         ("9" * 300, "line 1: found 300 bytes"),
     ],
