@@ -234,7 +234,8 @@ def test_a_dry_run_prints_the_plan_and_measures_nothing(lorabench: Run, tmp_path
 def test_bursts_of_mlperf_sizes_are_served_and_learnt_from(lorabench: Run, tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     found = lorabench(
-        "colocate", *SHORT, "--arrivals", "bursts", "--query-rows", "mlperf", "-o", path
+        *("colocate", *SHORT, "--arrivals", "bursts", "--query-rows", "mlperf", "-o", path),
+        *("--duration", 3),  # long enough for a machine whose trainer begins late
     )
     assert found.returncode == 0, found.stderr
     result = read_result(path)

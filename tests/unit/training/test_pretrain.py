@@ -30,7 +30,7 @@ def test_row_wise_adagrad_sums_duplicates_and_keeps_one_accumulator_a_row() -> N
 
 def trained(rows: int) -> tuple[TableSet, DenseNet, list[float]]:
     spec = load_spec("tiny")
-    block = next(generate_blocks(spec, 0, rows=rows, block_rows=rows))
+    block = next(generate_blocks(spec, 0, rows=rows, block_rows=rows)).by_row()
     shape = DlrmShape(
         spec.num_dense, spec.num_sparse, spec.model.dim, spec.model.bottom, spec.model.top
     )
@@ -54,7 +54,7 @@ def test_a_pre_trained_model_predicts_unseen_rows_better_than_the_click_rate() -
     tables, net, told = trained(20_000)
     assert told == sorted(told)
     assert told[-1] == 1.0
-    fresh = next(generate_blocks(load_spec("tiny"), 0, start=30_000, rows=5_000))
+    fresh = next(generate_blocks(load_spec("tiny"), 0, start=30_000, rows=5_000)).by_row()
     serving = InferenceNet(net.freeze(), len(fresh))
     serving.dense.numpy()[:] = dense_features(fresh.dense)
     tables.kernels.lookup(fresh.sparse, serving.embeddings.numpy())

@@ -154,7 +154,7 @@ def test_bytes_that_are_no_text_are_the_users_error() -> None:
 
 
 def test_an_unknown_preset_lists_the_presets() -> None:
-    with pytest.raises(InputError, match="'nope'; expected one of criteo-kaggle, demo, tiny"):
+    with pytest.raises(InputError, match="'nope'; expected one of avazu, criteo-1tb, criteo-kagg"):
         load_spec("nope")
 
 
@@ -167,9 +167,10 @@ def test_a_path_is_read_and_a_wrong_one_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_has_criteos_shape_and_its_own_name(name: str) -> None:
+def test_every_preset_has_its_data_sets_shape_and_its_own_name(name: str) -> None:
     spec = load_spec(name)
-    assert (spec.name, spec.num_sparse, spec.num_dense) == (name, 26, 13)
+    shape = (22, 0) if name == "avazu" else (26, 13)
+    assert (spec.name, (spec.num_sparse, spec.num_dense)) == (name, shape)
 
 
 def test_the_criteo_preset_has_the_published_number_of_rows() -> None:
