@@ -230,6 +230,10 @@ def check_target(folder: Path) -> None:
             journal = folder / JOURNAL
             if journal.is_dir() and (folder / MANIFEST).exists():
                 shutil.rmtree(journal)  # killed after its last step but one
+            if (folder / MANIFEST).exists():
+                raise InputError(
+                    f"{folder}: found a finished workload, expected no such folder or an empty one"
+                )
             if any(folder.iterdir()) and not journal.is_dir():
                 raise InputError(f"{folder}: found a folder with content, expected none or empty")
         elif folder.exists() or folder.is_symlink():

@@ -124,7 +124,7 @@ def test_killed_after_the_manifest_only_the_journal_goes(tmp_path: Path) -> None
         journal = shutil.copytree(tmp_path / ".unfinished", tmp_path.parent / "kept")
         unfinished.finish("{}")
     shutil.copytree(journal, tmp_path / ".unfinished")
-    with pytest.raises(InputError, match="found a folder with content"):
+    with pytest.raises(InputError, match="found a finished workload"):
         check_target(tmp_path)
     assert names(tmp_path) == ["part-0.txt", "workload.json"]
 
