@@ -90,6 +90,11 @@ cdef extern from "kernels.h" nogil:
         int64_t stride
         float *basis_grad
 
+    ctypedef struct lb_trained:
+        float *weights
+        float *accumulator
+        int64_t dim
+
     ctypedef struct lb_bitgen:
         pass
 
@@ -145,6 +150,10 @@ cdef extern from "kernels.h" nogil:
         int64_t (*lora_backward)(
             lb_lora *lora, lb_slots *slots, int64_t dim, const lb_bags *bags,
             const lb_gradient *by, const lb_adagrad *rule, lb_scratch *scratch
+        ) noexcept nogil
+        void (*table_step)(
+            const lb_trained *table, const lb_bags *bags, const float *grad, int64_t stride,
+            const lb_adagrad *rule, lb_scratch *scratch
         ) noexcept nogil
         void (*top_rows)(
             const float *x, int64_t n, int64_t width, int64_t k, int64_t *rows, float *norms2
@@ -624,6 +633,108 @@ cdef class _Batch:
     cdef int64_t positions
 
 
+cdef class _Scratch:
+    """Working memory of a training step: room for `positions` lookups, sums of `width` floats."""
+
+    cdef lb_scratch room
+    cdef int64_t positions, width
+
+    def __dealloc__(self):
+        self.release()
+
+    cdef void release(self) noexcept:
+        free(self.room.sums)
+        free(self.room.touched)
+        free(self.room.seen.buckets)
+        self.room.sums = NULL
+        self.room.touched = NULL
+        self.room.seen.buckets = NULL
+        self.positions = 0
+        self.width = 0
+
+    cdef lb_scratch fit(self, int64_t positions, int64_t width) except *:
+        """Grow to what a batch needs."""
+        cdef lb_scratch fitted
+        if self.positions < positions or self.width < width:
+            positions = max(positions, self.positions)
+            width = max(width, self.width)
+            self.release()
+            self.room.sums = <float *>calloc(positions * width, sizeof(float))
+            self.room.touched = <int32_t *>calloc(positions, sizeof(int32_t))
+            self.room.seen.buckets = <lb_bucket *>aligned_alloc(
+                64, lb_index_capacity(positions) * sizeof(lb_bucket)
+            )
+            if (self.room.sums == NULL or self.room.touched == NULL
+                    or self.room.seen.buckets == NULL):
+                self.release()
+                raise MemoryError
+            self.positions = positions
+            self.width = width
+        fitted = self.room
+        # Sized for this batch, not for the largest one so far: it is cleared table by table.
+        fitted.seen.capacity = lb_index_capacity(positions)
+        return fitted
+
+
+cdef class TableOptimizer:
+    cdef readonly Tables tables
+    cdef readonly tuple accumulators
+    cdef _Scratch scratch
+    cdef lb_trained *trained
+
+    def __cinit__(self, arrays, accumulators=None):
+        cdef _Array array, sums
+        cdef Py_ssize_t t
+        self.tables = Tables(arrays)
+        self.accumulators = () if accumulators is None else tuple(accumulators)
+        self.scratch = _Scratch()
+        self.trained = <lb_trained *>calloc(self.tables.count, sizeof(lb_trained))
+        if self.trained == NULL:
+            raise MemoryError
+        if accumulators is not None and len(self.accumulators) != self.tables.count:
+            raise ValueError(
+                f"accumulators: found {len(self.accumulators)}, expected {self.tables.count}"
+            )
+        for t in range(self.tables.count):
+            array = _Array(self.tables.arrays[t], f"arrays[{t}]", _FLOAT, 2, writable=True)
+            self.tables.views[t] = array
+            self.trained[t].weights = <float *>array.view.buf
+            self.trained[t].dim = self.tables.dim
+            if accumulators is not None:
+                sums = _Array(self.accumulators[t], f"accumulators[{t}]", _FLOAT, 1,
+                              writable=True)
+                if sums.size() != array.size():
+                    raise ValueError(
+                        f"accumulators[{t}]: found {sums.size()} entries, "
+                        f"expected {array.size()}, one a row"
+                    )
+                self.tables.views.append(sums)
+                self.trained[t].accumulator = <float *>sums.view.buf
+
+    def __dealloc__(self):
+        free(self.trained)
+
+    def step(self, indices, grad, *, float learning_rate, float epsilon=1e-8, offsets=None,
+             weights=None, str mode="sum"):
+        cdef const lb_kernels *kernels = _kernels
+        cdef Tables tables = self.tables
+        cdef _Batch batch = tables.checked(indices, offsets, weights, mode, grad, "grad", False)
+        cdef lb_scratch scratch
+        cdef lb_adagrad rule
+        cdef lb_bags bags
+        cdef Py_ssize_t t
+        if batch.positions == 0:
+            return
+        scratch = self.scratch.fit(batch.positions, tables.dim)
+        rule.learning_rate = learning_rate
+        rule.epsilon = epsilon
+        with nogil:
+            for t in range(tables.count):
+                bags = tables.bags(t, batch)
+                kernels.table_step(&self.trained[t], &bags, batch.vectors + t * tables.dim,
+                                   tables.count * tables.dim, &rule, &scratch)
+
+
 cdef class RowIndex:
     cdef readonly int64_t capacity, used
     cdef lb_index index
@@ -1052,10 +1163,7 @@ cdef class AdapterWriter:
     cdef float[::1] accumulators
     cdef int32_t[::1] slot_rows
     cdef uint8_t[::1] dirty
-    cdef float *sums
-    cdef int32_t *touched
-    cdef lb_index seen
-    cdef int64_t reserved
+    cdef _Scratch scratch
 
     def __cinit__(self, Mapping sides not None, Mapping pins not None, Py_ssize_t servers,
                   accumulators not None, slot_rows not None, dirty not None):
@@ -1085,6 +1193,7 @@ cdef class AdapterWriter:
         ):
             if array.shape[0] != max(at, 1):
                 raise ValueError(f"{name}: found {array.shape[0]} entries, expected {max(at, 1)}")
+        self.scratch = _Scratch()
         self.slots = <lb_slots *>calloc(self.adapter.tables, sizeof(lb_slots))
         if self.slots == NULL:
             raise MemoryError
@@ -1101,7 +1210,6 @@ cdef class AdapterWriter:
 
     def __dealloc__(self):
         free(self.slots)
-        self._release()
 
     cdef lb_side *idle(self) except NULL:
         if not self.writing:
@@ -1181,12 +1289,7 @@ cdef class AdapterWriter:
             basis_stride = basis.size(1) * basis.size(2)
         if batch.positions == 0:
             return 0
-        self._reserve(batch.positions)
-        scratch.sums = self.sums
-        scratch.touched = self.touched
-        scratch.seen = self.seen
-        # Sized for this batch, not for the largest one so far: it is cleared table by table.
-        scratch.seen.capacity = lb_index_capacity(batch.positions)
+        scratch = self.scratch.fit(batch.positions, max(1, max(self.rank)))
         rule.learning_rate = learning_rate
         rule.epsilon = epsilon
         by.stride = tables.count * tables.dim
@@ -1201,30 +1304,6 @@ cdef class AdapterWriter:
                                                  &rule, &scratch)
                 side.table[t].used = self.slots[t].used
         return refused
-
-    cdef _reserve(self, int64_t positions):
-        """Grow the working memory to a batch of `positions` lookups a table."""
-        if self.reserved >= positions:
-            return
-        self._release()
-        self.sums = <float *>calloc(positions * max(1, max(self.rank)), sizeof(float))
-        self.touched = <int32_t *>calloc(positions, sizeof(int32_t))
-        self.seen.buckets = <lb_bucket *>aligned_alloc(
-            64, lb_index_capacity(positions) * sizeof(lb_bucket)
-        )
-        if self.sums == NULL or self.touched == NULL or self.seen.buckets == NULL:
-            self._release()
-            raise MemoryError
-        self.reserved = positions
-
-    cdef void _release(self) noexcept:
-        free(self.sums)
-        free(self.touched)
-        free(self.seen.buckets)
-        self.sums = NULL
-        self.touched = NULL
-        self.seen.buckets = NULL
-        self.reserved = 0
 
     def set_basis(self, const float[:, :, ::1] basis):
         cdef lb_side *side = self.idle()

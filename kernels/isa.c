@@ -27,6 +27,7 @@ const lb_kernels LB_TABLE(LB_ISA) = {
     .lookup = lb_lookup,
     .lookup_lora = lb_lookup_lora,
     .lora_backward = lb_lora_backward,
+    .table_step = lb_table_step,
     .top_rows = lb_top_rows,
     .gram = lb_gram,
     .zipf = LB_DRAWS(lb_zipf_fill_),

@@ -9,6 +9,7 @@
 #include "adapt.h"
 #include "gram.h"
 #include "plant.h"
+#include "step.h"
 #include "top_rows.h"
 #include "wall.h"
 #include "zipf.h"
@@ -24,6 +25,8 @@ typedef struct {
                       int64_t out_stride);
   int64_t (*lora_backward)(lb_lora *lora, lb_slots *slots, int64_t dim, const lb_bags *in,
                            const lb_gradient *by, const lb_adagrad *rule, lb_scratch *scratch);
+  void (*table_step)(const lb_trained *table, const lb_bags *in, const float *grad, int64_t stride,
+                     const lb_adagrad *rule, lb_scratch *scratch);
   void (*top_rows)(const float *x, int64_t n, int64_t width, int64_t k, int64_t *rows,
                    float *norms2);
   void (*gram)(const float *x, int64_t stride, int64_t n, int64_t dim, float *packed);

@@ -106,6 +106,42 @@ class Tables:
         """Pool the rows of every bag: ``out[b, f] = sum w_i W_f[i]``, `out` float32 [B, F, D]."""
 
 @final
+class TableOptimizer:
+    """Training of whole tables, full rank: SGD, or row-wise Adagrad.
+
+    Parameters
+    ----------
+    arrays : sequence of float32 [V_f, D] arrays
+        Writable; moved in place.
+    accumulators : sequence of float32 [V_f] arrays, optional
+        Of row-wise Adagrad: each row's running sum of mean squared gradients (Naumov et al. 2019).
+        Without them the step is plain SGD.
+    """
+
+    tables: Tables
+    accumulators: tuple[NDArray[np.float32], ...]
+    def __new__(
+        cls,
+        arrays: Sequence[NDArray[np.float32]],
+        accumulators: Sequence[NDArray[np.float32]] | None = None,
+    ) -> TableOptimizer: ...
+    def step(
+        self,
+        indices: Indices,
+        grad: NDArray[np.float32],
+        *,
+        learning_rate: float,
+        epsilon: float = 1e-8,
+        offsets: Indices | None = None,
+        weights: NDArray[np.float32] | None = None,
+        mode: Literal["sum", "mean"] = "sum",
+    ) -> None:
+        """Move the rows of every bag by `grad` float32 [B, F, D], the gradient by each bag.
+
+        Rows that a batch repeats are summed before the step, in the order of the batch.
+        """
+
+@final
 class RowIndex:
     """Row -> slot, as every adapted table has one; here alone, for those who measure or test it.
 

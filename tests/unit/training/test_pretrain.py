@@ -1,31 +1,14 @@
-"""Pre-training: its optimiser by hand, and that it learns."""
+"""Pre-training: that it learns."""
 
 import numpy as np
 
 from lorabench.experiments.quality import normalized_entropy
 from lorabench.model.dlrm import DenseNet, DlrmShape, InferenceNet
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.training.pretrain import RowWiseAdagrad, pretrain
+from lorabench.training.pretrain import pretrain
 from lorabench.workload.block import dense_features
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.spec import load_spec
-
-
-def test_row_wise_adagrad_sums_duplicates_and_keeps_one_accumulator_a_row() -> None:
-    rng = np.random.default_rng(0)
-    table = rng.normal(size=(6, 4)).astype(np.float32)
-    expected = table.astype(np.float64)
-    accumulator = np.zeros(6)
-    optimiser = RowWiseAdagrad([table], learning_rate=0.1)
-    for _ in range(3):
-        indices = rng.integers(0, 6, (8, 1)).astype(np.int32)
-        grad = rng.normal(size=(8, 1, 4)).astype(np.float32)
-        for row in np.unique(indices):
-            total = grad[indices[:, 0] == row, 0].astype(np.float64).sum(axis=0)
-            accumulator[row] += (total**2).mean()
-            expected[row] -= 0.1 * total / (np.sqrt(accumulator[row]) + 1e-8)
-        optimiser.step(indices, grad)
-    np.testing.assert_allclose(table, expected, rtol=1e-4, atol=1e-5)
 
 
 def trained(rows: int) -> tuple[TableSet, DenseNet, list[float]]:
