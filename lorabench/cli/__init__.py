@@ -15,6 +15,7 @@ from lorabench.cli.freshness import freshness
 from lorabench.cli.generate import generate
 from lorabench.cli.ingest import ingest
 from lorabench.cli.kernels import kernels
+from lorabench.cli.profile import profile
 from lorabench.errors import LorabenchError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command()(freshness)
 app.command()(generate)
 app.command()(ingest)
 app.command()(kernels)
+app.command()(profile)
 
 
 def _version(wanted: bool) -> None:

@@ -86,6 +86,14 @@ def second_moment_size(dim: int) -> int:
     return dim * (dim + 1) // 2
 
 
+def adapted_bytes(slots: int, rank: int, dim: int) -> int:
+    """LoRA state of one table with so many slots, its statistics not counted; 0 at rank 0."""
+    if slots == 0 or rank == 0:
+        return 0
+    shared = adapter_bytes(np.array([slots], dtype=np.int64), rank, dim)
+    return shared + slots * _PRIVATE_SLOT_BYTES
+
+
 def plan_adapter(
     layout: TableLayout, rank: int, servers: int, budget_fraction: float
 ) -> AdapterPlan:

@@ -111,6 +111,86 @@ def memory_budget(fraction: float, basis: Basis) -> Claim:
     )
 
 
+@dataclass(frozen=True)
+class LowRank:
+    """What a judgement about low-rankness rests on.
+
+    Parameters
+    ----------
+    dim : int
+        D.
+    variance : float
+        Share of the variance that is to be explained.
+    rank : Estimate or None
+        Fewest components that explain it, tables weighted by update energy, over windows.
+    windows : int
+        Windows of steady state.
+    rows : int
+        Samples of a window; 0 where two snapshots were compared.
+    """
+
+    dim: int
+    variance: float
+    rank: Estimate | None
+    windows: int
+    rows: int
+
+
+LOW_RANK_SHARE = 0.05
+# Fewer samples than this a window, and what a window shows is how few they are.
+LEAST_WINDOW_ROWS = 4096
+
+
+def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
+    """Judge ``lowrank.variance``: rank at a share of the variance <= floor(0.05 D)."""
+    limit = int(LOW_RANK_SHARE * evidence.dim)
+    share = f"{evidence.variance * 100:.3g} %"
+    estimate = evidence.rank
+    verdict: Verdict = "inconclusive"
+    what = (
+        f"over {evidence.windows} windows of {evidence.rows:,} samples"
+        if evidence.rows
+        else "between the two snapshots"
+    )
+    reason = f"on {_ROWS[basis]}, {what}, no update had any energy"
+    if estimate is not None:
+        reason = (
+            f"on {_ROWS[basis]}, {what}, {estimate.value:.2f} of {evidence.dim} components held "
+            f"{share} of the updates' variance (tables weighted by energy)"
+        )
+        if estimate.interval is not None:
+            reason += " (95 % interval {:.2f} to {:.2f})".format(*estimate.interval)
+    obstacles = []
+    if limit == 0:
+        verdict = "unavailable"
+        obstacles.append(f"5 % of {evidence.dim} components are less than one")
+    if evidence.rows and evidence.rows < LEAST_WINDOW_ROWS:
+        obstacles.append(
+            f"{evidence.windows * evidence.rows:,} rows are too few for a verdict, which takes "
+            f"windows of {LEAST_WINDOW_ROWS:,}"
+        )
+    elif evidence.rows and evidence.windows < MIN_ROUNDS:
+        obstacles.append(f"at least {MIN_ROUNDS} windows are needed (--windows)")
+    elif estimate is not None and limit:
+        low, high = estimate.interval or (estimate.value, estimate.value)
+        verdict = Target("lowrank.variance", "", float(limit), strict=False).verdict(low, high)
+        if verdict == "inconclusive":
+            obstacles.append(f"the interval contains {limit}; measure more windows (--windows)")
+    if obstacles:
+        reason += f", but {' and '.join(obstacles)}"
+    return Claim(
+        id="lowrank.variance",
+        statement=f"at D = {evidence.dim}, rank at {share} of the variance <= {limit} "
+        "(5 % of the components)",
+        target=float(limit),
+        measured=estimate.value if estimate else None,
+        ci95=estimate.interval if estimate else None,
+        verdict=verdict,
+        basis=basis,
+        reason=reason,
+    )
+
+
 def latency_not_run(basis: Basis) -> list[Claim]:
     """Say of both latency claims that nothing was run that could test them."""
     return [

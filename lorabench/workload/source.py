@@ -15,6 +15,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Literal, Protocol
 
+from pydantic import ValidationError
+
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, read_criteo
@@ -155,6 +157,24 @@ def open_source(
             f"{data}: found neither a file nor a folder, expected one that can be read twice"
         )
     return _criteo(data, load_spec(preset or _TSV_PRESET), tables)
+
+
+def with_dim(source: RowSource, dim: int) -> RowSource:
+    """Return the same rows, for a model whose embedding dim is `dim`.
+
+    Raises
+    ------
+    InputError
+        No model can have it.
+    """
+    assert isinstance(source, _OpenedSource)
+    content = source.spec.model_dump()
+    content["model"]["dim"] = dim
+    try:
+        spec = WorkloadSpec.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"--dim: found {dim}; {error.errors()[0]['msg']}") from None
+    return replace(source, spec=spec)
 
 
 def _generated(spec: WorkloadSpec, seed: int) -> RowSource:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lorabench._hotpath import TableOptimizer
 
 
-def step_twin(tables, sums, indices, offsets, grad, rate, epsilon):
+def step_twin(tables, sums, *, indices, offsets, grad, rate=0.1, epsilon=1e-6):
     """SGD (`sums` None) or row-wise Adagrad in float64: duplicates are summed, one step a row."""
     batch = grad.shape[0]
     for f, table in enumerate(tables):
@@ -40,7 +40,7 @@ def test_a_step_sums_duplicates_then_moves_each_row_once(case, adagrad) -> None:
     for _ in range(3):
         grad = rng.normal(size=(batch, len(tables), tables[0].shape[1])).astype(np.float32)
         optimizer.step(indices, grad, learning_rate=0.1, epsilon=1e-6, offsets=offsets)
-        step_twin(twins, twin_sums, indices, offsets, grad, 0.1, 1e-6)
+        step_twin(twins, twin_sums, indices=indices, offsets=offsets, grad=grad)
     for f, (table, twin) in enumerate(zip(tables, twins, strict=True)):
         np.testing.assert_allclose(table, twin, rtol=2e-4, atol=2e-4)
         if sums is not None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lorabench.results import verdict
 from lorabench.results.statistics import Estimate
 from lorabench.results.verdict import (
     Evidence,
@@ -133,3 +134,35 @@ def test_claims_that_nothing_tested_are_unavailable() -> None:
     assert [claim.id for claim in claims] == ["latency.impact", "latency.isolated"]
     assert {claim.verdict for claim in claims} == {"unavailable"}
     assert all(claim.measured is None for claim in claims)
+
+
+def low_rank(**changes) -> verdict.LowRank:
+    evidence = {
+        "dim": 64,
+        "variance": 0.8,
+        "rank": Estimate(2.0, (1.5, 2.5), 8),
+        "windows": 8,
+        "rows": 100_000,
+    }
+    return verdict.LowRank(**(evidence | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "words"),
+    [
+        ({}, "met", "2.00 of 64 components held 80 %"),
+        ({"rank": Estimate(4.0, (3.5, 4.5), 8)}, "missed", "3.50 to 4.50"),
+        ({"rank": Estimate(3.0, (2.5, 3.5), 8)}, "inconclusive", "the interval contains 3"),
+        ({"dim": 16}, "unavailable", "5 % of 16 components are less than one"),
+        ({"rows": 200}, "inconclusive", "1,600 rows are too few for a verdict"),
+        ({"rows": 200, "dim": 16}, "unavailable", "less than one and 1,600 rows are too few"),
+        ({"windows": 3}, "inconclusive", "at least 6 windows"),
+        ({"rank": None}, "inconclusive", "no update had any energy"),
+        ({"rows": 0, "rank": Estimate(2.0, None, 1)}, "met", "between the two snapshots"),
+    ],
+)
+def test_low_rankness_is_judged_by_its_interval(changes, expected, words) -> None:
+    claim = verdict.lowrank_variance(low_rank(**changes), "measured-real")
+    assert claim.verdict == expected
+    assert words in claim.reason
+    assert claim.target == int(0.05 * changes.get("dim", 64))

@@ -1,0 +1,104 @@
+"""profile by the installed command: a stream, real rows, two snapshots, and bad input."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import Run
+
+from lorabench.results.document import read_result
+
+CRITEO = Path(__file__).parents[3] / "shared" / "data" / "criteo" / "train.tsv"
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_table_gets_its_three_spectra(lorabench: Run, tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    run = lorabench(
+        *("profile", "--preset", "tiny", "--dim", "8,32", "--window", 4096, "--windows", 6),
+        *("--variance", 0.7, "-o", path),
+    )
+    assert run.returncode == 0, run.stderr
+    result = read_result(path)
+    assert [claim.id for claim in result.claims] == ["lowrank.variance"] * 2
+    narrow, wide = result.claims
+    assert (narrow.verdict, narrow.target) == ("unavailable", 0)
+    assert wide.target == 1
+    assert wide.verdict in ("met", "missed", "inconclusive")
+    assert wide.ci95 is not None
+    assert "planted synthetic rows" in wide.reason
+    for name in ("rank_at_70", "gradient_rank_at_70", "rank_fraction_at_95", "signal_share"):
+        for table in ("C1", "C26"):
+            metric = result.metric(name, f"D32/{table}")
+            assert metric is not None
+            assert len(metric.values) == 6
+    explained = next(
+        s for s in result.series if (s.name, s.condition) == ("explained_variance", "D32/C3")
+    )
+    assert len(explained.y) == 32
+    assert explained.y == sorted(explained.y)
+    assert explained.y[-1] == pytest.approx(1)
+    assert "C26" in run.stdout
+    assert "█" in run.stdout
+
+
+@pytest.mark.skipif(not CRITEO.exists(), reason="the recorded Criteo rows are not there")
+def test_few_real_rows_are_profiled_and_called_too_few(lorabench: Run, tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    run = lorabench("profile", "--data", CRITEO, "--dim", 64, "-o", path)
+    assert run.returncode == 0, run.stderr
+    (claim,) = read_result(path).claims
+    assert (claim.verdict, claim.basis) == ("inconclusive", "measured-real")
+    assert "too few for a verdict" in claim.reason
+
+
+def test_the_difference_of_two_snapshots_has_its_own_rank(lorabench: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    old = {f"emb_l.{f}.weight": rng.standard_normal((500, 64)) for f in range(2)}
+    new = {name: table.copy() for name, table in old.items()}
+    new["emb_l.1.weight"][:100] += rng.standard_normal((100, 3)) @ rng.standard_normal((3, 64))
+    for name, tensors in (("old", old), ("new", new)):
+        held = {key: torch.from_numpy(value).float() for key, value in tensors.items()}
+        torch.save(held, tmp_path / f"{name}.pt")
+    path = tmp_path / "out.json"
+    run = lorabench(
+        "profile", "--from", tmp_path / "old.pt", "--to", tmp_path / "new.pt", "-o", path
+    )
+    assert run.returncode == 0, run.stderr
+    result = read_result(path)
+    (claim,) = result.claims
+    assert (claim.verdict, claim.basis) == ("met", "measured-real")
+    assert claim.measured is not None
+    assert claim.measured <= 3
+    still, moved = (f"emb_l.{f}.weight" for f in range(2))
+    assert result.metric("rows_changed", still).values == [0.0]  # type: ignore[union-attr]
+    assert result.metric("rows_changed", moved).values == [100.0]  # type: ignore[union-attr]
+    assert result.metric("rank_at_95", moved).values[0] <= 3  # type: ignore[union-attr,operator]
+
+
+def test_bad_input_is_one_line(lorabench: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((4, 3), np.float32))
+    np.save(tmp_path / "b.npy", np.zeros((5, 3), np.float32))
+    bad = np.zeros((4, 3), np.float32)
+    bad[2, 1] = np.nan
+    np.save(tmp_path / "c.npy", bad)
+    preset = ("--preset", "tiny")
+    pair = ("--from", tmp_path / "a.npy", "--to")
+    for arguments, expected in (
+        ((*preset, "--variance", 1.2), "--variance: found 1.2, expected above 0 and below 1"),
+        ((*preset, "--window", 10**9), "--window: found 1000000000, expected at most the"),
+        (
+            (*preset, "--optimizer", "sgd", "--learning-rate", 1e12, "--windows", 1),
+            "training diverged",
+        ),
+        ((*pair, tmp_path / "b.npy"), "found shape [5, 3], expected [4, 3]"),
+        ((*pair, tmp_path / "c.npy"), "found a value that is not finite in row 2"),
+    ):
+        path = tmp_path / "out.json"
+        run = lorabench("profile", *arguments, "-o", path)
+        assert run.returncode == 2, (arguments, run.stderr)
+        assert len(run.stderr.splitlines()) == 1, run.stderr
+        assert expected in run.stderr
+        assert not path.exists()
