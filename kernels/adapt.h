@@ -17,14 +17,31 @@
 #include <math.h>
 
 #include "lora.h"
+#include "sketch.h"
 
-/* What the optimiser keeps a slot; private to the writer. */
+/* How a slot differs between the two sides. */
+enum { LB_CHANGED = 1, LB_GIVEN = 2 };
+
+/* A row that is met this often within the sketch's memory has earned a slot. */
+enum { LB_EARNED = 2 };
+
+/* Rows of one table that may lose their slot between two syncs, and how many slots are looked at
+ * to find one that may. */
+enum { LB_MOST_EVICTED = 64, LB_CANDIDATES = 8 };
+
+/* What the writer keeps a slot, private to it. */
 typedef struct {
   float *accumulator; /* [slots] */
   int32_t *slot_row;  /* [slots] row that holds the slot */
-  uint8_t *dirty;     /* [slots] not 0: differs between the two sides */
+  uint16_t *heat;     /* [slots] lookups of late, saturating */
+  uint8_t *dirty;     /* [slots] LB_CHANGED, LB_GIVEN */
   int32_t slots;      /* capacity */
   int32_t used;
+  lb_sketch sketch; /* counts rows without a slot; none where every row can have one */
+  float typical;    /* mean squared norm of the rows of A, as last looked */
+  uint32_t random;
+  int32_t evicted; /* rows that the other side still knows */
+  int32_t gone[LB_MOST_EVICTED];
 } lb_slots;
 
 /* Working memory of a step, of the size of the batch. */
@@ -47,18 +64,71 @@ typedef struct {
   float *basis_grad; /* [rank, dim], d(loss)/dB is added to it; or NULL */
 } lb_gradient;
 
-/* The slot of `row`, giving it a free one where it has none yet; -1 when all are taken. */
-static inline int32_t lb_admit(lb_lora *lora, lb_slots *slots, int32_t row, float accumulator) {
-  int64_t at;
-  const int32_t found = lb_index_probe(&lora->index, lb_key(row), &at);
-  if (found >= 0)
-    return found;
-  if (slots->used == slots->slots)
+LB_INLINE void lb_touch(lb_slots *slots, int32_t slot) {
+  slots->heat[slot] += slots->heat[slot] < UINT16_MAX;
+  slots->dirty[slot] |= LB_CHANGED;
+}
+
+/* A slot whose row is met less often than `seen`, of some that are drawn at random; -1: none.
+ *
+ * Of those that may go, the one goes that is worth least: lookups of late times the squared norm
+ * of its row of A, to which a typical norm is added, lest a row that has only just come be the
+ * first to go. Slots that were touched since the last sync stay: sums may be on their way to them.
+ */
+static inline int32_t lb_coldest(const lb_lora *lora, lb_slots *slots, int32_t seen) {
+  int32_t coldest = -1;
+  float least = INFINITY;
+  for (int i = 0; i < LB_CANDIDATES; i++) {
+    slots->random = slots->random * 1664525u + 1013904223u;
+    const int32_t slot = (int32_t)(((uint64_t)slots->random * (uint64_t)slots->used) >> 32);
+    if (slots->dirty[slot] || slots->heat[slot] >= seen)
+      continue;
+    const float *row = lora->A + (int64_t)slot * lora->rank;
+    const float worth =
+        (float)(slots->heat[slot] + 1) * (lb_dot(row, row, lora->rank) + slots->typical);
+    if (worth < least) {
+      least = worth;
+      coldest = slot;
+    }
+  }
+  return coldest;
+}
+
+/* A slot for a row that has none: a free one, or a colder row's; -1: it has not earned one. */
+static inline int32_t lb_earn(lb_lora *lora, lb_slots *slots, int32_t row) {
+  int32_t seen = LB_EARNED;
+  if (slots->sketch.counters) {
+    seen = lb_sketch_add(&slots->sketch, lb_key(row));
+    if (seen < LB_EARNED)
+      return -1;
+  }
+  if (slots->used < slots->slots)
+    return slots->used++;
+  if (!slots->sketch.counters || slots->evicted == LB_MOST_EVICTED || slots->used == 0)
     return -1;
-  const int32_t slot = slots->used++;
-  lb_index_fill(&lora->index, at, lb_key(row), slot);
+  const int32_t slot = lb_coldest(lora, slots, seen);
+  if (slot >= 0) {
+    slots->gone[slots->evicted++] = slots->slot_row[slot];
+    lb_index_erase(&lora->index, slots->slot_row[slot]);
+  }
+  return slot;
+}
+
+/* The slot of `row`, giving it one if it has earned it; -1 otherwise. */
+static inline int32_t lb_admit(lb_lora *lora, lb_slots *slots, int32_t row, float accumulator) {
+  const int32_t found = lb_index_find(&lora->index, row);
+  if (found >= 0) {
+    lb_touch(slots, found);
+    return found;
+  }
+  const int32_t slot = lb_earn(lora, slots, row);
+  if (slot < 0)
+    return -1;
+  lb_index_put(&lora->index, row, slot);
   slots->slot_row[slot] = row;
   slots->accumulator[slot] = accumulator;
+  slots->heat[slot] = 1;
+  slots->dirty[slot] = LB_CHANGED | LB_GIVEN;
   memset(lora->A + (int64_t)slot * lora->rank, 0, (size_t)lora->rank * sizeof(float));
   return slot;
 }
@@ -101,7 +171,7 @@ static inline void lb_adagrad_step(lb_lora *lora, lb_slots *slots, const lb_scra
     slots->accumulator[slot] += lb_dot(sum, sum, rank);
     const float step = rule->learning_rate / (sqrtf(slots->accumulator[slot]) + rule->epsilon);
     lb_add_scaled(lora->A + (int64_t)slot * rank, sum, -step, rank);
-    slots->dirty[slot] = 1;
+    slots->dirty[slot] |= LB_CHANGED;
   }
 }
 

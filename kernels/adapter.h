@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
   int64_t epoch;
   int64_t tables, dim;
+  int64_t bytes; /* that this layout takes, of the side's room */
   lb_side_table table[];
 } lb_side;
 
@@ -49,42 +50,63 @@ static inline int64_t lb_side_header_bytes(int64_t tables) {
   return lb_round_up((int64_t)(sizeof(lb_side) + (size_t)tables * sizeof(lb_side_table)), 64);
 }
 
-static inline int64_t lb_adapter_bytes(int64_t tables, int64_t dim, int64_t rank,
-                                       const int64_t *slots) {
+/* Bytes of one side laid out for `slots` and `ranks` of each table. */
+static inline int64_t lb_side_bytes(int64_t tables, int64_t dim, const int64_t *ranks,
+                                    const int64_t *slots) {
   int64_t side = lb_side_header_bytes(tables);
   for (int64_t t = 0; t < tables; t++)
-    side += lb_table_bytes(slots[t], rank, dim);
-  return (int64_t)sizeof(lb_adapter) + 2 * lb_round_up(side, LB_PIN_BYTES);
+    side += lb_table_bytes(slots[t], ranks[t], dim);
+  return lb_round_up(side, LB_PIN_BYTES);
+}
+
+static inline int64_t lb_adapter_bytes(int64_t tables, int64_t dim, const int64_t *ranks,
+                                       const int64_t *slots) {
+  return (int64_t)sizeof(lb_adapter) + 2 * lb_side_bytes(tables, dim, ranks, slots);
 }
 
 static inline lb_side *lb_adapter_side(lb_adapter *adapter, int64_t side) {
   return (lb_side *)((char *)(adapter + 1) + side * adapter->side_bytes);
 }
 
-/* Lay out an empty adapter in zeroed memory of lb_adapter_bytes(). */
-static inline void lb_adapter_format(lb_adapter *adapter, int64_t tables, int64_t dim, int64_t rank,
-                                     const int64_t *slots) {
+/* Lay one side out, with no row in it. Its epoch stays. */
+static inline void lb_side_format(lb_side *side, int64_t tables, int64_t dim, const int64_t *ranks,
+                                  const int64_t *slots) {
+  side->tables = tables;
+  side->dim = dim;
+  side->bytes = lb_side_bytes(tables, dim, ranks, slots);
+  int64_t at = lb_side_header_bytes(tables);
+  for (int64_t t = 0; t < tables; t++) {
+    lb_side_table *table = &side->table[t];
+    table->rank = slots[t] ? (int32_t)ranks[t] : 0;
+    table->slots = (int32_t)slots[t];
+    table->used = 0;
+    table->capacity = slots[t] ? lb_index_capacity(slots[t]) : 0;
+    table->filter_bits = lb_index_filter_bits(slots[t]);
+    table->a = at;
+    table->b = table->a + lb_round_up(slots[t] * table->rank * 4, 64);
+    table->buckets = table->b + lb_round_up(table->rank * dim * 4, 64);
+    table->filter = table->buckets + table->capacity * (int64_t)sizeof(lb_bucket);
+    at += lb_table_bytes(slots[t], ranks[t], dim);
+    if (slots[t]) {
+      memset((char *)side + table->buckets, 0,
+             (size_t)table->capacity * sizeof(lb_bucket) +
+                 (size_t)lb_filter_bytes(table->filter_bits));
+    }
+  }
+}
+
+/* Lay out an empty adapter in `bytes` of memory, lb_adapter_bytes() or more. */
+static inline void lb_adapter_format(lb_adapter *adapter, int64_t bytes, int64_t tables,
+                                     int64_t dim, const int64_t *ranks, const int64_t *slots) {
+  const int64_t room = (bytes - (int64_t)sizeof(lb_adapter)) / 2;
+  adapter->active = 0;
   adapter->tables = tables;
   adapter->dim = dim;
-  adapter->side_bytes =
-      (lb_adapter_bytes(tables, dim, rank, slots) - (int64_t)sizeof(lb_adapter)) / 2;
+  adapter->side_bytes = room / LB_PIN_BYTES * LB_PIN_BYTES;
   for (int64_t s = 0; s < 2; s++) {
     lb_side *side = lb_adapter_side(adapter, s);
-    side->tables = tables;
-    side->dim = dim;
-    int64_t at = lb_side_header_bytes(tables);
-    for (int64_t t = 0; t < tables; t++) {
-      lb_side_table *table = &side->table[t];
-      table->rank = slots[t] ? (int32_t)rank : 0;
-      table->slots = (int32_t)slots[t];
-      table->capacity = slots[t] ? lb_index_capacity(slots[t]) : 0;
-      table->filter_bits = lb_index_filter_bits(slots[t]);
-      table->a = at;
-      table->b = table->a + lb_round_up(slots[t] * rank * 4, 64);
-      table->buckets = table->b + lb_round_up(table->rank * dim * 4, 64);
-      table->filter = table->buckets + table->capacity * (int64_t)sizeof(lb_bucket);
-      at += lb_table_bytes(slots[t], rank, dim);
-    }
+    side->epoch = 0;
+    lb_side_format(side, tables, dim, ranks, slots);
   }
 }
 
@@ -113,11 +135,13 @@ static inline lb_lora lb_side_view(lb_side *side, int64_t t) {
 static inline void lb_sync_table(lb_side *from, lb_side *to, int64_t t, lb_slots *slots) {
   const lb_lora source = lb_side_lora(from, t), target = lb_side_lora(to, t);
   const size_t row_bytes = (size_t)source.rank * sizeof(float);
-  const int32_t known = to->table[t].used;
+  for (int32_t i = 0; i < slots->evicted; i++)
+    lb_index_erase(&target.index, slots->gone[i]);
+  slots->evicted = 0;
   for (int32_t slot = 0; slot < slots->used; slot++) {
     if (!slots->dirty[slot])
       continue;
-    if (slot >= known)
+    if (slots->dirty[slot] & LB_GIVEN)
       lb_index_put(&target.index, slots->slot_row[slot], slot);
     memcpy(target.A + (int64_t)slot * source.rank, source.A + (int64_t)slot * source.rank,
            row_bytes);
@@ -127,7 +151,8 @@ static inline void lb_sync_table(lb_side *from, lb_side *to, int64_t t, lb_slots
 }
 
 static inline void lb_sync_all(lb_adapter *adapter, int64_t from, int64_t to) {
-  memcpy(lb_adapter_side(adapter, to), lb_adapter_side(adapter, from), (size_t)adapter->side_bytes);
+  const lb_side *source = lb_adapter_side(adapter, from);
+  memcpy(lb_adapter_side(adapter, to), source, (size_t)source->bytes);
 }
 
 #endif

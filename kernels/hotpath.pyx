@@ -12,7 +12,9 @@ from cpython.buffer cimport (
 from cpython.bytearray cimport PyByteArray_AsString
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite, sqrt
-from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport (
+    INT32_MAX, int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+)
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.mman cimport munmap
@@ -68,12 +70,24 @@ cdef extern from "kernels.h" nogil:
         lb_index index
         int32_t rank
 
+    ctypedef struct lb_sketch:
+        uint8_t *counters
+        int32_t bits
+
     ctypedef struct lb_slots:
         float *accumulator
         int32_t *slot_row
+        uint16_t *heat
         uint8_t *dirty
         int32_t slots
         int32_t used
+        lb_sketch sketch
+        float typical
+        uint32_t random
+        int32_t evicted
+
+    int32_t lb_sketch_bits(int64_t slots)
+    void lb_sketch_halve(const lb_sketch *sketch)
 
     ctypedef struct lb_scratch:
         float *sums
@@ -229,6 +243,9 @@ cdef extern from "adapter.h" nogil:
 
     ctypedef struct lb_side:
         int64_t epoch
+        int64_t tables
+        int64_t dim
+        int64_t bytes
         lb_side_table *table
 
     ctypedef struct lb_adapter:
@@ -241,9 +258,14 @@ cdef extern from "adapter.h" nogil:
     void lb_reader_leave(lb_pin *pin)
     int lb_side_is_free(const lb_pin *pins, int64_t readers, int64_t side)
     void lb_flip(int64_t *active, int64_t side)
-    int64_t lb_adapter_bytes(int64_t tables, int64_t dim, int64_t rank, const int64_t *slots)
-    void lb_adapter_format(lb_adapter *adapter, int64_t tables, int64_t dim, int64_t rank,
-                           const int64_t *slots)
+    int64_t lb_side_bytes(int64_t tables, int64_t dim, const int64_t *ranks,
+                          const int64_t *slots)
+    int64_t lb_adapter_bytes(int64_t tables, int64_t dim, const int64_t *ranks,
+                             const int64_t *slots)
+    void lb_side_format(lb_side *side, int64_t tables, int64_t dim, const int64_t *ranks,
+                        const int64_t *slots)
+    void lb_adapter_format(lb_adapter *adapter, int64_t bytes, int64_t tables, int64_t dim,
+                           const int64_t *ranks, const int64_t *slots)
     lb_side *lb_adapter_side(lb_adapter *adapter, int64_t side)
     lb_lora lb_side_lora(lb_side *side, int64_t t)
     lb_lora lb_side_view(lb_side *side, int64_t t)
@@ -1065,30 +1087,40 @@ def random_read(table, int64_t rows, *, int64_t ahead, uint64_t seed):
     return total
 
 
-def adapter_bytes(const int64_t[::1] slots not None, int64_t rank, int64_t dim):
+cdef _ranks(rank, const int64_t[::1] slots, int64_t dim):
+    """Ranks int64 [F] of one rank for all tables, or of one a table; checked, as slots are."""
+    import numpy as np
+
     cdef Py_ssize_t t
     if slots.shape[0] == 0:
         raise ValueError("slots: found none, expected one number a table")
-    if not 1 <= rank <= LB_MAX_RANK:
-        raise ValueError(f"rank: found {rank}, expected 1 to {LB_MAX_RANK}")
     if not 1 <= dim < 2 ** 20:
         raise ValueError(f"dim: found {dim}, expected 1 to 2^20 - 1")
+    cdef int64_t[::1] ranks = np.array(
+        np.broadcast_to(np.asarray(rank, dtype=np.int64), (slots.shape[0],))
+    )
     for t in range(slots.shape[0]):
         if not 0 <= slots[t] < 2 ** 31:
             raise ValueError(f"slots: found {slots[t]} for table {t}, expected 0 to 2^31 - 1")
-    return lb_adapter_bytes(slots.shape[0], dim, rank, &slots[0])
+        if not 0 <= ranks[t] <= LB_MAX_RANK or (ranks[t] == 0 and slots[t] > 0):
+            raise ValueError(f"rank: found {ranks[t]}, expected 1 to {LB_MAX_RANK}")
+    return ranks
 
 
-def format_adapter(Mapping sides not None, const int64_t[::1] slots not None, int64_t rank,
-                   int64_t dim):
-    if adapter_bytes(slots, rank, dim) > sides.length:
-        raise ValueError(
-            f"sides: found {sides.length} bytes, expected {adapter_bytes(slots, rank, dim)}"
-        )
+def adapter_bytes(const int64_t[::1] slots not None, rank, int64_t dim):
+    cdef int64_t[::1] ranks = _ranks(rank, slots, dim)
+    return lb_adapter_bytes(slots.shape[0], dim, &ranks[0], &slots[0])
+
+
+def format_adapter(Mapping sides not None, const int64_t[::1] slots not None, rank, int64_t dim):
+    cdef int64_t[::1] ranks = _ranks(rank, slots, dim)
+    need = lb_adapter_bytes(slots.shape[0], dim, &ranks[0], &slots[0])
+    if need > sides.length:
+        raise ValueError(f"sides: found {sides.length} bytes, expected {need}")
     if not sides.writable:
         raise ValueError("sides: found a read-only mapping, expected a writable one")
-    memset(sides.address, 0, <size_t>sides.length)
-    lb_adapter_format(<lb_adapter *>sides.address, slots.shape[0], dim, rank, &slots[0])
+    lb_adapter_format(<lb_adapter *>sides.address, sides.length, slots.shape[0], dim, &ranks[0],
+                      &slots[0])
 
 
 cdef lb_pin *_pins(Mapping pins, Py_ssize_t servers) except NULL:
@@ -1151,25 +1183,73 @@ cdef class AdapterReader:
         return epoch
 
 
+cdef int64_t _slot_bytes(int64_t slots, bint pruned) noexcept:
+    """Private bytes of a table's slots: accumulator, row, heat, dirty mark; and the sketch."""
+    cdef int64_t found = slots * (sizeof(float) + sizeof(int32_t) + sizeof(uint16_t) + 1)
+    if pruned and slots:
+        found += <int64_t>1 << lb_sketch_bits(slots)
+    return found
+
+
+def slot_state_bytes(const int64_t[::1] slots not None, const int64_t[::1] rows=None):
+    cdef int64_t found = slots.shape[0] * sizeof(lb_slots)
+    cdef Py_ssize_t t
+    for t in range(slots.shape[0]):
+        found += _slot_bytes(slots[t], rows is not None and slots[t] < rows[t])
+    return found
+
+
+cdef void _free_slots(lb_slots *slots) noexcept:
+    free(slots.accumulator)
+    free(slots.slot_row)
+    free(slots.heat)
+    free(slots.dirty)
+    free(slots.sketch.counters)
+    slots.accumulator = NULL
+    slots.slot_row = NULL
+    slots.heat = NULL
+    slots.dirty = NULL
+    slots.sketch.counters = NULL
+
+
+cdef int _new_slots(lb_slots *slots, int64_t count, bint pruned, uint32_t seed) except -1:
+    """Give a table empty bookkeeping for `count` slots."""
+    memset(slots, 0, sizeof(lb_slots))
+    slots.slots = <int32_t>count
+    slots.random = seed
+    if count == 0:
+        return 0
+    slots.accumulator = <float *>calloc(count, sizeof(float))
+    slots.slot_row = <int32_t *>calloc(count, sizeof(int32_t))
+    slots.heat = <uint16_t *>calloc(count, sizeof(uint16_t))
+    slots.dirty = <uint8_t *>calloc(count, 1)
+    if pruned:
+        slots.sketch.bits = lb_sketch_bits(count)
+        slots.sketch.counters = <uint8_t *>calloc(<size_t>1 << slots.sketch.bits, 1)
+    if (slots.accumulator == NULL or slots.slot_row == NULL or slots.heat == NULL
+            or slots.dirty == NULL or (pruned and slots.sketch.counters == NULL)):
+        _free_slots(slots)
+        raise MemoryError
+    return 0
+
+
 cdef class AdapterWriter:
     cdef Mapping sides, lines
     cdef lb_adapter *adapter
     cdef lb_pin *pins
     cdef readonly Py_ssize_t servers
     cdef lb_slots *slots
+    cdef int64_t[::1] rows
+    cdef bint pruned
     cdef bint writing, differs
     cdef readonly int64_t epoch
     cdef readonly int64_t deferred
-    cdef float[::1] accumulators
-    cdef int32_t[::1] slot_rows
-    cdef uint8_t[::1] dirty
     cdef _Scratch scratch
 
     def __cinit__(self, Mapping sides not None, Mapping pins not None, Py_ssize_t servers,
-                  accumulators not None, slot_rows not None, dirty not None):
+                  rows=None):
         cdef lb_side *side
         cdef Py_ssize_t t
-        cdef int64_t at = 0
         if not sides.writable or sides.length < <Py_ssize_t>sizeof(lb_adapter):
             raise ValueError(
                 f"sides: found {sides.length} bytes, "
@@ -1182,34 +1262,34 @@ cdef class AdapterWriter:
         self.adapter = <lb_adapter *>sides.address
         self.pins = _pins(pins, servers)
         self.servers = servers
-        self.accumulators = accumulators
-        self.slot_rows = slot_rows
-        self.dirty = dirty
-        side = lb_adapter_side(self.adapter, 0)
-        for t in range(self.adapter.tables):
-            at += side.table[t].slots
-        for name, array in (
-            ("accumulators", accumulators), ("slot_rows", slot_rows), ("dirty", dirty)
-        ):
-            if array.shape[0] != max(at, 1):
-                raise ValueError(f"{name}: found {array.shape[0]} entries, expected {max(at, 1)}")
+        self.pruned = rows is not None
+        if self.pruned:
+            self.rows = rows
+            if self.rows.shape[0] != self.adapter.tables:
+                raise ValueError(
+                    f"rows: found {self.rows.shape[0]}, expected {self.adapter.tables}"
+                )
         self.scratch = _Scratch()
-        self.slots = <lb_slots *>calloc(self.adapter.tables, sizeof(lb_slots))
+        self.slots = <lb_slots *>calloc(max(1, self.adapter.tables), sizeof(lb_slots))
         if self.slots == NULL:
             raise MemoryError
-        at = 0
+        side = lb_adapter_side(self.adapter, self.adapter.active)
         for t in range(self.adapter.tables):
-            self.slots[t].slots = side.table[t].slots
-            self.slots[t].used = side.table[t].used
-            self.slots[t].accumulator = &self.accumulators[0] + at
-            self.slots[t].slot_row = &self.slot_rows[0] + at
-            self.slots[t].dirty = &self.dirty[0] + at
-            at += side.table[t].slots
-        self.epoch = lb_adapter_side(self.adapter, self.adapter.active).epoch
+            _new_slots(&self.slots[t], side.table[t].slots, self.prunes(t, side.table[t].slots),
+                       <uint32_t>t)
+        self.epoch = side.epoch
         self.differs = True
 
     def __dealloc__(self):
+        cdef Py_ssize_t t
+        if self.slots != NULL:
+            for t in range(self.adapter.tables):
+                _free_slots(&self.slots[t])
         free(self.slots)
+
+    cdef bint prunes(self, Py_ssize_t t, int64_t slots):
+        """Whether a table with so many slots has fewer than rows."""
+        return self.pruned and slots < self.rows[t]
 
     cdef lb_side *idle(self) except NULL:
         if not self.writing:
@@ -1236,8 +1316,8 @@ cdef class AdapterWriter:
         with nogil:
             if self.differs:
                 lb_sync_all(self.adapter, active, 1 - active)
-                for t in range(self.dirty.shape[0]):
-                    self.dirty[t] = 0
+                for t in range(self.adapter.tables):
+                    self.clean(t)
             else:
                 for t in range(self.adapter.tables):
                     lb_sync_table(lb_adapter_side(self.adapter, active),
@@ -1331,18 +1411,226 @@ cdef class AdapterWriter:
     def clear(self):
         self._clear(self.idle())
 
+    cdef void clean(self, Py_ssize_t t) noexcept nogil:
+        """The two sides of table t are alike."""
+        if self.slots[t].slots:
+            memset(self.slots[t].dirty, 0, <size_t>self.slots[t].slots)
+        self.slots[t].evicted = 0
+
     cdef _clear(self, lb_side *side):
         """Forget every row: the adapter serves the base tables again."""
         cdef Py_ssize_t t
         cdef lb_lora lora
         for t in range(self.adapter.tables):
+            if self.slots[t].slots == 0:
+                continue
             lora = lb_side_lora(side, t)
             lb_index_clear(&lora.index)
             side.table[t].used = 0
             self.slots[t].used = 0
-        for t in range(self.dirty.shape[0]):
-            self.dirty[t] = 0
+            if self.slots[t].sketch.counters != NULL:
+                memset(self.slots[t].sketch.counters, 0,
+                       <size_t>1 << self.slots[t].sketch.bits)
+            self.clean(t)
         self.differs = True
+
+    def relayout(self, const int64_t[::1] slots not None, ranks, list keep not None,
+                 const float[:, :, ::1] basis not None, const float[:, :, ::1] turn not None):
+        cdef lb_side *target = self.idle()
+        cdef lb_side *source = lb_adapter_side(self.adapter, self.adapter.active)
+        cdef Py_ssize_t tables = self.adapter.tables, t
+        cdef int64_t dim = self.adapter.dim, need
+        cdef int64_t[::1] rank
+        cdef const int32_t[::1] kept
+        cdef list chosen = []
+        if slots.shape[0] != tables or len(keep) != tables:
+            raise ValueError(
+                f"slots and keep: found {slots.shape[0]} and {len(keep)}, expected {tables}"
+            )
+        rank = _ranks(ranks, slots, dim)
+        need = lb_side_bytes(tables, dim, &rank[0], &slots[0])
+        if need > self.adapter.side_bytes:
+            raise ValueError(
+                f"slots: found a layout of {need} bytes a side, "
+                f"expected at most {self.adapter.side_bytes}"
+            )
+        most = max(rank)
+        old = max(self.rank)
+        if basis.shape[0] != tables or basis.shape[1] < most or basis.shape[2] != dim:
+            raise ValueError(
+                f"basis: found shape [{basis.shape[0]}, {basis.shape[1]}, {basis.shape[2]}], "
+                f"expected [{tables}, {most}, {dim}]"
+            )
+        if turn.shape[0] != tables or turn.shape[1] < old or turn.shape[2] < most:
+            raise ValueError(
+                f"turn: found shape [{turn.shape[0]}, {turn.shape[1]}, {turn.shape[2]}], "
+                f"expected [{tables}, {old}, {most}]"
+            )
+        for t in range(tables):
+            kept = keep[t]
+            if kept.shape[0] > slots[t]:
+                raise ValueError(
+                    f"keep[{t}]: found {kept.shape[0]} slots, expected at most {slots[t]}"
+                )
+            seen = set(kept)
+            if len(seen) != kept.shape[0] or (
+                seen and not 0 <= min(seen) <= max(seen) < source.table[t].used
+            ):
+                raise ValueError(
+                    f"keep[{t}]: found slots that repeat or are not in use, "
+                    f"expected some of {source.table[t].used}"
+                )
+            chosen.append(kept)
+        epoch = target.epoch
+        lb_side_format(target, tables, dim, &rank[0], &slots[0])
+        target.epoch = epoch
+        for t in range(tables):
+            self._move(source, target, t, chosen[t], basis[t], turn[t])
+        self.differs = True
+
+    cdef _move(self, lb_side *source, lb_side *target, Py_ssize_t t, const int32_t[::1] kept,
+               const float[:, ::1] basis, const float[:, ::1] turn):
+        """Take table t's kept slots over into the new layout."""
+        cdef lb_lora old = lb_side_lora(source, t), new = lb_side_lora(target, t)
+        cdef lb_slots fresh
+        cdef lb_slots *before = &self.slots[t]
+        cdef int64_t dim = self.adapter.dim
+        cdef Py_ssize_t i, j, k
+        cdef int32_t slot
+        cdef float *row
+        cdef float total
+        _new_slots(&fresh, target.table[t].slots, self.prunes(t, target.table[t].slots),
+                   before.random)
+        fresh.typical = before.typical
+        with nogil:
+            for j in range(new.rank):
+                memcpy(new.B + j * dim, &basis[j, 0], <size_t>dim * sizeof(float))
+            for i in range(kept.shape[0]):
+                slot = kept[i]
+                row = old.A + <int64_t>slot * old.rank
+                for k in range(new.rank):
+                    total = 0
+                    for j in range(old.rank):
+                        total = total + row[j] * turn[j, k]
+                    new.A[i * new.rank + k] = total
+                fresh.accumulator[i] = before.accumulator[slot]
+                fresh.slot_row[i] = before.slot_row[slot]
+                fresh.heat[i] = before.heat[slot]
+                lb_index_put(&new.index, fresh.slot_row[i], <int32_t>i)
+        fresh.used = <int32_t>kept.shape[0]
+        target.table[t].used = fresh.used
+        _free_slots(before)
+        self.slots[t] = fresh
+
+    def put(self, Py_ssize_t t, const int32_t[::1] rows not None, const float[:, ::1] A not None):
+        cdef lb_side *side = self.idle()
+        cdef lb_slots *slots
+        cdef lb_lora lora
+        cdef Py_ssize_t i
+        cdef int32_t slot
+        if not 0 <= t < self.adapter.tables:
+            raise IndexError(f"table: found {t}, expected 0 to {self.adapter.tables - 1}")
+        slots = &self.slots[t]
+        lora = lb_side_lora(side, t)
+        if A.shape[0] != rows.shape[0] or A.shape[1] != lora.rank:
+            raise ValueError(
+                f"A: found shape [{A.shape[0]}, {A.shape[1]}], "
+                f"expected [{rows.shape[0]}, {lora.rank}]"
+            )
+        if rows.shape[0] > slots.slots - slots.used:
+            raise ValueError(
+                f"rows: found {rows.shape[0]}, expected at most {slots.slots - slots.used}, "
+                "as many as there are free slots"
+            )
+        for i in range(rows.shape[0]):
+            if rows[i] < 0 or lb_index_find(&lora.index, rows[i]) >= 0:
+                raise ValueError(f"rows: found {rows[i]}, expected rows from 0, each once")
+            slot = slots.used
+            slots.used += 1
+            lb_index_put(&lora.index, rows[i], slot)
+            memcpy(lora.A + <int64_t>slot * lora.rank, &A[i, 0],
+                   <size_t>lora.rank * sizeof(float))
+            slots.slot_row[slot] = rows[i]
+            slots.heat[slot] = 1
+            side.table[t].used = slots.used
+        self.differs = True
+
+    def decay(self):
+        cdef Py_ssize_t t
+        cdef int32_t slot
+        cdef lb_side *side = lb_adapter_side(self.adapter, self.adapter.active)
+        cdef lb_lora lora
+        cdef double total
+        cdef int64_t entry
+        for t in range(self.adapter.tables):
+            lora = lb_side_lora(side, t)
+            total = 0
+            with nogil:
+                for slot in range(self.slots[t].used):
+                    self.slots[t].heat[slot] >>= 1
+                for entry in range(<int64_t>side.table[t].used * lora.rank):
+                    total = total + lora.A[entry] * lora.A[entry]
+                if self.slots[t].sketch.counters != NULL:
+                    lb_sketch_halve(&self.slots[t].sketch)
+            if side.table[t].used:
+                self.slots[t].typical = <float>(total / side.table[t].used)
+
+    def slot_state(self, Py_ssize_t t):
+        import numpy as np
+
+        cdef lb_side *side = lb_adapter_side(self.adapter, self.adapter.active)
+        cdef lb_slots *slots
+        if not 0 <= t < self.adapter.tables:
+            raise IndexError(f"table: found {t}, expected 0 to {self.adapter.tables - 1}")
+        slots = &self.slots[t]
+        used = slots.used
+        if used == 0:
+            none = np.zeros(0, dtype=np.float32)
+            return none, none.astype(np.int32), none.astype(np.uint16)
+        return (
+            np.array(<float[:used]>slots.accumulator),
+            np.array(<int32_t[:used]>slots.slot_row),
+            np.array(<uint16_t[:used]>slots.heat),
+        )
+
+    @property
+    def state_bytes(self):
+        cdef lb_side *side = lb_adapter_side(self.adapter, self.adapter.active)
+        cdef int64_t found = self.adapter.tables * sizeof(lb_slots)
+        cdef Py_ssize_t t
+        for t in range(self.adapter.tables):
+            found += _slot_bytes(self.slots[t].slots, self.slots[t].sketch.counters != NULL)
+        return found, <int64_t>sizeof(lb_adapter) + 2 * side.bytes
+
+    def gram(self, Py_ssize_t t):
+        import numpy as np
+
+        cdef lb_side *side = lb_adapter_side(self.adapter, self.adapter.active)
+        cdef lb_lora lora
+        cdef Py_ssize_t i, j, s
+        cdef double[:, ::1] total
+        if not 0 <= t < self.adapter.tables:
+            raise IndexError(f"table: found {t}, expected 0 to {self.adapter.tables - 1}")
+        lora = lb_side_lora(side, t)
+        total = np.zeros((lora.rank, lora.rank))
+        with nogil:
+            for s in range(side.table[t].used):
+                for i in range(lora.rank):
+                    for j in range(lora.rank):
+                        total[i, j] += <double>lora.A[s * lora.rank + i] * lora.A[s * lora.rank + j]
+        return np.asarray(total)
+
+    def basis(self, Py_ssize_t t):
+        import numpy as np
+
+        cdef lb_side *side = lb_adapter_side(self.adapter, self.adapter.active)
+        cdef lb_lora lora
+        if not 0 <= t < self.adapter.tables:
+            raise IndexError(f"table: found {t}, expected 0 to {self.adapter.tables - 1}")
+        lora = lb_side_lora(side, t)
+        if lora.rank == 0:
+            return np.zeros((0, self.adapter.dim), dtype=np.float32)
+        return np.array(<float[:lora.rank, :self.adapter.dim]>lora.B)
 
     def publish(self):
         cdef lb_side *side = self.idle()

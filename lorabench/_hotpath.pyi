@@ -319,11 +319,27 @@ def random_read(table: NDArray[np.float32], rows: int, *, ahead: int, seed: int)
     takes the best.
     """
 
-def adapter_bytes(slots: NDArray[np.int64], rank: int, dim: int) -> int:
-    """Bytes of the shared memory of an adapter, both sides, for `slots` int64 [F]."""
+def adapter_bytes(
+    slots: NDArray[np.int64], rank: int | Sequence[int] | NDArray[np.int64], dim: int
+) -> int:
+    """Bytes of the shared memory of an adapter, both sides, for `slots` int64 [F].
 
-def format_adapter(sides: Mapping, slots: NDArray[np.int64], rank: int, dim: int) -> None:
-    """Lay out an empty adapter: active side 0, epoch 0, no row adapted."""
+    `rank` is one for all tables or one a table; 0 only where a table has no slot.
+    """
+
+def slot_state_bytes(slots: NDArray[np.int64], rows: NDArray[np.int64] | None = None) -> int:
+    """Bytes that an `AdapterWriter` keeps for itself: accumulators, rows, heat, marks, sketches."""
+
+def format_adapter(
+    sides: Mapping,
+    slots: NDArray[np.int64],
+    rank: int | Sequence[int] | NDArray[np.int64],
+    dim: int,
+) -> None:
+    """Lay out an empty adapter: active side 0, epoch 0, no row adapted.
+
+    What `sides` has beyond the layout's bytes is room for `AdapterWriter.relayout`.
+    """
 
 def clear_pin(pins: Mapping, server: int) -> None:
     """Take back the pin of a server that is dead, so that the writer need not defer for ever."""
@@ -368,12 +384,11 @@ class AdapterWriter:
         As for `AdapterReader`, both writable.
     servers : int
         How many pin lines there are.
-    accumulators : float32 [sum S]
-        Row-wise Adagrad accumulators, table by table.
-    slot_rows : int32 [sum S]
-        The row that holds each slot.
-    dirty : uint8 [sum S]
-        Not 0 where the two sides differ.
+    rows : int64 [F], optional
+        Rows of each table. Where there are fewer slots than rows, a row must then earn its slot (it
+        is met twice within a count-min sketch's memory), and takes the one of a colder row when
+        none is free (TinyLFU; Einziger, Friedman and Manes 2017). Without it, slots are given out
+        as rows come and never taken back.
     """
 
     servers: int
@@ -384,9 +399,7 @@ class AdapterWriter:
         sides: Mapping,
         pins: Mapping,
         servers: int,
-        accumulators: NDArray[np.float32],
-        slot_rows: NDArray[np.int32],
-        dirty: NDArray[np.uint8],
+        rows: NDArray[np.int64] | None = None,
     ) -> AdapterWriter: ...
     @property
     def used(self) -> list[int]:
@@ -453,6 +466,51 @@ class AdapterWriter:
 
     def set_basis(self, basis: NDArray[np.float32]) -> None:
         """Set B to `basis` float32 [F, R, D] and forget every row; A is relative to B."""
+
+    def relayout(
+        self,
+        slots: NDArray[np.int64],
+        ranks: Sequence[int] | NDArray[np.int64],
+        keep: list[NDArray[np.int32]],
+        basis: NDArray[np.float32],
+        turn: NDArray[np.float32],
+    ) -> None:
+        """Lay the idle side out anew: other ranks, other numbers of slots, other bases.
+
+        Right after `begin`: what was learned since then is lost. Sketches begin anew.
+
+        Parameters
+        ----------
+        slots, ranks : int64 [F]
+            Of each table; must fit in the room that there is.
+        keep : list of int32 arrays
+            Of each table, the slots whose rows stay, in their new order.
+        basis : float32 [F, R, D]
+            New B, orthonormal, of each table; R is at least the largest of `ranks`.
+        turn : float32 [F, R_old, R]
+            The new A is the old one times this.
+        """
+
+    def put(self, t: int, rows: NDArray[np.int32], A: NDArray[np.float32]) -> None:
+        """Give rows [n] of table `t` slots, with `A` [n, R]; between `begin` and `publish`."""
+
+    def decay(self) -> None:
+        """Halve every count of lookups, and look anew at how large a row of A typically is."""
+
+    def slot_state(
+        self, t: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint16]]:
+        """Copy accumulators, rows and lookups of late of the slots in use [used] of table `t`."""
+
+    @property
+    def state_bytes(self) -> tuple[int, int]:
+        """Bytes in use: private (slot state and sketches), and shared (both sides)."""
+
+    def gram(self, t: int) -> NDArray[np.float64]:
+        """Compute ``A.T @ A`` [R, R] of the published side of table `t`."""
+
+    def basis(self, t: int) -> NDArray[np.float32]:
+        """Copy B [R, D] of the published side of table `t`."""
 
     def clear(self) -> None:
         """Forget every row: from the next publish on the base tables alone are served."""

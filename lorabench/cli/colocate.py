@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose
+from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose, parse_rank
 
 _DATA = "Input"
 _RUN = "Experiment"
@@ -90,7 +90,14 @@ def colocate(
             rich_help_panel=_RUN,
         ),
     ] = None,
-    rank: Annotated[int, typer.Option(help="Rank of the adapter.", rich_help_panel=_RUN)] = 4,
+    rank: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Rank of the adapter; auto follows the signal in the gradients.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "auto",
     memory_budget: Annotated[
         float,
         typer.Option(
@@ -169,7 +176,7 @@ def colocate(
         duration_s=duration,
         load=load,
         qps=qps,
-        rank=rank,
+        rank=parse_rank(rank),
         seed=seed,
         servers=servers,
         arrivals=arrivals,

@@ -1,4 +1,4 @@
-"""``lorabench freshness``: how a served model ages as the stream drifts."""
+"""``lorabench freshness``: how a served model ages, and what keeps it fresh."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,16 +26,56 @@ def freshness(
             rich_help_panel=_INPUT,
         ),
     ] = None,
-    windows: Annotated[
-        int,
+    strategies: Annotated[
+        str,
         typer.Option(
-            help="Stretches of rows that are predicted, spread over the stream.",
+            metavar="S[,S]...",
+            help="none, ideal, lora (rank follows the signal), lora-rN, lora-rN-random.",
             rich_help_panel=_RUN,
         ),
+    ] = "none,lora,ideal",
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Rows to replay. Default: the whole stream.", rich_help_panel=_RUN),
+    ] = None,
+    windows: Annotated[
+        int,
+        typer.Option(help="Stretches of the stream that get a quality each.", rich_help_panel=_RUN),
     ] = 12,
     window_rows: Annotated[
-        int, typer.Option(help="Most rows of each.", rich_help_panel=_RUN)
+        int,
+        typer.Option(
+            help="Where no strategy learns: most rows of each that are predicted.",
+            rich_help_panel=_RUN,
+        ),
     ] = 65_536,
+    dim: Annotated[
+        int | None,
+        typer.Option(help="Embedding dim. Default: the workload's.", rich_help_panel=_RUN),
+    ] = None,
+    memory_budget: Annotated[
+        float,
+        typer.Option(
+            help="LoRA state as a share of the table bytes, at most.", rich_help_panel=_RUN
+        ),
+    ] = 0.02,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Of every strategy that learns. Default: each one's own.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Choose each one's learning rate on a stream of another seed first.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    tune_rows: Annotated[
+        int, typer.Option(help="Rows replayed for that.", rich_help_panel=_RUN)
+    ] = 300_000,
     seed: Annotated[
         int, typer.Option(help="Of generated rows and initial weights.", rich_help_panel=_RUN)
     ] = 0,
@@ -54,7 +94,7 @@ def freshness(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show how the quality of a frozen model falls as the stream drifts."""
+    """Replay a drifting stream: how a frozen model ages, and what LoRA recovers of it."""
     # Here, so that `lorabench --help` need not wait for torch.
     from lorabench.cli.reporting import Reporter
     from lorabench.experiments.freshness import FreshnessConfig, measure
@@ -62,7 +102,18 @@ def freshness(
     from lorabench.workload.source import open_source
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
-    config = FreshnessConfig(windows=windows, window_rows=window_rows, seed=seed)
+    config = FreshnessConfig(
+        strategies=tuple(name.strip() for name in strategies.split(",") if name.strip()),
+        windows=windows,
+        window_rows=window_rows,
+        rows=rows,
+        dim=dim,
+        memory_budget=memory_budget,
+        learning_rate=learning_rate,
+        tune=tune,
+        tune_rows=tune_rows,
+        seed=seed,
+    )
     config.validate()
     path = output or reporter.default_path("freshness")
     reporter.check_paths(path)

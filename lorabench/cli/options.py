@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from lorabench.errors import InputError
+
 OUTPUT_PANEL = "Output"
 
 AsJson = Annotated[
@@ -27,3 +29,19 @@ Verbose = Annotated[
     bool,
     typer.Option("--verbose", "-v", help="Say what each step did.", rich_help_panel=OUTPUT_PANEL),
 ]
+
+
+def parse_rank(text: str) -> int | None:
+    """Read ``N|auto``; None for ``auto``.
+
+    Raises
+    ------
+    InputError
+        Neither an integer nor ``auto``.
+    """
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--rank: found {text!r}, expected auto or an integer") from None

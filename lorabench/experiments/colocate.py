@@ -31,7 +31,7 @@ from lorabench.model.adapter import AdapterPlan, plan_adapter
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.results import schema, statistics, verdict
 from lorabench.serving.server import Wait
-from lorabench.training.trainer import TrainerConfig
+from lorabench.training.learner import LearnerConfig
 from lorabench.workload.source import RowSource, open_source
 from lorabench.workload.traffic import open_traffic
 
@@ -66,8 +66,8 @@ class ColocateConfig:
         Offered load as a share of the measured capacity, unless `qps` is given.
     qps : float or None
         Offered load in queries/s.
-    rank : int
-        R of the adapter.
+    rank : int or None
+        R of the adapter; None lets the signal decide.
     seed : int
         Of generated rows, arrivals, orders and initial weights.
     servers : int or None
@@ -99,7 +99,7 @@ class ColocateConfig:
     duration_s: float = 5.0
     load: float = 0.5
     qps: float | None = None
-    rank: int = 4
+    rank: int | None = None
     seed: int = 0
     servers: int | None = None
     arrivals: str = "poisson"
@@ -337,9 +337,8 @@ class Colocate:
             prepared=self._prepared,
             serving=Serving(self._traffic.most_rows, config.max_batch, config.wait),
             adapter=adapter,
-            trainer=TrainerConfig(
-                rank=config.rank, batch=config.train_batch, learning_rate=config.learning_rate
-            ),
+            trainer=LearnerConfig(rank=config.rank, learning_rate=config.learning_rate),
+            train_batch=config.train_batch,
             label_delay_s=config.label_delay_s or 0.0,
             replay_bytes=config.replay_bytes,
         )
@@ -588,12 +587,12 @@ def _queue_grows(trial: Trial) -> Iterator[bool]:
 
 def _training_notes(condition: str, report: TrainReport) -> list[str]:
     notes = []
-    if report.log.guard_trips:
+    if report.log.learner.guard_trips:
         notes.append(
             f"{condition}: the quality guard switched the adapter off "
-            f"{report.log.guard_trips} times: it predicted worse than the base tables"
+            f"{report.log.learner.guard_trips} times: it predicted worse than the base tables"
         )
-    if report.log.diverged:
+    if report.log.learner.diverged:
         notes.append(
             f"{condition}: training diverged (a value that is not finite) and stopped "
             "publishing; the servers went on with the last good epoch"

@@ -188,9 +188,9 @@ class AdaptedTable:
         writer.set_basis(np.ascontiguousarray(basis.T, dtype=np.float32)[None])
         self.start = np.zeros(1, np.float32)
         popular = scatter(np.arange(self.slots), rows)
-        for part in np.array_split(popular, max(1, self.slots >> 15)):
-            grad = rng.standard_normal((len(part), 1, dim), dtype=np.float32)
-            self.learn(part.reshape(-1, 1), grad, None)
+        writer.put(
+            0, popular.astype(np.int32), rng.standard_normal((len(popular), rank), np.float32)
+        )
         writer.publish()
         writer.begin()
 

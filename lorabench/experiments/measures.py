@@ -144,9 +144,9 @@ def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
         "publish_deferred": float(trial.train.publish_deferred),
         "replay_dropped": float(trial.train.replay_dropped),
         "replay_skipped": float(trial.train.replay_skipped),
-        "lookups_refused": float(log.refused),
+        "lookups_refused": float(log.learner.refused),
         "slots_used": float(sum(trial.train.slots_used)),
-        "guard_trips": float(log.guard_trips),
+        "guard_trips": float(log.learner.guard_trips),
     }
 
 

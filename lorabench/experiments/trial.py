@@ -29,7 +29,7 @@ from lorabench.memory import PageSizes, Region
 from lorabench.model.adapter import Adapter, AdapterPlan
 from lorabench.serving.feed import Feed
 from lorabench.serving.server import ServeJob, ServeRecord, Wait
-from lorabench.training.trainer import TrainerConfig
+from lorabench.training.learner import LearnerConfig
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.traffic import Traffic, schedule_digest, split_arrivals
 
@@ -310,8 +310,10 @@ class Bench:
         How queries are served.
     adapter : AdapterPlan
         Slots and rank.
-    trainer : TrainerConfig
+    trainer : LearnerConfig
         How the trainer learns.
+    train_batch : int
+        Most samples that it takes at once.
     label_delay_s : float
         From a prediction to its label.
     replay_bytes : int
@@ -321,7 +323,8 @@ class Bench:
     prepared: Prepared
     serving: Serving
     adapter: AdapterPlan
-    trainer: TrainerConfig
+    trainer: LearnerConfig
+    train_batch: int
     label_delay_s: float
     replay_bytes: int
 
@@ -361,6 +364,7 @@ class Bench:
                 num_dense=rows.dense.shape[1],
                 label_delay_ns=int(self.label_delay_s * NS),
                 config=self.trainer,
+                batch=self.train_batch,
             )
             regions = [
                 model.tables.region,

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from lorabench.model.dlrm import DenseNet, DlrmShape
     from lorabench.model.tables import TablesHandle
     from lorabench.serving.feed import FeedHandle
-    from lorabench.training.trainer import TrainerConfig, TrainLog
+    from lorabench.training.learner import LearnerConfig
+    from lorabench.training.trainer import TrainLog
 
 # How long the trainer rests when nothing is due, and how often it looks for threads that libraries
 # have started since and that are not where its plan says.
@@ -66,7 +67,8 @@ class TrainerSetup:
     labels: "RegionHandle"
     num_dense: int
     label_delay_ns: int
-    config: "TrainerConfig"
+    config: "LearnerConfig"
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         [ReplayRing(ring.mapping, setup.num_dense, num_sparse) for ring in rings],
         labels.array(np.int8, (setup.labels.length,)),
         label_delay_ns=setup.label_delay_ns,
-        batch=setup.config.batch,
+        batch=setup.batch,
         num_dense=setup.num_dense,
         num_sparse=num_sparse,
     )

@@ -24,7 +24,7 @@ def render(result: Result, console: Console) -> None:
     )
     table.add_column("hours", justify="right")
     for strategy in strategies:
-        table.add_column(f"{strategy}: AUC", justify="right", no_wrap=True)
+        table.add_column(f"{strategy} AUC", justify="right")
         table.add_column("NE", justify="right", no_wrap=True)
     series = {(one.name, one.condition): one for one in result.series}
     times = next(iter(series.values())).x if series else []
@@ -37,5 +37,49 @@ def render(result: Result, console: Console) -> None:
         table.add_row(f"{time_s / _HOUR_S:.2f}", *cells)
     console.print(table)
     model = result.config.get("model", {})
-    console.print(f"model: {model.get('origin')}, frozen from there on", highlight=False)
+    console.print(f"model: {model.get('origin')}", highlight=False)
+    if any(metric.name == "gap_recovered" for metric in result.metrics):
+        console.print()
+        console.print(_recovered(result))
+    rates = result.config.get("learning_rates", {})
+    if rates:
+        how = "chosen on a held-out seed" if result.config.get("tuning") else "as given"
+        text = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+        console.print(f"learning rates, {how}: {text}", highlight=False)
     render_claims(result, console)
+
+
+def _recovered(result: Result) -> Table:
+    """What each strategy recovers of the gap between none and ideal, and at which cost."""
+    table = Table(
+        title="share of the AUC gap from none to ideal that is recovered",
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.add_column("strategy", no_wrap=True)
+    for heading in ("all %", "last third %", "rank", "LoRA MB in use", "of tables %", "rebases"):
+        table.add_column(heading, justify="right")
+    for metric in result.metrics:
+        if metric.name != "gap_recovered":
+            continue
+        name = metric.condition
+
+        def cell(metric: str, form: str, scale: float = 1.0, name: str = name) -> str:
+            found = result.metric(metric, name)
+            if found is None or found.estimate is None:
+                return "-"
+            return format(found.estimate * scale, form)
+
+        table.add_row(
+            name,
+            cell("gap_recovered", ".1f", 100),
+            cell("gap_recovered_last_third", ".1f", 100),
+            cell("rank", ".1f"),
+            cell("lora_used_bytes", ".2f", 1e-6),
+            cell("lora_fraction", ".2f", 100),
+            cell("rebases", ".0f"),
+        )
+    return table

@@ -97,6 +97,6 @@ class Replay:
             n += ring.take(before, self._keys[n:end], self.dense[n:end], self.sparse[n:end])
         return n
 
-    def labels(self, n: int) -> NDArray[np.float32]:
-        """Labels of the first `n` samples of the batch, float32 [n]."""
-        return self._labels[self.sample[:n]].astype(np.float32)
+    def labels(self, n: int) -> NDArray[np.int8]:
+        """Labels of the first `n` samples of the batch, int8 [n]."""
+        return self._labels[self.sample[:n]]

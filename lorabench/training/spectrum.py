@@ -185,32 +185,33 @@ class HalfSums:
         Which of the F tables.
     dim : int
         D.
-    most : int
-        Rows a table.
+    most : int or sequence of int
+        Rows a table, or of each of `tables`.
     seed : int
         Of the division into halves.
     """
 
-    def __init__(self, tables: Sequence[int], dim: int, most: int, seed: int = 0) -> None:
+    def __init__(
+        self, tables: Sequence[int], dim: int, most: int | Sequence[int], seed: int = 0
+    ) -> None:
         self._tables = list(tables)
         self._dim = dim
-        self._most = most
+        self._most = [most] * len(self._tables) if isinstance(most, int) else list(most)
         self._rng = np.random.default_rng(seed)
-        self._sums = np.zeros((len(self._tables), 2 * most, dim), np.float32)
-        self._counts = np.zeros((len(self._tables), 2 * most), np.float32)
+        self._sums = [np.zeros((2 * rows, dim), np.float32) for rows in self._most]
+        self._counts = [np.zeros(2 * rows, np.float32) for rows in self._most]
         self.clear()
 
-    @staticmethod
-    def bytes_for(tables: int, dim: int, most: int) -> int:
-        """Bytes that so many tables take, the indices' included."""
-        index = (most + most // 2) // 8 * 64 + 64 + max(4, 2 * most)
-        return tables * (2 * most * (dim + 1) * 4 + index)
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the sums and counts, without the indices."""
+        return sum(array.nbytes for array in (*self._sums, *self._counts))
 
     def clear(self) -> None:
         """Begin a new window."""
-        self._sums[:] = 0
-        self._counts[:] = 0
-        self._index = [RowIndex(self._most) for _ in self._tables]
+        for array in (*self._sums, *self._counts):
+            array[:] = 0
+        self._index = [RowIndex(rows) for rows in self._most]
         self.samples = 0
 
     def add(self, sparse: NDArray[np.int32], grad: NDArray[np.float32]) -> None:
@@ -230,9 +231,9 @@ class HalfSums:
         index = self._index[place]
         slots = np.empty(len(rows), np.int32)
         index.find(rows, slots)
-        if index.used < self._most and (slots < 0).any():
+        if index.used < self._most[place] and (slots < 0).any():
             new, first = np.unique(rows[slots < 0], return_index=True)
-            new = new[np.argsort(first)][: self._most - index.used]
+            new = new[np.argsort(first)][: self._most[place] - index.used]
             index.insert(new, np.arange(index.used, index.used + len(new), dtype=np.int32))
             index.find(rows, slots)
         there = slots >= 0
@@ -243,14 +244,14 @@ class HalfSums:
         if len(key) == 0:
             return
         begin = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        self._sums[place, key[begin]] += np.add.reduceat(grad[there][order], begin)
-        self._counts[place, key[begin]] += np.diff(np.append(begin, len(key)))
+        self._sums[place][key[begin]] += np.add.reduceat(grad[there][order], begin)
+        self._counts[place][key[begin]] += np.diff(np.append(begin, len(key)))
 
     def signal(self, place: int) -> Signal:
         """Signal spectrum of the `place`-th table."""
         used = 2 * self._index[place].used
-        counts = self._counts[place, :used].reshape(-1, 2)
-        sums = self._sums[place, :used].reshape(-1, 2, self._dim)
+        counts = self._counts[place][:used].reshape(-1, 2)
+        sums = self._sums[place][:used].reshape(-1, 2, self._dim)
         return signal(sums[:, 0], sums[:, 1], counts, self._rng)
 
 
@@ -276,7 +277,9 @@ def signal(
     n = counts[both].astype(np.float64)
     rows = len(n)
     if rows < _LEAST_ROWS:
-        return Signal(np.zeros(dim), np.eye(dim), rows=rows)
+        # No signal can be told; the directions of most energy are still a better guess than any.
+        sums = np.concatenate([first, second]).astype(np.float64)
+        return Signal(np.zeros(dim), Spectrum.of(sums.T @ sums).directions, rows=rows)
     # Each half divided by the root of its count: unit noise, and products have the weight wanted.
     a = first[both] / np.sqrt(n[:, :1])
     b = second[both] / np.sqrt(n[:, 1:])

@@ -138,7 +138,7 @@ def open_source(
     if data is None:
         if preset is None:
             raise InputError("no workload: found neither --preset nor --data, expected one of them")
-        return _generated(load_spec(preset), seed)
+        return generated(load_spec(preset), seed)
     try:
         mode = data.stat().st_mode
     except OSError as error:
@@ -177,7 +177,8 @@ def with_dim(source: RowSource, dim: int) -> RowSource:
     return replace(source, spec=spec)
 
 
-def _generated(spec: WorkloadSpec, seed: int) -> RowSource:
+def generated(spec: WorkloadSpec, seed: int) -> RowSource:
+    """Return the stream that a spec and a seed generate."""
     return _OpenedSource(
         spec=spec,
         digest=_sha256("generated", spec.digest, str(seed)),

@@ -47,7 +47,7 @@ def test_every_table_gets_its_three_spectra(lorabench: Run, tmp_path: Path) -> N
 @pytest.mark.skipif(not CRITEO.exists(), reason="the recorded Criteo rows are not there")
 def test_few_real_rows_are_profiled_and_called_too_few(lorabench: Run, tmp_path: Path) -> None:
     path = tmp_path / "out.json"
-    run = lorabench("profile", "--data", CRITEO, "--dim", 64, "-o", path)
+    run = lorabench("profile", "--data", CRITEO, "--preset", "tiny", "--dim", 64, "-o", path)
     assert run.returncode == 0, run.stderr
     (claim,) = read_result(path).claims
     assert (claim.verdict, claim.basis) == ("inconclusive", "measured-real")

@@ -63,16 +63,21 @@ static double factor(const lb_bags *in, int64_t b, int64_t p) {
 static void case_of(const lb_kernels *kernels, lb_adapter *adapter, int64_t dim) {
   lb_bags in = draw((int)below(2));
   const lb_table base = {table, ROWS, dim, 0};
-  const int64_t slots = SLOTS;
+  const int64_t slots = SLOTS, rank = RANK;
   static float accumulator[SLOTS], sums[MOST_INDICES * RANK];
   static int32_t slot_row[SLOTS], touched[MOST_INDICES];
+  static uint16_t heat[SLOTS];
   static uint8_t dirty[SLOTS];
   static double A[ROWS][RANK], moment[ROWS];
   static char seen[1 << 20] __attribute__((aligned(64)));
   memset(memory, 0, sizeof memory);
-  lb_adapter_format(adapter, 1, dim, RANK, &slots);
+  lb_adapter_format(adapter, lb_adapter_bytes(1, dim, &rank, &slots), 1, dim, &rank, &slots);
   lb_lora lora = lb_side_lora(lb_adapter_side(adapter, 0), 0);
-  lb_slots state_of = {accumulator, slot_row, dirty, SLOTS, 0};
+  lb_slots state_of = {.accumulator = accumulator,
+                       .slot_row = slot_row,
+                       .heat = heat,
+                       .dirty = dirty,
+                       .slots = SLOTS};
   lb_scratch scratch = {sums, touched, {(lb_bucket *)seen, lb_index_capacity(MOST_INDICES), 0, 0}};
   const lb_adagrad rule = {0.3f, 1e-6f, 0.1f};
   for (int64_t i = 0; i < RANK * dim; i++)
@@ -170,8 +175,8 @@ int main(int argc, char **argv) {
   static const int64_t dims[] = {1, 4, 7, 16, 17, 32, 48, 64, 100, 128, 200};
   const lb_kernels *here[3];
   const int cases = argc > 1 ? atoi(argv[1]) : 50, builds = lb_kernels_here(here);
-  const int64_t slots = SLOTS;
-  if (lb_adapter_bytes(1, MOST_DIM, RANK, &slots) > (int64_t)sizeof memory)
+  const int64_t slots = SLOTS, rank = RANK;
+  if (lb_adapter_bytes(1, MOST_DIM, &rank, &slots) > (int64_t)sizeof memory)
     return 2;
   for (int k = 0; k < builds; k++) {
     state = 88172645463325252u;

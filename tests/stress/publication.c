@@ -82,6 +82,7 @@ typedef struct {
 
 static float accumulator[SLOTS];
 static int32_t slot_row[SLOTS];
+static uint16_t heat[SLOTS];
 static uint8_t dirty[SLOTS];
 
 /* One epoch, the way the trainer does it: is the idle side free? sync it, train in it, flip. */
@@ -100,7 +101,7 @@ static int publish(lb_writer *w) {
     const int32_t slot = lb_admit(&lora, &w->slots, row, 0.0f);
     for (int j = 0; j < RANK; j++)
       ((volatile float *)lora.A)[slot * RANK + j] = (float)w->epoch;
-    w->slots.dirty[slot] = 1;
+    w->slots.dirty[slot] |= LB_CHANGED;
   }
   side->table[0].used = w->slots.used;
   lb_flip(&adapter()->active, idle);
@@ -146,13 +147,17 @@ int main(int argc, char **argv) {
   assert(readers >= 1 && readers <= MAX_READERS);
   shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   assert(shared != MAP_FAILED);
-  const int64_t slots = SLOTS;
-  assert(lb_adapter_bytes(1, DIM, RANK, &slots) <= (int64_t)sizeof shared->adapter);
-  lb_adapter_format(adapter(), 1, DIM, RANK, &slots);
+  const int64_t slots = SLOTS, rank = RANK;
+  assert(lb_adapter_bytes(1, DIM, &rank, &slots) <= (int64_t)sizeof shared->adapter);
+  lb_adapter_format(adapter(), sizeof shared->adapter, 1, DIM, &rank, &slots);
   for (int side = 0; side < 2; side++)
     for (int j = 0; j < RANK; j++)
       lb_side_lora(lb_adapter_side(adapter(), side), 0).B[j * DIM + j] = 1.0f;
-  lb_writer w = {.slots = {accumulator, slot_row, dirty, SLOTS, 0}};
+  lb_writer w = {.slots = {.accumulator = accumulator,
+                           .slot_row = slot_row,
+                           .heat = heat,
+                           .dirty = dirty,
+                           .slots = SLOTS}};
   publish(&w); /* the first readers find epoch 1 */
   pid_t children[MAX_READERS];
   for (int i = 0; i < readers; i++) {

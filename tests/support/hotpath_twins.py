@@ -33,16 +33,7 @@ def make_adapter(
     sides = shared(adapter_bytes(sizes, rank, dim))
     format_adapter(sides, sizes, rank, dim)
     pins = shared(servers * PIN_BYTES)
-    total = max(1, sum(slots))
-    writer = AdapterWriter(
-        sides,
-        pins,
-        servers,
-        np.zeros(total, np.float32),
-        np.zeros(total, np.int32),
-        np.zeros(total, np.uint8),
-    )
-    return writer, AdapterReader(sides, pins, 0)
+    return AdapterWriter(sides, pins, servers), AdapterReader(sides, pins, 0)
 
 
 def pooled(tables: list[F32], indices: NDArray[np.int32], offsets: NDArray[np.int64] | None) -> F32:

@@ -12,8 +12,9 @@ from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.serving.feed import Feed
 from lorabench.serving.server import Server
+from lorabench.training.learner import LearnerConfig
 from lorabench.training.replay import Replay
-from lorabench.training.trainer import Trainer, TrainerConfig
+from lorabench.training.trainer import Trainer
 
 SHAPE = DlrmShape(num_dense=3, num_sparse=2, dim=8, bottom=(8,), top=(16,))
 ROWS = 4
@@ -93,7 +94,7 @@ def small_node(queries: int = 64, *, batch: int = 64, **config: float) -> Node:
         net,
         state,
         replay,
-        TrainerConfig(rank=4, batch=batch, **settings),  # type: ignore[arg-type]
+        LearnerConfig(rank=4, **settings),  # type: ignore[arg-type]
         clock=clock,
     )
     server = Server(

@@ -170,9 +170,6 @@ def test_what_learning_needs_is_checked_as_well(option: str, value, message: str
     assert writer.used == [0, 0]
 
 
-STATE = np.zeros(6, np.float32), np.zeros(6, np.int32), np.zeros(6, np.uint8)
-
-
 def small_adapter() -> tuple[AdapterWriter, AdapterReader]:
     return make_adapter([3, 3], 2, 4)
 
@@ -186,10 +183,11 @@ def small_adapter() -> tuple[AdapterWriter, AdapterReader]:
         lambda: AdapterReader(shared(1), shared(4096), 0),
         lambda: small_adapter()[1].lookup(None, good()[:1], np.zeros((1, 2, 4), np.float32)),
         lambda: small_adapter()[0].lookup(None, good()[:1], np.zeros((1, 2, 4), np.float32)),
-        lambda: AdapterWriter(None, shared(128), 1, *STATE),
-        lambda: AdapterWriter(shared(1), shared(128), 1, *STATE),
-        lambda: AdapterWriter(shared(1 << 16), shared(128), -3, *STATE),
-        lambda: AdapterWriter(shared(1 << 16), shared(128), 1, None, *STATE[1:]),
+        lambda: AdapterWriter(None, shared(128), 1),
+        lambda: AdapterWriter(shared(1), shared(128), 1),
+        lambda: AdapterWriter(shared(1 << 16), shared(128), -3),
+        lambda: AdapterWriter(shared(1 << 16), shared(128), 1, np.zeros(7, np.int64)),
+        lambda: small_adapter()[0].put(0, np.array([-1], np.int32), np.zeros((1, 2), np.float32)),
         lambda: adapter_bytes(np.array([-3, 3]), 2, 4),
         lambda: adapter_bytes(np.array([2**62, 3]), 2, 4),
         lambda: adapter_bytes(np.array([3, 3]), 2, -4),

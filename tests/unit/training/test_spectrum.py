@@ -99,13 +99,13 @@ def test_half_sums_add_up_to_all_gradients_of_the_rows_that_came_first() -> None
         halves.add(rows[begin : begin + 100], grad[begin : begin + 100])
     first = list(dict.fromkeys(rows[:, 0].tolist()))[:10]
     for place, row in enumerate(first):
-        both = halves._sums[0, 2 * place] + halves._sums[0, 2 * place + 1]
+        both = halves._sums[0][2 * place] + halves._sums[0][2 * place + 1]
         np.testing.assert_allclose(both, grad[rows[:, 0] == row, 0].sum(axis=0), atol=1e-4)
-        counted = halves._counts[0, 2 * place : 2 * place + 2].sum()
+        counted = halves._counts[0][2 * place : 2 * place + 2].sum()
         assert counted == (rows[:, 0] == row).sum()
-    assert halves._counts.sum() == np.isin(rows, first).sum()
+    assert halves._counts[0].sum() == np.isin(rows, first).sum()
     halves.clear()
-    assert not halves._sums.any()
+    assert not halves._sums[0].any()
     assert halves.signal(0).rows == 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from small_node import DELAY_NS, ROWS, Node, small_node
 
 from lorabench._hotpath import PIN_BYTES
-from lorabench.training.trainer import Stage
+from lorabench.training.learner import Stage
 
 
 def served(node: Node, queries: int, first: int = 0) -> None:
@@ -37,7 +37,7 @@ def test_the_basis_is_chosen_first_then_every_batch_is_an_epoch() -> None:
         epochs.append(node.state.writer.epoch)
     assert epochs == [2, 3, 4]
     log = node.trainer.log
-    assert log.basis_samples == 64
+    assert log.learner.basis_samples == 64
     np.testing.assert_array_equal(np.concatenate(log.sample), np.arange(64, 256))
     np.testing.assert_array_equal(np.concatenate(log.epoch), np.repeat([2, 3, 4], 64))
     assert set(np.concatenate(log.label_ns)) == {DELAY_NS}
@@ -74,15 +74,15 @@ def test_the_same_samples_give_the_same_adapter() -> None:
 
 
 def test_an_adapter_that_predicts_worse_is_switched_off_reset_and_reported() -> None:
-    node = small_node(queries=64, learning_rate=30.0, guard_window=32, guard_share=1)
+    node = small_node(queries=64, learning_rate=30.0, guard_window=32, base_stride=1)
     plain = [node.predict(q) for q in range(64)]
     trips = 0
     for _ in range(30):
         served(node, 64)
         node.clock.now += DELAY_NS
         while node.trainer.step():
-            if node.trainer.log.guard_trips > trips:
-                trips = node.trainer.log.guard_trips
+            if node.trainer.log.learner.guard_trips > trips:
+                trips = node.trainer.log.learner.guard_trips
                 assert node.trainer.stage is Stage.OFF
                 assert node.state.writer.used == [0, 0]
                 for q in range(64):
@@ -103,7 +103,7 @@ def test_a_trainer_that_diverges_stops_publishing_and_the_last_good_epoch_is_ser
     node.clock.now += DELAY_NS
     assert node.trainer.step() == 64
     assert node.trainer.stage is Stage.DIVERGED
-    assert node.trainer.log.diverged
+    assert node.trainer.log.learner.diverged
     served(node, 16)
     node.clock.now += DELAY_NS
     node.trainer.step()

@@ -1,0 +1,360 @@
+"""LoRA learning on labelled batches: what the co-located trainer does, whoever brings the batches.
+
+Base tables and dense net are frozen; the adapter's A moves with every batch, B only between
+windows. While it warms up nothing is served from the adapter: gradients at the base parameters
+give the first signal spectrum, and that gives B. From then on every batch is learned in the
+adapter's idle side and published; one batch in a few is looked at by the base as well, for the
+quality guard and for the next window's signal. At the end of a window each table's rank and basis
+are considered (`lorabench.training.rank`), and where one changes the idle side is laid out anew
+(`lorabench.training.budget`), which no server notices before it is published.
+"""
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench._hotpath import Tables
+from lorabench.model.adapter import MOST_AUTO_RANK, WriterState
+from lorabench.model.dlrm import DenseNet
+from lorabench.training.budget import share_slots
+from lorabench.training.gradients import embedding_gradients
+from lorabench.training.guard import QualityGuard, log_loss
+from lorabench.training.rank import RankController, RankRule, Turn
+from lorabench.training.spectrum import HalfSums
+
+# The accumulators' medians change slowly; a look every so many batches keeps them off the profile.
+_MEDIAN_BATCHES = 64
+
+BasisKind = Literal["pca", "random"]
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How to learn.
+
+    Parameters
+    ----------
+    rank : int or None
+        R of all tables; None lets the signal decide.
+    learning_rate, epsilon : float
+        Row-wise Adagrad on A.
+    basis_samples : int
+        Labelled samples from whose gradients the first B is taken.
+    window : int
+        Samples between two looks at rank and basis.
+    base_stride : int
+        One batch in this many is looked at by the base as well.
+    guard_window : int
+        Samples so looked at in one window of the quality guard, and the samples that a tripped
+        guard lets pass before learning starts anew.
+    basis : {"pca", "random"}
+        Where B comes from; a random one stays.
+    """
+
+    rank: int | None = None
+    learning_rate: float = 0.02
+    epsilon: float = 1e-8
+    basis_samples: int = 4096
+    window: int = 65_536
+    base_stride: int = 8
+    guard_window: int = 4096
+    basis: BasisKind = "pca"
+
+
+class Stage(Enum):
+    """What is done with a batch."""
+
+    BASIS = "basis"
+    LEARN = "learn"
+    OFF = "off"
+    DIVERGED = "diverged"
+
+
+@dataclass
+class LearnLog:
+    """What happened beside the learning itself.
+
+    Attributes
+    ----------
+    basis_samples : int
+        Samples that went into choosing the first B.
+    refused : int
+        Lookups whose row had not earned a slot.
+    guard_trips : int
+        How often the adapter was switched off.
+    diverged : bool
+        Training met a NaN or an infinite value and stopped publishing.
+    samples, used_bytes : list of int
+        At the end of every window: samples seen so far, and bytes of LoRA state in use.
+    ranks, signal_ranks : list of tuple of int
+        At the end of every window, of each table: rank from then on, and of the window's signal.
+    rebases : int
+        Changes of rank, basis or slots.
+    rebase_loss : list of float
+        Of each change of a table's basis: the share of A @ B's energy that it cost.
+    """
+
+    basis_samples: int = 0
+    refused: int = 0
+    guard_trips: int = 0
+    diverged: bool = False
+    samples: list[int] = field(default_factory=list)
+    used_bytes: list[int] = field(default_factory=list)
+    ranks: list[tuple[int, ...]] = field(default_factory=list)
+    signal_ranks: list[tuple[int, ...]] = field(default_factory=list)
+    rebases: int = 0
+    rebase_loss: list[float] = field(default_factory=list)
+
+
+class Learner:
+    """Learns one adapter.
+
+    Parameters
+    ----------
+    tables : Tables
+        Base tables.
+    net : DenseNet
+        Frozen here.
+    state : WriterState
+        The adapter.
+    config : LearnerConfig
+        How to learn.
+    """
+
+    def __init__(
+        self, tables: Tables, net: DenseNet, state: WriterState, config: LearnerConfig
+    ) -> None:
+        self._tables = tables
+        self._net = net.freeze()
+        self._state = state
+        self._config = config
+        self._adapted = [f for f, rank in enumerate(state.plan.ranks) if rank]
+        self._halves = HalfSums(
+            self._adapted, tables.dim, [state.plan.signal_rows[f] for f in self._adapted]
+        )
+        most = min(MOST_AUTO_RANK, tables.dim)
+        rank = config.rank
+        self._rule = RankRule(most=most) if rank is None else RankRule(least=rank, most=rank)
+        self.log = LearnLog()
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Begin anew with choosing a basis; the adapter must be empty."""
+        self.stage = Stage.BASIS
+        self._halves.clear()
+        self._controllers = [RankController(self._rule) for _ in self._adapted]
+        self._guard = QualityGuard(self._config.guard_window)
+        self._medians = np.zeros(self._tables.count, np.float32)
+        self._batches = 0
+        self._passed = 0
+        self._in_window = 0
+        self._seen = 0
+
+    def begin(self) -> bool:
+        """Make the idle side ready to be read and written.
+
+        Returns
+        -------
+        bool
+            False while a server still reads it: try again later.
+        """
+        writer = self._state.writer
+        if not writer.begin():
+            return False
+        if self._in_window >= self._config.window and self.stage is Stage.LEARN:
+            self._end_window()
+            return writer.begin()
+        return True
+
+    def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Logits [B] of the adapted model as it is being trained; after `begin`."""
+        import torch
+
+        with torch.inference_mode():
+            embeddings = torch.from_numpy(self._look_up(sparse))
+            logits: NDArray[np.float32] = self._net(torch.from_numpy(dense), embeddings).numpy()
+        return logits
+
+    def learn(
+        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+    ) -> int | None:
+        """Learn from a batch; after `begin`.
+
+        Parameters
+        ----------
+        dense : float32 [B, num_dense]
+        sparse : int32 [B, F]
+        labels : int8 [B]
+
+        Returns
+        -------
+        int or None
+            Epoch that includes the batch; None where it was used otherwise, or not at all.
+        """
+        self._seen += len(labels)
+        if self.stage is Stage.DIVERGED:
+            return None
+        if self.stage is Stage.OFF:
+            self._passed += len(labels)
+            if self._passed >= self._config.guard_window:
+                self.start_over()
+            return None
+        if self.stage is Stage.BASIS:
+            self._gather(dense, sparse, labels)
+            return None
+        return self._step(dense, sparse, labels)
+
+    def _gather(
+        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+    ) -> None:
+        logits, grad = self._at_base(dense, sparse, labels)
+        if not _finite(logits, grad):
+            self._diverge()
+            return
+        self._halves.add(sparse, grad)
+        self.log.basis_samples += len(labels)
+        if self._halves.samples >= self._config.basis_samples:
+            self._first_basis()
+
+    def _step(
+        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+    ) -> int | None:
+        logits, grad = embedding_gradients(self._net, dense, self._look_up(sparse), labels)
+        if not _finite(logits, grad):
+            self._diverge()
+            return None
+        if self._batches % self._config.base_stride == 0:
+            # Prequential: A has not moved for these samples yet.
+            plain, at_base = self._at_base(dense, sparse, labels)
+            self._halves.add(sparse, at_base)
+            target = labels.astype(np.float32)
+            if self._guard.observe(log_loss(plain, target), log_loss(logits, target)):
+                self._switch_off()
+                return None
+        writer = self._state.writer
+        if self._batches % _MEDIAN_BATCHES == 0:
+            self._medians = self._state.medians()
+        self._batches += 1
+        self._in_window += len(labels)
+        self.log.refused += writer.learn(
+            self._tables,
+            sparse,
+            grad,
+            learning_rate=self._config.learning_rate,
+            epsilon=self._config.epsilon,
+            initial_accumulator=self._medians,
+        )
+        return writer.publish()
+
+    def _look_up(self, sparse: NDArray[np.int32]) -> NDArray[np.float32]:
+        embeddings = np.empty((len(sparse), self._tables.count, self._tables.dim), np.float32)
+        self._state.writer.lookup(self._tables, sparse, embeddings)
+        return embeddings
+
+    def _at_base(
+        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        embeddings = np.empty((len(sparse), self._tables.count, self._tables.dim), np.float32)
+        self._tables.lookup(sparse, embeddings)
+        return embedding_gradients(self._net, dense, embeddings, labels)
+
+    def _diverge(self) -> None:
+        # The idle side is never published: servers go on with the last good epoch.
+        self.stage = Stage.DIVERGED
+        self.log.diverged = True
+
+    def _switch_off(self) -> None:
+        self._state.writer.clear()
+        self._state.writer.publish()
+        self.log.guard_trips += 1
+        self._passed = 0
+        self.stage = Stage.OFF
+
+    def _first_basis(self) -> None:
+        signals = self._observe()
+        rng = np.random.default_rng(0)
+        turns: dict[int, Turn] = {}
+        for place, f in enumerate(self._adapted):
+            basis = self._controllers[place].first()
+            if self._config.basis == "random":
+                drawn = rng.standard_normal((self._tables.dim, len(basis)))
+                basis = np.linalg.qr(drawn)[0].T
+            turns[f] = Turn(basis, np.zeros((self._state.plan.ranks[f], len(basis))), 0.0)
+        self._rebase(turns)
+        self._note(signals)
+        self.stage = Stage.LEARN
+
+    def _end_window(self) -> None:
+        signals = self._observe()
+        writer = self._state.writer
+        turns: dict[int, Turn] = {}
+        if self._config.basis == "pca":
+            for place, f in enumerate(self._adapted):
+                basis = writer.basis(f).astype(np.float64)
+                turn = self._controllers[place].decide(basis, writer.gram(f))
+                if turn is not None:
+                    turns[f] = turn
+        writer.decay()
+        # Once, when it is first known which rows are looked up, slots move to where they are worth
+        # most; later only along with a basis.
+        first = len(self.log.samples) == 1
+        if turns or first:
+            self.log.rebase_loss += [turn.loss for turn in turns.values()]
+            self._rebase(turns)
+        self._note(signals)
+
+    def _observe(self) -> tuple[int, ...]:
+        """End the window of the signal; ranks of its signal, 0 for tables that are not adapted."""
+        found = [0] * self._tables.count
+        for place, f in enumerate(self._adapted):
+            signal = self._halves.signal(place)
+            self._controllers[place].observe(signal)
+            found[f] = signal.significant
+        self._halves.clear()
+        self._in_window = 0
+        return tuple(found)
+
+    def _note(self, signals: tuple[int, ...]) -> None:
+        self.log.samples.append(self._seen)
+        self.log.ranks.append(self._state.plan.ranks)
+        self.log.signal_ranks.append(signals)
+        self.log.used_bytes.append(self._state.plan.used_bytes)
+
+    def _rebase(self, turns: dict[int, Turn]) -> None:
+        """Turn some tables' bases, lay the idle side out for it, and publish it."""
+        plan, writer = self._state.plan, self._state.writer
+        ranks = list(plan.ranks)
+        bases: list[NDArray[np.floating]] = []
+        applied: list[NDArray[np.floating]] = []
+        energy, heat = [], []
+        for f, rank in enumerate(plan.ranks):
+            turn = turns.get(f)
+            if turn is None:
+                bases.append(writer.basis(f))
+                applied.append(np.eye(rank))
+            else:
+                bases.append(turn.basis)
+                applied.append(turn.turn)
+                ranks[f] = turn.rank
+            heat.append(writer.slot_state(f)[2])
+            energy.append(self._energy(f, ranks[f]))
+        laid = share_slots(plan, ranks, energy, heat)
+        if laid is None:  # not even the least of every table fits at these ranks: stay
+            return
+        self._state.relayout(laid, bases, applied)
+        writer.publish()
+        self.log.rebases += 1
+
+    def _energy(self, table: int, rank: int) -> float:
+        if rank == 0:
+            return 0.0
+        kept = self._controllers[self._adapted.index(table)].average().kept
+        return float(kept.values[:rank].sum())
+
+
+def _finite(logits: NDArray[np.float32], grad: NDArray[np.float32]) -> bool:
+    return math.isfinite(float(logits.sum())) and math.isfinite(float(grad.sum()))

@@ -1,0 +1,1 @@
+"""How freshness travels from what was just served into what is served next."""
