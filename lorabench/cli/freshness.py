@@ -75,7 +75,7 @@ def freshness(
     ] = False,
     tune_rows: Annotated[
         int, typer.Option(help="Rows replayed for that.", rich_help_panel=_RUN)
-    ] = 300_000,
+    ] = 150_000,
     seed: Annotated[
         int, typer.Option(help="Of generated rows and initial weights.", rich_help_panel=_RUN)
     ] = 0,

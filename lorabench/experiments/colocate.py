@@ -31,7 +31,7 @@ from lorabench.model.adapter import AdapterPlan, plan_adapter
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.results import schema, statistics, verdict
 from lorabench.serving.server import Wait
-from lorabench.training.learner import LearnerConfig
+from lorabench.training.learner import LEARNING_RATE, LearnerConfig
 from lorabench.workload.source import RowSource, open_source
 from lorabench.workload.traffic import open_traffic
 
@@ -110,7 +110,7 @@ class ColocateConfig:
     replay_bytes: int = 16 << 20
     memory_budget: float = 0.02
     train_batch: int = 512
-    learning_rate: float = 0.02
+    learning_rate: float = LEARNING_RATE
     wait: Wait = "block"
 
     @property

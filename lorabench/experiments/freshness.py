@@ -34,7 +34,7 @@ CEILING = "ceiling"
 
 _BATCH = 1024
 _LEAST_ROWS = 256  # of a window: an area of fewer rows says little
-_TUNING_RATES = (0.005, 0.01, 0.02, 0.05, 0.1)
+_TUNING_RATES = (0.05, 0.1, 0.2, 0.4)
 
 Report = Callable[[str, float], None]
 Floats = NDArray[np.float32]
@@ -76,7 +76,7 @@ class FreshnessConfig:
     memory_budget: float = 0.02
     learning_rate: float | None = None
     tune: bool = False
-    tune_rows: int = 300_000
+    tune_rows: int = 150_000
     seed: int = 0
 
     def validate(self) -> tuple[Arm, ...]:

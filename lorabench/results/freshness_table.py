@@ -50,7 +50,7 @@ def render(result: Result, console: Console) -> None:
 
 
 def _recovered(result: Result) -> Table:
-    """What each strategy recovers of the gap between none and ideal, and at which cost."""
+    """Lay out what each strategy recovers of the gap between none and ideal, and its cost."""
     table = Table(
         title="share of the AUC gap from none to ideal that is recovered",
         title_justify="left",

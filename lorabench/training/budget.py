@@ -8,7 +8,9 @@ out so that every table's last one is worth the same,
 
 with :math:`E_f` the signal energy of the table's window within its rank and :math:`p_f(s)` the
 share of its lookups that the s-th most popular row gets. The counts of the slots in use give p;
-beyond them it goes on as 1/s, the tail of a Zipf law. No table gets fewer than a few slots.
+beyond them it goes on as 1/s, the tail of a Zipf law. Energies are drawn half way to their mean:
+that no signal was seen above the noise in one window is no proof that there is none, and a table
+that is starved of slots has no way to show any. No table gets fewer than a few slots.
 """
 
 import math
@@ -56,13 +58,14 @@ def share_slots(
         return _in_proportion(plan, ranks)
     bytes_of = {f: adapted_bytes(_PROBE, ranks[f], plan.layout.dim) / _PROBE for f in adapted}
     curves = {f: _Curve(heat[f]) for f in adapted}
-    worth = {f: energy[f] / bytes_of[f] for f in adapted}
+    mean = sum(energy[f] for f in adapted) / len(adapted)
+    worth = {f: (energy[f] + mean) / 2 / bytes_of[f] for f in adapted}
 
     def at(price: float) -> AdapterPlan:
         slots = [0] * len(ranks)
         for f in adapted:
             rows = plan.layout.rows[f]
-            wanted = curves[f].slots(price / worth[f]) if worth[f] > 0 else 0
+            wanted = curves[f].slots(price / worth[f])
             slots[f] = min(max(wanted, _LEAST_SLOTS), rows)
         return replace(plan, ranks=tuple(ranks), slots=tuple(slots))
 

@@ -29,6 +29,9 @@ from lorabench.training.spectrum import HalfSums
 # The accumulators' medians change slowly; a look every so many batches keeps them off the profile.
 _MEDIAN_BATCHES = 64
 
+LEARNING_RATE = 0.3
+"""Of row-wise Adagrad on A, whose accumulator is a sum over the R directions and not their mean."""
+
 BasisKind = Literal["pca", "random"]
 
 
@@ -56,11 +59,11 @@ class LearnerConfig:
     """
 
     rank: int | None = None
-    learning_rate: float = 0.02
+    learning_rate: float = LEARNING_RATE
     epsilon: float = 1e-8
     basis_samples: int = 4096
-    window: int = 65_536
-    base_stride: int = 8
+    window: int = 131_072
+    base_stride: int = 4
     guard_window: int = 4096
     basis: BasisKind = "pca"
 

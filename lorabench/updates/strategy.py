@@ -21,7 +21,7 @@ from lorabench.model.adapter import Adapter, WriterState, plan_adapter
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableSet
 from lorabench.training.full import FullTrainer
-from lorabench.training.learner import BasisKind, Learner, LearnerConfig, LearnLog
+from lorabench.training.learner import LEARNING_RATE, BasisKind, Learner, LearnerConfig, LearnLog
 
 NONE = "none"
 IDEAL = "ideal"
@@ -29,7 +29,7 @@ LORA = "lora"
 
 _LORA = re.compile(r"lora(?:-r(\d+))?(-random)?")
 
-LEARNING_RATE = {IDEAL: 0.02, LORA: 0.02}
+RATES = {IDEAL: 0.05, LORA: LEARNING_RATE}
 
 
 class Strategy(Protocol):
@@ -78,14 +78,14 @@ class Arm:
         if name == NONE:
             return cls(name, None)
         if name == IDEAL:
-            return cls(name, LEARNING_RATE[IDEAL])
+            return cls(name, RATES[IDEAL])
         match = _LORA.fullmatch(name)
         if match is None or (match[2] and not match[1]):
             raise InputError(
                 f"--strategies: found {name!r}, expected some of none, lora, lora-rN, "
                 "lora-rN-random, ideal"
             )
-        return cls(name, LEARNING_RATE[LORA])
+        return cls(name, RATES[LORA])
 
     @property
     def learns(self) -> bool:
