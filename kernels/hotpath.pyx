@@ -87,7 +87,7 @@ cdef extern from "kernels.h" nogil:
         int32_t evicted
 
     int32_t lb_sketch_bits(int64_t slots)
-    void lb_sketch_halve(const lb_sketch *sketch)
+    void lb_sketch_halve(lb_sketch *sketch)
 
     ctypedef struct lb_scratch:
         float *sums

@@ -418,16 +418,19 @@ def _document(
 
 
 def _gap(sheet: "_Sheet", name: str, areas: dict[str, list[float | None]]) -> None:
-    """Share of the gap between `none` and `ideal` that a strategy recovers, window by window."""
-    shares: list[float | None] = []
-    for low, value, high in zip(areas[NONE], areas[name], areas[IDEAL], strict=True):
-        if low is None or value is None or high is None or high <= low:
-            shares.append(None)
-        else:
-            shares.append((value - low) / (high - low))
-    sheet.add("gap_recovered", name, "higher", shares)
-    third = shares[-(len(shares) // 3) :] if len(shares) >= 3 else shares
-    sheet.add("gap_recovered_last_third", name, "higher", third, series=False)
+    """Share of the gap between `none` and `ideal` that a strategy recovers.
+
+    The ratio of mean differences, not the mean of ratios: a window without a gap has no share.
+    """
+    windows = list(zip(areas[NONE], areas[name], areas[IDEAL], strict=True))
+    third = windows[-(len(windows) // 3) :] if len(windows) >= 3 else windows
+    for metric, chosen in (("gap_recovered", windows), ("gap_recovered_last_third", third)):
+        there = [
+            (n, v, i) for n, v, i in chosen if n is not None and v is not None and i is not None
+        ]
+        gap = sum(ideal - none for none, _, ideal in there)
+        share = sum(value - none for none, value, _ in there) / gap if gap > 0 else None
+        sheet.add(metric, name, "higher", [share], series=False)
 
 
 class _Sheet:

@@ -8,14 +8,19 @@ from lorabench.results.schema import Result
 from lorabench.results.table import render_claims
 
 _HOUR_S = 3600.0
+_MOST_WITH_ENTROPY = 4
 
 
 def render(result: Result, console: Console) -> None:
     """Print AUC and normalized entropy over workload time, then what they come to."""
     strategies = [m.condition for m in result.metrics if m.name == "auc"]
+    shown = {"auc": "AUC", "normalized_entropy": "NE"}
+    title = "quality over workload time: AUC, and normalized entropy (1: the click rate alone)"
+    if len(strategies) > _MOST_WITH_ENTROPY:
+        del shown["normalized_entropy"]
+        title = "AUC over workload time"
     table = Table(
-        title="quality over workload time: AUC, and normalized entropy (1: no better than the "
-        "click rate)",
+        title=title,
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,
@@ -24,15 +29,15 @@ def render(result: Result, console: Console) -> None:
     )
     table.add_column("hours", justify="right")
     for strategy in strategies:
-        table.add_column(f"{strategy} AUC", justify="right")
-        table.add_column("NE", justify="right", no_wrap=True)
+        for name, short in shown.items():
+            heading = f"{strategy} {short}" if name == "auc" else short
+            # Broken at its dashes where there are many.
+            table.add_column(heading.replace("-", " "), justify="right")
     series = {(one.name, one.condition): one for one in result.series}
     times = next(iter(series.values())).x if series else []
     for window, time_s in enumerate(times):
         cells = [
-            f"{series[name, strategy].y[window]:.4f}"
-            for strategy in strategies
-            for name in ("auc", "normalized_entropy")
+            f"{series[name, strategy].y[window]:.4f}" for strategy in strategies for name in shown
         ]
         table.add_row(f"{time_s / _HOUR_S:.2f}", *cells)
     console.print(table)

@@ -195,20 +195,23 @@ def test_a_frozen_model_ages_and_the_ceiling_stays(run: Run, tmp_path: Path) -> 
     preset = (PRESETS / "tiny.toml").read_text(encoding="utf-8")
     spec.write_text(preset.replace("strength = 1.35", "strength = 3.0") + SHAPE)
     found = run(
-        "freshness", "--preset", spec, "--windows", "4", "-o", tmp_path / "r.json", "--json"
+        *("freshness", "--preset", spec, "--strategies", "none", "--windows", "4"),
+        *("-o", tmp_path / "r.json", "--json"),
     )
     result = json.loads(found.stdout)
     assert result == json.loads((tmp_path / "r.json").read_text())
     areas = {m["condition"]: m["values"] for m in result["metrics"] if m["name"] == "auc"}
     assert areas["none"][0] > areas["none"][-1] + 0.02
     assert min(areas["ceiling"]) > max(areas["none"])
-    assert "ceiling: AUC" in found.stderr
+    assert "ceiling AUC" in found.stderr
     # Stored rows are the same rows.
     run("generate", spec, "-q", "-o", tmp_path / "stored")
     again = run(
         "freshness",
         "--data",
         tmp_path / "stored",
+        "--strategies",
+        "none",
         "--windows",
         "4",
         "-o",
@@ -238,6 +241,30 @@ def test_freshness_of_real_rows_has_no_ceiling(run: Run, tmp_path: Path, data_di
         tmp_path / "r.json",
     )
     metrics = json.loads(found.stdout)["metrics"]
-    assert {m["condition"] for m in metrics} == {"none"}
+    assert {m["condition"] for m in metrics} == {"none", "lora", "ideal"}
     found = run("freshness", "--data", rows, "--preset", "tiny", "--windows", "9", code=2)
     assert "expected at least 2304 for 9 windows" in found.stderr
+
+
+def test_strategies_are_replayed_on_the_same_rows(run: Run, tmp_path: Path) -> None:
+    spec = tmp_path / "drifting.toml"
+    preset = (PRESETS / "tiny.toml").read_text(encoding="utf-8")
+    spec.write_text(preset.replace("strength = 1.35", "strength = 3.0") + SHAPE)
+    found = run(
+        *("freshness", "--preset", spec, "--windows", "4", "--tune", "--tune-rows", "4000"),
+        *("--strategies", "none,lora,lora-r2-random,ideal", "--memory-budget", "0.2"),
+        *("-o", tmp_path / "r.json", "--json"),
+    )
+    result = json.loads(found.stdout)
+    areas = {m["condition"]: m["values"] for m in result["metrics"] if m["name"] == "auc"}
+    assert list(areas) == ["none", "lora", "lora-r2-random", "ideal", "ceiling"]
+    assert areas["ideal"][-1] > areas["none"][-1]
+    assert set(result["config"]["tuning"]) == {"lora", "lora-r2-random", "ideal"}
+    recovered = {m["condition"] for m in result["metrics"] if m["name"] == "gap_recovered"}
+    assert recovered == {"lora", "lora-r2-random"}
+    fractions = [m["values"][0] for m in result["metrics"] if m["name"] == "lora_fraction"]
+    assert len(fractions) == 2
+    assert all(0 < fraction <= 0.2 for fraction in fractions)
+    assert "share of the AUC gap" in found.stderr
+    refused = run("freshness", "--preset", "tiny", "--strategies", "none,full", code=2)
+    assert "--strategies: found 'full'" in refused.stderr

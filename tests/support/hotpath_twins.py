@@ -27,13 +27,21 @@ def shared(length: int) -> Mapping:
 
 
 def make_adapter(
-    slots: list[int], rank: int, dim: int, servers: int = 1
+    slots: list[int],
+    rank: int,
+    dim: int,
+    servers: int = 1,
+    *,
+    rows: list[int] | None = None,
+    room: int = 1,
 ) -> tuple[AdapterWriter, AdapterReader]:
+    """Writer and reader of an adapter; `rows` turns pruning on, `room` is for other layouts."""
     sizes = np.array(slots, dtype=np.int64)
-    sides = shared(adapter_bytes(sizes, rank, dim))
+    sides = shared(room * adapter_bytes(sizes, rank, dim))
     format_adapter(sides, sizes, rank, dim)
     pins = shared(servers * PIN_BYTES)
-    return AdapterWriter(sides, pins, servers), AdapterReader(sides, pins, 0)
+    held = None if rows is None else np.array(rows, dtype=np.int64)
+    return AdapterWriter(sides, pins, servers, held), AdapterReader(sides, pins, 0)
 
 
 def pooled(tables: list[F32], indices: NDArray[np.int32], offsets: NDArray[np.int64] | None) -> F32:

@@ -174,6 +174,18 @@ def small_adapter() -> tuple[AdapterWriter, AdapterReader]:
     return make_adapter([3, 3], 2, 4)
 
 
+EMPTY = [np.zeros(0, np.int32)] * 2
+KEPT = np.zeros(1, np.int32)
+BASIS = np.zeros((2, 2, 4), np.float32)
+TURN = np.zeros((2, 2, 2), np.float32)
+
+
+def begun() -> AdapterWriter:
+    writer, _ = small_adapter()
+    writer.begin()
+    return writer
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -187,7 +199,18 @@ def small_adapter() -> tuple[AdapterWriter, AdapterReader]:
         lambda: AdapterWriter(shared(1), shared(128), 1),
         lambda: AdapterWriter(shared(1 << 16), shared(128), -3),
         lambda: AdapterWriter(shared(1 << 16), shared(128), 1, np.zeros(7, np.int64)),
-        lambda: small_adapter()[0].put(0, np.array([-1], np.int32), np.zeros((1, 2), np.float32)),
+        lambda: begun().put(0, np.array([-1], np.int32), np.zeros((1, 2), np.float32)),
+        lambda: begun().put(0, np.array([1, 1], np.int32), np.zeros((2, 2), np.float32)),
+        lambda: begun().put(0, np.arange(4, dtype=np.int32), np.zeros((4, 2), np.float32)),
+        lambda: begun().put(0, None, np.zeros((4, 2), np.float32)),
+        lambda: begun().relayout(np.array([9, 9]), [2, 2], EMPTY, BASIS, TURN),
+        lambda: begun().relayout(np.array([3, 3]), [0, 2], EMPTY, BASIS, TURN),
+        lambda: begun().relayout(np.array([3, 3]), [2, 2], EMPTY[:1], BASIS, TURN),
+        lambda: begun().relayout(np.array([3, 3]), [2, 2], EMPTY, BASIS[:, :1], TURN),
+        lambda: begun().relayout(np.array([3, 3]), [2, 2], EMPTY, BASIS, TURN[:, :, :1]),
+        lambda: begun().relayout(np.array([3, 3]), [2, 2], [KEPT, KEPT], BASIS, TURN),
+        lambda: begun().relayout(None, [2, 2], EMPTY, BASIS, TURN),
+        lambda: begun().relayout(np.array([3, 3]), [2, 2], None, BASIS, TURN),
         lambda: adapter_bytes(np.array([-3, 3]), 2, 4),
         lambda: adapter_bytes(np.array([2**62, 3]), 2, 4),
         lambda: adapter_bytes(np.array([3, 3]), 2, -4),
