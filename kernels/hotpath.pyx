@@ -1578,7 +1578,6 @@ cdef class AdapterWriter:
     def slot_state(self, Py_ssize_t t):
         import numpy as np
 
-        cdef lb_side *side = lb_adapter_side(self.adapter, self.adapter.active)
         cdef lb_slots *slots
         if not 0 <= t < self.adapter.tables:
             raise IndexError(f"table: found {t}, expected 0 to {self.adapter.tables - 1}")
