@@ -76,6 +76,20 @@ def freshness(
     tune_rows: Annotated[
         int, typer.Option(help="Rows replayed for that.", rich_help_panel=_RUN)
     ] = 150_000,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="LoRA begins with this saved adapter.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    save_adapter: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.safetensors",
+            help="Save the LoRA strategy's adapter at the end.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Of generated rows and initial weights.", rich_help_panel=_RUN)
     ] = 0,
@@ -112,11 +126,13 @@ def freshness(
         learning_rate=learning_rate,
         tune=tune,
         tune_rows=tune_rows,
+        adapter=None if adapter is None else str(adapter),
+        save_adapter=None if save_adapter is None else str(save_adapter),
         seed=seed,
     )
     config.validate()
     path = output or reporter.default_path("freshness")
-    reporter.check_paths(path)
+    reporter.check_paths(path, *([] if save_adapter is None else [save_adapter]))
     source = open_source(preset, data, seed)
     with reporter.progress() as observer:
         result = measure(source, config, observer.stage)

@@ -457,13 +457,14 @@ class Colocate:
                 outcome.sheet.add(metric, name, value)
             if trial.train is not None:
                 ring = config.replay_bytes * len(self._servers)
-                outcome.sheet.add("lora_bytes", name, adapter.total_bytes)
-                outcome.sheet.add("lora_fraction", name, adapter.fraction)
+                used = max(adapter.total_bytes, trial.train.log.learner.most_bytes)
+                outcome.sheet.add("lora_bytes", name, used)
+                outcome.sheet.add("lora_fraction", name, used / adapter.layout.table_bytes)
                 outcome.sheet.add("replay_bytes", name, ring)
                 outcome.sheet.add(
                     "overhead_fraction",
                     name,
-                    (adapter.total_bytes + ring) / adapter.layout.table_bytes,
+                    (used + ring) / adapter.layout.table_bytes,
                 )
             if name != BASELINE and BASELINE in found:
                 self._compare(name, found, valid=not {name, BASELINE} & set(stuck))
@@ -555,7 +556,14 @@ class Colocate:
 
     def _claims(self, adapter: AdapterPlan) -> list[schema.Claim]:
         basis = self._source.basis
-        claims = [verdict.memory_budget(adapter.fraction, basis)]
+        met = [
+            value
+            for (metric, _), values in self.outcome.sheet.rows.items()
+            if metric == "lora_fraction"
+            for value in values
+            if value is not None
+        ]
+        claims = [verdict.memory_budget(max(adapter.fraction, *met, 0.0), basis)]
         isolating = [name for name in self.conditions if name != "naive"]
         if not isolating:
             return [*claims, *verdict.latency_not_run(basis)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from lorabench.experiments.prepare import Prepared, prepare
 from lorabench.experiments.quality import auc, normalized_entropy
 from lorabench.isolation.topology import read_topology
 from lorabench.model.adapter import AdapterPlan
+from lorabench.model.adapter_file import load_adapter, save_adapter
 from lorabench.results import schema, statistics
 from lorabench.training.learner import LearnLog
 from lorabench.updates.strategy import IDEAL, LORA, NONE, Arm, Lora, Strategy, make
@@ -64,6 +66,8 @@ class FreshnessConfig:
         Choose each one's on a held-out seed.
     tune_rows : int
         Rows replayed for that.
+    adapter, save_adapter : str or None
+        Files: what LoRA strategies begin with, and where the only one's adapter goes at the end.
     seed : int
         Of generated rows and initial weights.
     """
@@ -77,6 +81,8 @@ class FreshnessConfig:
     learning_rate: float | None = None
     tune: bool = False
     tune_rows: int = 150_000
+    adapter: str | None = None
+    save_adapter: str | None = None
     seed: int = 0
 
     def validate(self) -> tuple[Arm, ...]:
@@ -106,6 +112,11 @@ class FreshnessConfig:
             raise InputError(f"--learning-rate: found {rate}, expected above 0 and finite")
         if rate is not None and self.tune:
             raise InputError("--tune: found --learning-rate beside it, expected one or the other")
+        loras = [name for name in dict.fromkeys(self.strategies) if name.startswith(LORA)]
+        if self.adapter is not None and not loras:
+            raise InputError("--adapter: found no lora among --strategies, expected one")
+        if self.save_adapter is not None and len(loras) != 1:
+            raise InputError(f"--save-adapter: found {len(loras)} lora strategies, expected one")
         if not self.strategies:
             raise InputError("--strategies: found none, expected some, such as none,lora,ideal")
         arms = tuple(map(Arm.parse, dict.fromkeys(self.strategies)))
@@ -199,6 +210,11 @@ class _Note:
     plan: AdapterPlan
     log: LearnLog
 
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of all LoRA state at their most."""
+        return max(self.plan.total_bytes, self.log.most_bytes)
+
 
 class _Replay:
     """Predicts and learns a stream, strategy by strategy.
@@ -223,6 +239,9 @@ class _Replay:
 
     def run(self, arms: Sequence[Arm]) -> list[_Window]:
         """Replay for every arm."""
+        layout = self._prepared.tables.layout
+        given = self._config.adapter
+        saved = None if given is None else load_adapter(Path(given), layout)
         windows = [
             _Window(float(rows.time_ns.mean()) / 1e9, rows.label, self._truth(rows, begin))
             for begin, rows in self._rows()
@@ -232,8 +251,12 @@ class _Replay:
                 arm, self._prepared.tables, self._prepared.net, self._config.memory_budget
             )
             try:
+                if saved is not None and isinstance(strategy, Lora):
+                    strategy.resume(saved)
                 for window, scores in zip(windows, self._arm(arm, strategy), strict=True):
                     window.scores[arm.name] = scores
+                if self._config.save_adapter is not None and isinstance(strategy, Lora):
+                    save_adapter(Path(self._config.save_adapter), strategy.state)
             finally:
                 strategy.close()
         return windows
@@ -323,7 +346,14 @@ def _tune(
         )
     held_out = generated(source.spec, config.seed + 1)
     prepared = prepare(held_out, None, config.seed + 1, report)
-    trial = replace(config, rows=config.tune_rows, windows=2, tune=False)
+    trial = replace(
+        config,
+        rows=config.tune_rows,
+        windows=2,
+        tune=False,
+        adapter=None,
+        save_adapter=None,
+    )
     chosen, rates = [], {}
     for arm in arms:
         if not arm.learns:
@@ -374,14 +404,14 @@ def _document(
         sheet.add("rank", name, "lower", list(note.ranks))
         sheet.add("lora_used_bytes", name, "lower", list(note.used_bytes), unit="B")
         once: tuple[tuple[str, float], ...] = (
-            ("lora_fraction", note.plan.fraction),
+            ("lora_fraction", note.most_bytes / prepared.tables.layout.table_bytes),
             ("rebases", float(note.log.rebases)),
             ("guard_trips", float(note.log.guard_trips)),
             ("diverged", float(note.log.diverged)),
         )
         for metric, value_once in once:
             sheet.add(metric, name, "lower", [value_once], series=False)
-        total = [float(note.plan.total_bytes)]
+        total = [float(note.most_bytes)]
         sheet.add("lora_bytes", name, "lower", total, unit="B", series=False)
         sheet.add("rebase_loss", name, "lower", list(note.log.rebase_loss), series=False)
     now = datetime.now(UTC)

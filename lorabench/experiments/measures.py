@@ -14,6 +14,7 @@ from lorabench.experiments.quality import auc, normalized_entropy
 from lorabench.experiments.trial import NS, Trial, joined
 from lorabench.results import statistics
 from lorabench.results.schema import Metric
+from lorabench.training.learner import LearnLog
 
 Better = Literal["lower", "higher"]
 
@@ -43,6 +44,9 @@ UNITS: dict[str, tuple[str, Better]] = {
     "lookups_refused": ("1", "lower"),
     "slots_used": ("1", "higher"),
     "guard_trips": ("1", "lower"),
+    "rank": ("1", "lower"),
+    "rebases": ("1", "lower"),
+    "rebase_loss": ("1", "lower"),
     "lora_bytes": ("B", "lower"),
     "lora_fraction": ("1", "lower"),
     "replay_bytes": ("B", "lower"),
@@ -147,7 +151,16 @@ def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
         "lookups_refused": float(log.learner.refused),
         "slots_used": float(sum(trial.train.slots_used)),
         "guard_trips": float(log.learner.guard_trips),
+        "rank": _mean_rank(log.learner),
+        "rebases": float(log.learner.rebases),
+        "rebase_loss": float(np.mean(log.learner.rebase_loss)) if log.learner.rebase_loss else None,
     }
+
+
+def _mean_rank(log: LearnLog) -> float | None:
+    """Mean rank of the adapted tables at the end; None while there was no basis yet."""
+    ranks = [rank for rank in log.ranks[-1] if rank] if log.ranks else []
+    return float(np.mean(ranks)) if ranks else None
 
 
 def update_latency(trial: Trial, begin: int, end: int) -> NDArray[np.float64]:

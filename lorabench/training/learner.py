@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
+from lorabench.errors import InputError
 from lorabench.model.adapter import MOST_AUTO_RANK, WriterState
+from lorabench.model.adapter_file import SavedTable, restore
 from lorabench.model.dlrm import DenseNet
 from lorabench.training.budget import share_slots
 from lorabench.training.gradients import embedding_gradients
@@ -97,6 +99,8 @@ class LearnLog:
         At the end of every window, of each table: rank from then on, and of the window's signal.
     rebases : int
         Changes of rank, basis or slots.
+    most_bytes : int
+        Bytes of all LoRA state, allocated and not only used, at their most so far.
     rebase_loss : list of float
         Of each change of a table's basis: the share of A @ B's energy that it cost.
     """
@@ -110,6 +114,7 @@ class LearnLog:
     ranks: list[tuple[int, ...]] = field(default_factory=list)
     signal_ranks: list[tuple[int, ...]] = field(default_factory=list)
     rebases: int = 0
+    most_bytes: int = 0
     rebase_loss: list[float] = field(default_factory=list)
 
 
@@ -156,6 +161,37 @@ class Learner:
         self._passed = 0
         self._in_window = 0
         self._seen = 0
+
+    def resume(self, saved: dict[int, SavedTable]) -> None:
+        """Go on from a saved adapter instead of choosing a basis; only at the start.
+
+        Ranks and bases are the saved ones, within this adapter's memory: a table gets as many rows
+        as it has slots for, and one that is not adapted here is left out.
+
+        Raises
+        ------
+        InputError
+            Its ranks do not fit into the budget.
+        """
+        plan, writer = self._state.plan, self._state.writer
+        ranks = [
+            (len(saved[f].B) if f in saved else rank) if rank else 0
+            for f, rank in enumerate(plan.ranks)
+        ]
+        none = [np.zeros(0, np.uint16)] * len(ranks)
+        laid = share_slots(plan, ranks, [0.0] * len(ranks), none)
+        if laid is None:
+            raise InputError(
+                f"--adapter: found ranks of up to {max(ranks)}, expected such as fit into "
+                f"{plan.budget_bytes:,} bytes (--memory-budget)"
+            )
+        writer.begin()
+        identity = np.eye(self._tables.dim)
+        bases = [saved[f].B if f in saved else identity[:rank] for f, rank in enumerate(ranks)]
+        turns = [np.zeros((old, new)) for old, new in zip(plan.ranks, ranks, strict=True)]
+        self._state.relayout(laid, bases, turns)
+        restore(self._state, saved, laid.slots)
+        self.stage = Stage.LEARN
 
     def begin(self) -> bool:
         """Make the idle side ready to be read and written.
@@ -351,6 +387,7 @@ class Learner:
         self._state.relayout(laid, bases, applied)
         writer.publish()
         self.log.rebases += 1
+        self.log.most_bytes = max(self.log.most_bytes, plan.total_bytes, laid.total_bytes)
 
     def _energy(self, table: int, rank: int) -> float:
         if rank == 0:

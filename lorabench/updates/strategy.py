@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lorabench.errors import InputError
 from lorabench.model.adapter import Adapter, WriterState, plan_adapter
+from lorabench.model.adapter_file import SavedTable
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableSet
 from lorabench.training.full import FullTrainer
@@ -199,6 +200,10 @@ class Lora:
     def log(self) -> LearnLog:
         """What happened beside the learning."""
         return self._learner.log
+
+    def resume(self, saved: dict[int, SavedTable]) -> None:
+        """Begin with a saved adapter."""
+        self._learner.resume(saved)
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits [B] of base tables and adapter."""

@@ -266,5 +266,16 @@ def test_strategies_are_replayed_on_the_same_rows(run: Run, tmp_path: Path) -> N
     assert len(fractions) == 2
     assert all(0 < fraction <= 0.2 for fraction in fractions)
     assert "share of the AUC gap" in found.stderr
+    saved = tmp_path / "a.safetensors"
+    common = ("freshness", "--preset", spec, "--strategies", "lora", "--windows", "4", "-q")
+    run(*common, "--save-adapter", saved, "-o", tmp_path / "cold.json")
+    run(*common, "--adapter", saved, "-o", tmp_path / "warm.json")
+    cold, warm = (
+        next(m["values"] for m in json.loads(path.read_text())["metrics"] if m["name"] == "auc")
+        for path in (tmp_path / "cold.json", tmp_path / "warm.json")
+    )
+    assert cold != warm
+    refused = run(*common[:-1], "--adapter", tmp_path / "cold.json", code=2)
+    assert "found no adapter" in refused.stderr
     refused = run("freshness", "--preset", "tiny", "--strategies", "none,full", code=2)
     assert "--strategies: found 'full'" in refused.stderr
