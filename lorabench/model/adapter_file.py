@@ -1,7 +1,8 @@
 """An adapter on disk, as safetensors: read with numpy, torch or anything else, and run nothing.
 
 Of each adapted table f there are ``table.{f}.A`` [used, R] and ``table.{f}.B`` [R, D], float32, and
-``table.{f}.rows`` [used], int32: row ``rows[s]`` is served as ``W[rows[s]] + A[s] @ B``. The metadata
+``table.{f}.rows`` [used], int32: row ``rows[s]`` is served as ``W[rows[s]] + A[s] @ B``. The
+metadata
 says what tables it belongs to.
 """
 
