@@ -1027,7 +1027,8 @@ cdef class Dictionary:
             raise ValueError(
                 f"ids: found {out.size()} from {first} on, expected {self.dictionary.used} in all"
             )
-        memcpy(out.view.buf, self.dictionary.ids + first, out.size() * sizeof(int64_t))
+        if out.size():
+            memcpy(out.view.buf, self.dictionary.ids + first, out.size() * sizeof(int64_t))
 
 
 def top_rows(x, rows, norms):

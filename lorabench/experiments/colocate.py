@@ -196,6 +196,7 @@ class Outcome:
     rounds: list[schema.Round] = field(default_factory=list)
     raw: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     pages: dict[str, Any] = field(default_factory=dict)
+    adapter_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def examine(
@@ -457,7 +458,10 @@ class Colocate:
                 outcome.sheet.add(metric, name, value)
             if trial.train is not None:
                 ring = config.replay_bytes * len(self._servers)
-                used = max(adapter.total_bytes, trial.train.log.learner.most_bytes)
+                parts = trial.train.log.learner.most
+                used = sum(parts.values())
+                if used > sum(outcome.adapter_bytes.values()):
+                    outcome.adapter_bytes = parts
                 outcome.sheet.add("lora_bytes", name, used)
                 outcome.sheet.add("lora_fraction", name, used / adapter.layout.table_bytes)
                 outcome.sheet.add("replay_bytes", name, ring)
@@ -539,7 +543,7 @@ class Colocate:
             | {
                 "pages": self.outcome.pages,
                 "adapter": {
-                    "bytes": adapter.breakdown,
+                    "bytes": self.outcome.adapter_bytes or adapter.breakdown,
                     "slots": adapter.slots,
                     "tables_not_adapted": adapter.not_adapted,
                 },

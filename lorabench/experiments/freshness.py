@@ -23,7 +23,6 @@ from lorabench.experiments import environment
 from lorabench.experiments.prepare import Prepared, prepare
 from lorabench.experiments.quality import auc, normalized_entropy
 from lorabench.isolation.topology import read_topology
-from lorabench.model.adapter import AdapterPlan
 from lorabench.model.adapter_file import load_adapter, save_adapter
 from lorabench.results import schema, statistics
 from lorabench.training.learner import LearnLog
@@ -207,13 +206,12 @@ class _Note:
 
     ranks: list[float]
     used_bytes: list[float]
-    plan: AdapterPlan
     log: LearnLog
 
     @property
     def most_bytes(self) -> int:
         """Bytes of all LoRA state at their most."""
-        return max(self.plan.total_bytes, self.log.most_bytes)
+        return sum(self.log.most.values())
 
 
 class _Replay:
@@ -290,7 +288,7 @@ class _Replay:
                 used.append(float(plan.used_bytes))
             yield np.concatenate(parts)
         if isinstance(strategy, Lora):
-            self.notes[arm.name] = _Note(ranks, used, strategy.state.plan, strategy.log)
+            self.notes[arm.name] = _Note(ranks, used, strategy.log)
         self._report(f"replaying {arm.name}", 1.0)
 
 
@@ -425,7 +423,7 @@ def _document(
             "spec": source.spec.model_dump(mode="json"),
         },
         "model": {"origin": prepared.origin, "pretrain_rows": prepared.pretrain_rows},
-        "memory": {name: note.plan.breakdown for name, note in notes.items()},
+        "memory": {name: note.log.most for name, note in notes.items()},
     }
     hashed = {key: document_config[key] for key in ("experiment", "learning_rates", "workload")} | {
         "pretrain_rows": prepared.pretrain_rows

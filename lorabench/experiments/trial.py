@@ -167,6 +167,9 @@ class Trial:
             arrays["trained_epoch"] = joined(self.train.log.epoch)
             arrays["label_ns"] = joined(self.train.log.label_ns) - self.start_ns
             arrays["published_ns"] = joined(self.train.log.published_ns) - self.start_ns
+            learner = self.train.log.learner
+            arrays["window_samples"] = np.array(learner.samples, np.int64)
+            arrays["window_ranks"] = np.array(learner.ranks, np.int64)
         return arrays
 
 

@@ -2,8 +2,7 @@
 
 Of each adapted table f there are ``table.{f}.A`` [used, R] and ``table.{f}.B`` [R, D], float32, and
 ``table.{f}.rows`` [used], int32: row ``rows[s]`` is served as ``W[rows[s]] + A[s] @ B``. The
-metadata
-says what tables it belongs to.
+metadata says what tables it belongs to.
 """
 
 import json

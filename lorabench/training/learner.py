@@ -10,6 +10,7 @@ are considered (`lorabench.training.rank`), and where one changes the idle side 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
 from lorabench.errors import InputError
-from lorabench.model.adapter import MOST_AUTO_RANK, WriterState
+from lorabench.model.adapter import MOST_AUTO_RANK, AdapterPlan, WriterState
 from lorabench.model.adapter_file import SavedTable, restore
 from lorabench.model.dlrm import DenseNet
 from lorabench.training.budget import share_slots
@@ -85,6 +86,8 @@ class LearnLog:
 
     Attributes
     ----------
+    most : dict of str to int
+        Bytes of all LoRA state by purpose, allocated and not only used, when they were most.
     basis_samples : int
         Samples that went into choosing the first B.
     refused : int
@@ -99,12 +102,11 @@ class LearnLog:
         At the end of every window, of each table: rank from then on, and of the window's signal.
     rebases : int
         Changes of rank, basis or slots.
-    most_bytes : int
-        Bytes of all LoRA state, allocated and not only used, at their most so far.
     rebase_loss : list of float
         Of each change of a table's basis: the share of A @ B's energy that it cost.
     """
 
+    most: dict[str, int]
     basis_samples: int = 0
     refused: int = 0
     guard_trips: int = 0
@@ -114,7 +116,6 @@ class LearnLog:
     ranks: list[tuple[int, ...]] = field(default_factory=list)
     signal_ranks: list[tuple[int, ...]] = field(default_factory=list)
     rebases: int = 0
-    most_bytes: int = 0
     rebase_loss: list[float] = field(default_factory=list)
 
 
@@ -147,7 +148,11 @@ class Learner:
         most = min(MOST_AUTO_RANK, tables.dim)
         rank = config.rank
         self._rule = RankRule(most=most) if rank is None else RankRule(least=rank, most=rank)
-        self.log = LearnLog()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew with an empty adapter and an empty log."""
+        self.log = LearnLog(most=self._state.plan.breakdown)
         self.start_over()
 
     def start_over(self) -> None:
@@ -189,7 +194,7 @@ class Learner:
         identity = np.eye(self._tables.dim)
         bases = [saved[f].B if f in saved else identity[:rank] for f, rank in enumerate(ranks)]
         turns = [np.zeros((old, new)) for old, new in zip(plan.ranks, ranks, strict=True)]
-        self._state.relayout(laid, bases, turns)
+        self._relayout(laid, bases, turns)
         restore(self._state, saved, laid.slots)
         self.stage = Stage.LEARN
 
@@ -384,16 +389,28 @@ class Learner:
         laid = share_slots(plan, ranks, energy, heat)
         if laid is None:  # not even the least of every table fits at these ranks: stay
             return
-        self._state.relayout(laid, bases, applied)
+        self._relayout(laid, bases, applied)
         writer.publish()
         self.log.rebases += 1
-        self.log.most_bytes = max(self.log.most_bytes, plan.total_bytes, laid.total_bytes)
+
+    def _relayout(
+        self,
+        plan: AdapterPlan,
+        bases: Sequence[NDArray[np.floating]],
+        turns: Sequence[NDArray[np.floating]],
+    ) -> None:
+        self._state.relayout(plan, bases, turns)
+        self.log.most = max(self.log.most, plan.breakdown, key=_total)
 
     def _energy(self, table: int, rank: int) -> float:
         if rank == 0:
             return 0.0
         kept = self._controllers[self._adapted.index(table)].average().kept
         return float(kept.values[:rank].sum())
+
+
+def _total(parts: dict[str, int]) -> int:
+    return sum(parts.values())
 
 
 def _finite(logits: NDArray[np.float32], grad: NDArray[np.float32]) -> bool:

@@ -33,11 +33,11 @@ class TrainLog:
         What happened beside.
     """
 
+    learner: LearnLog
     sample: list[NDArray[np.int64]] = field(default_factory=list)
     label_ns: list[NDArray[np.int64]] = field(default_factory=list)
     epoch: list[NDArray[np.int64]] = field(default_factory=list)
     published_ns: list[NDArray[np.int64]] = field(default_factory=list)
-    learner: LearnLog = field(default_factory=LearnLog)
 
 
 class Trainer:
@@ -84,8 +84,7 @@ class Trainer:
         """Begin anew with an empty adapter and empty rings; only while no server runs."""
         self._state.reset()
         self._replay.reset()
-        self._learner.log = LearnLog()
-        self._learner.start_over()
+        self._learner.reset()
         self.log = TrainLog(learner=self._learner.log)
 
     def step(self) -> int:
