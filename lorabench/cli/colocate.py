@@ -40,7 +40,8 @@ def colocate(
         str,
         typer.Option(
             help="Isolation conditions to run beside solo, separated by commas: naive (the trainer "
-            "wherever the OS puts it), pinned (on cores of its own), numa, rdt.",
+            "wherever the OS puts it), pinned (on cores of its own), pinned+rerank (and its rank "
+            "changes every second: what that costs the servers), numa, rdt.",
             rich_help_panel=_RUN,
         ),
     ] = "naive,pinned",

@@ -40,8 +40,12 @@ BASELINE = "solo"
 CONTROL = "solo_repeat"
 ALL_CORES = "solo_all"
 
+# `pinned` with a change of rank every second: held against `pinned`, and no verdict is about it.
+RERANK = "pinned+rerank"
+_RERANK_S = 1.0
+
 # Isolation conditions of this version, weakest first; what a verdict is about is the last one run.
-CONDITIONS = ("naive", "pinned")
+CONDITIONS = ("naive", "pinned", RERANK)
 
 # Known, and never run here: they are reported as unavailable with the reason.
 FUTURE = ("numa", "rdt")
@@ -430,9 +434,9 @@ class Colocate:
         if name == "naive":
             allowed = self.machine.topology.allowed
             return Placement(allowed, len(allowed))
-        if name == "pinned":
+        if name in ("pinned", RERANK):
             cpus = frozenset(self.machine.plan.trainer_cpus)
-            return Placement(cpus, len(cpus))
+            return Placement(cpus, len(cpus), _RERANK_S if name == RERANK else None)
         return None
 
     def _record(
@@ -472,6 +476,8 @@ class Colocate:
                 )
             if name != BASELINE and BASELINE in found:
                 self._compare(name, found, valid=not {name, BASELINE} & set(stuck))
+            if name == RERANK and "pinned" in found:
+                self._compare_rerank(found, valid=not {name, "pinned"} & set(stuck))
             for key, array in trial.raw().items():
                 outcome.raw[f"round{index}/{name}/{key}"] = array
         outcome.rounds.append(
@@ -507,6 +513,13 @@ class Colocate:
             ratio, impact = head / base, head - base
         self.outcome.sheet.add("latency_p99_ratio", name, ratio)
         self.outcome.sheet.add("latency_impact", name, impact)
+
+    def _compare_rerank(
+        self, found: Mapping[str, Mapping[str, float | None]], *, valid: bool
+    ) -> None:
+        head, base = found[RERANK]["latency_p99"], found["pinned"]["latency_p99"]
+        ratio = head / base if valid and head is not None and base is not None else None
+        self.outcome.sheet.add("rerank_p99_ratio", RERANK, ratio)
 
     def document(self, *, partial: bool) -> schema.Result:
         """Assemble the result document from what has been measured so far."""
@@ -568,7 +581,7 @@ class Colocate:
             if value is not None
         ]
         claims = [verdict.memory_budget(max(adapter.fraction, *met, 0.0), basis)]
-        isolating = [name for name in self.conditions if name != "naive"]
+        isolating = [name for name in self.conditions if name not in ("naive", RERANK)]
         if not isolating:
             return [*claims, *verdict.latency_not_run(basis)]
         name = isolating[-1]

@@ -25,6 +25,7 @@ UNITS: dict[str, tuple[str, Better]] = {
     "latency_p99": ("s", "lower"),
     "latency_p999": ("s", "lower"),
     "latency_p99_ratio": ("1", "lower"),
+    "rerank_p99_ratio": ("1", "lower"),
     "latency_impact": ("s", "lower"),
     "throughput_qps": ("1/s", "higher"),
     "wakeup_late_p99": ("s", "lower"),
@@ -56,7 +57,7 @@ UNITS: dict[str, tuple[str, Better]] = {
 
 
 # Skewed and positive: averaged as logarithms.
-_GEOMETRIC = ("latency_p", "update_latency_p")
+_GEOMETRIC = ("latency_p", "update_latency_p", "rerank_p")
 
 
 @dataclass

@@ -89,10 +89,21 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the trainer runs in a condition, and on how many threads."""
+    """Where the trainer runs in a condition, on how many threads, and how often it is disturbed.
+
+    Parameters
+    ----------
+    cpus : frozenset of int
+        Where.
+    threads : int
+        Of torch.
+    rerank_s : float or None
+        Time between two changes of rank that no signal asks for; None for none.
+    """
 
     cpus: frozenset[int]
     threads: int
+    rerank_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -240,7 +251,7 @@ class Round:
         fleet = self._fleet
         if place is not None:
             assert fleet.trainer is not None
-            fleet.trainer.send(Prepare(place.cpus, place.threads))
+            fleet.trainer.send(Prepare(place.cpus, place.threads, place.rerank_s))
             fleet.trainer.receive()
         begin_s, end_s = window_s
         give_up_s = end_s * _PATIENCE if give_up_s is None else give_up_s

@@ -73,10 +73,14 @@ class TrainerSetup:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Trainer: start over with an empty adapter, on `cpus`, with `threads` threads."""
+    """Trainer: start over with an empty adapter, on `cpus`, with `threads` threads.
+
+    With `rerank_s` the rank changes so often, whatever the signal says.
+    """
 
     cpus: frozenset[int]
     threads: int
+    rerank_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     while True:
         prepare: Prepare = link.recv()
         torch.set_num_threads(prepare.threads)
-        trainer.reset()
+        trainer.reset(prepare.rerank_s)
         pin_threads(os.getpid(), prepare.cpus)
         verify(os.getpid(), prepare.cpus)
         link.send(Ready(pages))

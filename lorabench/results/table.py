@@ -131,6 +131,15 @@ def _context(result: Result) -> list[Text]:
     ]
     if quality:
         lines.append(Text(f"AUC of what was served: {', '.join(quality)}"))
+    for ratio in result.metrics:
+        if ratio.name == "rerank_p99_ratio":
+            changes = result.metric("rebases", ratio.condition)
+            lines.append(
+                Text(
+                    f"p99 while the rank changes every second / p99 of pinned: "
+                    f"{_with_interval(ratio, 1.0, ' ')} ({_count(changes)} changes a condition)"
+                )
+            )
     return lines
 
 

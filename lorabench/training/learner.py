@@ -166,6 +166,7 @@ class Learner:
         self._passed = 0
         self._in_window = 0
         self._seen = 0
+        self._halved = False
 
     def resume(self, saved: dict[int, SavedTable]) -> None:
         """Go on from a saved adapter instead of choosing a basis; only at the start.
@@ -212,6 +213,29 @@ class Learner:
         if self._in_window >= self._config.window and self.stage is Stage.LEARN:
             self._end_window()
             return writer.begin()
+        return True
+
+    def rerank(self) -> bool:
+        """Halve every table's rank, and double it the next time, whatever the signal says.
+
+        For measuring what a change of rank costs those who are being served; right after `begin`,
+        which is due again afterwards.
+
+        Returns
+        -------
+        bool
+            False where there is no basis yet to turn.
+        """
+        if self.stage is not Stage.LEARN:
+            return False
+        writer, most = self._state.writer, min(MOST_AUTO_RANK, self._tables.dim)
+        turns: dict[int, Turn] = {}
+        for place, f in enumerate(self._adapted):
+            basis = writer.basis(f).astype(np.float64)
+            rank = min(2 * len(basis), most) if self._halved else max(1, len(basis) // 2)
+            turns[f] = self._controllers[place].to_rank(basis, writer.gram(f), rank)
+        self._halved = not self._halved
+        self._rebase(turns)
         return True
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -347,7 +371,6 @@ class Learner:
         # most; later only along with a basis.
         first = len(self.log.samples) == 1
         if turns or first:
-            self.log.rebase_loss += [turn.loss for turn in turns.values()]
             self._rebase(turns)
         self._note(signals)
 
@@ -392,6 +415,9 @@ class Learner:
         self._relayout(laid, bases, applied)
         writer.publish()
         self.log.rebases += 1
+        # A basis that is chosen anew has nothing to lose.
+        if self.stage is not Stage.BASIS:
+            self.log.rebase_loss += [turn.loss for turn in turns.values()]
 
     def _relayout(
         self,

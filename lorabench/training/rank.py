@@ -139,18 +139,17 @@ class RankController:
         wanted = self._bounded(average.kept.rank(self._rule.share))
         if wanted > len(basis):
             self._smaller = 0
-            return self._grown(average, basis, wanted)
+            return _grown(average, basis, wanted)
         return self._shrunk(average, basis, gram) or self._turned(average, basis, gram)
+
+    def to_rank(self, basis: Matrix, gram: Matrix, rank: int) -> Turn:
+        """Turn to a given rank, 1 to D, whatever the signal says; arguments as of `decide`."""
+        if rank > len(basis):
+            return _grown(self.average(), basis, rank)
+        return shrunk(basis, gram, rank)
 
     def _bounded(self, rank: int) -> int:
         return min(max(rank, self._rule.least), self._rule.most)
-
-    def _grown(self, average: Signal, basis: Matrix, rank: int) -> Turn:
-        beside = np.eye(basis.shape[1]) - basis.T @ basis
-        moment = (average.directions.T * average.values) @ average.directions
-        rest = Spectrum.of(beside @ moment @ beside)
-        grown = np.concatenate([basis, rest.directions[: rank - len(basis)]])
-        return Turn(grown, np.eye(len(basis), rank), 0.0)
 
     def _shrunk(self, average: Signal, basis: Matrix, gram: Matrix) -> Turn | None:
         rule = self._rule
@@ -182,6 +181,14 @@ class RankController:
         total = float(np.trace(gram))
         held = float(np.trace(turn.T @ gram @ turn))
         return Turn(turned, turn, max(0.0, 1 - held / total) if total > 0 else 0.0)
+
+
+def _grown(average: Signal, basis: Matrix, rank: int) -> Turn:
+    beside = np.eye(basis.shape[1]) - basis.T @ basis
+    moment = (average.directions.T * average.values) @ average.directions
+    rest = Spectrum.of(beside @ moment @ beside)
+    grown = np.concatenate([basis, rest.directions[: rank - len(basis)]])
+    return Turn(grown, np.eye(len(basis), rank), 0.0)
 
 
 def shrunk(basis: Matrix, gram: Matrix, rank: int) -> Turn:

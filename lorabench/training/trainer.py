@@ -74,14 +74,24 @@ class Trainer:
         self._replay = replay
         self._learner = Learner(tables, net, state, config)
         self.log = TrainLog(learner=self._learner.log)
+        self._rerank_ns: int | None = None
+        self._reranked_ns = 0
 
     @property
     def stage(self) -> Stage:
         """What is done with a batch just now."""
         return self._learner.stage
 
-    def reset(self) -> None:
-        """Begin anew with an empty adapter and empty rings; only while no server runs."""
+    def reset(self, rerank_s: float | None = None) -> None:
+        """Begin anew with an empty adapter and empty rings; only while no server runs.
+
+        Parameters
+        ----------
+        rerank_s : float, optional
+            Change the rank this often, s (`Learner.rerank`).
+        """
+        self._rerank_ns = None if rerank_s is None else round(rerank_s * 1e9)
+        self._reranked_ns = self._clock()
         self._state.reset()
         self._replay.reset()
         self._learner.reset()
@@ -97,6 +107,9 @@ class Trainer:
         """
         if not self._learner.begin():
             return 0
+        if self._rerank_due() and self._learner.rerank():
+            self._reranked_ns = self._clock()
+            return 0
         replay = self._replay
         n = replay.take(self._clock())
         if n == 0:
@@ -109,3 +122,6 @@ class Trainer:
             self.log.epoch.append(np.full(n, epoch, np.int64))
             self.log.published_ns.append(np.full(n, self._clock(), np.int64))
         return n
+
+    def _rerank_due(self) -> bool:
+        return self._rerank_ns is not None and self._clock() - self._reranked_ns >= self._rerank_ns

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 def finished(lorabench: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Any, str]:
     """Two rounds of everything: the document, the raw samples, what was printed."""
     path = tmp_path_factory.mktemp("run") / "out.json"
-    run = lorabench("colocate", "--preset", "tiny", "--rounds", 2, "--duration", 2, "-o", path)
+    conditions = "naive,pinned,pinned+rerank"
+    options = ("--rounds", 2, "--duration", 2, "--conditions", conditions, "-o", path)
+    run = lorabench("colocate", "--preset", "tiny", *options)
     assert run.returncode == 0, run.stderr
     return read_result(path), np.load(path.with_suffix(".npz")), run.stdout
 
@@ -53,7 +55,17 @@ def test_every_round_runs_every_condition_once_and_solo_twice_in_an_order_of_its
 ) -> None:
     result, _, _ = finished
     first, second, last = (r.order for r in result.rounds)
-    assert sorted(first) == sorted(second) == ["naive", "pinned", "solo", "solo_repeat"]
+    assert (
+        sorted(first)
+        == sorted(second)
+        == [
+            "naive",
+            "pinned",
+            "pinned+rerank",
+            "solo",
+            "solo_repeat",
+        ]
+    )
     assert last == ["solo_all"]
 
 
@@ -123,6 +135,27 @@ def test_the_trainer_sees_a_subsequence_of_the_arrivals_after_the_label_delay(fi
             for name in ("replay_dropped", "replay_skipped")
         ]
         assert len(sample) + sum(lost) <= len(raw[f"{at}/done_ns"]) * rows
+
+
+def test_the_rank_changes_every_second_where_that_is_asked_for(finished) -> None:
+    result, raw, printed = finished
+    changes = result.metric("rebases", "pinned+rerank")
+    assert changes is not None
+    assert min(changes.values) >= 2  # type: ignore[type-var]
+    ratio = result.metric("rerank_p99_ratio", "pinned+rerank")
+    assert ratio is not None
+    for value, head, base in zip(
+        ratio.values,
+        result.metric("latency_p99", "pinned+rerank").values,  # type: ignore[union-attr]
+        result.metric("latency_p99", "pinned").values,  # type: ignore[union-attr]
+        strict=True,
+    ):
+        if value is not None:
+            assert value == pytest.approx(head / base)
+    assert "while the rank changes every second" in printed
+    ranks = raw["round0/pinned/window_ranks"]
+    tables = len(result.environment["adapter"]["slots"])
+    assert ranks.shape == (len(raw["round0/pinned/window_samples"]), tables)
 
 
 def test_the_adapter_stays_within_its_budget_and_says_what_it_consists_of(finished) -> None:

@@ -187,6 +187,15 @@ def test_an_interrupted_run_says_so():
     assert "8 rounds, interrupted" in printed(example(partial=True), 100)[0]
 
 
+def test_what_a_change_of_rank_costs_is_a_line_of_its_own_where_it_was_measured():
+    result = example()
+    assert "rank changes" not in " ".join(printed(result, 200))
+    result.metrics.append(metric("rerank_p99_ratio", "pinned+rerank", 1.012, (0.98, 1.05)))
+    result.metrics.append(metric("rebases", "pinned+rerank", 5.0))
+    (line,) = [text for text in printed(result, 200) if "rank changes" in text]
+    assert "1.01 [0.98..1.05] (5 changes a condition)" in line
+
+
 def test_verdicts_context_and_what_is_missing_follow_in_words():
     text = " ".join(" ".join(printed(example(), 100)).split())
     assert "LoRA state: 1.99988 % of the table bytes (5.28 % with the replay rings)" in text

@@ -134,3 +134,38 @@ def test_a_loss_that_is_not_finite_stops_publishing_and_the_last_epoch_stays() -
     node.learn(3)
     assert node.state.writer.epoch == epoch
     assert node.learner.log.diverged
+
+
+def test_a_rank_halved_for_measuring_leaves_the_best_approximation_and_comes_back() -> None:
+    node = Node(4, budget=0.4)
+    node.drift(4)
+    assert node.learner.begin()
+    assert not node.learner.rerank()
+    node.learn(6)
+
+    def served() -> np.ndarray:
+        """A @ B of the first table, 0 in rows without a slot."""
+        assert node.learner.begin()
+        every = np.arange(ROWS[0], dtype=np.int32)
+        sparse = np.stack([every, every % ROWS[1]], axis=1)
+        found = np.empty((len(every), 2, DIM), np.float32)
+        node.state.writer.lookup(node.tables.kernels, sparse, found)
+        return found[:, 0] - node.tables.arrays[0]
+
+    before = served()
+    assert node.learner.begin()
+    assert node.learner.rerank()
+    assert node.state.writer.rank == [2, 2]
+    halved = served()
+    kept = np.abs(halved).sum(axis=1) > 0
+    left, values, right = np.linalg.svd(before.astype(np.float64), full_matrices=False)
+    best = (left[:, :2] * values[:2]) @ right[:2]
+    assert values[2] > 0.01 * values[0]
+    np.testing.assert_allclose(halved[kept], best[kept], atol=2e-5)
+    assert node.learner.rerank()
+    assert node.state.writer.rank == [4, 4]
+    after = served()
+    still = np.abs(after).sum(axis=1) > 0
+    assert still.sum() > 0.5 * kept.sum()
+    np.testing.assert_allclose(after[still], halved[still], atol=1e-6)
+    assert node.learner.log.rebases == 3
