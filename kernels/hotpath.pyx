@@ -1556,7 +1556,9 @@ cdef class AdapterWriter:
             side.table[t].used = slots.used
         self.differs = True
 
-    def decay(self):
+    def decay(self, float accumulators=1.0):
+        if not 0 < accumulators <= 1:
+            raise ValueError(f"accumulators: found {accumulators}, expected above 0 and at most 1")
         cdef Py_ssize_t t
         cdef int32_t slot
         cdef lb_side *side = lb_adapter_side(self.adapter, self.adapter.active)
@@ -1569,6 +1571,7 @@ cdef class AdapterWriter:
             with nogil:
                 for slot in range(self.slots[t].used):
                     self.slots[t].heat[slot] >>= 1
+                    self.slots[t].accumulator[slot] *= accumulators
                 for entry in range(<int64_t>side.table[t].used * lora.rank):
                     total = total + lora.A[entry] * lora.A[entry]
                 if self.slots[t].sketch.counters != NULL:

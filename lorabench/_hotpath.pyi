@@ -494,8 +494,14 @@ class AdapterWriter:
     def put(self, t: int, rows: NDArray[np.int32], A: NDArray[np.float32]) -> None:
         """Give rows [n] of table `t` slots, with `A` [n, R]; between `begin` and `publish`."""
 
-    def decay(self) -> None:
-        """Halve every count of lookups, and look anew at how large a row of A typically is."""
+    def decay(self, accumulators: float = ...) -> None:
+        """Halve every count of lookups, and look anew at how large a row of A typically is.
+
+        Parameters
+        ----------
+        accumulators : float
+            What every accumulator is multiplied by, above 0 and at most 1.
+        """
 
     def slot_state(
         self, t: int

@@ -69,13 +69,13 @@ def freshness(
         bool,
         typer.Option(
             "--tune",
-            help="Choose each one's learning rate on a stream of another seed first.",
+            help="Choose each one's learning rate and decay on a stream of another seed first.",
             rich_help_panel=_RUN,
         ),
     ] = False,
     tune_rows: Annotated[
         int, typer.Option(help="Rows replayed for that.", rich_help_panel=_RUN)
-    ] = 150_000,
+    ] = 400_000,
     adapter: Annotated[
         Path | None,
         typer.Option(

@@ -36,8 +36,10 @@ CEILING = "ceiling"
 _BATCH = 1024
 _LEAST_ROWS = 256  # of a window: an area of fewer rows says little
 _TUNING_RATES = (0.05, 0.1, 0.2, 0.4)
+_TUNING_DECAYS = (1.0, 0.5, 0.25)
 
 Report = Callable[[str, float], None]
+Tried = tuple[float, float, float]
 Floats = NDArray[np.float32]
 
 
@@ -62,7 +64,7 @@ class FreshnessConfig:
     learning_rate : float or None
         Of all strategies that learn; None for each one's own.
     tune : bool
-        Choose each one's on a held-out seed.
+        Choose each one's, and the decay of its accumulators, on a held-out seed.
     tune_rows : int
         Rows replayed for that.
     adapter, save_adapter : str or None
@@ -79,7 +81,7 @@ class FreshnessConfig:
     memory_budget: float = 0.02
     learning_rate: float | None = None
     tune: bool = False
-    tune_rows: int = 150_000
+    tune_rows: int = 400_000
     adapter: str | None = None
     save_adapter: str | None = None
     seed: int = 0
@@ -138,7 +140,7 @@ class _Outcome:
     """What was run, and what came out."""
 
     arms: tuple[Arm, ...]
-    rates: "dict[str, list[tuple[float, float]]]"
+    rates: dict[str, list[Tried]]
     windows: list[_Window] = field(default_factory=list)
     notes: "dict[str, _Note]" = field(default_factory=dict)
 
@@ -163,7 +165,7 @@ def measure(source: RowSource, config: FreshnessConfig, report: Report) -> schem
     arms = config.validate()
     if config.dim is not None:
         source = with_dim(source, config.dim)
-    rates: dict[str, list[tuple[float, float]]] = {}
+    rates: dict[str, list[Tried]] = {}
     if config.tune:
         arms, rates = _tune(source, config, arms, report)
     prepared = prepare(source, None, config.seed, report)
@@ -327,15 +329,15 @@ def _take(blocks: Iterator[Block], rows: int) -> Iterator[Block]:
 
 def _tune(
     source: RowSource, config: FreshnessConfig, arms: Sequence[Arm], report: Report
-) -> tuple[tuple[Arm, ...], dict[str, list[tuple[float, float]]]]:
-    """Choose learning rates by the log loss on a stream of another seed.
+) -> tuple[tuple[Arm, ...], dict[str, list[Tried]]]:
+    """Choose learning rates, then decays, by the log loss on a stream of another seed.
 
     Returns
     -------
     arms : tuple of Arm
-        With the best rate each.
-    rates : dict
-        Of each, the rates tried and their normalized entropies.
+        With the best rate and decay each.
+    tried : dict
+        Of each, the rates and decays tried and their normalized entropies.
     """
     if source.kind != "generated":
         raise InputError(
@@ -352,25 +354,33 @@ def _tune(
         adapter=None,
         save_adapter=None,
     )
-    chosen, rates = [], {}
+
+    def entropy(arm: Arm) -> float:
+        def told(_what: str, done: float) -> None:
+            report(f"tuning {arm.name}: {arm.learning_rate:g} x {arm.accumulator_decay:g}", done)
+
+        last = _Replay(held_out, prepared, trial, told).run([arm])[-1]
+        found = normalized_entropy(last.label, last.scores[arm.name])
+        return float("inf") if found is None else found
+
+    chosen, notes = [], {}
     for arm in arms:
         if not arm.learns:
             chosen.append(arm)
             continue
-        tried = []
-        for rate in _TUNING_RATES:
-            one = replace(arm, learning_rate=rate)
-
-            def told(_what: str, done: float, arm: Arm = arm, rate: float = rate) -> None:
-                report(f"tuning {arm.name}: {rate:g}", done)
-
-            last = _Replay(held_out, prepared, trial, told).run([one])[-1]
-            found = normalized_entropy(last.label, last.scores[arm.name])
-            tried.append((rate, float("inf") if found is None else found))
-        best = min(tried, key=lambda pair: pair[1])
-        chosen.append(replace(arm, learning_rate=best[0]))
-        rates[arm.name] = tried
-    return tuple(chosen), rates
+        tried = {
+            one: entropy(one) for one in (replace(arm, learning_rate=r) for r in _TUNING_RATES)
+        }
+        best = min(tried, key=tried.__getitem__)
+        for decay in _TUNING_DECAYS:
+            one = replace(best, accumulator_decay=decay)
+            if one not in tried:
+                tried[one] = entropy(one)
+        chosen.append(min(tried, key=tried.__getitem__))
+        notes[arm.name] = [
+            (one.learning_rate or 0.0, one.accumulator_decay, found) for one, found in tried.items()
+        ]
+    return tuple(chosen), notes
 
 
 def _document(
@@ -416,7 +426,8 @@ def _document(
     document_config: dict[str, Any] = {
         "experiment": asdict(config) | {"strategies": [arm.name for arm in arms]},
         "learning_rates": {arm.name: arm.learning_rate for arm in arms if arm.learns},
-        "tuning": {name: [list(pair) for pair in tried] for name, tried in outcome.rates.items()},
+        "accumulator_decays": {arm.name: arm.accumulator_decay for arm in arms if arm.learns},
+        "tuning": {name: [list(one) for one in tried] for name, tried in outcome.rates.items()},
         "workload": {
             "kind": source.kind,
             "digest": source.digest,
@@ -425,9 +436,10 @@ def _document(
         "model": {"origin": prepared.origin, "pretrain_rows": prepared.pretrain_rows},
         "memory": {name: note.log.most for name, note in notes.items()},
     }
-    hashed = {key: document_config[key] for key in ("experiment", "learning_rates", "workload")} | {
-        "pretrain_rows": prepared.pretrain_rows
-    }
+    hashed = {
+        key: document_config[key]
+        for key in ("experiment", "learning_rates", "accumulator_decays", "workload")
+    } | {"pretrain_rows": prepared.pretrain_rows}
     return schema.Result(
         command="freshness",
         id=schema.new_id(now),

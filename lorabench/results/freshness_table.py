@@ -49,8 +49,11 @@ def render(result: Result, console: Console) -> None:
     rates = result.config.get("learning_rates", {})
     if rates:
         how = "chosen on a held-out seed" if result.config.get("tuning") else "as given"
-        text = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
-        console.print(f"learning rates, {how}: {text}", highlight=False)
+        decays = result.config.get("accumulator_decays", {})
+        text = ", ".join(f"{name} {rate:g} x {decays[name]:g}" for name, rate in rates.items())
+        console.print(
+            f"learning rates x decay of the accumulators a window, {how}: {text}", highlight=False
+        )
     render_claims(result, console)
 
 

@@ -100,7 +100,13 @@ class FullTrainer:
         assert embeddings.grad is not None
         return logits.detach().numpy(), embeddings.grad.numpy()
 
-    def forget(self) -> None:
-        """Set the accumulators back to 0: steps are large again."""
+    def forget(self, kept: float) -> None:
+        """Keep this share of the accumulators, so that steps grow again.
+
+        Parameters
+        ----------
+        kept : float
+            Above 0, at most 1.
+        """
         for sums in self._accumulators or ():
-            sums[:] = 0
+            np.multiply(sums, np.float32(kept), out=sums)

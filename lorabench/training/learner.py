@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
 from lorabench.errors import InputError
-from lorabench.model.adapter import MOST_AUTO_RANK, AdapterPlan, WriterState
+from lorabench.model.adapter import AUTO_RANK, MOST_AUTO_RANK, AdapterPlan, WriterState
 from lorabench.model.adapter_file import SavedTable, restore
 from lorabench.model.dlrm import DenseNet
 from lorabench.training.budget import share_slots
@@ -35,6 +35,12 @@ _MEDIAN_BATCHES = 64
 LEARNING_RATE = 0.3
 """Of row-wise Adagrad on A, whose accumulator is a sum over the R directions and not their mean."""
 
+ACCUMULATOR_DECAY = 0.5
+"""Of Adagrad's sums, from window to window."""
+
+WINDOW = 131_072
+"""Samples of a training window."""
+
 BasisKind = Literal["pca", "random"]
 
 
@@ -46,8 +52,14 @@ class LearnerConfig:
     ----------
     rank : int or None
         R of all tables; None lets the signal decide.
+    least_rank : int
+        What the signal cannot push the rank below. Its energy makes little of directions in which
+        the loss is flat, and an adapter gains by them all the same (``docs/freshness.md``).
     learning_rate, epsilon : float
         Row-wise Adagrad on A.
+    accumulator_decay : float
+        What Adagrad's sums are multiplied by at the end of a window, above 0 and at most 1: below 1
+        steps do not die out on a stream that drifts.
     basis_samples : int
         Labelled samples from whose gradients the first B is taken.
     window : int
@@ -62,10 +74,12 @@ class LearnerConfig:
     """
 
     rank: int | None = None
+    least_rank: int = AUTO_RANK
     learning_rate: float = LEARNING_RATE
     epsilon: float = 1e-8
+    accumulator_decay: float = ACCUMULATOR_DECAY
     basis_samples: int = 4096
-    window: int = 131_072
+    window: int = WINDOW
     base_stride: int = 4
     guard_window: int = 4096
     basis: BasisKind = "pca"
@@ -147,7 +161,10 @@ class Learner:
         )
         most = min(MOST_AUTO_RANK, tables.dim)
         rank = config.rank
-        self._rule = RankRule(most=most) if rank is None else RankRule(least=rank, most=rank)
+        least = min(config.least_rank, most)
+        self._rule = (
+            RankRule(least=least, most=most) if rank is None else RankRule(least=rank, most=rank)
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -366,7 +383,7 @@ class Learner:
                 turn = self._controllers[place].decide(basis, writer.gram(f))
                 if turn is not None:
                     turns[f] = turn
-        writer.decay()
+        writer.decay(self._config.accumulator_decay)
         # Once, when it is first known which rows are looked up, slots move to where they are worth
         # most; later only along with a basis.
         first = len(self.log.samples) == 1

@@ -22,7 +22,15 @@ from lorabench.model.adapter_file import SavedTable
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableSet
 from lorabench.training.full import FullTrainer
-from lorabench.training.learner import LEARNING_RATE, BasisKind, Learner, LearnerConfig, LearnLog
+from lorabench.training.learner import (
+    ACCUMULATOR_DECAY,
+    LEARNING_RATE,
+    WINDOW,
+    BasisKind,
+    Learner,
+    LearnerConfig,
+    LearnLog,
+)
 
 NONE = "none"
 IDEAL = "ideal"
@@ -62,10 +70,13 @@ class Arm:
         a basis from the signal or a random one.
     learning_rate : float or None
         Of what it learns; None where it learns nothing.
+    accumulator_decay : float
+        What Adagrad's sums are multiplied by every `lorabench.training.learner.WINDOW` samples.
     """
 
     name: str
     learning_rate: float | None
+    accumulator_decay: float = ACCUMULATOR_DECAY
 
     @classmethod
     def parse(cls, name: str) -> "Arm":
@@ -142,17 +153,21 @@ class Ideal:
     tables : TableSet
         Copied.
     net : DenseNet
-    learning_rate : float
+    arm : Arm
+        Learning rate and decay.
     """
 
-    def __init__(self, tables: TableSet, net: DenseNet, learning_rate: float) -> None:
+    def __init__(self, tables: TableSet, net: DenseNet, arm: Arm) -> None:
         self._tables = TableSet.create(tables.layout)
         for mine, base in zip(self._tables.arrays, tables.arrays, strict=True):
             mine[:] = base
         self._tables.region.settle()
         self._kernels = self._tables.kernels
         self._net = net.freeze()
-        self._trainer = FullTrainer(self._tables, self._net, "adagrad", learning_rate)
+        rate = arm.learning_rate or 0.0
+        self._trainer = FullTrainer(self._tables, self._net, "adagrad", rate)
+        self._decay = arm.accumulator_decay
+        self._in_window = 0
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits [B] of the tables as trained so far."""
@@ -163,6 +178,10 @@ class Ideal:
     ) -> None:
         """Take one step."""
         self._trainer.step(dense, sparse, labels)
+        self._in_window += len(labels)
+        if self._in_window >= WINDOW:
+            self._trainer.forget(self._decay)
+            self._in_window = 0
 
     def close(self) -> None:
         """Let go of the copy."""
@@ -192,7 +211,10 @@ class Lora:
         self._adapter = Adapter(plan)
         self.state = WriterState(self._adapter.handle)
         config = LearnerConfig(
-            rank=arm.rank, learning_rate=arm.learning_rate or 0.0, basis=arm.basis
+            rank=arm.rank,
+            learning_rate=arm.learning_rate or 0.0,
+            accumulator_decay=arm.accumulator_decay,
+            basis=arm.basis,
         )
         self._learner = Learner(tables.kernels, net, self.state, config)
 
@@ -233,7 +255,7 @@ def make(arm: Arm, tables: TableSet, net: DenseNet, memory_budget: float) -> "St
     if arm.name == NONE:
         return Frozen(tables, net)
     if arm.name == IDEAL:
-        return Ideal(tables, net, arm.learning_rate or 0.0)
+        return Ideal(tables, net, arm)
     return Lora(tables, net, arm, memory_budget)
 
 

@@ -29,7 +29,13 @@ class Node:
         self.truth = [table.copy() for table in self.tables.arrays]
         self.directions = np.linalg.qr(self.rng.standard_normal((DIM, 4)))[0].T
         self.state = WriterState(Adapter(plan_adapter(layout, rank, 1, budget)).handle)
-        settings = {"window": 16_384, "base_stride": 1, "basis_samples": 8192, **config}
+        settings = {
+            "window": 16_384,
+            "base_stride": 1,
+            "basis_samples": 8192,
+            "least_rank": 1,
+            **config,
+        }
         self.learner = Learner(
             self.tables.kernels,
             self.net,
@@ -169,3 +175,21 @@ def test_a_rank_halved_for_measuring_leaves_the_best_approximation_and_comes_bac
     assert still.sum() > 0.5 * kept.sum()
     np.testing.assert_allclose(after[still], halved[still], atol=1e-6)
     assert node.learner.log.rebases == 3
+
+
+def test_the_rank_does_not_fall_below_its_bound() -> None:
+    node = Node(None, least_rank=4)
+    node.drift(1)
+    node.learn(40)
+    assert node.learner.log.signal_ranks[-1][0] < 4
+    assert node.state.writer.rank[0] == 4
+
+
+def test_accumulators_decay_at_the_end_of_a_window() -> None:
+    def largest(decay: float) -> float:
+        node = Node(2, accumulator_decay=decay)
+        node.drift(2)
+        node.learn(4 + 4 * 8)
+        return float(node.state.writer.slot_state(0)[0].max())
+
+    assert largest(0.25) < 0.7 * largest(1.0)
