@@ -95,7 +95,7 @@ def colocate(
         str,
         typer.Option(
             metavar="N|auto",
-            help="Rank of the adapter; auto follows the signal in the gradients.",
+            help="Rank of the adapter; auto, 4 to 16, follows the signal in the gradients.",
             rich_help_panel=_RUN,
         ),
     ] = "auto",
