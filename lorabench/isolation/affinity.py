@@ -6,26 +6,15 @@ for one). Everything here goes over /proc/PID/task.
 """
 
 import contextlib
-import errno
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from lorabench.errors import MachineError
-
-
-def _threads(pid: int) -> frozenset[int]:
-    try:
-        return frozenset(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
-    except FileNotFoundError:
-        raise ProcessLookupError(errno.ESRCH, f"there is no process {pid}") from None
+from lorabench.isolation.processes import change_threads, read_threads
 
 
 def pin_threads(pid: int, cpus: frozenset[int]) -> None:
     """Confine all threads of a process to `cpus`.
-
-    A thread that is started meanwhile inherits the old CPUs or the new ones; looking again until
-    none with the old ones appears finds them all.
 
     Parameters
     ----------
@@ -41,19 +30,23 @@ def pin_threads(pid: int, cpus: frozenset[int]) -> None:
     ProcessLookupError
         The process has ended.
     """
-    done: set[int] = set()
-    while strays := {t for t, c in thread_affinities(pid).items() if c != cpus} - done:
-        for thread in strays:
-            try:
-                os.sched_setaffinity(thread, cpus)
-            except ProcessLookupError:
-                pass  # it ended since it was listed
-            except OSError as error:
-                raise MachineError(
-                    f"cannot pin thread {thread} of process {pid} to CPUs {sorted(cpus)}: "
-                    f"{error.strerror}; expected CPUs that are online and allowed to this process"
-                ) from None
-        done |= strays
+
+    def pin(thread: int) -> None:
+        try:
+            os.sched_setaffinity(thread, cpus)
+        except ProcessLookupError:
+            raise
+        except OSError as error:
+            raise MachineError(
+                f"cannot pin thread {thread} of process {pid} to CPUs {sorted(cpus)}: "
+                f"{error.strerror}; expected CPUs that are online and allowed to this process"
+            ) from None
+
+    change_threads(pid, _affinity, cpus, pin)
+
+
+def _affinity(thread: int) -> frozenset[int]:
+    return frozenset(os.sched_getaffinity(thread))
 
 
 def thread_affinities(pid: int) -> dict[int, frozenset[int]]:
@@ -64,13 +57,7 @@ def thread_affinities(pid: int) -> dict[int, frozenset[int]]:
     ProcessLookupError
         The process has ended.
     """
-    found = {}
-    for thread in _threads(pid):
-        try:
-            found[thread] = frozenset(os.sched_getaffinity(thread))
-        except ProcessLookupError:
-            continue
-    return found
+    return read_threads(pid, _affinity)
 
 
 def restore_threads(affinities: Mapping[int, frozenset[int]]) -> None:
