@@ -72,7 +72,7 @@ class Header(_Line):
         """Introduce this process."""
         start = start_time(os.getpid())
         assert start is not None  # it runs
-        return cls(pid=os.getpid(), start=start, boot=_boot(), command=command)
+        return cls(pid=os.getpid(), start=start, boot=_boot(), command=" ".join(command.split()))
 
 
 class _Undone(_Line):
@@ -564,7 +564,9 @@ def _listener() -> str:
 
 
 def _refusal(holder: str) -> MachineError:
+    # A command line may hold anything, and this is to be one line on a terminal.
+    line = "".join(c for c in " ".join(holder.split()) if c.isprintable())
     return MachineError(
-        f"a run is under way on this machine ({holder}), expected none: two would measure each "
+        f"a run is under way on this machine ({line[:200]}), expected none: two would measure each "
         "other; wait until it ends, or end it"
     )

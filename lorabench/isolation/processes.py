@@ -96,7 +96,7 @@ def parse_start_time(stat: bytes) -> int | None:
     >>> parse_start_time(b"7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0")
     4711
     """
-    # The name may hold anything, parentheses and spaces included; what follows the last ")" does not.
+    # The name may hold anything, parentheses and spaces too; what follows the last ")" does not.
     fields = stat[stat.rfind(b")") + 1 :].split()
     if len(fields) <= _START or not fields[_START].isdigit():
         raise ValueError(f"found {stat[:200]!r}, expected the fields of /proc/PID/stat")
