@@ -1,11 +1,8 @@
 import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
+from children import QUIET, RESTLESS, process
 
 from lorabench.errors import MachineError
 from lorabench.isolation.affinity import pin_threads, restore_threads, thread_affinities, verify
@@ -16,36 +13,6 @@ ONE = frozenset({max(ALLOWED)})
 needs_two_cpus = pytest.mark.skipif(
     len(ALLOWED) < 2, reason="a thread on the wrong CPU needs a second CPU"
 )
-
-
-@contextmanager
-def process(program: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program that prints a line once it is ready and ends when its stdin does."""
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            assert child.stdout is not None
-            child.stdout.readline()
-            yield child
-        finally:
-            child.kill()
-
-
-# Starts short-lived threads without end, beside five that stay.
-RESTLESS = """
-import sys, threading, time
-stay = threading.Event()
-for _ in range(5):
-    threading.Thread(target=stay.wait, daemon=True).start()
-def breed():
-    while True:
-        threading.Thread(target=time.sleep, args=(0.001,), daemon=True).start()
-        time.sleep(0.0005)
-threading.Thread(target=breed, daemon=True).start()
-print("ready", flush=True)
-sys.stdin.read()
-"""
 
 
 @needs_two_cpus
@@ -98,14 +65,14 @@ def test_threads_are_put_back_where_they_were():
 
 
 def test_threads_that_ended_are_left_out_when_others_are_put_back():
-    with process("print(flush=True); input()") as child:
+    with process(QUIET) as child:
         before = thread_affinities(child.pid)
     restore_threads(before)
 
 
 def test_cpus_that_do_not_exist_are_refused():
     with (
-        process("print(flush=True); input()") as child,
+        process(QUIET) as child,
         pytest.raises(MachineError, match=r"cannot pin thread .* expected CPUs that are online"),
     ):
         pin_threads(child.pid, frozenset({max(ALLOWED) + 500}))

@@ -1,0 +1,37 @@
+"""Child processes to do something to."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+QUIET = "print(flush=True); input()"
+
+# Starts short-lived threads without end, beside five that stay.
+RESTLESS = """
+import sys, threading, time
+stay = threading.Event()
+for _ in range(5):
+    threading.Thread(target=stay.wait, daemon=True).start()
+def breed():
+    while True:
+        threading.Thread(target=time.sleep, args=(0.001,), daemon=True).start()
+        time.sleep(0.0005)
+threading.Thread(target=breed, daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def process(program: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that prints a line once it is ready and ends when its stdin does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            yield child
+        finally:
+            child.kill()
