@@ -272,6 +272,22 @@ cdef extern from "adapter.h" nogil:
     void lb_sync_table(lb_side *source, lb_side *target, int64_t t, lb_slots *slots)
     void lb_sync_all(lb_adapter *adapter, int64_t source, int64_t target)
 
+cdef extern from "load.h" nogil:
+    int LB_LOAD_BYTES
+
+    ctypedef struct lb_load_line:
+        int64_t queries
+        int64_t late
+        int64_t due
+        int64_t limit_ns
+
+    void lb_load_begin(lb_load_line *line, int64_t now_ns, const int64_t *arrivals, int64_t n)
+    void lb_load_end(lb_load_line *line, int64_t now_ns, int64_t answered_ns,
+                     const int64_t *arrivals, int64_t n)
+    int64_t lb_load_busy(const lb_load_line *line, int64_t now_ns)
+    int64_t lb_load_get(const int64_t *source)
+    void lb_load_set(int64_t *target, int64_t value)
+
 cdef extern from "ring.h" nogil:
     ctypedef struct lb_ring_state:
         uint64_t head
@@ -300,6 +316,7 @@ cdef extern from "ring.h" nogil:
 
 HUGE_PAGE_BYTES = LB_HUGE_PAGE
 PIN_BYTES = LB_PIN_BYTES
+LOAD_BYTES = LB_LOAD_BYTES
 MAX_RANK = LB_MAX_RANK
 
 
@@ -1749,3 +1766,67 @@ cdef class ReplayRing:
         if not 0 <= n <= <int64_t>(self.ring.state.head - self.ring.state.tail):
             raise ValueError(f"n: found {n}, expected 0 to what the ring holds")
         lb_ring_skip(&self.ring, n)
+
+
+cdef lb_load_line *_load_lines(Mapping mapping, Py_ssize_t servers) except NULL:
+    if not mapping.writable or mapping.length < servers * <Py_ssize_t>sizeof(lb_load_line):
+        raise ValueError(
+            f"mapping: found {mapping.length} bytes, expected at least "
+            f"{servers * sizeof(lb_load_line)} writable ones for {servers} servers"
+        )
+    return <lb_load_line *>mapping.address
+
+
+cdef class LoadLine:
+    cdef Mapping mapping
+    cdef lb_load_line *line
+
+    def __cinit__(self, Mapping mapping not None, Py_ssize_t server):
+        if server < 0:
+            raise ValueError(f"server: found {server}, expected 0 or more")
+        self.mapping = mapping
+        self.line = _load_lines(mapping, server + 1) + server
+
+    def begin(self, int64_t now_ns, const int64_t[::1] arrivals not None, Py_ssize_t at):
+        cdef Py_ssize_t n = arrivals.shape[0]
+        if not 0 <= at < n:
+            raise ValueError(f"at: found {at}, expected 0 to {n - 1}")
+        lb_load_begin(self.line, now_ns, &arrivals[at], n - at)
+
+    def end(self, int64_t now_ns, int64_t answered_ns, const int64_t[::1] arrivals not None,
+            Py_ssize_t at, Py_ssize_t end):
+        cdef Py_ssize_t n = arrivals.shape[0]
+        if not 0 <= at < end <= n:
+            raise ValueError(f"at, end: found {at} and {end}, expected 0 <= at < end <= {n}")
+        lb_load_end(self.line, now_ns, answered_ns, &arrivals[at], end - at)
+
+
+cdef class LoadLines:
+    cdef Mapping mapping
+    cdef lb_load_line *lines
+    cdef readonly Py_ssize_t servers
+
+    def __cinit__(self, Mapping mapping not None, Py_ssize_t servers):
+        if servers < 1:
+            raise ValueError(f"servers: found {servers}, expected at least 1")
+        self.mapping = mapping
+        self.lines = _load_lines(mapping, servers)
+        self.servers = servers
+
+    def reset(self, int64_t limit_ns):
+        cdef Py_ssize_t i
+        if limit_ns < 0:
+            raise ValueError(f"limit_ns: found {limit_ns}, expected 0 or more")
+        memset(self.lines, 0, self.servers * sizeof(lb_load_line))
+        for i in range(self.servers):
+            lb_load_set(&self.lines[i].limit_ns, limit_ns)
+
+    def read(self, int64_t now_ns):
+        cdef Py_ssize_t i
+        cdef lb_load_line *line
+        found = []
+        for i in range(self.servers):
+            line = self.lines + i
+            found.append((lb_load_busy(line, now_ns), lb_load_get(&line.queries),
+                          lb_load_get(&line.late), lb_load_get(&line.due)))
+        return found

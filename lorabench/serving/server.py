@@ -18,7 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lorabench._hotpath import AdapterReader, ReplayRing, Tables, set_timer_slack, sleep_until
+from lorabench._hotpath import (
+    AdapterReader,
+    LoadLine,
+    ReplayRing,
+    Tables,
+    set_timer_slack,
+    sleep_until,
+)
 from lorabench.model.dlrm import DenseNet, InferenceNet
 from lorabench.serving.feed import Feed
 
@@ -42,7 +49,8 @@ class ServeJob:
     rows : int64 [N]
         How many, at most the server's `query_rows`.
     adapted : bool
-        Serve from the adapter and append to the replay ring; otherwise plain lookups alone.
+        Serve from the adapter, append to the replay ring and tell the load; otherwise plain lookups
+        alone.
     wait : {"block", "spin"}
         What to do until the next arrival.
     """
@@ -101,6 +109,8 @@ class Server:
         The adapter.
     ring : ReplayRing
         Where served rows are offered to the trainer.
+    load : LoadLine
+        Where the trainer is told of the load.
     """
 
     def __init__(
@@ -113,6 +123,7 @@ class Server:
         max_batch: int,
         reader: AdapterReader,
         ring: ReplayRing,
+        load: LoadLine,
     ) -> None:
         most = query_rows * max_batch
         self._tables = tables
@@ -121,6 +132,7 @@ class Server:
         self._max_batch = max_batch
         self._reader = reader
         self._ring = ring
+        self._load = load
         self._net = InferenceNet(net.freeze(), most)
         self._dense: NDArray[np.float32] = self._net.dense.numpy()
         self._embeddings: NDArray[np.float32] = self._net.embeddings.numpy()
@@ -196,6 +208,8 @@ class Server:
             end = at + 1
             while end < total and end - at < self._max_batch and deadlines[end] <= now:
                 end += 1
+            if job.adapted:
+                self._load.begin(now, deadlines, at)
             epoch, probabilities = self._score(first_row[at:end], rows[at:end], adapted=job.adapted)
             finished = time.monotonic_ns()
             prediction[ends[end - 1] - len(probabilities) : ends[end - 1]] = probabilities
@@ -209,6 +223,8 @@ class Server:
                     to = slice(begin, begin + rows[query])
                     self._ring.append(first_row[query], finished, self._dense[to], self._sparse[to])
                     begin += rows[query]
+                # What is left to do for a batch once it is answered keeps the core busy too.
+                self._load.end(time.monotonic_ns(), finished, deadlines, at, end)
             at = end
             now = time.monotonic_ns()
         return ServeRecord(started, done, batch, epochs, prediction, late[:sleeps])

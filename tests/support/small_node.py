@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import ReplayRing
+from lorabench._hotpath import LOAD_BYTES, LoadLine, ReplayRing
 from lorabench.memory import Region
 from lorabench.model.adapter import Adapter, WriterState, attach_reader, plan_adapter
 from lorabench.model.dlrm import DenseNet, DlrmShape
@@ -105,5 +105,6 @@ def small_node(queries: int = 64, *, batch: int = 64, **config: float) -> Node:
         max_batch=4,
         reader=attach_reader(adapter.handle, 0),
         ring=ReplayRing(memory.mapping, SHAPE.num_dense, SHAPE.num_sparse),
+        load=LoadLine(Region.create("load", LOAD_BYTES).mapping, 0),
     )
     return Node(tables, net, feed, labels, state, replay, trainer, server, clock)
