@@ -13,6 +13,9 @@ omission). For a mean rate r and a schedule of length L:
     A Poisson process whose rate runs through a day in the time L, from its trough, 0.3 r, up to its
     peak, r, and back: :math:`r (1 - 0.35 (1 + \cos(2 \pi t / L)))`. Here r is the peak, so that
     ``--load`` is the peak utilisation.
+``spike``
+    A Poisson process of rate r from 0.6 to 0.8 of the time L, and of r / 3 before and after. Here
+    too r is the peak: ``--load 0.9`` is a jump from 0.3 to 0.9.
 a file
     Arrivals as they were recorded, one time in seconds a line, never falling; a second column,
     after a comma, is the query's rows. Times are stretched so that the mean rate is r; the trace
@@ -47,6 +50,8 @@ _BURST_SHARE = 0.1  # of the time
 _BURST_S = 0.05  # longer ones make a queue that is stable in the long run look like one that grows
 _TROUGH = 0.3  # over the peak
 _DAY_STEPS = 4096
+_SPIKE = (0.6, 0.8)  # of the time
+_CALM = 1 / 3  # over the peak
 
 _LONGEST_LINE = 200
 _LONGEST_S = 1e10  # beyond any recording, and far from where float64 loses nanoseconds of a run
@@ -90,7 +95,7 @@ class Traffic:
     Parameters
     ----------
     arrivals : str
-        ``poisson``, ``bursts``, ``diurnal``, or the name of a trace's file.
+        ``poisson``, ``bursts``, ``diurnal``, ``spike``, or the name of a trace's file.
     query_rows : int or "mlperf"
         Rows of each query; a trace that has them goes first.
     trace : Trace or None
@@ -114,6 +119,7 @@ class Traffic:
         laws = {
             "bursts": {"rate": _BURST_RATE, "share": _BURST_SHARE, "mean_s": _BURST_S},
             "diurnal": {"trough": _TROUGH},
+            "spike": {"from": _SPIKE[0], "to": _SPIKE[1], "calm": _CALM},
         }
         return {
             "arrivals": self.arrivals,
@@ -130,7 +136,7 @@ class Traffic:
         Parameters
         ----------
         rate_qps : float
-            Mean arrivals a second, all servers together; of ``diurnal``, at the peak.
+            Mean arrivals a second, all servers together; of ``diurnal`` and ``spike``, at the peak.
         duration_s : float
             Length of the schedule in s.
         rng : numpy.random.Generator
@@ -158,6 +164,12 @@ class Traffic:
         else:
             arrivals = _LAWS[self.arrivals](rate_qps, duration_s, rng)
         return arrivals, self.sizes(len(arrivals), rng)
+
+    def spike_s(self, duration_s: float) -> tuple[float, float] | None:
+        """Begin and end of the spike in a schedule of this length; None where there is none."""
+        if self.trace is not None or self.arrivals != "spike":
+            return None
+        return _SPIKE[0] * duration_s, _SPIKE[1] * duration_s
 
     def sizes(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Draw the rows of n queries, int32 [n]."""
@@ -258,6 +270,14 @@ def diurnal_arrivals(
     return _by_inversion(edges, peak_qps * (1 - swing * (1 + np.cos(2 * math.pi * middle))), rng)
 
 
+def spike_arrivals(
+    peak_qps: float, duration_s: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw ``spike``; parameters and result as those of `poisson_arrivals`."""
+    edges = np.array([0.0, *_SPIKE, 1.0]) * duration_s
+    return _by_inversion(edges, peak_qps * np.array([_CALM, 1.0, _CALM]), rng)
+
+
 def read_trace(path: Path) -> Trace:
     """Read recorded arrivals.
 
@@ -355,6 +375,7 @@ _LAWS: dict[str, Law] = {
     "poisson": poisson_arrivals,
     "bursts": burst_arrivals,
     "diurnal": diurnal_arrivals,
+    "spike": spike_arrivals,
 }
 
 

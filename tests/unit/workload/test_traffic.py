@@ -18,6 +18,7 @@ from lorabench.workload.traffic import (
     poisson_arrivals,
     read_trace,
     schedule_digest,
+    spike_arrivals,
     split_arrivals,
 )
 
@@ -47,6 +48,16 @@ def test_counts_vary_as_a_poisson_variable_does() -> None:
     counts = np.array([len(poisson_arrivals(100.0, 1.0, rng)) for _ in range(2000)])
     assert abs(counts.mean() - 100) < 1.5
     assert 85 < counts.var() < 115
+
+
+def test_a_spike_is_three_times_the_calm_and_traffic_says_when_it_is() -> None:
+    begin, end = Traffic("spike", 32).spike_s(40.0) or (0.0, 0.0)
+    assert (begin, end) == (24.0, 32.0)
+    arrivals = spike_arrivals(3000.0, 40.0, np.random.default_rng(5)) / 1e9
+    during = int(((arrivals >= begin) & (arrivals < end)).sum())
+    assert abs(during - 24_000) < 6 * 24_000**0.5
+    assert abs(len(arrivals) - during - 32_000) < 6 * 32_000**0.5
+    assert Traffic("poisson", 32).spike_s(40.0) is None
 
 
 def test_queries_are_split_uniformly() -> None:
@@ -186,7 +197,11 @@ def test_any_bytes_are_a_trace_or_one_line_of_error(tmp_path: Path, content: byt
 @pytest.mark.parametrize(
     ("arrivals", "rows", "words"),
     [
-        ("poison", "32", "--arrivals: found 'poison', expected poisson, bursts, diurnal, or a"),
+        (
+            "poison",
+            "32",
+            "--arrivals: found 'poison', expected poisson, bursts, diurnal, spike, or a",
+        ),
         ("poisson", "0", "--query-rows: found '0', expected 1 to"),
         ("poisson", "many", "--query-rows: found 'many'"),
         ("poisson", "9" * 30, "--query-rows: found"),
