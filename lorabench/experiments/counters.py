@@ -1,4 +1,4 @@
-"""What the machine did meanwhile: busy and stolen CPU time, involuntary context switches.
+"""What the machine did meanwhile: busy and stolen CPU time of CPUs and processes, switches.
 
 Read from /proc directly: psutil numbers CPUs by their place in the list, which is another one where
 a CPU is offline, and a process's context switches there are those of its first thread alone.
@@ -27,13 +27,19 @@ class Spent:
         was work to do.
     steal_s : float
         Time that the hypervisor gave to others while the CPUs had work, summed over them.
+    idle_s : float
+        Time that the CPUs had nothing to do, summed over them.
     involuntary_switches : int
         How often a thread was taken off its CPU; a thread that has ended in between is left out.
+    cpu_s : mapping of int to float
+        CPU time of each process, by process id.
     """
 
     cpu_busy: float
     steal_s: float
+    idle_s: float
     involuntary_switches: int
+    cpu_s: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,28 @@ class Snapshot:
         CPU time since boot, summed over the CPUs.
     involuntary : mapping of int to int
         Involuntary context switches of each thread of the processes, by thread id.
+    cpu_s : mapping of int to float
+        CPU time of each process, by process id.
     """
 
     total_s: float
     idle_s: float
     steal_s: float
     involuntary: Mapping[int, int]
+    cpu_s: Mapping[int, float]
 
     @classmethod
     def take(cls, pids: Iterable[int], cpus: frozenset[int]) -> Self:
         """Read the counters now; a process that has ended has none."""
         total, idle, steal = cpu_times(Path("/proc/stat").read_text(), cpus)
-        return cls(total, idle, steal, {k: v for pid in pids for k, v in _switches(pid).items()})
+        pids = list(pids)
+        return cls(
+            total,
+            idle,
+            steal,
+            {k: v for pid in pids for k, v in _switches(pid).items()},
+            {pid: process_cpu_s(pid) for pid in pids},
+        )
 
     def __sub__(self, before: "Snapshot") -> Spent:
         total = self.total_s - before.total_s
@@ -66,10 +82,15 @@ class Snapshot:
             # The kernel's counters of idle and stolen time now and then go back by a tick.
             cpu_busy=min(1.0, max(0.0, busy / total)) if total > 0 else 0.0,
             steal_s=max(0.0, self.steal_s - before.steal_s),
+            idle_s=max(0.0, self.idle_s - before.idle_s),
             involuntary_switches=sum(
                 count - before.involuntary.get(thread, 0)
                 for thread, count in self.involuntary.items()
             ),
+            cpu_s={
+                pid: max(0.0, spent - before.cpu_s.get(pid, 0.0))
+                for pid, spent in self.cpu_s.items()
+            },
         )
 
 
@@ -110,3 +131,17 @@ def _switches(pid: int) -> dict[int, int]:
                 count = _INVOLUNTARY.search((thread / "status").read_text())
                 found[int(thread.name)] = int(count[1]) if count else 0
     return found
+
+
+def process_cpu_s(pid: int) -> float:
+    """Read a process's CPU time in s, all threads that it has or had; 0 where it has ended.
+
+    From the fields utime and stime of ``/proc/PID/stat`` (proc(5)), which count in ticks.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    # The name, in parentheses, may hold anything; the fields behind it are numbers.
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S

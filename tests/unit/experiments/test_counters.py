@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.experiments.counters import Snapshot, Spent, cpu_times
+from lorabench.experiments.counters import Snapshot, Spent, cpu_times, process_cpu_s
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -40,21 +40,35 @@ def test_a_cpu_without_a_line_counts_for_nothing():
 
 
 def test_the_difference_of_two_snapshots_is_what_was_spent():
-    before = Snapshot(100.0, 80.0, 1.0, {7: 5, 8: 2})
-    after = Snapshot(110.0, 86.0, 1.5, {7: 9, 9: 1})
-    assert after - before == Spent(cpu_busy=0.4, steal_s=0.5, involuntary_switches=5)
+    before = Snapshot(100.0, 80.0, 1.0, {7: 5, 8: 2}, {7: 1.5, 8: 2.0})
+    after = Snapshot(110.0, 86.0, 1.5, {7: 9, 9: 1}, {7: 1.75, 9: 0.5})
+    assert after - before == Spent(
+        cpu_busy=0.4, steal_s=0.5, idle_s=6.0, involuntary_switches=5, cpu_s={7: 0.25, 9: 0.5}
+    )
 
 
 def test_counters_that_go_back_do_not_make_time_negative():
-    after = Snapshot(1.0, 1.2, 0.9, {})
-    spent = after - Snapshot(0.0, 0.0, 1.0, {})
-    assert (spent.cpu_busy, spent.steal_s) == (0.0, 0.0)
+    after = Snapshot(1.0, 1.2, 0.9, {}, {7: 1.0})
+    spent = after - Snapshot(0.0, 1.3, 1.0, {}, {7: 2.0})
+    assert (spent.cpu_busy, spent.steal_s, spent.idle_s) == (1.0, 0.0, 0.0)
+    assert spent.cpu_s == {7: 0.0}
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e3))
 def test_busy_is_a_share(total: float, idle: float, steal: float):
-    spent = Snapshot(total, idle, steal, {}) - Snapshot(0.0, 0.0, 0.0, {})
+    spent = Snapshot(total, idle, steal, {}, {}) - Snapshot(0.0, 0.0, 0.0, {}, {})
     assert 0.0 <= spent.cpu_busy <= 1.0
+
+
+def test_a_process_tells_its_cpu_time_and_one_that_ended_has_none():
+    before = process_cpu_s(os.getpid())
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    assert process_cpu_s(os.getpid()) - before >= 0.03
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert process_cpu_s(child.pid) == 0.0
 
 
 CPU = max(os.sched_getaffinity(0))
