@@ -39,12 +39,13 @@ def colocate(
     conditions: Annotated[
         str,
         typer.Option(
-            help="Isolation conditions to run beside solo, separated by commas: naive (the trainer "
-            "wherever the OS puts it), pinned (on cores of its own), pinned+rerank (and its rank "
-            "changes every second: what that costs the servers), numa, rdt.",
+            help="What to run beside solo, separated by commas: a place for the trainer (naive: "
+            "wherever the OS puts it; pinned: on cores of its own; shared: on the servers' cores) "
+            "and mechanisms joined to it by + (numa, rdt, cgroup, batch, idle, throttle, reuse, "
+            "rerank), or a bundle: numa, rdt, isolated (all that this machine offers).",
             rich_help_panel=_RUN,
         ),
-    ] = "naive,pinned",
+    ] = "naive,pinned,isolated",
     rounds: Annotated[
         int, typer.Option(help="Rounds; fewer than 6 give no verdict.", rich_help_panel=_RUN)
     ] = 8,
@@ -68,8 +69,8 @@ def colocate(
         str,
         typer.Option(
             metavar="LAW|FILE",
-            help="poisson, bursts, diurnal (--load is then its peak), or a file of recorded "
-            "times: seconds, and maybe a comma and the query's rows.",
+            help="poisson, bursts, diurnal or spike (--load is then their peak), or a file of "
+            "recorded times: seconds, and maybe a comma and the query's rows.",
             rich_help_panel=_RUN,
         ),
     ] = "poisson",
@@ -88,6 +89,26 @@ def colocate(
         int | None,
         typer.Option(
             help="Server processes, one a core; by default all cores but the trainer's.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    serving_cpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="CPUs of the servers, such as 0-3,8, instead of the plan's choice.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    trainer_cpus: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="CPUs of the trainer, likewise.", rich_help_panel=_RUN),
+    ] = None,
+    slo_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="Latency above which a query is late to a throttle. Default: 1.1 times the p99 "
+            "of solo.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -169,6 +190,7 @@ def colocate(
     # Heavy imports (torch, numpy) only now, so that --help answers at once.
     from lorabench.cli.reporting import Reporter
     from lorabench.experiments import colocate as experiment
+    from lorabench.experiments.machine import examine
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     config = experiment.ColocateConfig(
@@ -180,6 +202,9 @@ def colocate(
         rank=parse_rank(rank),
         seed=seed,
         servers=servers,
+        serving_cpus=serving_cpus,
+        trainer_cpus=trainer_cpus,
+        slo_s=None if slo_ms is None else slo_ms / 1e3,
         arrivals=arrivals,
         query_rows=query_rows,
         max_batch=max_batch,
@@ -189,9 +214,10 @@ def colocate(
         memory_budget=memory_budget,
         wait=wait,
     )
-    machine = experiment.examine(config, tuple(require or ()))
+    config.check()
+    machine = examine(config.request(), tuple(require or ()))
     if dry_run:
-        reporter.plan(machine.plan, machine.unavailable)
+        reporter.plan(machine.plan, machine.unavailable(config.parsed_conditions()))
         return
     path = output or reporter.default_path("colocate")
     reporter.check_path(path)

@@ -8,7 +8,7 @@ condition is run is in `lorabench.experiments.trial`, how a verdict is reached i
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,16 +17,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.errors import InputError, MachineError
+from lorabench.errors import InputError
 from lorabench.experiments import environment, measures
+from lorabench.experiments.calibrate import CAPACITY_ROWS, Calibration, Calibrator
+from lorabench.experiments.conditions import Condition, Placement, parse_condition
+from lorabench.experiments.machine import Machine
 from lorabench.experiments.measures import Sheet
 from lorabench.experiments.prepare import Prepared, prepare
-from lorabench.experiments.trial import NS, Bench, Placement, Round, Schedule, Serving, Trial
+from lorabench.experiments.trial import NS, Bench, Round, Schedule, Serving, Trial
 from lorabench.experiments.worker import TrainReport
 from lorabench.isolation.affinity import pin_threads, restore_threads, thread_affinities
-from lorabench.isolation.capabilities import Missing, numa_unavailable, rdt_unavailable
-from lorabench.isolation.plan import Plan, Request, plan
-from lorabench.isolation.topology import Topology, read_topology
+from lorabench.isolation.capabilities import Missing
+from lorabench.isolation.plan import Request
+from lorabench.isolation.throttle import ThrottleRule
+from lorabench.isolation.topology import parse_cpu_list
 from lorabench.model.adapter import AdapterPlan, plan_adapter
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.results import schema, statistics, verdict
@@ -40,18 +44,18 @@ BASELINE = "solo"
 CONTROL = "solo_repeat"
 ALL_CORES = "solo_all"
 
-# `pinned` with a change of rank every second: held against `pinned`, and no verdict is about it.
+# `pinned` with a change of rank every second: held against `pinned`.
 RERANK = "pinned+rerank"
 _RERANK_S = 1.0
 
-# Isolation conditions of this version, weakest first; what a verdict is about is the last one run.
-CONDITIONS = ("naive", "pinned", RERANK)
+# What isolates best is what a verdict is about, if it was run: these first.
+_STRONGEST = ("isolated", "rdt", "numa")
 
-# Known, and never run here: they are reported as unavailable with the reason.
-FUTURE = ("numa", "rdt")
+# Without --slo-ms a query beside a trainer is late above this many times the p99 of solo.
+_SLO_RATIO = 1.10
 
-_CAPACITY_ROWS = 1 << 16
-_CAPACITY_S = 2.0
+# A throttled trainer stops when so many full batches are due at one server.
+_DUE_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class ColocateConfig:
     Parameters
     ----------
     conditions : tuple of str
-        Isolation conditions beside `solo`, in the order in which they are shown.
+        Isolation conditions beside `solo`, in the order in which they are shown
+        (`lorabench.experiments.conditions`).
     rounds : int
         Repetitions of every condition.
     duration_s : float
@@ -76,8 +81,13 @@ class ColocateConfig:
         Of generated rows, arrivals, orders and initial weights.
     servers : int or None
         Server processes; None for all cores but the trainer's.
+    serving_cpus, trainer_cpus : str or None
+        CPUs in the kernel's list format, in place of the plan's own choice.
+    slo_s : float or None
+        Latency above which a query is late to a throttle; None for 1.10 times the p99 of `solo`.
     arrivals : str
-        ``poisson``, ``bursts``, ``diurnal``, or the path of a trace (`lorabench.workload.traffic`).
+        ``poisson``, ``bursts``, ``diurnal``, ``spike``, or the path of a trace
+        (`lorabench.workload.traffic`).
     query_rows : str
         Candidate rows a query.
     max_batch : int
@@ -98,7 +108,7 @@ class ColocateConfig:
         What a server does between arrivals.
     """
 
-    conditions: tuple[str, ...] = ("naive", "pinned")
+    conditions: tuple[str, ...] = ("naive", "pinned", "isolated")
     rounds: int = 8
     duration_s: float = 5.0
     load: float = 0.5
@@ -106,6 +116,9 @@ class ColocateConfig:
     rank: int | None = None
     seed: int = 0
     servers: int | None = None
+    serving_cpus: str | None = None
+    trainer_cpus: str | None = None
+    slo_s: float | None = None
     arrivals: str = "poisson"
     query_rows: str = "32"
     max_batch: int = 4
@@ -140,13 +153,15 @@ class ColocateConfig:
         InputError
             Naming the option, what was found and what was expected.
         """
-        open_traffic(self.arrivals, self.query_rows)
-        known = (*CONDITIONS, *FUTURE)
-        for name in self.conditions:
-            if name not in known:
-                raise InputError(
-                    f"--conditions: found {name!r}, expected some of {', '.join(known)}"
-                )
+        traffic = open_traffic(self.arrivals, self.query_rows)
+        self.parsed_conditions()
+        spike_s = traffic.spike_s(self.total_s)
+        if spike_s is not None and spike_s[0] <= self.discarded_s:
+            raise InputError(
+                f"--duration: found {self.duration_s}, expected a longer one with --arrivals spike "
+                f"(the spike would begin {spike_s[0]:.1f} s after the start, within the first "
+                f"{self.discarded_s:.1f} s that are discarded)"
+            )
         at_least: tuple[tuple[str, float, float], ...] = (
             ("--rounds", self.rounds, 1),
             ("--max-batch", self.max_batch, 1),
@@ -162,11 +177,39 @@ class ColocateConfig:
             ("--duration", self.duration_s, 86_400),
             ("--load", self.load, 10),
             ("--qps", 1.0 if self.qps is None else self.qps, 1e9),
+            ("--slo-ms", 1.0 if self.slo_s is None else self.slo_s * 1e3, 1e9),
             ("--memory-budget", self.memory_budget, 1),
         )
         for option, found, most in above_zero:
             if not 0 < found <= most:
                 raise InputError(f"{option}: found {found}, expected above 0 and at most {most:g}")
+
+    def parsed_conditions(self) -> list[Condition]:
+        """Read the conditions' names.
+
+        Raises
+        ------
+        InputError
+            One is none.
+        """
+        return [parse_condition(name) for name in dict.fromkeys(self.conditions)]
+
+    def request(self) -> Request:
+        """Form what the plan has to keep to.
+
+        Raises
+        ------
+        InputError
+            What is given as CPUs is no list of them.
+        """
+        cpus: dict[str, frozenset[int] | None] = {}
+        for name in ("serving_cpus", "trainer_cpus"):
+            text: str | None = getattr(self, name)
+            try:
+                cpus[name] = None if text is None else parse_cpu_list(text)
+            except ValueError as error:
+                raise InputError(f"--{name.replace('_', '-')}: {error}") from None
+        return Request(self.servers, **{k: v for k, v in cpus.items() if v is not None})
 
     def resolved(self) -> dict[str, Any]:
         """Form it as the result document's ``config``."""
@@ -183,15 +226,6 @@ class Observer(Protocol):
         """Condition `number` of `total` begins."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What the machine is and how it is divided."""
-
-    topology: Topology
-    plan: Plan
-    unavailable: tuple[Missing, ...]
-
-
 @dataclass
 class Outcome:
     """What a run has so far: enough for a document at any moment, so that none is lost."""
@@ -201,41 +235,8 @@ class Outcome:
     raw: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     pages: dict[str, Any] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
-
-
-def examine(
-    config: ColocateConfig, require: Sequence[str] = (), sysroot: Path = Path("/")
-) -> Machine:
-    """Check what is asked for, look at the machine and plan for it.
-
-    Parameters
-    ----------
-    config : ColocateConfig
-        What the run is to be.
-    require : sequence of str
-        Conditions without which it is not to start.
-    sysroot : Path
-        Where sys and proc lie.
-
-    Raises
-    ------
-    InputError
-        The configuration cannot be run anywhere.
-    MachineError
-        This machine has too few cores, or lacks what is required.
-    """
-    config.check()
-    topology = read_topology(sysroot)
-    missing = (numa_unavailable(topology), rdt_unavailable(sysroot))
-    for name in require:
-        if name not in (*CONDITIONS, *FUTURE):
-            raise InputError(
-                f"--require: found {name!r}, expected one of {', '.join((*CONDITIONS, *FUTURE))}"
-            )
-        for reason in missing:
-            if reason.what == name:
-                raise MachineError(f"{name} is required: {reason.why}; {reason.enable}")
-    return Machine(topology, plan(topology, Request(config.servers)), missing)
+    calibration: Calibration | None = None
+    traces: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Colocate:
@@ -279,7 +280,10 @@ class Colocate:
         self._stream = prepared.stream(source)
         self._servers = [frozenset({cpu}) for cpu in machine.plan.serving_cpus]
         self._cpus = frozenset(machine.plan.serving_cpus + machine.plan.trainer_cpus)
-        self.conditions = tuple(c for c in CONDITIONS if c in config.conditions)
+        asked = config.parsed_conditions()
+        runnable, _ = machine.fit(asked)
+        self.conditions = {condition.name: condition for condition in runnable}
+        self.unavailable: list[Missing] = machine.unavailable(asked)
         self._per_round = (BASELINE, CONTROL, *self.conditions)
         self._total = config.rounds * len(self._per_round) + 1
         self._number = 0
@@ -324,14 +328,10 @@ class Colocate:
 
     def _run(self) -> None:
         bench = self._bench(len(self._servers))
-        qps = self.config.qps
-        if qps is None:
-            capacity = self._capacity(bench)
-            self.outcome.sheet.add("capacity_qps", BASELINE, capacity)
-            qps = self.config.load * capacity
+        calibration = self._calibrate(bench)
         for index in range(self.config.rounds):
-            self._round(bench, index, qps)
-        self._all_cores(qps)
+            self._round(bench, index, calibration.qps)
+        self._all_cores(calibration.qps)
 
     def _bench(self, servers: int) -> Bench:
         config = self.config
@@ -348,38 +348,52 @@ class Colocate:
             replay_bytes=config.replay_bytes,
         )
 
-    def _capacity(self, bench: Bench) -> float:
-        """Queries/s when there is always a full batch waiting: what `load` is a share of."""
-        self._observer.stage("measuring capacity", 0.0)
-        # More than any core answers in that time, so that the queue never runs dry.
-        rng = np.random.default_rng((self.config.seed, 3))
-        mean_rows = float(self._traffic.sizes(10_000, rng).mean())
-        most = int(_CAPACITY_S * 1_000_000 / mean_rows)
-        count = most * len(self._servers)
-        schedule = Schedule(
-            np.zeros(count, np.int64),
-            np.tile(np.arange(len(self._servers), dtype=np.int32), most),
-            self._traffic.sizes(count, rng),
-        )
-        with bench.round(
-            self._stream.take(max(_CAPACITY_ROWS, 2 * self._traffic.most_rows)),
-            self._servers,
-            with_trainer=False,
-        ) as processes:
-            trial = processes.run(
-                "capacity",
-                schedule,
-                None,
-                cpus=self._cpus,
-                window_s=(0.0, _CAPACITY_S),
-                give_up_s=_CAPACITY_S,
-            )
+    def _calibrate(self, bench: Bench) -> Calibration:
+        """Measure what has to be known before the first round, and write it down."""
+        config, sheet = self.config, self.outcome.sheet
+        rows = self._stream.take(max(CAPACITY_ROWS, 2 * self._traffic.most_rows))
+        trains = bool(self.conditions)
+        throttled = any(condition.has("throttle") for condition in self.conditions.values())
+        with bench.round(rows, self._servers, with_trainer=trains) as processes:
             self.outcome.pages = environment.pages(
                 self._prepared.tables.region.method, processes.table_pages
             )
-        self._observer.stage("measuring capacity", 1.0)
-        served = trial.done[trial.served]
-        return len(served) / (float(served.max()) / NS)
+            calibrator = Calibrator(
+                processes,
+                self._traffic,
+                len(self._servers),
+                self._cpus,
+                config.seed,
+                self._observer.stage,
+            )
+            capacity = None if config.qps is not None else calibrator.capacity_qps()
+            qps = config.load * capacity if capacity is not None else config.qps
+            assert qps is not None
+            found = Calibration(capacity, qps)
+            if trains:
+                trainer_cpus = self.machine.plan.trainer_cpus
+                alone = Placement(frozenset(trainer_cpus), len(trainer_cpus))
+                found = replace(
+                    found,
+                    neighbours=calibrator.neighbours(self._prepared.tables, trainer_cpus),
+                    alone_samples_per_s=calibrator.alone_samples_per_s(
+                        alone, config.label_delay_s or 0.0
+                    ),
+                )
+            if throttled and config.slo_s is None:
+                found = replace(
+                    found, baseline_p99_s=calibrator.baseline_p99_s(qps, config.discarded_s)
+                )
+        if found.capacity_qps is not None:
+            sheet.add("capacity_qps", BASELINE, found.capacity_qps)
+        if found.alone_samples_per_s is not None:
+            sheet.add("train_samples_per_s", "alone", found.alone_samples_per_s)
+        if found.neighbours is not None:
+            for name, turns in found.neighbours.values.items():
+                for value in turns:
+                    sheet.add("neighbour_batch_ratio", name, value)
+        self.outcome.calibration = found
+        return found
 
     def _round(self, bench: Bench, index: int, qps: float) -> None:
         config = self.config
@@ -388,10 +402,6 @@ class Colocate:
         np.random.default_rng((config.seed, 2, index)).shuffle(order)
         rows = self._stream.take(max(1, schedule.total_rows))
         with bench.round(rows, self._servers, with_trainer=True) as processes:
-            if not self.outcome.pages:
-                self.outcome.pages = environment.pages(
-                    self._prepared.tables.region.method, processes.table_pages
-                )
             trials = [self._trial(processes, name, schedule, index) for name in order]
         # Written down only now: an interrupted round leaves no half of itself.
         self._record(index, order, trials, rows.label, bench.adapter)
@@ -426,18 +436,38 @@ class Colocate:
         )
 
     def _placement(self, name: str) -> Placement | None:
-        """Say where a condition puts the trainer.
+        """Say where a condition puts the trainer, and on what terms.
 
         The servers stay where the plan has them in every condition, so that a ratio to `solo`
         shows what the trainer does and nothing else.
         """
-        if name == "naive":
-            allowed = self.machine.topology.allowed
-            return Placement(allowed, len(allowed))
-        if name in ("pinned", RERANK):
-            cpus = frozenset(self.machine.plan.trainer_cpus)
-            return Placement(cpus, len(cpus), _RERANK_S if name == RERANK else None)
-        return None
+        condition = self.conditions.get(name)
+        if condition is None:
+            return None
+        cpus = {
+            "naive": self.machine.topology.allowed,
+            "pinned": frozenset(self.machine.plan.trainer_cpus),
+            "shared": frozenset(self.machine.plan.serving_cpus),
+        }[condition.place]
+        return Placement(
+            cpus,
+            len(cpus),
+            scheduling=condition.scheduling,
+            throttle=self._rule(condition) if condition.has("throttle") else None,
+            reuse=condition.has("reuse"),
+            rerank_s=_RERANK_S if condition.has("rerank") else None,
+        )
+
+    def _rule(self, condition: Condition) -> ThrottleRule:
+        calibration = self.outcome.calibration
+        assert calibration is not None
+        limit_s = self.config.slo_s
+        if limit_s is None:
+            # Where too few queries gave no p99, the queue and the busy share are all there is.
+            baseline_s = calibration.baseline_p99_s
+            limit_s = _SLO_RATIO * baseline_s if baseline_s is not None else 3600.0
+        due_high = _DUE_BATCHES * self.config.max_batch
+        return ThrottleRule(limit_s, due_high, shared=condition.place == "shared")
 
     def _record(
         self,
@@ -448,8 +478,10 @@ class Colocate:
         adapter: AdapterPlan,
     ) -> None:
         outcome, config = self.outcome, self.config
+        spike_s = self._traffic.spike_s(config.total_s)
         found = {
-            trial.condition: measures.measure(trial, labels, config.window_s) for trial in trials
+            trial.condition: measures.measure(trial, labels, config.window_s, spike_s)
+            for trial in trials
         }
         stuck = [
             trial.condition
@@ -461,6 +493,11 @@ class Colocate:
             for metric, value in found[name].items():
                 outcome.sheet.add(metric, name, value)
             if trial.train is not None:
+                self._compare_rate(name, found[name]["train_samples_per_s"])
+                if len(trial.train.throttle):
+                    trace = trial.train.throttle.copy()
+                    trace[:, 0] = (trace[:, 0] - trial.start_ns) / NS
+                    outcome.traces[name] = trace
                 ring = config.replay_bytes * len(self._servers)
                 parts = trial.train.log.learner.most
                 used = sum(parts.values())
@@ -513,6 +550,16 @@ class Colocate:
             ratio, impact = head / base, head - base
         self.outcome.sheet.add("latency_p99_ratio", name, ratio)
         self.outcome.sheet.add("latency_impact", name, impact)
+        if "spike_p99" in found[name]:
+            head, base = found[name]["spike_p99"], found[BASELINE]["spike_p99"]
+            ratio = head / base if head is not None and base is not None else None
+            self.outcome.sheet.add("spike_p99_ratio", name, ratio)
+
+    def _compare_rate(self, name: str, rate: float | None) -> None:
+        """Hold what the trainer learned against what it learns alone on its cores."""
+        alone = self.outcome.calibration and self.outcome.calibration.alone_samples_per_s
+        if alone and rate is not None:
+            self.outcome.sheet.add("train_rate_ratio", name, rate / alone)
 
     def _compare_rerank(
         self, found: Mapping[str, Mapping[str, float | None]], *, valid: bool
@@ -541,6 +588,10 @@ class Colocate:
                 "pretrain_rows": self._prepared.pretrain_rows,
             },
             "plan": asdict(self.machine.plan),
+            "conditions": {
+                name: {"place": condition.place, "mechanisms": list(condition.mechanisms)}
+                for name, condition in self.conditions.items()
+            },
         }
         hashed = {**config, "model": self._prepared.pretrain_rows}
         now = datetime.now(UTC)
@@ -565,11 +616,22 @@ class Colocate:
             rounds=self.outcome.rounds,
             metrics=self.outcome.sheet.metrics(),
             claims=self._claims(adapter),
-            unavailable=[
-                schema.Unavailable(**asdict(missing)) for missing in self.machine.unavailable
-            ],
-            series=[],
+            unavailable=[schema.Unavailable(**asdict(missing)) for missing in self.unavailable],
+            series=list(self._series()),
         )
+
+    def _series(self) -> Iterator[schema.Series]:
+        """Draw what each throttle did in the last round."""
+        for name, trace in self.outcome.traces.items():
+            for place, metric in enumerate(("throttle_duty", "server_busy", "queries_due"), 1):
+                yield schema.Series(
+                    name=metric,
+                    condition=name,
+                    x=trace[:, 0].tolist(),
+                    y=trace[:, place].tolist(),
+                    x_unit="s",
+                    y_unit="1",
+                )
 
     def _claims(self, adapter: AdapterPlan) -> list[schema.Claim]:
         basis = self._source.basis
@@ -581,11 +643,12 @@ class Colocate:
             if value is not None
         ]
         claims = [verdict.memory_budget(max(adapter.fraction, *met, 0.0), basis)]
-        isolating = [name for name in self.conditions if name not in ("naive", RERANK)]
-        if not isolating:
+        name = strongest(self.conditions.values())
+        if name is None:
             return [*claims, *verdict.latency_not_run(basis)]
-        name = isolating[-1]
         sheet = self.outcome.sheet
+        calibration = self.outcome.calibration
+        neighbours = None if calibration is None else calibration.neighbours
         evidence = verdict.Evidence(
             condition=name,
             control=statistics.geometric_mean(sheet.values("latency_p99_ratio", CONTROL)),
@@ -593,6 +656,7 @@ class Colocate:
                 {name, BASELINE} & set(round_.saturated) for round_ in self.outcome.rounds
             ),
             basis=basis,
+            machine=None if neighbours is None else neighbours.sentence(),
         )
         return [
             *claims,
@@ -601,6 +665,27 @@ class Colocate:
                 evidence, statistics.geometric_mean(sheet.values("latency_p99_ratio", name))
             ),
         ]
+
+
+def strongest(conditions: Iterable[Condition]) -> str | None:
+    """Name the condition that a verdict is about; None where none of them isolates.
+
+    The bundles go first, what isolates most before what isolates less; then the last that was asked
+    for of those with cores of their own, then of those that share.
+    """
+    found: list[tuple[int, int, str]] = []
+    for number, condition in enumerate(conditions):
+        name = condition.name
+        checked = set(condition.mechanisms) - {"reuse"}
+        if condition.place == "naive" or condition.has("rerank"):
+            continue
+        if name in _STRONGEST:
+            found.append((2 + len(_STRONGEST) - _STRONGEST.index(name), 0, name))
+        elif condition.place == "pinned":
+            found.append((1, number, name))
+        elif checked:
+            found.append((0, number, name))
+    return max(found)[2] if found else None
 
 
 def _queue_grows(trial: Trial) -> Iterator[bool]:

@@ -60,6 +60,11 @@ class Worker:
         self.link = Connection(ours.detach())
         self.send(setup)
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid
+
     def send(self, message: object) -> None:
         """Tell the worker something."""
         try:
@@ -146,7 +151,7 @@ class Fleet:
     @property
     def pids(self) -> list[int]:
         """Of all workers, the servers first."""
-        return [worker.process.pid for worker in self._all]
+        return [worker.pid for worker in self._all]
 
     def gather(self, workers: Sequence[Worker], timeout_s: float) -> list[Any]:
         """Wait for one message of each of `workers`; notice any other that dies meanwhile."""

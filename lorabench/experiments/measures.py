@@ -26,6 +26,10 @@ UNITS: dict[str, tuple[str, Better]] = {
     "latency_p999": ("s", "lower"),
     "latency_p99_ratio": ("1", "lower"),
     "rerank_p99_ratio": ("1", "lower"),
+    "spike_p99": ("s", "lower"),
+    "spike_p99_ratio": ("1", "lower"),
+    "yield_s": ("s", "lower"),
+    "neighbour_batch_ratio": ("1", "lower"),
     "latency_impact": ("s", "lower"),
     "throughput_qps": ("1/s", "higher"),
     "wakeup_late_p99": ("s", "lower"),
@@ -36,6 +40,10 @@ UNITS: dict[str, tuple[str, Better]] = {
     "steal_s": ("s", "lower"),
     "involuntary_switches": ("1", "lower"),
     "train_samples_per_s": ("1/s", "higher"),
+    "train_rate_ratio": ("1", "higher"),
+    "trainer_cpu_s": ("s", "lower"),
+    "idle_used": ("1", "higher"),
+    "duty": ("1", "higher"),
     "update_latency_p50": ("s", "lower"),
     "update_latency_p95": ("s", "lower"),
     "epochs": ("1", "higher"),
@@ -57,7 +65,7 @@ UNITS: dict[str, tuple[str, Better]] = {
 
 
 # Skewed and positive: averaged as logarithms.
-_GEOMETRIC = ("latency_p", "update_latency_p", "rerank_p")
+_GEOMETRIC = ("latency_p", "update_latency_p", "rerank_p", "spike_p", "neighbour_")
 
 
 @dataclass
@@ -95,8 +103,23 @@ class Sheet:
         return found
 
 
+def latencies(trial: Trial, window_s: tuple[float, float]) -> NDArray[np.float64]:
+    """Latencies, s, of the queries that were due in a window and were answered."""
+    latency: NDArray[np.float64] = (trial.done - trial.scheduled)[_inside(trial, window_s)] / NS
+    return latency
+
+
+def _inside(trial: Trial, window_s: tuple[float, float]) -> NDArray[np.bool_]:
+    begin, end = (int(at * NS) for at in window_s)
+    inside: NDArray[np.bool_] = (trial.scheduled >= begin) & (trial.scheduled < end) & trial.served
+    return inside
+
+
 def measure(
-    trial: Trial, labels: NDArray[np.int8], window_s: tuple[float, float]
+    trial: Trial,
+    labels: NDArray[np.int8],
+    window_s: tuple[float, float],
+    spike_s: tuple[float, float] | None = None,
 ) -> dict[str, float | None]:
     """Compute the metrics of one condition of one round.
 
@@ -108,10 +131,12 @@ def measure(
         Of the rows that were scored.
     window_s : tuple of float
         Begin and end of the measured window; a query counts by its scheduled arrival.
+    spike_s : tuple of float, optional
+        Begin and end of a spike of the load within it.
     """
     begin, end = (int(at * NS) for at in window_s)
-    inside = (trial.scheduled >= begin) & (trial.scheduled < end) & trial.served
-    latency = (trial.done - trial.scheduled)[inside] / NS
+    inside = _inside(trial, window_s)
+    latency = latencies(trial, window_s)
     found: dict[str, float | None] = {
         "latency_p50": statistics.quantile(latency, 0.50),
         "latency_p95": statistics.quantile(latency, 0.95),
@@ -130,9 +155,49 @@ def measure(
     scores = trial.prediction[rows_inside]
     found["auc"] = auc(truth, scores)
     found["normalized_entropy"] = normalized_entropy(truth, scores)
+    if spike_s is not None:
+        found["spike_p99"] = statistics.quantile(latencies(trial, spike_s), 0.99)
     if trial.train is not None:
         found |= _training(trial, begin, end)
+        if len(trial.train.throttle):
+            found |= _throttling(trial, window_s, spike_s)
     return found
+
+
+def _throttling(
+    trial: Trial, window_s: tuple[float, float], spike_s: tuple[float, float] | None
+) -> dict[str, float | None]:
+    assert trial.train is not None
+    at_s = (trial.train.throttle[:, 0] - trial.start_ns) / NS
+    duty = trial.train.throttle[:, 1]
+    found: dict[str, float | None] = {"duty": duty_mean(at_s, duty, window_s)}
+    if spike_s is not None:
+        found["yield_s"] = yield_s(at_s, duty, spike_s)
+    return found
+
+
+def duty_mean(
+    at_s: NDArray[np.float64], duty: NDArray[np.float64], window_s: tuple[float, float]
+) -> float | None:
+    """Average a duty over a window, each value counting until the next; None before the first."""
+    begin, end = window_s
+    held = np.diff(np.clip(np.append(at_s, end), begin, end))
+    return float((duty * held).sum() / held.sum()) if held.sum() > 0 else None
+
+
+def yield_s(
+    at_s: NDArray[np.float64], duty: NDArray[np.float64], spike_s: tuple[float, float]
+) -> float | None:
+    """Time from the beginning of a spike until the trainer stopped; None where it never did.
+
+    A trainer that was stopped already has yielded at once.
+    """
+    begin, end = spike_s
+    before = np.flatnonzero(at_s <= begin)
+    if len(before) and duty[before[-1]] == 0.0:
+        return 0.0
+    stops = np.flatnonzero((at_s > begin) & (at_s < end) & (duty == 0.0))
+    return float(at_s[stops[0]] - begin) if len(stops) else None
 
 
 def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
@@ -140,7 +205,10 @@ def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
     log = trial.train.log
     published = joined(log.published_ns) - trial.start_ns
     latency = update_latency(trial, begin, end)
+    available_s = trial.trainer_cpu_s + trial.trainer_idle_s
     return {
+        "trainer_cpu_s": trial.trainer_cpu_s,
+        "idle_used": trial.trainer_cpu_s / available_s if available_s > 0 else None,
         "train_samples_per_s": float(((published >= begin) & (published < end)).sum())
         / ((end - begin) / NS),
         "update_latency_p50": statistics.quantile(latency, 0.50),

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench._hotpath import LOAD_BYTES
+from lorabench.experiments.conditions import Placement
 from lorabench.experiments.counters import Snapshot
 from lorabench.experiments.fleet import Fleet
 from lorabench.experiments.prepare import Prepared
@@ -88,25 +90,6 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where the trainer runs in a condition, on how many threads, and how often it is disturbed.
-
-    Parameters
-    ----------
-    cpus : frozenset of int
-        Where.
-    threads : int
-        Of torch.
-    rerank_s : float or None
-        Time between two changes of rank that no signal asks for; None for none.
-    """
-
-    cpus: frozenset[int]
-    threads: int
-    rerank_s: float | None = None
-
-
-@dataclass(frozen=True)
 class Trial:
     """What was recorded of one condition of one round.
 
@@ -136,6 +119,10 @@ class Trial:
         Time the hypervisor took from them.
     involuntary_switches : int
         Of all workers.
+    trainer_cpu_s : float
+        CPU time of the trainer in the measured window.
+    trainer_idle_s : float
+        Time in it that the trainer's CPUs were idle; of `cpus` without a trainer.
     train : TrainReport or None
         What the trainer did.
     """
@@ -155,6 +142,8 @@ class Trial:
     cpu_busy: float
     steal_s: float
     involuntary_switches: int
+    trainer_cpu_s: float
+    trainer_idle_s: float
     train: TrainReport | None
 
     @property
@@ -179,6 +168,9 @@ class Trial:
             arrays["label_ns"] = joined(self.train.log.label_ns) - self.start_ns
             arrays["published_ns"] = joined(self.train.log.published_ns) - self.start_ns
             learner = self.train.log.learner
+            throttle = self.train.throttle.copy()
+            throttle[:, 0] -= self.start_ns
+            arrays["throttle"] = throttle
             arrays["window_samples"] = np.array(learner.samples, np.int64)
             arrays["window_ranks"] = np.array(learner.ranks, np.int64)
         return arrays
@@ -250,33 +242,19 @@ class Round:
         """
         fleet = self._fleet
         if place is not None:
-            assert fleet.trainer is not None
-            fleet.trainer.send(Prepare(place.cpus, place.threads, place.rerank_s))
-            fleet.trainer.receive()
+            self._prepare(Prepare(place))
         begin_s, end_s = window_s
         give_up_s = end_s * _PATIENCE if give_up_s is None else give_up_s
         start_ns = time.monotonic_ns() + _LEAD_NS
-        first_rows = schedule.first_rows(len(self.labels))
-        jobs = [
-            ServeJob(
-                start_ns=start_ns,
-                stop_ns=start_ns + int(give_up_s * NS),
-                scheduled=schedule.arrivals[schedule.server == server],
-                first_row=first_rows[schedule.server == server],
-                rows=schedule.rows[schedule.server == server].astype(np.int64),
-                adapted=place is not None,
-                wait=self._serving.wait,
-            )
-            for server in range(len(fleet.servers))
-        ]
-        for worker, job in zip(fleet.servers, jobs, strict=True):
-            worker.send(job)
+        self._serve(schedule, start_ns, give_up_s, adapted=place is not None)
         if place is not None and fleet.trainer is not None:
             fleet.trainer.send(Train())
         _sleep_until(start_ns + int(begin_s * NS))
-        before = Snapshot.take(fleet.pids, cpus)
+        near = cpus if place is None else place.cpus
+        before = Snapshot.take(fleet.pids, cpus), Snapshot.take((), near)
         _sleep_until(start_ns + int(min(end_s, give_up_s) * NS))
-        spent = Snapshot.take(fleet.pids, cpus) - before
+        spent = Snapshot.take(fleet.pids, cpus) - before[0]
+        beside = Snapshot.take((), near) - before[1]
         records: list[ServeRecord] = fleet.gather(fleet.servers, give_up_s + 60.0)
         report: TrainReport | None = None
         if place is not None and fleet.trainer is not None:
@@ -299,6 +277,8 @@ class Round:
             cpu_busy=spent.cpu_busy,
             steal_s=spent.steal_s,
             involuntary_switches=spent.involuntary_switches,
+            trainer_cpu_s=0.0 if fleet.trainer is None else spent.cpu_s[fleet.trainer.pid],
+            trainer_idle_s=beside.idle_s,
             train=report,
         )
         server_of_row = np.repeat(schedule.server, schedule.rows)
@@ -310,6 +290,63 @@ class Round:
             trial.epoch[mine] = record.epoch
             trial.prediction[server_of_row == server] = record.prediction
         return trial
+
+    def train_alone(
+        self, schedule: Schedule, place: Placement, fill_s: float, train_s: float
+    ) -> float | None:
+        """Measure what the trainer does when servers neither run beside it nor keep it waiting.
+
+        Parameters
+        ----------
+        schedule : Schedule
+            Queries, all due at once, with which the rings are filled beforehand.
+        place : Placement
+            Where it runs.
+        fill_s, train_s : float
+            How long the rings are filled and how long it may then learn, the label delay included.
+
+        Returns
+        -------
+        float or None
+            Samples/s from its first publish to its last; None where it published too little.
+        """
+        trainer = self._fleet.trainer
+        assert trainer is not None
+        self._prepare(Prepare(place, drain=True))
+        self._serve(schedule, time.monotonic_ns(), fill_s, adapted=True)
+        self._fleet.gather(self._fleet.servers, fill_s + 60.0)
+        trainer.send(Train())
+        time.sleep(train_s)
+        trainer.send(Stop())
+        report: TrainReport = trainer.receive()
+        batches = report.log.published_ns
+        if len(batches) < 2:
+            return None
+        # The first batch's own time lies before its publish.
+        learned = sum(map(len, batches[1:]))
+        return learned / (float(batches[-1][0] - batches[0][0]) / NS)
+
+    def _prepare(self, message: Prepare) -> None:
+        assert self._fleet.trainer is not None
+        self._fleet.trainer.send(message)
+        self._fleet.trainer.receive()
+
+    def _serve(self, schedule: Schedule, start_ns: int, give_up_s: float, *, adapted: bool) -> None:
+        """Give each server its part of a schedule."""
+        first_rows = schedule.first_rows(len(self.labels))
+        for server, worker in enumerate(self._fleet.servers):
+            mine = schedule.server == server
+            worker.send(
+                ServeJob(
+                    start_ns=start_ns,
+                    stop_ns=start_ns + int(give_up_s * NS),
+                    scheduled=schedule.arrivals[mine],
+                    first_row=first_rows[mine],
+                    rows=schedule.rows[mine].astype(np.int64),
+                    adapted=adapted,
+                    wait=self._serving.wait,
+                )
+            )
 
 
 @dataclass(frozen=True)
@@ -352,6 +389,7 @@ class Bench:
         labels.array(np.int8, (len(rows),))[:] = rows.label
         adapter = Adapter(self.adapter)
         rings = [Region.create("ring", self.replay_bytes) for _ in server_cpus]
+        load = Region.create("load", LOAD_BYTES * len(rings))
         try:
             net = self.prepared.net
             model = ModelSetup(
@@ -360,6 +398,7 @@ class Bench:
                 weights={name: value.numpy() for name, value in net.state_dict().items()},
                 adapter=adapter.handle,
                 rings=tuple(ring.handle for ring in rings),
+                load=load.handle,
             )
             servers = [
                 ServerSetup(
@@ -387,6 +426,7 @@ class Bench:
                 adapter.handle.sides,
                 adapter.handle.pins,
                 *model.rings,
+                model.load,
             ]
             with Fleet(
                 servers,
@@ -398,7 +438,7 @@ class Bench:
         finally:
             feed.close()
             adapter.close()
-            for region in (labels, *rings):
+            for region in (labels, load, *rings):
                 region.close()
 
 

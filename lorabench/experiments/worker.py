@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lorabench.experiments.conditions import Placement
+    from lorabench.isolation.throttle import Pacer
     from lorabench.memory import PageSizes, RegionHandle
     from lorabench.model.adapter import AdapterHandle
     from lorabench.model.dlrm import DenseNet, DlrmShape
     from lorabench.model.tables import TablesHandle
     from lorabench.serving.feed import FeedHandle
     from lorabench.training.learner import LearnerConfig
-    from lorabench.training.trainer import TrainLog
+    from lorabench.training.trainer import Trainer, TrainLog
 
 # How long the trainer rests when nothing is due, and how often it looks for threads that libraries
 # have started since and that are not where its plan says.
@@ -45,6 +47,7 @@ class ModelSetup:
     weights: "dict[str, NDArray[np.float32]]"
     adapter: "AdapterHandle"
     rings: "tuple[RegionHandle, ...]"
+    load: "RegionHandle"
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,14 @@ class TrainerSetup:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Trainer: start over with an empty adapter, on `cpus`, with `threads` threads.
+    """Trainer: start over with an empty adapter, placed like this.
 
-    With `rerank_s` the rank changes so often, whatever the signal says.
+    With `drain` it learns from all that the rings hold, however old: for measuring how fast it is
+    when nothing keeps it waiting.
     """
 
-    cpus: frozenset[int]
-    threads: int
-    rerank_s: float | None = None
+    place: "Placement"
+    drain: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,11 @@ class Ready:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What the trainer did in one condition."""
+    """What the trainer did in one condition.
+
+    `throttle` is what the throttle did (`lorabench.isolation.throttle.Pacer.trace`), empty without
+    one.
+    """
 
     log: "TrainLog"
     publish_deferred: int
@@ -110,6 +117,7 @@ class TrainReport:
     replay_skipped: int
     slots_used: tuple[int, ...]
     epoch: int
+    throttle: "NDArray[np.float64]"
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def _dense_net(setup: ModelSetup) -> "DenseNet":
 
 def run_server(setup: ServerSetup, link: Connection) -> None:
     """Serve jobs until the conductor hangs up."""
-    from lorabench._hotpath import ReplayRing
+    from lorabench._hotpath import LoadLine, ReplayRing
     from lorabench.isolation.affinity import pin_threads, verify
     from lorabench.memory import Region
     from lorabench.model.adapter import attach_reader
@@ -144,6 +152,7 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
     use_one_thread()
     tables = TableSet.attach(setup.model.tables)
     ring = Region.attach(setup.model.rings[setup.server], writable=True)
+    load = Region.attach(setup.model.load, writable=True)
     server = Server(
         tables.kernels,
         _dense_net(setup.model),
@@ -152,6 +161,7 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
         max_batch=setup.max_batch,
         reader=attach_reader(setup.model.adapter, setup.server),
         ring=ReplayRing(ring.mapping, setup.feed.num_dense, setup.feed.num_sparse),
+        load=LoadLine(load.mapping, setup.server),
     )
     server.warm()
     verify(os.getpid(), setup.cpus)
@@ -165,8 +175,10 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     import numpy as np
     import torch
 
-    from lorabench._hotpath import ReplayRing
-    from lorabench.isolation.affinity import pin_threads, verify
+    from lorabench._hotpath import LoadLines, ReplayRing
+    from lorabench.isolation.affinity import verify
+    from lorabench.isolation.scheduling import verify_classes
+    from lorabench.isolation.throttle import Pacer, Throttle
     from lorabench.memory import Region
     from lorabench.model.adapter import WriterState
     from lorabench.model.tables import TableSet
@@ -177,6 +189,8 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     num_sparse = len(setup.model.tables.layout.rows)
     rings = [Region.attach(handle, writable=True) for handle in setup.model.rings]
     labels = Region.attach(setup.labels, writable=False)
+    load = Region.attach(setup.model.load, writable=True)
+    lines = LoadLines(load.mapping, len(rings))
     replay = Replay(
         [ReplayRing(ring.mapping, setup.num_dense, num_sparse) for ring in rings],
         labels.array(np.int8, (setup.labels.length,)),
@@ -187,24 +201,28 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     )
     state = WriterState(setup.model.adapter)
     trainer = Trainer(tables.kernels, _dense_net(setup.model), state, replay, setup.config)
-    pages = tables.region.page_sizes()
+    pid, pages = os.getpid(), tables.region.page_sizes()
     link.send(Ready(pages))
     while True:
         prepare: Prepare = link.recv()
-        torch.set_num_threads(prepare.threads)
-        trainer.reset(prepare.rerank_s)
-        pin_threads(os.getpid(), prepare.cpus)
-        verify(os.getpid(), prepare.cpus)
+        place = prepare.place
+        torch.set_num_threads(place.threads)
+        trainer.reset(place.rerank_s)
+        replay.drain = prepare.drain
+        _put(place)
+        verify(pid, place.cpus)
+        verify_classes(pid, place.scheduling)
+        rule = place.throttle
+        lines.reset(0 if rule is None else round(rule.limit_s * 1e9))
         link.send(Ready(pages))
         link.recv()
-        scanned = time.monotonic()
-        while not link.poll():
-            if trainer.step() == 0:
-                time.sleep(_REST_S)
-            if time.monotonic() - scanned > _RESCAN_S:
-                pin_threads(os.getpid(), prepare.cpus)
-                scanned = time.monotonic()
-        link.recv()
+        pacer = Pacer(
+            place.duty,
+            place.threads,
+            throttle=None if rule is None else Throttle(rule, len(rings)),
+            read=lines.read,
+        )
+        _train(trainer, pacer, place, link)
         link.send(
             TrainReport(
                 log=trainer.log,
@@ -213,8 +231,35 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
                 replay_skipped=replay.skipped,
                 slots_used=tuple(state.writer.used),
                 epoch=state.writer.epoch,
+                throttle=pacer.trace,
             )
         )
+
+
+def _put(place: "Placement") -> None:
+    """Put all threads of this process where, and into the class that, the condition says."""
+    from lorabench.isolation.affinity import pin_threads
+    from lorabench.isolation.scheduling import schedule_threads
+
+    pin_threads(os.getpid(), place.cpus)
+    schedule_threads(os.getpid(), place.scheduling)
+
+
+def _train(trainer: "Trainer", pacer: "Pacer", place: "Placement", link: Connection) -> None:
+    """Learn, at the pace that is allowed, until told to stop."""
+    scanned = time.monotonic()
+    while not link.poll():
+        rest_s = pacer.wait_s()
+        begun_s = time.process_time()
+        if rest_s == 0.0 and trainer.step() == 0:
+            rest_s = _REST_S
+        pacer.worked(time.process_time() - begun_s)
+        if rest_s > 0.0:
+            time.sleep(rest_s)
+        if time.monotonic() - scanned > _RESCAN_S:
+            _put(place)
+            scanned = time.monotonic()
+    link.recv()
 
 
 def main(arguments: list[str]) -> None:

@@ -60,12 +60,15 @@ class Evidence:
         The condition's queue, or solo's, only grew in some round.
     basis : str
         What kind of rows were served.
+    machine : str or None
+        What is known of the machine that puts the figure into its place: whether anything contends.
     """
 
     condition: str
     control: Estimate | None
     saturated: bool
     basis: Basis
+    machine: str | None = None
 
 
 def latency_isolated(evidence: Evidence, ratio: Estimate | None) -> Claim:
@@ -247,7 +250,9 @@ def _judge(
         ci95=estimate.interval if estimate else None,
         verdict=verdict,
         basis=evidence.basis,
-        reason=f"{reason}, but {obstacle}" if obstacle else reason,
+        reason="; ".join(
+            filter(None, (f"{reason}, but {obstacle}" if obstacle else reason, evidence.machine))
+        ),
     )
 
 

@@ -41,6 +41,8 @@ class Replay:
     sparse : int32 [batch, F]
     skipped : int
         Samples given up because they lagged.
+    drain : bool
+        Give none up, however much they lag.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Replay:
         self.dense = np.zeros((batch, num_dense), np.float32)
         self.sparse = np.zeros((batch, num_sparse), np.int32)
         self.skipped = 0
+        self.drain = False
 
     @property
     def sample(self) -> NDArray[np.int64]:
@@ -90,7 +93,7 @@ class Replay:
         n = 0
         for ring in self.rings:
             surplus = ring.due(before) - BACKLOG_BATCHES * share
-            if surplus > 0:
+            if surplus > 0 and not self.drain:
                 ring.skip(surplus)
                 self.skipped += surplus
             end = min(n + share, self._batch)

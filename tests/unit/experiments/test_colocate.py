@@ -1,13 +1,13 @@
 """What is decided before a run: its configuration, its machine, its schedules."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lorabench.errors import InputError, MachineError
-from lorabench.experiments.colocate import ColocateConfig, examine
+from lorabench.errors import InputError
+from lorabench.experiments.colocate import ColocateConfig, strongest
+from lorabench.experiments.conditions import parse_condition
 from lorabench.experiments.trial import Schedule
 from lorabench.workload.traffic import Traffic
 
@@ -33,7 +33,11 @@ def test_the_defaults_can_be_run() -> None:
         ({"memory_budget": 1.5}, "--memory-budget: found 1.5"),
         ({"replay_bytes": 10}, "--replay-bytes: found 10, expected at least 4096"),
         ({"seed": -1}, "--seed: found -1"),
-        ({"conditions": ("pinned", "magic")}, "--conditions: found 'magic', expected some of"),
+        (
+            {"conditions": ("pinned", "magic")},
+            "--conditions: found 'magic', expected naive, pinned",
+        ),
+        ({"slo_s": 0.0}, "--slo-ms: found 0.0"),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], message: str) -> None:
@@ -42,37 +46,35 @@ def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], mess
     assert "\n" not in str(caught.value)
 
 
-def test_a_required_condition_that_is_missing_ends_it_before_it_starts() -> None:
-    with pytest.raises(MachineError, match="numa is required: ") as caught:
-        examine(ColocateConfig(), require=("pinned", "numa"))
-    assert caught.value.exit_code == 3
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("naive", None),
+        ("naive,shared", None),
+        ("naive,shared,shared+reuse", None),
+        ("naive,pinned", "pinned"),
+        ("pinned,pinned+rerank", "pinned"),
+        ("pinned,pinned+throttle,shared+idle", "pinned+throttle"),
+        ("shared+idle,shared+idle+throttle", "shared+idle+throttle"),
+        ("isolated,numa,pinned", "isolated"),
+        ("numa,rdt", "rdt"),
+    ],
+)
+def test_a_verdict_is_about_the_condition_that_isolates_most(asked: str, name: str | None) -> None:
+    assert strongest(parse_condition(part) for part in asked.split(",")) == name
 
 
-def small_machine(root: Path, cpus: int) -> Path:
-    base = root / "sys/devices/system"
-    (base / "cpu").mkdir(parents=True)
-    (base / "cpu/online").write_text(f"0-{cpus - 1}\n" if cpus > 1 else "0\n")
-    for cpu in range(cpus):
-        topology = base / f"cpu/cpu{cpu}/topology"
-        topology.mkdir(parents=True)
-        (topology / "core_cpus_list").write_text(f"{cpu}\n")
-    (root / "proc").mkdir()
-    (root / "proc/cpuinfo").write_text("processor : 0\nflags : fpu sse2\n")
-    return root
+def test_a_spike_must_lie_in_what_is_measured() -> None:
+    config = replace(ColocateConfig(), arrivals="spike", label_delay_s=9.0, duration_s=5.0)
+    with pytest.raises(InputError, match=r"--duration: found 5\.0, expected a longer one"):
+        config.check()
+    replace(config, duration_s=20.0).check()
 
 
-def test_the_plan_is_for_the_machine_that_was_examined(tmp_path: Path) -> None:
-    machine = examine(ColocateConfig(), sysroot=small_machine(tmp_path, 8))
-    assert len(machine.plan.serving_cpus) == 6
-    assert len(machine.plan.trainer_cpus) == 2
-    assert [missing.what for missing in machine.unavailable] == ["numa", "rdt"]
-    machine = examine(replace(ColocateConfig(), servers=2), sysroot=tmp_path)
-    assert len(machine.plan.serving_cpus) == 2
-
-
-def test_one_core_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="expected at least 2"):
-        examine(ColocateConfig(), sysroot=small_machine(tmp_path, 1))
+@pytest.mark.parametrize("option", ["serving_cpus", "trainer_cpus"])
+def test_cpus_that_are_no_list_are_refused_by_option(option: str) -> None:
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')}: found 'x'"):
+        replace(ColocateConfig(), **{option: "x"}).request()  # type: ignore[arg-type]
 
 
 def test_a_schedule_follows_its_seed_and_offers_the_rate_asked_for() -> None:
