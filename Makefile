@@ -10,6 +10,9 @@ PYTEST_ARGS ?=
 
 # What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
+# What some tests compare with or run in, and skip without: lstopo-no-graphics reads topologies
+# independently (hwloc-nox is hwloc without X11).
+TEST_PACKAGES := hwloc-nox
 
 STAMP := $(VENV)/.lorabench-installed
 # The tools find each other by PATH, but for CYTHON: meson notes that one down as it is named, and
@@ -117,13 +120,22 @@ $(STAMP): pyproject.toml constraints.txt meson.build
 	  --group dev --no-build-isolation --config-settings build-dir="$(BUILD_DIR)" --editable ".[fbgemm]"
 	@touch $@
 
+# Installs those of the Debian packages $(1) that are missing; does nothing where none is.
+define install_packages
+@if [ "$$(dpkg-query --show --showformat='$${db:Status-Status}\n' $(1) \
+    2>/dev/null | grep -cx installed)" -ge $(words $(1)) ]; then exit 0; fi; \
+  echo "Installing the Debian packages $(1)"; \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qq -y --no-install-recommends $(1) >/dev/null
+endef
+
 .PHONY: system-packages
 system-packages: ## install the Debian packages that the set-up needs (as root)
-	@if [ "$$(dpkg-query --show --showformat='$${db:Status-Status}\n' $(SYSTEM_PACKAGES) \
-	    2>/dev/null | grep -cx installed)" -ge $(words $(SYSTEM_PACKAGES)) ]; then exit 0; fi; \
-	  echo "Installing the Debian packages $(SYSTEM_PACKAGES)"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null
+	$(call install_packages,$(SYSTEM_PACKAGES))
+
+.PHONY: test-packages
+test-packages: ## install the Debian packages that some tests skip without (as root)
+	$(call install_packages,$(TEST_PACKAGES))
 
 .PHONY: clean
 clean: ## remove the virtual environment and every build output; results/ stays
