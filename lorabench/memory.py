@@ -11,17 +11,62 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import HUGE_PAGE_BYTES, Mapping
+from lorabench.errors import InputError
+
+# The most that Linux can be built for (NODES_SHIFT of its Kconfig).
+MAX_NODES = 1024
 
 MFD_HUGE_2MB = 21 << 26  # linux/memfd.h: log2 of the page size, shifted by MFD_HUGE_SHIFT
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 PageMethod = Literal["hugetlb", "thp", "collapse", "4k"]
+PlacementMode = Literal["bind", "interleave"]
+
+
+@dataclass(frozen=True)
+class MemoryPolicy:
+    """Which NUMA nodes pages come from (mbind(2)).
+
+    Parameters
+    ----------
+    mode : {"bind", "interleave"}
+        Bound pages come from these nodes or not at all, the nearest to whoever touches them first;
+        interleaved ones are dealt out to the nodes in turn.
+    nodes : tuple of int
+        At least one; kept in ascending order, each once.
+
+    Raises
+    ------
+    InputError
+        No such policy: it may come from a plan that somebody wrote.
+    """
+
+    mode: PlacementMode
+    nodes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(PlacementMode):
+            raise InputError(
+                f"memory policy: found mode {self.mode!r}, expected "
+                f"{' or '.join(get_args(PlacementMode))}"
+            )
+        if not self.nodes:
+            raise InputError("memory policy: found no node, expected at least one")
+        for node in self.nodes:
+            if not 0 <= node < MAX_NODES:
+                raise InputError(f"memory policy: found node {node}, expected 0 to {MAX_NODES - 1}")
+        object.__setattr__(self, "nodes", tuple(sorted(set(self.nodes))))
+
+    def __str__(self) -> str:
+        nodes = ", ".join(map(str, self.nodes))
+        verb = "bind to" if self.mode == "bind" else "interleave over"
+        return f"{verb} node{'s' if len(self.nodes) > 1 else ''} {nodes}"
 
 
 @dataclass(frozen=True)

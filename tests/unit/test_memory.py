@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lorabench._hotpath import HUGE_PAGE_BYTES
-from lorabench.memory import HugeRegion, PageSizes, Region, page_sizes
+from lorabench.errors import InputError
+from lorabench.memory import HugeRegion, MemoryPolicy, PageSizes, Region, page_sizes
 
 MIB = 1 << 20
 
@@ -182,3 +183,23 @@ def test_closing_or_failing_leaves_no_descriptor_open(
     with pytest.raises(OSError, match=r"Cannot allocate|too large|Invalid"):
         create("t", 1 << 60)
     assert open_descriptors() == before
+
+
+def test_a_policy_keeps_each_node_once_in_order_and_says_itself_in_words() -> None:
+    assert MemoryPolicy("bind", (2, 0, 2)) == MemoryPolicy("bind", (0, 2))
+    assert str(MemoryPolicy("bind", (1,))) == "bind to node 1"
+    assert str(MemoryPolicy("interleave", (1, 0))) == "interleave over nodes 0, 1"
+
+
+@pytest.mark.parametrize(
+    ("mode", "nodes", "says"),
+    [
+        ("preferred", (0,), "found mode 'preferred', expected bind or interleave"),
+        ("bind", (), "found no node, expected at least one"),
+        ("bind", (0, -1), "found node -1, expected 0 to 1023"),
+        ("interleave", (1024,), "found node 1024, expected 0 to 1023"),
+    ],
+)
+def test_no_policy_is_made_of_an_unknown_mode_or_nodes_that_cannot_be(mode, nodes, says) -> None:
+    with pytest.raises(InputError, match=says):
+        MemoryPolicy(mode, nodes)
