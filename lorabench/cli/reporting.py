@@ -4,6 +4,7 @@ Progress goes to stderr and is drawn only now and then by the conductor itself, 
 thread that redraws ten times a second would be a neighbour that the experiment did not ask for.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,29 @@ _RENDERERS = {
     "kernels": kernels_table.render,
     "profile": profile_table.render,
 }
+
+
+def _plan_lines(plan: "Plan") -> Iterator[str]:
+    """Put a plan into words: cores, memory, caches and bandwidth, reasons."""
+    from lorabench.isolation.topology import format_cpu_list
+
+    yield f"servers on CPUs {format_cpu_list(plan.serving_cpus)} ({len(plan.serving_cpus)})"
+    yield f"trainer on CPUs {format_cpu_list(plan.trainer_cpus)} ({len(plan.trainer_cpus)})"
+    if plan.memory is not None:
+        yield f"tables: {plan.memory.tables}"
+        yield f"adapter: {plan.memory.adapter}"
+        servers_of: dict[str, list[int]] = {}
+        for server, ring in enumerate(plan.memory.replay):
+            servers_of.setdefault(str(ring), []).append(server)
+        for ring, servers in servers_of.items():
+            rings = "replay ring of server" if len(servers) == 1 else "replay rings of servers"
+            yield f"{rings} {format_cpu_list(servers)}: {ring}"
+    if plan.rdt is not None:
+        for who, schemata in (("servers", plan.rdt.serving), ("trainer", plan.rdt.trainer)):
+            lines = "  ".join(line.strip() for line in str(schemata).splitlines())
+            yield f"resctrl group of the {who}: {lines or 'none is needed'}"
+    yield "because"
+    yield from (f"  {reason}" for reason in plan.reasons)
 
 
 class Observer:
@@ -132,16 +156,17 @@ class Reporter:
                 yield Observer(bar, None)
 
     def plan(self, plan: "Plan", unavailable: "Sequence[Missing]") -> None:
-        """Print where everything would run, and why."""
-        self._out.print(f"servers on CPUs {list(plan.serving_cpus)}", highlight=False)
-        self._out.print(f"trainer on CPUs {list(plan.trainer_cpus)}", highlight=False)
-        for reason in plan.reasons:
-            self._out.print(f"  {reason}", highlight=False)
+        """Print where everything would run, with what, and why; as JSON a document to read back."""
+        for line in _plan_lines(plan):
+            self._out.print(line, highlight=False, soft_wrap=True)
         for missing in unavailable:
             self._out.print(
                 f"{missing.what} is unavailable: {missing.why}; to have it, {missing.enable}",
                 highlight=False,
+                soft_wrap=True,
             )
+        if self._as_json:
+            print(json.dumps(plan.as_document(), indent=1))  # noqa: T201
 
     def save(
         self, result: Result, raw: "Mapping[str, NDArray[np.generic[Any]]]", path: Path

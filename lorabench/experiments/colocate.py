@@ -209,7 +209,7 @@ class ColocateConfig:
                 cpus[name] = None if text is None else parse_cpu_list(text)
             except ValueError as error:
                 raise InputError(f"--{name.replace('_', '-')}: {error}") from None
-        return Request(self.servers, **{k: v for k, v in cpus.items() if v is not None})
+        return Request(self.servers, **cpus)
 
     def resolved(self) -> dict[str, Any]:
         """Form it as the result document's ``config``."""
@@ -587,7 +587,7 @@ class Colocate:
                 "origin": self._prepared.origin,
                 "pretrain_rows": self._prepared.pretrain_rows,
             },
-            "plan": asdict(self.machine.plan),
+            "plan": self.machine.plan.as_document(),
             "conditions": {
                 name: {"place": condition.place, "mechanisms": list(condition.mechanisms)}
                 for name, condition in self.conditions.items()

@@ -1,0 +1,410 @@
+"""Who gets which cores: servers and trainer on a topology, with a reason for each choice.
+
+The part of the plan that decides about processors; pure, like the rest of it
+(`lorabench.isolation.plan`). Servers and trainer never share a physical core, since SMT siblings
+share its caches and ports, nor an L3 domain where another is free.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from lorabench.errors import InputError, MachineError
+from lorabench.isolation.topology import CpuSet, Topology, format_cpu_list
+
+
+@dataclass(frozen=True)
+class Cores:
+    """One logical CPU a server and one a trainer thread, each on a core of its own, and why."""
+
+    serving: tuple[int, ...]
+    trainer: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Core:
+    """A usable physical core; its first usable thread stands for it."""
+
+    cpu: int
+    cpus: CpuSet
+    l3: int
+    l2: int | None
+    node: int | None
+    fast: bool
+
+
+class _Machine:
+    """A topology as far as it may be used, core by core."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        l3 = _index(topology.l3)
+        l2 = _index(topology.l2)
+        home = {cpu: node.id for node in topology.nodes for cpu in node.cpus}
+        cores = []
+        fast = topology.core_types[0].cpus if topology.core_types else topology.online
+        for group in topology.siblings:
+            if usable := group & topology.allowed:
+                cpu = min(usable)
+                cores.append(
+                    _Core(cpu, group, l3[cpu], l2.get(cpu), home.get(cpu), fast=cpu in fast)
+                )
+        # Within a domain fast cores first, node by node; what shares an L2 cache side by side.
+        cores.sort(
+            key=lambda c: (
+                c.l3,
+                not c.fast,
+                -1 if c.node is None else c.node,
+                -1 if c.l2 is None else c.l2,
+                c.cpu,
+            )
+        )
+        self.cores = tuple(cores)
+        self.hybrid = len({core.fast for core in cores}) == 2
+
+    def domains(self, cores: Iterable[_Core]) -> dict[int, list[_Core]]:
+        found: dict[int, list[_Core]] = {}
+        for core in cores:
+            found.setdefault(core.l3, []).append(core)
+        return found
+
+    def of(self, cpus: Collection[int]) -> list[_Core]:
+        return [core for core in self.cores if not core.cpus.isdisjoint(cpus)]
+
+    def distance(self, cores: Iterable[_Core], others: Iterable[_Core]) -> int:
+        """Give the least distance between the nodes of some cores and those of others."""
+        starts = {core.node for core in cores}
+        ends = {core.node for core in others}
+        return min(
+            (
+                self.topology.distance(start, end)
+                for start in starts
+                for end in ends
+                if start is not None and end is not None
+            ),
+            default=0,
+        )
+
+
+def choose_cores(
+    topology: Topology,
+    servers: int | None = None,
+    serving_cpus: CpuSet | None = None,
+    trainer_cpus: CpuSet | None = None,
+) -> Cores:
+    """Divide the cores between servers and trainer.
+
+    Parameters
+    ----------
+    topology : Topology
+        The machine.
+    servers : int or None
+        Server processes; None lets the plan decide.
+    serving_cpus, trainer_cpus : frozenset of int or None
+        What was chosen by hand.
+
+    Raises
+    ------
+    InputError
+        Fewer than one server asked for, or CPUs that cannot be had.
+    MachineError
+        Fewer than two usable physical cores, or fewer than the servers asked for and one more.
+    """
+    if servers is not None and servers < 1:
+        raise InputError(f"--servers: found {servers}, expected at least 1")
+    machine = _Machine(topology)
+    check_apart(
+        topology,
+        {
+            option: cpus
+            for option, cpus in (("--serving-cpus", serving_cpus), ("--trainer-cpus", trainer_cpus))
+            if cpus is not None
+        },
+    )
+    total = len(machine.cores)
+    if total < 2:
+        raise MachineError(
+            f"found {total} usable physical core (CPUs {format_cpu_list(topology.allowed)}), "
+            "expected at least 2, one to serve and one to train: a p99 is not reported where "
+            "processes outnumber cores"
+        )
+    if servers is not None and servers >= total:
+        raise MachineError(
+            f"found {total} usable physical cores, expected at least {servers + 1} for "
+            f"{servers} server{_s(servers)} and a trainer"
+        )
+    serving = None if serving_cpus is None else machine.of(serving_cpus)
+    if serving is not None and servers is not None:
+        if servers > len(serving):
+            raise InputError(
+                f"--servers: found {servers}, expected at most {len(serving)}, the physical cores "
+                f"of --serving-cpus {format_cpu_list(serving_cpus or ())}"
+            )
+        serving = serving[:servers]
+    if trainer_cpus is not None:
+        trainer, why = machine.of(trainer_cpus), "those of --trainer-cpus"
+    else:
+        trainer, why = _choose_trainer(machine, servers, serving, serving_cpus)
+    if serving is None:
+        serving = _choose_servers(machine, trainer, servers)
+        if servers is not None and trainer_cpus is None:
+            trainer = _draw_near(machine, trainer, serving)
+    reasons = [f"the trainer gets {len(trainer)} of {total} physical cores: {why}"]
+    reasons += _about_types(machine, serving, trainer)
+    reasons += _about_caches(machine, serving, trainer, servers, by_hand=serving_cpus is not None)
+    reasons += _about_nodes(machine, serving, trainer, by_hand=trainer_cpus is not None)
+    reasons.append(f"{len(serving)} server{_s(len(serving))}, each on a physical core of its own")
+    if any(len(core.cpus & topology.allowed) > 1 for core in machine.cores):
+        reasons.append("one hardware thread a core is used: SMT siblings share caches and ports")
+    return Cores(
+        tuple(sorted(_thread(core, serving_cpus) for core in serving)),
+        tuple(sorted(_thread(core, trainer_cpus) for core in trainer)),
+        tuple(reasons),
+    )
+
+
+def check_apart(topology: Topology, given: dict[str, CpuSet]) -> None:
+    """Refuse CPUs that cannot be had, or that two have of one core.
+
+    Parameters
+    ----------
+    topology : Topology
+        The machine.
+    given : dict of str to frozenset of int
+        CPUs, by the option or the key that they were given with.
+
+    Raises
+    ------
+    InputError
+        Naming the option, what was found and what was expected.
+    """
+    for name, cpus in given.items():
+        usable = format_cpu_list(topology.allowed)
+        if not cpus:
+            raise InputError(f"{name}: found no CPU, expected some of {usable}")
+        for found, what in (
+            (cpus & topology.offline, "offline"),
+            (cpus - topology.online - topology.offline, "not there"),
+            ((cpus & topology.online) - topology.allowed, "not this process's to use"),
+        ):
+            if found:
+                raise InputError(
+                    f"{name}: found CPU {format_cpu_list(found)}, which is {what}; expected some "
+                    f"of {usable}"
+                )
+    if len(given) < 2:
+        return
+    (first, ours), (second, theirs) = given.items()
+    if twice := ours & theirs:
+        raise InputError(
+            f"{second}: found CPU {format_cpu_list(twice)}, which {first} has too; expected others"
+        )
+    for core in topology.siblings:
+        if (one := core & ours) and (other := core & theirs):
+            raise InputError(
+                f"{second}: found CPU {format_cpu_list(other)}, on one core with CPU "
+                f"{format_cpu_list(one)} of {first}; expected CPUs of other cores"
+            )
+
+
+def _choose_trainer(
+    machine: _Machine,
+    servers: int | None,
+    serving: list[_Core] | None,
+    serving_cpus: CpuSet | None,
+) -> tuple[list[_Core], str]:
+    """Give the trainer a quarter of the cores: the idle share that serving hosts are said to have.
+
+    Of a hybrid processor it gets efficiency cores only. Where there are several L3 domains, it gets
+    as many whole ones as its share holds: first the nearest to servers that are placed already,
+    then the smallest, then the last. Where its share holds none, it gets part of one.
+    """
+    total = len(machine.cores)
+    pool = list(machine.cores)
+    if serving_cpus is not None:
+        pool = [core for core in pool if core.cpus.isdisjoint(serving_cpus)]
+        if not pool:
+            raise InputError(
+                f"--serving-cpus: found {format_cpu_list(serving_cpus)}, all usable physical "
+                "cores; expected one to be left for the trainer"
+            )
+    share = max(1, total // 4)
+    why = "at most a quarter, the share that serving hosts are said to leave idle"
+    if total < 4:
+        why = "a quarter would be less than the one that it needs"
+    if servers is not None and serving is None and total - servers < share:
+        share = total - servers
+        why = f"all that {servers} server{_s(servers)} leave{'s' if servers == 1 else ''}"
+    if len(pool) < share:
+        share = len(pool)
+        why = f"all that --serving-cpus leave{'s' if len(serving or ()) == 1 else ''}"
+    beside = {core.l3 for core in serving or ()}
+    pool = [core for core in pool if core.l3 not in beside] or pool
+    slow = [core for core in pool if machine.hybrid and not core.fast]
+    if slow:
+        mixed = {core.l3 for core in machine.cores if core.fast}
+        pool = [core for core in slow if core.l3 not in mixed] or slow
+    trainer = _pick(machine, pool, share, lambda cores: machine.distance(cores, serving or ()))
+    if slow and len(trainer) < share:
+        why = "the efficiency cores that there are for it, and at most a quarter"
+    return trainer, why
+
+
+def _pick(
+    machine: _Machine, pool: Sequence[_Core], share: int, rank: Callable[[list[_Core]], int]
+) -> list[_Core]:
+    """Take whole L3 domains, as many as the share holds, or part of the first."""
+    domains = machine.domains(pool)
+    # Smallest first, and of equals the last: CPU 0 has most of the interrupts.
+    order = sorted(domains, key=lambda l3: (rank(domains[l3]), len(domains[l3]), -l3))
+    taken: list[_Core] = []
+    for l3 in order:
+        if len(taken) + len(domains[l3]) > share:
+            break
+        taken += domains[l3]
+    return taken or domains[order[0]][-share:]
+
+
+def _choose_servers(
+    machine: _Machine, trainer: Sequence[_Core], servers: int | None
+) -> list[_Core]:
+    """Take the cores that the trainer disturbs least; if no number is given, all of those alike.
+
+    Performance cores come first: a slow core's queries would make the tail. Then those outside the
+    trainer's L3 domains, then those outside its L2 caches.
+    """
+    taken = {core.cpu for core in trainer}
+    l3 = {core.l3 for core in trainer}
+    l2 = {core.l2 for core in trainer} - {None}
+
+    def rank(core: _Core) -> tuple[bool, bool, bool]:
+        return machine.hybrid and not core.fast, core.l3 in l3, core.l2 in l2
+
+    free = sorted((core for core in machine.cores if core.cpu not in taken), key=rank)
+    if not free:
+        raise InputError(
+            "--trainer-cpus: found all usable physical cores; expected one to be left for a server"
+        )
+    if servers is None:
+        return [core for core in free if rank(core) == rank(free[0])]
+    if servers > len(free):
+        raise InputError(
+            f"--servers: found {servers}, expected at most {len(free)}, the physical cores that "
+            "--trainer-cpus leaves"
+        )
+    return free[:servers]
+
+
+def _draw_near(machine: _Machine, trainer: list[_Core], serving: Sequence[_Core]) -> list[_Core]:
+    """Move a trainer that has L3 domains to itself to free ones nearer to the servers, if any."""
+    served = {core.l3 for core in serving}
+    if any(core.l3 in served for core in trainer):
+        return trainer
+    kind = {core.fast for core in trainer}
+    pool = [core for core in machine.cores if core.l3 not in served and core.fast in kind]
+
+    def distance(cores: list[_Core]) -> int:
+        return machine.distance(cores, serving)
+
+    nearer = _pick(machine, pool, len(trainer), distance)
+    return nearer if distance(nearer) < distance(trainer) else trainer
+
+
+def _about_types(
+    machine: _Machine, serving: Sequence[_Core], trainer: Sequence[_Core]
+) -> list[str]:
+    if not machine.hybrid:
+        return []
+    slow = sum(not core.fast for core in serving)
+    if slow:
+        return [
+            f"{slow} server{_s(slow)} on efficiency cores: their queries take longer and make the "
+            "tail"
+        ]
+    if any(core.fast for core in trainer):
+        return ["servers run on performance cores; the trainer has some too"]
+    return [
+        "servers run on performance cores and the trainer on efficiency cores: a slow core's "
+        "queries would make the tail"
+    ]
+
+
+def _about_caches(
+    machine: _Machine,
+    serving: Sequence[_Core],
+    trainer: Sequence[_Core],
+    servers: int | None,
+    *,
+    by_hand: bool,
+) -> list[str]:
+    l3 = {core.l3 for core in trainer}
+    used = {core.cpu for core in (*serving, *trainer)}
+    idle = [core for core in machine.cores if core.l3 in l3 and core.cpu not in used]
+    shared = [core for core in serving if core.l3 in l3]
+    if len(machine.domains(machine.cores)) == 1:
+        reasons = ["there is one L3 domain: servers and trainer share it"]
+        l2 = {core.l2 for core in trainer} - {None}
+        beside = [core for core in idle if core.l2 in l2 and core.fast]
+        if beside and servers is None and not by_hand:
+            verbs = ("shares", "stays") if len(beside) == 1 else ("share", "stay")
+            reasons.append(
+                f"{_cores(len(beside))} that {verbs[0]} an L2 cache with the trainer's {verbs[1]} "
+                "idle"
+            )
+        return reasons
+    if shared and by_hand:
+        return [
+            f"{_cores(len(shared))} of --serving-cpus share{'s' if len(shared) == 1 else ''} an L3 "
+            "domain with the trainer's"
+        ]
+    if shared:
+        return [
+            f"{len(serving)} server{_s(len(serving))} do not fit outside the trainer's L3 domain: "
+            "they share its cache"
+        ]
+    reasons = ["the trainer has L3 to itself: no server runs in its domain"]
+    if idle:
+        more = ""
+        if not by_hand and not machine.hybrid:
+            outside = sum(core.l3 not in l3 for core in machine.cores)
+            more = f" (--servers {outside + len(idle)} would use them)"
+        stay = "stays" if len(idle) == 1 else "stay"
+        reasons.append(f"{_cores(len(idle))} beside it {stay} idle for that{more}")
+    return reasons
+
+
+def _about_nodes(
+    machine: _Machine, serving: Sequence[_Core], trainer: Sequence[_Core], *, by_hand: bool
+) -> list[str]:
+    where = {core.node for core in trainer} - {None}
+    theirs = {core.node for core in serving} - {None}
+    if sum(bool(node.cpus) for node in machine.topology.nodes) < 2 or not where:
+        return []
+    if where <= theirs:
+        return [f"the trainer is on {_nodes(where)}, as servers are: their memory is near"]
+    why = "" if by_hand else ", since no L3 domain nearer to them is free"
+    return [
+        f"the trainer is on {_nodes(where)} and servers are on {_nodes(theirs)}{why}: their memory "
+        "is not near"
+    ]
+
+
+def _nodes(ids: Iterable[int | None]) -> str:
+    known = [number for number in ids if number is not None]
+    return f"node{_s(len(known))} {format_cpu_list(known)}" if known else "no node"
+
+
+def _thread(core: _Core, given: CpuSet | None) -> int:
+    return core.cpu if given is None else min(core.cpus & given)
+
+
+def _index(sets: Iterable[CpuSet]) -> dict[int, int]:
+    return {cpu: number for number, group in enumerate(sets) for cpu in group}
+
+
+def _cores(count: int) -> str:
+    return f"{count} core{_s(count)}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
