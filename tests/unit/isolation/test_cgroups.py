@@ -1,0 +1,320 @@
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from children import QUIET, RESTLESS, process
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorabench.errors import MachineError
+from lorabench.isolation.capabilities import Missing
+from lorabench.isolation.cgroups import (
+    Group,
+    Limits,
+    Location,
+    Mount,
+    Offer,
+    find_place,
+    locate,
+    make,
+    parse_membership,
+    parse_mounts,
+    shares,
+    survey,
+)
+from lorabench.isolation.journal import Journal
+from lorabench.isolation.topology import parse_cpu_list
+
+ALLOWED = frozenset(os.sched_getaffinity(0))
+ONE = frozenset({max(ALLOWED)})
+
+
+def silent(line: str) -> None:
+    raise AssertionError(f"nothing should have been said, but was: {line}")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal.open("run", silent, tmp_path / "run") as journal:
+        yield journal
+
+
+@pytest.fixture
+def offer() -> Offer:
+    found = survey()
+    for place in (found.cpuset, found.cpu):
+        if isinstance(place, Missing):
+            pytest.skip(f"{place.what}: {place.why}")
+    return found
+
+
+def read(group: Group, name: str) -> str:
+    (path,) = [at / name for at in group.folders if (at / name).exists()]
+    return path.read_text().strip()
+
+
+def inside(pid: int) -> set[Path]:
+    return {at.folder for at in locate(str(pid))}
+
+
+@pytest.mark.skipif(len(ALLOWED) < 2, reason="a group of fewer CPUs needs a second CPU")
+def test_every_thread_of_a_process_is_confined_and_goes_back(tmp_path: Path, offer: Offer) -> None:
+    with process(RESTLESS) as child:
+        before = inside(child.pid)
+        with Journal.open("run", silent, tmp_path / "run") as journal:
+            group = make(journal, "trainer", Limits(cpus=ONE, idle=True), offer)
+            group.add(child.pid)
+            for _ in range(20):
+                group.verify(child.pid)
+                threads = [int(t.name) for t in Path(f"/proc/{child.pid}/task").iterdir()]
+                assert len(threads) >= 7
+                assert inside(child.pid) >= set(group.folders)
+            assert frozenset(os.sched_getaffinity(child.pid)) == ONE
+            assert parse_cpu_list(read(group, "cpuset.cpus")) == ONE
+            assert parse_cpu_list(read(group, "cpuset.mems"))
+            assert read(group, "cpu.idle") == "1"
+            assert all(folder.is_dir() for folder in group.folders)
+        assert inside(child.pid) == before
+        assert not any(folder.exists() for folder in group.folders)
+
+
+def test_a_group_has_its_weight(journal: Journal, offer: Offer) -> None:
+    with process(QUIET) as child:
+        group = make(journal, "serving", Limits(weight=1000), offer)
+        group.add(child.pid)
+        (folder,) = group.folders
+        version = 1 if (folder / "cpu.shares").exists() else 2
+        assert read(group, "cpu.weight" if version == 2 else "cpu.shares") == (
+            "1000" if version == 2 else "10240"
+        )
+
+
+def test_two_groups_stand_side_by_side_and_bear_the_runs_pid(
+    journal: Journal, offer: Offer
+) -> None:
+    groups = [make(journal, name, Limits(cpus=ALLOWED), offer) for name in ("serving", "trainer")]
+    assert [group.folders[0].name for group in groups] == [
+        f"lorabench-{os.getpid()}-serving",
+        f"lorabench-{os.getpid()}-trainer",
+    ]
+    assert len({group.folders[0].parent for group in groups}) == 1
+
+
+def test_a_process_that_somebody_moves_away_is_found(journal: Journal, offer: Offer) -> None:
+    with process(QUIET) as child:
+        group = make(journal, "trainer", Limits(cpus=ALLOWED), offer)
+        group.add(child.pid)
+        (folder,) = group.folders
+        (folder.parent / "cgroup.procs").write_text(str(child.pid))
+        with pytest.raises(MachineError, match=rf"found threads \[{child.pid}\] outside of cgroup"):
+            group.verify(child.pid)
+
+
+def test_a_process_that_ended_is_said_to_have(journal: Journal, offer: Offer) -> None:
+    group = make(journal, "trainer", Limits(cpus=ALLOWED), offer)
+    with process(QUIET) as child:
+        child.kill()
+        child.wait()
+        with pytest.raises(ProcessLookupError, match=str(child.pid)):
+            group.add(child.pid)
+
+
+def test_what_is_started_within_goes_back_too(tmp_path: Path, offer: Offer) -> None:
+    """Forked in the group, so that the journal never heard of it."""
+    code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True)"
+    with process(f"print(flush=True); input(); {code}; input()") as child:
+        before = inside(child.pid)
+        with Journal.open("run", silent, tmp_path / "run") as journal:
+            group = make(journal, "trainer", Limits(cpus=ALLOWED), offer)
+            group.add(child.pid)
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            grandchild = int(child.stdout.readline())
+            assert inside(grandchild) >= set(group.folders)
+        try:
+            assert inside(grandchild) == before
+        finally:
+            os.kill(grandchild, 9)
+
+
+def test_cpus_that_the_machine_lacks_are_refused_and_nothing_stays(
+    tmp_path: Path, offer: Offer
+) -> None:
+    limits = Limits(cpus=frozenset({max(ALLOWED) + 500}))
+
+    def attempt() -> None:
+        with Journal.open("run", silent, tmp_path / "run") as journal:
+            make(journal, "trainer", limits, offer)
+
+    with pytest.raises(MachineError, match=r"cgroup .*expected "):
+        attempt()
+    assert not isinstance(offer.cpuset, Missing)
+    assert not list(offer.cpuset.folder.glob(f"lorabench-{os.getpid()}-*"))
+
+
+def test_what_is_not_on_offer_is_refused_with_the_reason(journal: Journal) -> None:
+    missing = Missing("cgroup cpuset", "it is not writable", "run as root")
+    with pytest.raises(MachineError, match="cgroup cpuset: it is not writable; run as root"):
+        make(journal, "trainer", Limits(cpus=ALLOWED), Offer(missing, missing))
+
+
+def test_limits_without_meaning_are_refused() -> None:
+    for limits in ({"weight": 0}, {"weight": 10_001}, {"weight": 5, "idle": True}):
+        with pytest.raises(ValueError, match="expected 1 to 10000, and none if idle"):
+            Limits(**limits)
+    assert Limits().controllers == ()
+    assert [shares(weight) for weight in (1, 100, 10_000)] == [10, 1024, 102_400]
+
+
+ORDINARY = """
+import os
+from lorabench.isolation.cgroups import survey
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+found = survey()
+print(found.cpuset.why, found.cpu.why, sep="\\n")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_an_ordinary_user_is_told_why_not() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", ORDINARY], capture_output=True, text=True, check=True
+    )
+    for line in ran.stdout.splitlines():
+        assert "not writable" in line
+
+
+# v2, as far as folders can show it; a real one is in the guest (tests/guest).
+
+
+def v2(folder: Path, root: Path, controllers: str, enabled: str = "", inside: str = "") -> Location:
+    """Lay out a v2 group, by the files that are looked at."""
+    for at in (root, folder):
+        at.mkdir(parents=True, exist_ok=True)
+        for name, text in {
+            "cgroup.controllers": controllers,
+            "cgroup.subtree_control": enabled if at == root else "",
+            "cgroup.procs": inside if at == folder else "",
+            "cgroup.type": "domain",
+        }.items():
+            (at / name).write_text(f"{text}\n")
+    mount = Mount(2, root.parent, "/", frozenset())
+    return Location(mount, folder, frozenset(controllers.split()))
+
+
+def test_a_group_that_holds_this_run_alone_is_left_for_a_child(tmp_path: Path) -> None:
+    at = v2(tmp_path / "slice/scope", tmp_path / "slice", "cpu cpuset", "cpu", str(os.getpid()))
+    place = find_place("cpuset", [at])
+    assert not isinstance(place, Missing)
+    assert (place.folder, place.origin, place.evacuate) == (at.folder, at.folder, True)
+
+
+def test_beside_strangers_groups_are_made_next_to_theirs(tmp_path: Path) -> None:
+    at = v2(tmp_path / "slice/scope", tmp_path / "slice", "cpu cpuset", "cpu", f"1\n{os.getpid()}")
+    place = find_place("cpuset", [at])
+    assert not isinstance(place, Missing)
+    assert (place.folder, place.origin, place.evacuate) == (at.folder.parent, at.folder, False)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda slice, scope: (slice / "cgroup.controllers").write_text("cpu memory\n"),
+            r"scope holds other processes \(1\): .*; .*slice is offered cpu memory, not cpuset",
+        ),
+        (
+            lambda slice, scope: (slice / "cgroup.procs").write_text("7\n"),
+            r"slice holds other processes \(7\): a v2 group with processes cannot",
+        ),
+        (
+            lambda slice, scope: (slice / "cgroup.type").write_text("domain threaded\n"),
+            r"slice is of type domain threaded, not domain",
+        ),
+    ],
+    ids=["not delegated", "internal processes", "threaded"],
+)
+def test_every_obstacle_is_named(tmp_path: Path, spoil, message: str) -> None:
+    at = v2(tmp_path / "slice/scope", tmp_path / "slice", "cpu cpuset", "cpu", f"1\n{os.getpid()}")
+    spoil(tmp_path / "slice", at.folder)
+    found = find_place("cpuset", [at])
+    assert isinstance(found, Missing)
+    assert re.search(message, found.why)
+    assert "Delegate=yes" in found.enable
+
+
+def test_no_cgroup_file_system_at_all_is_said() -> None:
+    found = find_place("cpu", [])
+    assert isinstance(found, Missing)
+    assert "lists no cgroup file system" in found.why
+
+
+# Parsers.
+
+words = st.text(alphabet="abz_-. \\\u00e9", min_size=1, max_size=6)
+group_paths = st.lists(words, max_size=3).map(lambda parts: "/" + "/".join(parts))
+controllers = st.frozensets(st.sampled_from(["cpu", "cpuset", "name=systemd"]), min_size=1)
+
+
+def escape(text: str) -> str:
+    return "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in text)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2]), group_paths, group_paths, controllers), max_size=4)
+)
+def test_mounts_are_found_among_others_whatever_their_names(mounts) -> None:
+    text = "22 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
+    for version, point, root, names in mounts:
+        kind = "cgroup2" if version == 2 else "cgroup"
+        options = "rw" if version == 2 else "rw," + ",".join(sorted(names))
+        text += f"9 2 0:3 {escape(root)} {escape(point)} rw - {kind} cgroup {options}\n"
+    found = parse_mounts(text)
+    assert [(m.version, str(m.point), m.root) for m in found] == [
+        (version, str(Path(point)), root) for version, point, root, _ in mounts
+    ]
+    for mount, (version, *_, names) in zip(found, mounts, strict=True):
+        assert names <= mount.controllers if version == 1 else not mount.controllers
+
+
+@given(st.dictionaries(st.frozensets(st.sampled_from(["cpu", "cpuset", "a=b"])), group_paths))
+def test_membership_is_read_back(groups) -> None:
+    text = "".join(f"{n}:{','.join(c)}:{p}\n" for n, (c, p) in enumerate(groups.items()))
+    assert parse_membership(text) == groups
+
+
+@given(st.text(alphabet=st.characters(exclude_characters=":")).filter(str.splitlines))
+def test_text_that_is_no_membership_is_refused(noise: str) -> None:
+    with pytest.raises(ValueError, match="expected a line such as 0::/user.slice"):
+        parse_membership(f"0::/a\n{noise}")
+
+
+@given(st.text(max_size=60))
+def test_noise_among_mounts_is_passed_over(noise: str) -> None:
+    assert all(mount.version in (1, 2) for mount in parse_mounts(noise))
+
+
+def test_a_group_outside_of_what_is_mounted_has_no_folder() -> None:
+    mount = Mount(2, Path("/sys/fs/cgroup"), "/docker/a", frozenset())
+    assert mount.folder("/docker/a") == Path("/sys/fs/cgroup")
+    assert mount.folder("/docker/a/b") == Path("/sys/fs/cgroup/b")
+    assert mount.folder("/docker/ab") is None
+    assert mount.folder("/docker/a/../b") is None
+    assert Mount(2, Path("/c"), "/", frozenset()).folder("/../x") is None
+    assert Mount(2, Path("/c"), "/", frozenset()).folder("/x") == Path("/c/x")
+
+
+def test_a_thread_is_located_as_well_as_a_process() -> None:
+    thread = threading.get_native_id()
+    assert locate(f"{os.getpid()}/task/{thread}") == locate()
+    with pytest.raises(ProcessLookupError, match="0/task/1"):
+        locate("0/task/1")
