@@ -3,10 +3,10 @@
 A program of its own: ``killed_runs.py KIND FOLDER`` prints how many times it killed. The run makes
 changes of one kind through the journal. It is run once to count the lines that it executes, in
 lorabench and in the part here that makes the changes; then it is run again for each line, in a
-forked process that kills itself when it comes to that line for the first or for the last time:
-before an entry is noted, between that and the change, after it, and in the middle of undoing. In the
-end the same is done to the cleaning up itself. Tracing (sys.settrace) finds the lines, so that the
-code under test needs no hook.
+forked process that kills itself when it comes to that line for the first time (and for the last, of
+settings): before an entry is noted, between that and the change, after it, and in the middle of
+undoing. In the end the same is done to the cleaning up itself. Tracing (sys.settrace) finds the
+lines, so that the code under test needs no hook.
 """
 
 import atexit
@@ -209,15 +209,15 @@ def forked(act: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def moments(act: Callable[[], object], folder: Path) -> list[int]:
-    """List when to kill: the first and the last time that each line is come to."""
+def moments(act: Callable[[], object], folder: Path, also_last: bool) -> list[int]:
+    """List when to kill: the first time that each line is come to, and perhaps the last."""
     log = folder / "lines"
 
     def count() -> None:
         met: list[Line] = []
         traced(act, met.append)
         first = {at: number for number, at in reversed(list(enumerate(met)))}
-        last = {at: number for number, at in enumerate(met)}
+        last = {at: number for number, at in enumerate(met)} if also_last else {}
         log.write_text(" ".join(map(str, sorted({*first.values(), *last.values()}))))
 
     assert forked(count) == 0
@@ -264,13 +264,13 @@ def kill_everywhere(kind: Any, folder: Path) -> Iterator[bool]:
         assert after == before, f"{what} killed at {moment}: found {after}, expected {before}"
         assert [entry.name for entry in (folder / "run").iterdir()] in ([], ["lock"])
 
-    for moment in moments(run, folder):
+    for moment in moments(run, folder, type(kind) is Settings):
         yield killed_at(moment, run)
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         check(moment, "the run")
     assert forked(run_and_die) == -signal.SIGKILL
     assert kind.state() != before or isinstance(kind, Scopes)
-    for moment in moments(clean, folder):
+    for moment in moments(clean, folder, type(kind) is Settings):
         assert forked(run_and_die) == -signal.SIGKILL
         yield killed_at(moment, clean)
         check(moment, "cleaning up")

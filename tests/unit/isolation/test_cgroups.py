@@ -294,7 +294,7 @@ def test_membership_is_read_back(groups) -> None:
 
 @given(st.text(alphabet=st.characters(exclude_characters=":")).filter(str.splitlines))
 def test_text_that_is_no_membership_is_refused(noise: str) -> None:
-    with pytest.raises(ValueError, match="expected a line such as 0::/user.slice"):
+    with pytest.raises(ValueError, match=r"expected a line such as 0::/user\.slice"):
         parse_membership(f"0::/a\n{noise}")
 
 
