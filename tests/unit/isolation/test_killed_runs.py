@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import killed_runs
@@ -10,6 +12,13 @@ import pytest
 
 from lorabench.isolation.capabilities import Missing
 from lorabench.isolation.cgroups import survey
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory, as run-time folders usually are: thousands of fsyncs wait for no disk."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 def kill_everywhere(kind: str, folder: Path, **environment: str) -> None:
@@ -27,14 +36,14 @@ def kill_everywhere(kind: str, folder: Path, **environment: str) -> None:
 
 @pytest.mark.parametrize("kind", ["settings", "scopes", "affinities", "processes"])
 def test_wherever_a_run_is_killed_cleaning_up_leaves_the_machine_as_it_was(
-    kind: str, tmp_path: Path
+    kind: str, folder: Path
 ) -> None:
-    kill_everywhere(kind, tmp_path)
+    kill_everywhere(kind, folder)
 
 
-def test_wherever_a_run_with_cgroups_is_killed_cleaning_up_removes_them(tmp_path: Path) -> None:
+def test_wherever_a_run_with_cgroups_is_killed_cleaning_up_removes_them(folder: Path) -> None:
     offer = survey()
     for place in (offer.cpuset, offer.cpu):
         if isinstance(place, Missing):
             pytest.skip(f"{place.what}: {place.why}")
-    kill_everywhere("cgroups", tmp_path)
+    kill_everywhere("cgroups", folder)
