@@ -1,0 +1,136 @@
+"""What groups occupy of the cache and move to and from memory, sampled into series.
+
+The counters are those of ``mon_data``: bytes of the last-level cache held at the moment
+(``llc_occupancy``), and bytes moved since the group was made, of which the memory of the same
+socket took the local ones (``mbm_total_bytes``, ``mbm_local_bytes``). Reading one interrupts a CPU
+of its domain for some microseconds, so it is done once a second and not all the time.
+"""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from lorabench.isolation.resctrl.info import monitored_domains
+
+_OCCUPANCY = "llc_occupancy"
+_TRAFFIC = {"mbm_total_bytes": "mbm_total", "mbm_local_bytes": "mbm_local"}
+
+
+@dataclass(frozen=True)
+class CounterSeries:
+    """One counter of one group in one domain over time.
+
+    Attributes
+    ----------
+    name : str
+        ``llc_occupancy``, ``mbm_total`` or ``mbm_local``.
+    group : str
+        As `Monitor` was told.
+    domain : int
+        Id of the cache.
+    unit : str
+        ``B`` for occupancy, ``B/s`` for traffic.
+    times_s : tuple of float
+        Seconds since the monitor was made.
+    values : tuple of float
+        At each of these times; traffic is the mean since the sample before. Samples at which the
+        hardware had no value to give are left out.
+    """
+
+    name: str
+    group: str
+    domain: int
+    unit: str
+    times_s: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+def read_counters(group: Path) -> dict[tuple[int, str], int | None]:
+    """Read all counters of a group: (domain, feature) -> bytes.
+
+    None stands for what the kernel prints in place of a number: ``Unavailable``, as of a counter
+    that has just been given to the group, ``Error`` or ``Unassigned``. A group that is gone has no
+    counters, and neither has a machine that cannot monitor.
+    """
+    found: dict[tuple[int, str], int | None] = {}
+    with contextlib.suppress(OSError):
+        for domain, folder in monitored_domains(group).items():
+            for feature in (_OCCUPANCY, *_TRAFFIC):
+                with contextlib.suppress(FileNotFoundError):
+                    text = (folder / feature).read_text().strip()
+                    found[domain, feature] = int(text) if text.isdecimal() else None
+    return found
+
+
+class Monitor:
+    """Samples the counters of some groups.
+
+    Parameters
+    ----------
+    groups : mapping of str to Path
+        What to call each group, and its folder.
+    clock : callable
+        Seconds; only differences count.
+    """
+
+    def __init__(
+        self, groups: Mapping[str, Path], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._groups = dict(groups)
+        self._clock = clock
+        self._origin = clock()
+        self._samples: dict[tuple[str, int, str], list[tuple[float, int]]] = {}
+
+    def sample(self) -> None:
+        """Read every counter once."""
+        for name, folder in self._groups.items():
+            now = self._clock() - self._origin
+            for (domain, feature), value in read_counters(folder).items():
+                if value is not None:
+                    self._samples.setdefault((name, domain, feature), []).append((now, value))
+
+    @contextlib.contextmanager
+    def sampling(self, interval_s: float = 1.0) -> Iterator[Self]:
+        """Sample at once, every `interval_s` seconds on a thread, and once more at the end."""
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(interval_s):
+                self.sample()
+
+        self.sample()
+        thread = threading.Thread(target=run, name="resctrl-monitor", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            thread.join()
+            self.sample()
+
+    def series(self) -> tuple[CounterSeries, ...]:
+        """Form what has been sampled so far into series."""
+        found = []
+        for (group, domain, feature), samples in sorted(self._samples.items()):
+            if feature == _OCCUPANCY:
+                name, unit, points = feature, "B", [(t, float(value)) for t, value in samples]
+            else:
+                name, unit, points = _TRAFFIC[feature], "B/s", _rates(samples)
+            if points:
+                times, values = zip(*points, strict=True)
+                found.append(CounterSeries(name, group, domain, unit, times, values))
+        return tuple(found)
+
+
+def _rates(samples: list[tuple[float, int]]) -> list[tuple[float, float]]:
+    """Form the rates between samples; a counter that fell was reset meanwhile and tells nothing."""
+    return [
+        (t1, (v1 - v0) / (t1 - t0))
+        for (t0, v0), (t1, v1) in itertools.pairwise(samples)
+        if t1 > t0 and v1 >= v0
+    ]
