@@ -12,6 +12,7 @@ Attaching a process to a cpuset may reset the affinity of its threads: pin them 
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from lorabench.isolation.journal import Journal
 from lorabench.isolation.processes import read_threads, start_time
 from lorabench.isolation.topology import CpuSet, format_cpu_list, parse_cpu_list
 from lorabench.isolation.undo import PREFIX, Cgroup, CgroupMember, Controllers, move_to_cgroup
+
+# How often a thread outside of its group is looked at before it counts as one.
+_LOOKS = 20
+_BETWEEN_LOOKS_S = 0.002
 
 DEFAULT_WEIGHT = 100
 """What a group has unless somebody says otherwise (v2's ``cpu.weight``)."""
@@ -358,15 +363,24 @@ class Group:
         ProcessLookupError
             The process has ended.
         """
+        strays = self._outside(pid)
+        # The kernel shows a thread that is about to vanish in the root group: look again.
+        for _ in range(_LOOKS):
+            if not strays:
+                return
+            time.sleep(_BETWEEN_LOOKS_S)
+            strays &= self._outside(pid)
+        if strays:
+            raise MachineError(
+                f"process {pid}: found threads {sorted(strays)} outside of cgroup "
+                f"{self.folders[0]}; something moved them"
+            )
+
+    def _outside(self, pid: int) -> set[int]:
         found = read_threads(
             pid, lambda thread: {at.folder for at in locate(f"{pid}/task/{thread}")}
         )
-        strays = sorted(thread for thread, at in found.items() if not at.issuperset(self.folders))
-        if strays:
-            raise MachineError(
-                f"process {pid}: found threads {strays} outside of cgroup {self.folders[0]}; "
-                "something moved them"
-            )
+        return {thread for thread, at in found.items() if not at.issuperset(self.folders)}
 
 
 def _in_hierarchy_of(folder: Path, locations: Iterable[Location]) -> Path:
