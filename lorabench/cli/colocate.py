@@ -104,6 +104,13 @@ def colocate(
         str | None,
         typer.Option(metavar="LIST", help="CPUs of the trainer, likewise.", rich_help_panel=_RUN),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take this plan, JSON as --dry-run --json prints it, instead of making one.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     slo_ms: Annotated[
         float | None,
         typer.Option(
@@ -189,8 +196,10 @@ def colocate(
     """
     # Heavy imports (torch, numpy) only now, so that --help answers at once.
     from lorabench.cli.reporting import Reporter
+    from lorabench.errors import InputError
     from lorabench.experiments import colocate as experiment
     from lorabench.experiments.machine import examine
+    from lorabench.isolation.journal import Journal
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     config = experiment.ColocateConfig(
@@ -215,18 +224,32 @@ def colocate(
         wait=wait,
     )
     config.check()
-    machine = examine(config.request(), tuple(require or ()))
+    given = [
+        name
+        for name, value in (
+            ("--servers", servers),
+            ("--serving-cpus", serving_cpus),
+            ("--trainer-cpus", trainer_cpus),
+        )
+        if value is not None
+    ]
+    if plan is not None and given:
+        raise InputError(f"{given[0]}: found it beside --plan, expected one of the two")
+    machine = examine(config.request(), tuple(require or ()), plan_file=plan)
     if dry_run:
         reporter.plan(machine.plan, machine.unavailable(config.parsed_conditions()))
         return
     path = output or reporter.default_path("colocate")
     reporter.check_path(path)
-    with reporter.progress() as observer:
+    with (
+        Journal.open("lorabench colocate", reporter.say) as journal,
+        reporter.progress() as observer,
+    ):
         run = experiment.Colocate.from_input(
             config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
         )
         try:
-            run.run()
+            run.run(journal)
         except BaseException:
             # Interrupted, or a worker died: what was finished is kept, marked as partial.
             if run.outcome.rounds:

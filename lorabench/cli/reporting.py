@@ -155,6 +155,10 @@ class Reporter:
             ) as bar:
                 yield Observer(bar, None)
 
+    def say(self, line: str) -> None:
+        """Print a line that the user has to know, whatever else is shown or not."""
+        self._errors.print(f"lorabench: {line}", highlight=False, markup=False, soft_wrap=True)
+
     def plan(self, plan: "Plan", unavailable: "Sequence[Missing]") -> None:
         """Print where everything would run, with what, and why; as JSON a document to read back."""
         for line in _plan_lines(plan):

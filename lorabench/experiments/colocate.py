@@ -9,6 +9,7 @@ condition is run is in `lorabench.experiments.trial`, how a verdict is reached i
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +29,13 @@ from lorabench.experiments.trial import NS, Bench, Round, Schedule, Serving, Tri
 from lorabench.experiments.worker import TrainReport
 from lorabench.isolation.affinity import pin_threads, restore_threads, thread_affinities
 from lorabench.isolation.capabilities import Missing
+from lorabench.isolation.confine import confined
+from lorabench.isolation.journal import Journal
 from lorabench.isolation.plan import Request
+from lorabench.isolation.resctrl import CounterSeries, Monitor
 from lorabench.isolation.throttle import ThrottleRule
 from lorabench.isolation.topology import parse_cpu_list
+from lorabench.isolation.undo import Process
 from lorabench.model.adapter import AdapterPlan, plan_adapter
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.results import schema, statistics, verdict
@@ -237,6 +242,7 @@ class Outcome:
     adapter_bytes: dict[str, int] = field(default_factory=dict)
     calibration: Calibration | None = None
     traces: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    counters: dict[str, tuple[CounterSeries, ...]] = field(default_factory=dict)
 
 
 class Colocate:
@@ -316,8 +322,15 @@ class Colocate:
         prepared = prepare(source, weights, config.seed, observer.stage)
         return cls(config, machine, source=source, prepared=prepared, observer=observer)
 
-    def run(self) -> None:
-        """Measure; `outcome` grows with every finished round."""
+    def run(self, journal: Journal) -> None:
+        """Measure; `outcome` grows with every finished round.
+
+        Parameters
+        ----------
+        journal : Journal
+            Undoes what is changed on the machine.
+        """
+        self._journal = journal
         # What the conductor itself does must not fall on a core that serves.
         before = thread_affinities(os.getpid())
         pin_threads(os.getpid(), frozenset(self.machine.plan.trainer_cpus))
@@ -401,7 +414,10 @@ class Colocate:
         order = list(self._per_round)
         np.random.default_rng((config.seed, 2, index)).shuffle(order)
         rows = self._stream.take(max(1, schedule.total_rows))
-        with bench.round(rows, self._servers, with_trainer=True) as processes:
+        with (
+            bench.round(rows, self._servers, with_trainer=True) as processes,
+            self._noted(processes),
+        ):
             trials = [self._trial(processes, name, schedule, index) for name in order]
         # Written down only now: an interrupted round leaves no half of itself.
         self._record(index, order, trials, rows.label, bench.adapter)
@@ -427,13 +443,41 @@ class Colocate:
         if name == ALL_CORES:
             where = name
         self._observer.condition(self._number, self._total, where)
-        return processes.run(
-            name,
-            schedule,
-            self._placement(name),
-            cpus=self._cpus,
-            window_s=self.config.window_s,
-        )
+        place = self._placement(name)
+        with self._confined(name, processes, place) as monitor:
+            trial = processes.run(
+                name, schedule, place, cpus=self._cpus, window_s=self.config.window_s
+            )
+        if monitor is not None:
+            self.outcome.counters[name] = monitor.series()
+        return trial
+
+    @contextmanager
+    def _noted(self, processes: Round) -> Iterator[None]:
+        """Have the journal end the workers if this process is killed and they are not."""
+        with self._journal.scope():
+            for pid in processes.pids:
+                self._journal.record(Process.of(pid))
+            yield
+
+    @contextmanager
+    def _confined(
+        self, name: str, processes: Round, place: Placement | None
+    ) -> Iterator[Monitor | None]:
+        """Make the control groups that a condition takes, for as long as it lasts."""
+        condition, machine = self.conditions.get(name), self.machine
+        if condition is None or place is None:
+            yield None
+            return
+        resctrl = None
+        if condition.has("rdt"):
+            assert machine.resctrl is not None
+            assert machine.plan.rdt is not None
+            resctrl = machine.resctrl, machine.plan.rdt
+        offer = machine.cgroups if condition.has("cgroup") else None
+        workers = processes.workers(place)
+        with confined(self._journal, workers, offer=offer, resctrl=resctrl) as monitor:
+            yield monitor
 
     def _placement(self, name: str) -> Placement | None:
         """Say where a condition puts the trainer, and on what terms.
@@ -621,7 +665,17 @@ class Colocate:
         )
 
     def _series(self) -> Iterator[schema.Series]:
-        """Draw what each throttle did in the last round."""
+        """Draw what each throttle did, and what each group used, in the last round."""
+        for name, counters in self.outcome.counters.items():
+            for found in counters:
+                yield schema.Series(
+                    name=f"{found.name} of {found.group}, domain {found.domain}",
+                    condition=name,
+                    x=list(found.times_s),
+                    y=list(found.values),
+                    x_unit="s",
+                    y_unit=found.unit,
+                )
         for name, trace in self.outcome.traces.items():
             for place, metric in enumerate(("throttle_duty", "server_busy", "queries_due"), 1):
                 yield schema.Series(

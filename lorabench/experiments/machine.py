@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabench.errors import MachineError
+from lorabench.errors import InputError, MachineError
 from lorabench.experiments.conditions import Condition, Mechanism, parse_condition, resolve
-from lorabench.isolation.capabilities import Missing, numa_unavailable, rdt_unavailable
-from lorabench.isolation.plan import Plan, Request, plan
-from lorabench.isolation.scheduling import IDLE, cannot_leave
+from lorabench.isolation import cgroups
+from lorabench.isolation.capabilities import Missing, numa_unavailable
+from lorabench.isolation.plan import Plan, Request, plan, read_plan
+from lorabench.isolation.resctrl import ResctrlMount, availability
+from lorabench.isolation.scheduling import BATCH, IDLE, cannot_leave
 from lorabench.isolation.topology import Topology, read_topology
 
 
@@ -28,11 +30,17 @@ class Machine:
         Who runs where.
     missing : mapping of str to Missing
         Mechanisms of isolation that it does not offer.
+    cgroups : cgroups.Offer
+        Where control groups can be made.
+    resctrl : ResctrlMount or None
+        Where caches and bandwidth can be divided.
     """
 
     topology: Topology
     plan: Plan
     missing: Mapping[Mechanism, Missing]
+    cgroups: cgroups.Offer
+    resctrl: ResctrlMount | None
 
     def fit(self, conditions: Sequence[Condition]) -> tuple[list[Condition], list[Missing]]:
         """Say which of these conditions can be run here, and of the others why not."""
@@ -52,13 +60,21 @@ class Machine:
         return list((listed | {(m.what, m.why): m for m in self.fit(conditions)[1]}).values())
 
 
-def examine(request: Request, require: Sequence[str] = (), sysroot: Path = Path("/")) -> Machine:
+def examine(
+    request: Request,
+    require: Sequence[str] = (),
+    *,
+    plan_file: Path | None = None,
+    sysroot: Path = Path("/"),
+) -> Machine:
     """Look at the machine and plan for it.
 
     Parameters
     ----------
     request : Request
         What the plan has to keep to.
+    plan_file : Path, optional
+        A plan to take instead of making one.
     require : sequence of str
         Conditions without which the experiment is not to start.
     sysroot : Path
@@ -67,23 +83,50 @@ def examine(request: Request, require: Sequence[str] = (), sysroot: Path = Path(
     Raises
     ------
     InputError
-        A condition that is required is none.
+        A condition that is required is none, or the plan's file holds none for this machine.
     MachineError
         This machine has too few cores, or lacks what is required.
     """
     required = [parse_condition(name, "--require") for name in require]
     topology = read_topology(sysroot)
-    machine = Machine(topology, plan(topology, request), _missing(topology, sysroot))
+    found = availability(sysroot)
+    mount = found if isinstance(found, ResctrlMount) else None
+    info = None if mount is None else mount.info()
+    if plan_file is None:
+        planned = plan(topology, request, info)
+    else:
+        planned = read_plan(plan_file, topology)
+        if planned.rdt is not None and info is not None:
+            for schemata in (planned.rdt.serving, planned.rdt.trainer):
+                for refusal in info.refusals(schemata):
+                    raise InputError(f"{plan_file}: {refusal}")
+    offer = cgroups.survey()
+    missing = _missing(topology, planned)
+    if not isinstance(found, ResctrlMount):
+        missing["rdt"] = Missing("rdt", found.why, found.enable)
+    for place in (offer.cpuset, offer.cpu):
+        if isinstance(place, Missing):
+            missing["cgroup"] = Missing("cgroup", place.why, place.enable)
+    machine = Machine(topology, planned, missing, offer, mount)
     for reason in machine.fit(required)[1]:
         raise MachineError(f"{reason.what} is required: {reason.why}; {reason.enable}")
     return machine
 
 
-def _missing(topology: Topology, sysroot: Path) -> dict[Mechanism, Missing]:
-    idle = cannot_leave(IDLE)
-    found: dict[Mechanism, Missing | None] = {
-        "numa": numa_unavailable(topology),
-        "rdt": rdt_unavailable(sysroot),
-        "idle": None if idle is None else Missing("idle", idle.why, idle.enable),
-    }
-    return {mechanism: reason for mechanism, reason in found.items() if reason is not None}
+def _missing(topology: Topology, planned: Plan) -> dict[Mechanism, Missing]:
+    """List what this machine's processors, memory and kernel do not offer."""
+    found: dict[Mechanism, Missing] = {}
+    if (numa := numa_unavailable(topology)) is not None:
+        found["numa"] = numa
+    if planned.rdt is None:
+        found["rdt"] = Missing(
+            "rdt",
+            "the plan divides neither cache nor bandwidth: servers and trainer share nothing that "
+            "resctrl can divide",
+            "give other CPUs (--serving-cpus, --trainer-cpus) or a plan (--plan)",
+        )
+    if (idle := cannot_leave(IDLE)) is not None:
+        found["idle"] = Missing("idle", idle.why, idle.enable)
+    if (batch := cannot_leave(BATCH)) is not None:
+        found["batch"] = Missing("batch", batch.why, batch.enable)
+    return found

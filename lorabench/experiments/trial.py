@@ -27,6 +27,7 @@ from lorabench.experiments.worker import (
     TrainerSetup,
     TrainReport,
 )
+from lorabench.isolation.confine import Workers
 from lorabench.memory import PageSizes, Region
 from lorabench.model.adapter import Adapter, AdapterPlan
 from lorabench.serving.feed import Feed
@@ -203,10 +204,31 @@ class Serving:
 class Round:
     """A round's processes and the rows that they serve."""
 
-    def __init__(self, fleet: Fleet, serving: Serving, labels: NDArray[np.int8]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        serving: Serving,
+        labels: NDArray[np.int8],
+        server_cpus: Sequence[frozenset[int]],
+    ) -> None:
         self._fleet = fleet
         self._serving = serving
+        self._server_cpus = server_cpus
         self.labels = labels
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of all workers."""
+        return self._fleet.pids
+
+    def workers(self, place: Placement) -> Workers:
+        """Say who is where in a condition that places the trainer like this."""
+        fleet = self._fleet
+        assert fleet.trainer is not None
+        pids = [worker.pid for worker in fleet.servers]
+        return Workers(
+            dict(zip(pids, self._server_cpus, strict=True)), fleet.trainer.pid, place.cpus
+        )
 
     @property
     def table_pages(self) -> list[PageSizes]:
@@ -434,7 +456,7 @@ class Bench:
                 descriptors=[region.fd for region in regions],
                 pins=adapter.pins.mapping,
             ) as fleet:
-                yield Round(fleet, self.serving, rows.label)
+                yield Round(fleet, self.serving, rows.label, server_cpus)
         finally:
             feed.close()
             adapter.close()
