@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,11 +114,75 @@ def folder_of(user: int) -> Path:
     return path / "journal"
 
 
+def ended(group: Path) -> None:
+    """Wait until nothing runs in a group: who was killed stays until it is gone."""
+    while (group / "cgroup.procs").read_text():
+        time.sleep(0.01)
+
+
+def in_a_session(slice_: Path, shell: Path) -> None:
+    """Beside a shell: root next to the session's group; an ordinary user nowhere, and why."""
+    place = Place(2, "cpuset", slice_, shell)
+    journal = folder_of(0)
+    assert forked(lambda: try_out(journal, place), shell) == 0
+
+    def refused() -> None:
+        offer = survey()
+        assert isinstance(offer.cpuset, Missing), offer
+        assert "other processes" in offer.cpuset.why, offer
+        assert "not writable" in offer.cpuset.why, offer
+
+    # The slice need not be asked for its controllers, it is the user's alone who may not write.
+    (slice_ / "cgroup.subtree_control").write_text("+cpuset +cpu")
+    delegate(shell)
+    assert forked(refused, shell, NOBODY) == 0
+
+
+def alone(scope: Path) -> None:
+    """Alone in a delegated group, as an ordinary user: in children of it; killed, too."""
+    delegate(scope)
+    place = Place(2, "cpuset", scope, scope, evacuate=True)
+    journal = folder_of(NOBODY)
+    assert forked(lambda: try_out(journal, place), scope, NOBODY) == 0
+    clean = snapshot()
+    assert forked(lambda: try_out(journal, place, killed=True), scope, NOBODY) == -signal.SIGKILL
+    assert snapshot() != clean
+
+    def tidy() -> None:
+        report = cleanup(journal)
+        assert not report.failed, report
+
+    assert forked(tidy, ROOT, NOBODY) == 0
+    # What the killed run started still runs, and is back where it came from.
+    left = [int(pid) for pid in (scope / "cgroup.procs").read_text().split()]
+    assert len(left) == 2, left
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    ended(scope)
+    assert snapshot() == clean
+
+
+def beyond(slice_: Path, scope: Path) -> None:
+    """CPUs that the group above does not have: the kernel takes them and does not grant them."""
+    (slice_ / "cpuset.cpus").write_text("0-1")
+    journal = folder_of(NOBODY)
+
+    def attempt() -> None:
+        said = ""
+        with Journal.open("guest", print, journal) as opened:
+            try:
+                make(opened, "trainer", Limits(cpus=frozenset({1, 2})), survey())
+            except MachineError as error:
+                said = str(error)
+        assert "found cpus 1 granted, expected 1-2" in said, said
+
+    assert forked(attempt, scope, NOBODY) == 0
+
+
 def main() -> None:
     os.chmod("/run", 0o755)  # noqa: PTH101
     before = snapshot()
     try_out(folder_of(0), Place(2, "cpuset", ROOT, ROOT))
-
     (ROOT / "cgroup.subtree_control").write_text("+cpuset +cpu")
     slice_ = ROOT / "user.slice"
     shell, scope = slice_ / "shell.scope", slice_ / "ours.scope"
@@ -125,61 +190,9 @@ def main() -> None:
         group.mkdir()
     stranger = child()
     (shell / "cgroup.procs").write_text(str(stranger.pid))
-
-    # As root in a session beside a shell: next to the session's group, in the slice.
-    in_session = Place(2, "cpuset", slice_, shell)
-    journal = folder_of(0)
-    assert forked(lambda: try_out(journal, in_session), shell) == 0
-
-    # As an ordinary user in that session: nowhere, and it is said why.
-    def refused() -> None:
-        offer = survey()
-        assert isinstance(offer.cpuset, Missing)
-        assert "other processes" in offer.cpuset.why, offer.cpuset
-        assert "not writable" in offer.cpuset.why, offer.cpuset
-
-    # (The shell's group is theirs, the slice is not.)
-    slice_.joinpath("cgroup.subtree_control").write_text("+cpuset +cpu")
-    delegate(shell)
-    assert forked(refused, shell, NOBODY) == 0
-
-    # As an ordinary user alone in a delegated group: within it, in a child of its own.
-    delegate(scope)
-    alone = Place(2, "cpuset", scope, scope, evacuate=True)
-    journal = folder_of(NOBODY)
-    assert forked(lambda: try_out(journal, alone), scope, NOBODY) == 0
-    clean = snapshot()
-    assert forked(lambda: try_out(journal, alone, killed=True), scope, NOBODY) == -signal.SIGKILL
-    assert snapshot() != clean
-
-    # What the killed run started still runs in its groups: it goes back to where it came from.
-    def tidy() -> None:
-        report = cleanup(journal)
-        assert not report.failed, report
-
-    assert forked(tidy, ROOT, NOBODY) == 0
-    left = [int(pid) for pid in (scope / "cgroup.procs").read_text().split()]
-    assert len(left) == 2, left
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-
-    # CPUs that the group above does not have are taken by the kernel and not granted: refused.
-    (slice_ / "cpuset.cpus").write_text("0-1")
-
-    def too_many() -> None:
-        limits = Limits(cpus=frozenset({1, 2}))
-        with Journal.open("guest", print, journal) as open_journal:
-            try:
-                make(open_journal, "trainer", limits, survey())
-            except MachineError as error:
-                assert "found cpus 1 granted, expected 1-2" in str(error), error
-            else:
-                raise AssertionError("it was granted")
-
-    while (scope / "cgroup.procs").read_text():
-        pass
-    assert forked(too_many, scope, NOBODY) == 0
-
+    in_a_session(slice_, shell)
+    alone(scope)
+    beyond(slice_, scope)
     stranger.kill()
     stranger.wait()
     for group in (shell, scope, slice_):

@@ -10,6 +10,7 @@ lines, so that the code under test needs no hook.
 """
 
 import atexit
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,8 +24,11 @@ import lorabench.isolation
 from lorabench.isolation import cgroups
 from lorabench.isolation.affinity import pin_threads, thread_affinities
 from lorabench.isolation.journal import Journal, cleanup
-from lorabench.isolation.processes import start_time
-from lorabench.isolation.undo import Affinity, Process, ResctrlGroup, Setting
+from lorabench.isolation.processes import start_time, threads
+from lorabench.isolation.resctrl.group import Group, group_name
+from lorabench.isolation.resctrl.info import groups
+from lorabench.isolation.resctrl.schemata import Schemata
+from lorabench.isolation.undo import Affinity, Process, Setting
 
 TRACED = (str(Path(lorabench.isolation.__file__).parent), __file__)
 
@@ -77,22 +81,21 @@ class Affinities:
 
 
 class Cgroups:
-    """Two groups, with a process in each."""
+    """A group in each hierarchy, with a process in it."""
 
     def __init__(self, folder: Path) -> None:
         self.offer = cgroups.survey()
-        self.bystanders = [bystander(), bystander()]
+        self.bystander = bystander()
         self.cpus = frozenset({max(os.sched_getaffinity(0))})
 
     def change(self, journal: Journal) -> None:
-        for name, pid in zip(("serving", "trainer"), self.bystanders, strict=True):
-            group = cgroups.make(journal, name, cgroups.Limits(self.cpus, idle=True), self.offer)
-            group.add(pid)
+        group = cgroups.make(journal, "trainer", cgroups.Limits(self.cpus, idle=True), self.offer)
+        group.add(self.bystander)
 
     def state(self) -> object:
         here = cgroups.locate()
         left = [str(path) for at in here for path in at.mount.point.rglob("lorabench-*")]
-        return left, [cgroups.locate(str(pid)) for pid in self.bystanders]
+        return left, cgroups.locate(str(self.bystander))
 
 
 class Processes:
@@ -124,21 +127,26 @@ class Processes:
 
 
 class ResctrlGroups:
-    """Groups below the folder that LORABENCH_RESCTRL names."""
+    """A group of resctrl's double, with a process in it."""
 
     def __init__(self, folder: Path) -> None:
-        self.root = Path(os.environ["LORABENCH_RESCTRL"])
+        import resctrl_double
+
+        mounts = contextlib.ExitStack()
+        atexit.register(mounts.close)
+        self.root = mounts.enter_context(
+            resctrl_double.mounted(resctrl_double.Machine(), folder / "resctrl")
+        )
+        self.bystander = bystander()
 
     def change(self, journal: Journal) -> None:
-        for part in ("serving", "trainer"):
-            path = self.root / f"lorabench-{os.getpid()}-{part}"
-            journal.record(ResctrlGroup(path=path))
-            path.mkdir()
+        schemata = Schemata.parse("L3:0=f\n")
+        group = Group.create(self.root, group_name("trainer"), schemata, journal.record)
+        group.move(self.bystander)
 
     def state(self) -> object:
-        return sorted(entry.name for entry in self.root.iterdir()), (
-            self.root / "tasks"
-        ).read_text()
+        home = {*map(int, (self.root / "tasks").read_text().split())}
+        return groups(self.root), sorted(threads(self.bystander) - home)
 
 
 class Scopes(Settings):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import killed_runs
 import pytest
+import resctrl_double
 
 from lorabench.isolation.capabilities import Missing
 from lorabench.isolation.cgroups import survey
@@ -47,3 +48,12 @@ def test_wherever_a_run_with_cgroups_is_killed_cleaning_up_removes_them(folder: 
         if isinstance(place, Missing):
             pytest.skip(f"{place.what}: {place.why}")
     kill_everywhere("cgroups", folder)
+
+
+def test_wherever_a_run_with_resctrl_groups_is_killed_cleaning_up_removes_them(
+    folder: Path,
+) -> None:
+    missing = resctrl_double.missing()
+    if missing is not None:
+        pytest.skip(missing)
+    kill_everywhere("resctrl", folder)
