@@ -349,10 +349,11 @@ def _undo(folder: "_Folder", file: int, start: int) -> Report:
         change = contents.changes[number]
         try:
             note = change.undo()
-        except (OSError, MachineError) as error:
+        except (OSError, ValueError, MachineError) as error:
             failed.append(f"{change} ({error})")
             continue
-        _append(file, _Undone(number=number))
+        with contextlib.suppress(OSError):  # a full disk: it is undone, and once more does no harm
+            _append(file, _Undone(number=number))
         if note is None:
             undone.append(str(change))
         else:

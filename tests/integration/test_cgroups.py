@@ -1,4 +1,4 @@
-"""cgroup v2 on a kernel of its own; what is tried there is in ``tests/support/cgroups_guest.py``."""
+"""cgroup v2 on a kernel of its own: ``tests/support/cgroups_guest.py`` is what runs there."""
 
 from pathlib import Path
 

@@ -362,32 +362,40 @@ def test_a_missing_parent_of_the_folder_is_named(tmp_path: Path) -> None:
         cleanup(tmp_path / "gone/run")
 
 
-def test_a_change_that_cannot_be_noted_is_refused(folder: Path, setting: Path) -> None:
-    code = """
-import resource, sys
+# A journal that can grow no further: a full disk, as far as writing to it goes.
+FULL = """
+import resource, signal, sys
 from pathlib import Path
 from lorabench.errors import MachineError
 from lorabench.isolation.journal import Journal
 from lorabench.isolation.undo import Setting
-import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder, path = map(Path, sys.argv[1:])
 with Journal.open("run", print, folder) as journal:
+    journal.record(Setting.before(path, "new"))
+    path.write_text("new")
     size = (folder / "journal.jsonl").stat().st_size
-    for room in (0, 10):
+    for room in (10, 0):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, resource.RLIM_INFINITY))
         try:
-            journal.record(Setting.before(path, "new"))
+            journal.record(Setting.before(path, "newer"))
         except MachineError as error:
             print(error)
         assert (folder / "journal.jsonl").stat().st_size == size
 """
+
+
+def test_a_change_that_cannot_be_noted_is_refused_and_those_before_are_undone(
+    folder: Path, setting: Path
+) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", code, folder, setting], capture_output=True, text=True, check=True
+        [sys.executable, "-c", FULL, folder, setting], capture_output=True, text=True, check=True
     )
     assert [line.split(" (")[0] for line in ran.stdout.splitlines()] == [
         f"{folder / 'journal.jsonl'}: cannot be written"
     ] * 2
+    assert setting.read_text() == "old\n"
+    assert not (folder / "journal.jsonl").exists()
 
 
 def test_roots_folder_is_never_one_that_somebody_else_owns(
@@ -535,7 +543,7 @@ runs = st.tuples(st.lists(steps, max_size=5), st.sampled_from(["left", "raised",
 @given(st.lists(runs, max_size=4))
 @settings(max_examples=50)
 def test_whatever_runs_do_and_however_they_end_all_is_as_before(history) -> None:
-    with tempfile.TemporaryDirectory() as base:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as base:
         files = [Path(base) / f"setting{number}" for number in range(3)]
         for file in files:
             file.write_text("old\n")
