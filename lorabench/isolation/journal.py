@@ -383,12 +383,16 @@ def _signals_held() -> Iterator[None]:
     def hold(signum: int, _: FrameType | None) -> None:
         waiting.append(signum)
 
-    old = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number, handler in old.items():
+            if handler is not None:  # None is one that Python did not set and cannot set again
+                signal.signal(number, hold)
         yield
     finally:
         for number, handler in old.items():
-            signal.signal(number, handler)
+            if handler is not None:
+                signal.signal(number, handler)
         for signum in waiting[:1]:
             signal.raise_signal(signum)
 
