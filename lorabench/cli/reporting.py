@@ -45,8 +45,8 @@ def _plan_lines(plan: "Plan") -> Iterator[str]:
         yield f"tables: {plan.memory.tables}"
         yield f"adapter: {plan.memory.adapter}"
         servers_of: dict[str, list[int]] = {}
-        for server, ring in enumerate(plan.memory.replay):
-            servers_of.setdefault(str(ring), []).append(server)
+        for server, policy in enumerate(plan.memory.replay):
+            servers_of.setdefault(str(policy), []).append(server)
         for ring, servers in servers_of.items():
             rings = "replay ring of server" if len(servers) == 1 else "replay rings of servers"
             yield f"{rings} {format_cpu_list(servers)}: {ring}"

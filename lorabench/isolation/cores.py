@@ -365,7 +365,7 @@ def _about_caches(
     reasons = ["the trainer has L3 to itself: no server runs in its domain"]
     if idle:
         more = ""
-        if not by_hand and not machine.hybrid:
+        if servers is None and not by_hand and not machine.hybrid:
             outside = sum(core.l3 not in l3 for core in machine.cores)
             more = f" (--servers {outside + len(idle)} would use them)"
         stay = "stays" if len(idle) == 1 else "stay"

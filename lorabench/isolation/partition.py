@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lorabench.isolation.resctrl import CacheInfo, Info, MemoryBandwidthInfo, Schemata
-from lorabench.isolation.topology import CpuSet, Topology
+from lorabench.isolation.topology import CpuSet, Topology, format_cpu_list
 
 # The trainer's part of a cache that it shares with servers. It streams rows through that it will
 # not soon see again, so that more would help it little.
@@ -140,10 +140,9 @@ def _divide(
         ours.setdefault(cache.name, {})[domain], theirs.setdefault(cache.name, {})[domain] = split
     serving, trainer = ours[first.name][domain], theirs[first.name][domain]
     reason = (
-        f"{first.level} {domain} is shared, so its ways are divided: the trainer gets "
-        f"{trainer.bit_count()} of {first.ways} (mask {trainer:x}), which its stream of rows needs "
-        f"to pass through, servers the other {serving.bit_count()} ({serving:x}), which it cannot "
-        "evict"
+        f"{first.level} {domain} is shared: of its {first.ways} ways the trainer gets "
+        f"{trainer.bit_count()} (mask {trainer:x}) and servers the other {serving.bit_count()} "
+        f"({serving:x}), so that its stream of rows evicts none of theirs"
     )
     if len(resources) > 1:
         reason += "; code and data alike"
@@ -230,7 +229,8 @@ def _limit(
 
     It reads tables that lie where the servers are, so its own caches do not matter here.
     """
-    reasons = []
+    reasons: list[str] = []
+    limited: dict[str, list[int]] = {}
     for number, group in enumerate(topology.l3):
         cores = sum(cpu in group for cpu in trainer)
         if not cores:
@@ -243,20 +243,20 @@ def _limit(
             continue
         if memory.unit == "percent":
             value = memory.rounded(int(memory.maximum * _TRAINER_SHARE))
-            shown, why = f"{value} %", "half of what its cores could take"
+            shown = f"{value} %, half of what its cores could take"
         else:
             rate = cores * _TRAINER_GB_A_CORE
             value = memory.rounded(rate * (8 if memory.unit == "1/8 GB/s" else 1000))
-            shown = f"{value} ({memory.unit})"
-            why = f"{_TRAINER_GB_A_CORE} GB/s for each of its {cores} cores"
+            shown = f"{value} ({memory.unit}), {_TRAINER_GB_A_CORE} GB/s for each of {cores} cores"
         if value >= memory.maximum:
             reasons.append(
                 f"memory bandwidth is not limited in domain {domain}: {shown} is no limit there"
             )
             continue
         theirs.setdefault(memory.name, {})[domain] = value
-        reasons.append(
-            f"the trainer's memory traffic from L3 {domain} is limited to {shown}, {why}: it reads "
-            "the servers' tables, and a full memory bus delays everybody"
-        )
-    return reasons
+        limited.setdefault(shown, []).append(domain)
+    return reasons + [
+        f"the trainer's memory traffic from L3 {format_cpu_list(domains)} is limited to {shown}: "
+        "it reads the servers' tables, and a full memory bus delays everybody"
+        for shown, domains in limited.items()
+    ]

@@ -167,20 +167,20 @@ def _place_memory(
             reasons.append(reason)
     if len(nodes) == 1:
         read_by_all = MemoryPolicy("bind", nodes)
-        reasons.append(f"tables and adapter are bound to node {nodes[0]}: all servers are there")
+        there = {home.get(cpu) for cpu in serving} == set(nodes)
+        where = "all servers are there" if there else "it is the nearest to all servers"
+        reasons.append(f"tables and adapter are bound to node {nodes[0]}: {where}")
     else:
         read_by_all = MemoryPolicy("interleave", nodes)
         reasons.append(
             f"tables and adapter are interleaved over nodes {format_cpu_list(nodes)}: every server "
-            "reads all of them, and one that were far from all would make the tail"
+            "reads all of them, and one far from all would make the tail"
         )
     replay = tuple(MemoryPolicy("bind", (near[cpu],)) for cpu in serving)
     reasons.append("each replay ring is bound to its server's node: appending delays a query")
     if unused := [node.id for node in usable if node not in ordinary]:
-        reasons.append(
-            f"node{'s' if len(unused) > 1 else ''} {format_cpu_list(unused)} with memory and no "
-            "CPUs (CXL, HBM) stay unused"
-        )
+        which = "nodes" if len(unused) > 1 else "node"
+        reasons.append(f"unused: {which} {format_cpu_list(unused)}, memory without CPUs (CXL, HBM)")
     return MemoryPlan(read_by_all, read_by_all, replay), tuple(reasons)
 
 

@@ -99,20 +99,15 @@ class Machine:
 
     def _write_topology(self, tree: "Tree") -> None:
         sets = {
-            ("core_cpus", "thread_siblings"): self._groups(lambda cpu: cpu.core),
-            ("package_cpus", "core_siblings"): self._groups(lambda cpu: cpu.package),
-            ("die_cpus",): self._groups(lambda cpu: cpu.die),
-            ("cluster_cpus",): self._groups(lambda cpu: cpu.cluster),
+            "core_cpus": self._groups(lambda cpu: cpu.core),
+            "package_cpus": self._groups(lambda cpu: cpu.package),
+            "die_cpus": self._groups(lambda cpu: cpu.die),
+            "cluster_cpus": self._groups(lambda cpu: cpu.cluster),
         }
-        for names, groups in sets.items():
+        for name, groups in sets.items():
             for members in groups.values():
-                for name in names:
-                    tree.write_set(
-                        [f"sys/devices/system/cpu/cpu{cpu}/topology" for cpu in members],
-                        name,
-                        f"{name}_list",
-                        members,
-                    )
+                folders = [f"sys/devices/system/cpu/cpu{cpu}/topology" for cpu in members]
+                tree.write_set(folders, name, f"{name}_list", members)
         for number in self.online:
             cpu = self.cpus[number]
             folder = f"sys/devices/system/cpu/cpu{number}/topology"
@@ -132,7 +127,6 @@ class Machine:
                     tree.write(f"{folder}/level", str(level))
                     tree.write(f"{folder}/type", "Unified")
                     tree.write(f"{folder}/id", str(number))
-                    tree.write(f"{folder}/size", "2048K" if level == 2 else "32768K")
 
     def _write_nodes(self, tree: "Tree") -> None:
         if not self.memory:
@@ -236,9 +230,9 @@ def snc_xeon() -> Machine:
 
 
 def epyc() -> Machine:
-    """Two sockets of eight CCDs of eight cores with SMT; a node a socket (NPS1)."""
+    """Two sockets of four CCDs of four cores with SMT; a node a socket (NPS1)."""
     return Machine(
-        grid(2, 8, 8, threads=2),
+        grid(2, 4, 4, threads=2),
         memory=dict.fromkeys(range(2), 256 * GIB),
         distance=lambda a, b: 10 if a == b else 32,
         vendor="AuthenticAMD",

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sysfs_trees import Machine
+
+from lorabench.isolation.topology import Topology, read_topology
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,17 @@ def recorded_tree(
         return root
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def topology_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Machine], Topology]:
+    """Write a machine and read it back; one that was read before is not written again."""
+    known: dict[str, Topology] = {}
+
+    def read(machine: Machine) -> Topology:
+        key = f"{machine}"
+        if key not in known:
+            known[key] = read_topology(machine.write(tmp_path_factory.mktemp("machine")))
+        return known[key]
+
+    return read
