@@ -16,6 +16,8 @@ CpuSet = frozenset[int]
 # Files that hold a mask instead of a list.
 _MASKS = {"thread_siblings", "core_siblings", "shared_cpu_map", "cpumap"}
 
+_CHUNK, _PAGE = 65536, 4096
+
 _RANGE = re.compile("([0-9]{1,6})(?:-([0-9]{1,6}))?")
 _MASK = re.compile("[0-9a-fA-F]{1,8}(,[0-9a-fA-F]{8})*")
 
@@ -76,8 +78,16 @@ def format_cpu_list(cpus: Iterable[int]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def read_text(path: str) -> str | None:
+def read_text(path: str, *, attribute: bool = False) -> str | None:
     """Read a file; None where there is none, since kernels and recordings leave many out.
+
+    Parameters
+    ----------
+    path : str
+        What to read.
+    attribute : bool
+        It is one of sysfs, or of cgroups: a read gives a page of it, and less only at its end.
+        Files of procfs come a record at a time, so that the end has to be read too.
 
     Raises
     ------
@@ -91,10 +101,9 @@ def read_text(path: str) -> str | None:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        parts = []
-        # Two reads at least: the one that finds nothing more ends it.
-        while part := os.read(descriptor, 65536):
-            parts.append(part)
+        parts = [os.read(descriptor, _CHUNK)]
+        while parts[-1] and not (attribute and len(parts[-1]) < _PAGE):
+            parts.append(os.read(descriptor, _CHUNK))
         return b"".join(parts).decode()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
@@ -114,7 +123,7 @@ def read_cpus(folder: str, *names: str) -> CpuSet | None:
     """
     for name in names:
         path = f"{folder}/{name}"
-        text = read_text(path)
+        text = read_text(path, attribute=True)
         if text is not None:
             # Kernels of 2012 end some of these with a zero byte.
             text = text.rstrip("\n\0")
@@ -133,7 +142,7 @@ def read_number(path: str) -> int | None:
     InputError
         It holds something else.
     """
-    text = read_text(path)
+    text = read_text(path, attribute=True)
     if text is None:
         return None
     try:

@@ -335,13 +335,13 @@ class _Reader:
         """
         ids: dict[int, int | None] = {}
         without: list[int] = []
-        last = level
+        last = -1
 
         def cache(cpu: int) -> CpuSet | None:
             nonlocal last
             folder = f"{self._folder}/cpu{cpu}/cache"
             # The index that the last CPU had it under, before all that there are.
-            if not self._holds_data(f"{folder}/index{last}", level):
+            if read_number(f"{folder}/index{last}/level") != level:
                 indexes = sorted(_numbered(folder, "index"))
                 if not indexes:
                     without.append(cpu)
