@@ -10,6 +10,10 @@ import pytest
 
 from lorabench.cli.reporting import Reporter
 from lorabench.errors import GateError
+from lorabench.isolation.capabilities import Missing
+from lorabench.isolation.plan import MemoryPlan, Plan, RdtPlan
+from lorabench.isolation.resctrl import Schemata
+from lorabench.memory import MemoryPolicy
 from lorabench.results.schema import Claim, Program, Result, Verdict
 
 
@@ -79,3 +83,40 @@ def test_no_progress_is_drawn_where_nobody_watches(capsys: pytest.CaptureFixture
         observer.stage("working", 0.5)
         observer.condition(1, 2, "solo")
     assert capsys.readouterr().err == ""
+
+
+PLAN = Plan(
+    (0, 1, 4),
+    (8, 9),
+    ("because it is so",),
+    MemoryPlan(
+        MemoryPolicy("interleave", (0, 1)),
+        MemoryPolicy("bind", (0,)),
+        (MemoryPolicy("bind", (0,)), MemoryPolicy("bind", (0,)), MemoryPolicy("bind", (1,))),
+    ),
+    RdtPlan(Schemata(), Schemata.of({"L3": {0: 0xF}, "MB": {0: 50}})),
+)
+
+
+def test_a_plan_is_printed_with_all_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter().plan(PLAN, [Missing("numa", "there is one node", "run elsewhere")])
+    assert capsys.readouterr().out.splitlines() == [
+        "servers on CPUs 0-1,4 (3)",
+        "trainer on CPUs 8-9 (2)",
+        "tables: interleave over nodes 0, 1",
+        "adapter: bind to node 0",
+        "replay rings of servers 0-1: bind to node 0",
+        "replay ring of server 2: bind to node 1",
+        "resctrl group of the servers: none is needed",
+        "resctrl group of the trainer: L3:0=f  MB:0=50",
+        "because",
+        "  because it is so",
+        "numa is unavailable: there is one node; to have it, run elsewhere",
+    ]
+
+
+def test_a_plan_as_json_is_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter(as_json=True).plan(PLAN, [])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == PLAN.as_document()
+    assert printed.err.startswith("servers on CPUs 0-1,4")
