@@ -407,6 +407,11 @@ class _Reader:
                 f"{self._folder}/cpu{without[0]}/{must_have}: found no such file, expected one as "
                 f"cpu{min(groups[0])} has it: the copy is not complete"
             )
+        if partly := covered.intersection(without):
+            raise InputError(
+                f"{self._folder}/cpu{min(partly)}/{must_have or 'cache'}: found nothing of what "
+                "another CPU shares with it, expected the same there: the copy is not complete"
+            )
         return tuple(groups)
 
 

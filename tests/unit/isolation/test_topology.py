@@ -402,6 +402,13 @@ def test_a_cache_without_its_cpus_is_refused(tmp_path: Path):
         read_topology(root)
 
 
+def test_a_cache_that_only_others_name_is_refused(tmp_path: Path):
+    root = four().write(tmp_path)
+    shutil.rmtree(root / SYSTEM / "cpu/cpu0/cache/index3")
+    with pytest.raises(InputError, match=r"cpu0/cache: found nothing of what another CPU shares"):
+        read_topology(root)
+
+
 def test_sets_that_contradict_each_other_are_refused(tmp_path: Path):
     root = four().write(tmp_path)
     (root / SYSTEM / "cpu/cpu0/topology/core_cpus_list").write_text("0-1\n")
