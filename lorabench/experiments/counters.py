@@ -5,14 +5,14 @@ a CPU is offline, and a process's context switches there are those of its first 
 """
 
 import contextlib
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+from lorabench.isolation.observe import parse_stat
+
 _INVOLUNTARY = re.compile(r"^nonvoluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
 
@@ -109,17 +109,12 @@ def cpu_times(stat: str, cpus: frozenset[int]) -> tuple[float, float, float]:
     tuple of float
         Seconds in total, idle (waiting for a disk included) and stolen.
     """
-    total = idle = steal = 0
-    for line in stat.splitlines():
-        name, *fields = line.split()
-        if name.startswith("cpu") and name != "cpu" and int(name[3:]) in cpus:
-            # user nice system idle iowait irq softirq steal; the guest times that follow are in
-            # user and nice already.
-            ticks = [int(field) for field in fields[:8]]
-            total += sum(ticks)
-            idle += ticks[3] + ticks[4]
-            steal += ticks[7]
-    return total / _TICKS_PER_S, idle / _TICKS_PER_S, steal / _TICKS_PER_S
+    found = [times for cpu, times in parse_stat(stat).items() if cpu in cpus]
+    return (
+        sum(times.total_s for times in found),
+        sum(times.idle_s for times in found),
+        sum(times.steal_s for times in found),
+    )
 
 
 def _switches(pid: int) -> dict[int, int]:

@@ -8,6 +8,7 @@ target. What keeps it from being judged is the reason.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lorabench.results.headroom import Peak
 from lorabench.results.schema import Basis, Claim, Verdict
 from lorabench.results.statistics import Estimate
 
@@ -190,6 +191,81 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
         ci95=estimate.interval if estimate else None,
         verdict=verdict,
         basis=basis,
+        reason=reason,
+    )
+
+
+IDLE = Target(
+    "headroom.idle",
+    "a serving node's CPU stays <= 20 % busy in every 10 s window",
+    0.20,
+    strict=False,
+)
+IDLE_WINDOW_S = 10.0
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What a judgement about idle CPU rests on.
+
+    Parameters
+    ----------
+    where : str
+        What was observed, in words.
+    whole : bool
+        That was all of a node, and not one process or group on it: the node is at least as busy.
+    peak : Peak or None
+        Busy share of the node's CPUs in the busiest window; None where none was observed.
+    observed_s : float
+        For how long.
+    bench : tuple of str
+        What made a bench's load on the node meanwhile.
+    """
+
+    where: str
+    whole: bool
+    peak: Peak | None
+    observed_s: float
+    bench: tuple[str, ...] = ()
+
+
+def headroom_idle(evidence: Idle) -> Claim:
+    """Judge ``headroom.idle``: the busiest 10 s of a node, observed and not loaded by a bench.
+
+    A load recorded over spans longer than a window is known by bounds alone, which may leave it
+    open. A process that is too busy by itself settles it for its node.
+    """
+    peak, observed = evidence.peak, f"{evidence.where}, observed for {evidence.observed_s:,.0f} s,"
+    verdict: Verdict = "unavailable"
+    if evidence.bench:
+        reason = f"a bench made load on the node: {', '.join(evidence.bench)}; observe it without"
+    elif peak is None:
+        reason = (
+            f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; observe for longer (--duration)"
+        )
+    else:
+        verdict = IDLE.verdict(peak.low, peak.high)
+        share = f"{peak.low * 100:.1f} %"
+        if not peak.exact:
+            share = f"between {peak.low * 100:.1f} and {peak.high * 100:.1f} %"
+        reason = f"{observed} was {share} busy in its busiest {IDLE_WINDOW_S:.0f} s"
+        if not evidence.whole:
+            reason += ", as a share of the node's CPUs"
+            if verdict != "missed":
+                verdict = "unavailable"
+                reason += "; what else the node did was not observed (leave --pid and --cgroup out)"
+        elif verdict == "inconclusive":
+            reason += "; a finer recording would tell (10 s or less between its values)"
+        else:
+            reason += "; that it served its usual load meanwhile is yours to know"
+    return Claim(
+        id=IDLE.claim,
+        statement=IDLE.statement,
+        target=IDLE.limit,
+        measured=peak.low if peak else None,
+        ci95=None,
+        verdict=verdict,
+        basis="measured-real",
         reason=reason,
     )
 

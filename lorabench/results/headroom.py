@@ -1,0 +1,362 @@
+"""The statistics of headroom: windows of a load over time, and how much training an SLO allows.
+
+Windows: mean loads over every run of successive spans that makes a window, and what coarser spans
+leave open about them. Usable headroom: p99 rises with training, so log p99 against trained
+samples/s is fitted by isotonic regression (pool adjacent violators: Barlow et al., Statistical
+Inference under Order Restrictions, 1972) and the fit is inverted at the SLO; rounds are resampled
+whole, since queries of one round share its weather. Pure; ``docs/headroom.md`` has the method.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Spans of which a window is made may miss its width by this much: sleeping is not exact.
+_SHORT = 0.02
+_LONG = 0.25
+
+
+@dataclass(frozen=True)
+class Track:
+    """A value over spans of time, one after the other.
+
+    Parameters
+    ----------
+    begin_s, end_s : float64 [N]
+        Of each span; a gap between two is allowed, an overlap is not.
+    value : float64 [N]
+        Mean over each span.
+    """
+
+    begin_s: Floats
+    end_s: Floats
+    value: Floats
+
+    @property
+    def span_s(self) -> Floats:
+        """Length of each span."""
+        return self.end_s - self.begin_s
+
+    @property
+    def covered_s(self) -> float:
+        """Time that is covered, gaps left out."""
+        return float(self.span_s.sum())
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the time that is covered."""
+        covered = self.covered_s
+        return float((self.value * self.span_s).sum() / covered) if covered > 0 else None
+
+    def unbroken(self) -> Iterator[slice]:
+        """Give the runs of spans with no gap of over half a typical span between them."""
+        if not len(self.value):
+            return
+        gap = self.begin_s[1:] - self.end_s[:-1]
+        cuts = np.flatnonzero(gap > 0.5 * float(np.median(self.span_s))) + 1
+        edges = [0, *map(int, cuts), len(self.value)]
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            yield slice(first, last)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Means over windows, a window beginning with every span that has room for one behind it."""
+
+    begin_s: Floats
+    span_s: Floats
+    mean: Floats
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    @property
+    def peak(self) -> float | None:
+        """Of the busiest window."""
+        return float(self.mean.max()) if len(self) else None
+
+    @property
+    def p95(self) -> float | None:
+        """What 95 % of the windows do not exceed: an order statistic."""
+        if not len(self):
+            return None
+        return float(np.sort(self.mean)[math.ceil(0.95 * len(self)) - 1])
+
+
+def windows(track: Track, width_s: float) -> Windows:
+    """Average over every shortest run of successive spans that lasts `width_s`.
+
+    Spans longer than `width_s` are windows by themselves.
+    """
+    begins: list[Floats] = []
+    spans: list[Floats] = []
+    means: list[Floats] = []
+    for part in track.unbroken():
+        begin, span = track.begin_s[part], track.span_s[part]
+        covered = np.concatenate([[0.0], np.cumsum(span)])
+        total = np.concatenate([[0.0], np.cumsum(span * track.value[part])])
+        # A little short of the width will do; a sum in floating point is.
+        last = np.searchsorted(covered, covered[:-1] + width_s * (1 - _SHORT), side="left")
+        first = np.flatnonzero(last < len(covered))
+        last = last[first]
+        length = covered[last] - covered[first]
+        begins.append(begin[first])
+        spans.append(length)
+        means.append((total[last] - total[first]) / length)
+    if not begins:
+        return Windows(np.zeros(0), np.zeros(0), np.zeros(0))
+    return Windows(np.concatenate(begins), np.concatenate(spans), np.concatenate(means))
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What is known of the busiest window: between `low` and `high`.
+
+    The two are the same where spans are fine enough to make windows; `exact` says that.
+    """
+
+    low: float
+    high: float
+    exact: bool
+
+
+def peak(track: Track, width_s: float) -> Peak | None:
+    """Bound the mean of the busiest window of `width_s`, for a load of 0 to 1.
+
+    Where spans are too coarse to make windows of that width, a span of length S that was busy for
+    b seconds holds a window that was busy for b / ceil(S / width), since so many cover it, and no
+    window can have been busier than all spans together that it may touch.
+
+    Returns
+    -------
+    Peak or None
+        None where nothing lasts for a window.
+    """
+    found = windows(track, width_s)
+    if found.peak is None:
+        return None
+    if float(found.span_s.max()) <= width_s * (1 + _LONG):
+        return Peak(found.peak, found.peak, exact=True)
+    cover = np.maximum(1.0, np.ceil(found.span_s / width_s - _SHORT))
+    low = float((found.mean * found.span_s / (cover * width_s)).max())
+    high = 0.0
+    for part in track.unbroken():
+        span = track.span_s[part]
+        busy = np.concatenate([[0.0], np.cumsum(span * track.value[part])])
+        touched = min(len(span), int(width_s / float(span.min()) + _SHORT) + 2)
+        high = max(high, float((busy[touched:] - busy[:-touched]).max()) / width_s)
+    return Peak(low, min(1.0, max(low, high)), exact=False)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What was measured at each training duty, round by round.
+
+    Parameters
+    ----------
+    duty : float64 [K]
+        Shares of the time in which the trainer may run, from 0.
+    p99_s : float64 [N, K]
+        Of N rounds; NaN where a round gave none.
+    samples_per_s : float64 [N, K]
+        Trained.
+    cores : float64 [N, K]
+        CPU time of the trainer a second.
+    """
+
+    duty: Floats
+    p99_s: Floats
+    samples_per_s: Floats
+    cores: Floats
+
+    @property
+    def rounds(self) -> int:
+        """N."""
+        return len(self.p99_s)
+
+    def whole(self) -> "Ladder":
+        """Keep the rounds that gave a p99 at every duty: only these can be resampled fairly."""
+        return self.take(np.flatnonzero(np.isfinite(self.p99_s).all(axis=1)))
+
+    def take(self, rounds: NDArray[np.intp]) -> "Ladder":
+        """Keep some rounds, one maybe more than once."""
+        return Ladder(
+            self.duty, self.p99_s[rounds], self.samples_per_s[rounds], self.cores[rounds]
+        )
+
+
+@dataclass(frozen=True)
+class Slo:
+    """What p99 must not exceed: `limit_s`, or `ratio` times p99 without training.
+
+    Exactly one of the two is given.
+    """
+
+    limit_s: float | None = None
+    ratio: float | None = None
+
+    def log_limit(self, log_p99_alone: float) -> float:
+        """Log of the limit where p99 without training is that."""
+        if self.limit_s is not None:
+            return math.log(self.limit_s)
+        assert self.ratio is not None
+        return math.log(self.ratio) + log_p99_alone
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Log p99 as a function that never falls with trained samples/s.
+
+    Attributes
+    ----------
+    samples_per_s : float64 [K]
+        Rising; means over rounds.
+    cores, log_p99 : float64 [K]
+        At each: CPU time a second, mean log p99.
+    fitted : float64 [K]
+        Log p99 by isotonic regression.
+    """
+
+    samples_per_s: Floats
+    cores: Floats
+    log_p99: Floats
+    fitted: Floats
+
+
+@dataclass(frozen=True)
+class Usable:
+    """The most training whose fitted p99 keeps the SLO.
+
+    Attributes
+    ----------
+    samples_per_s, cores : float
+        How much that is; 0 where the SLO is broken without any training.
+    at_least : bool
+        The SLO was kept at the most training there was, so that more might do.
+    """
+
+    samples_per_s: float
+    cores: float
+    at_least: bool
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """A usable headroom with its 95 % intervals.
+
+    Attributes
+    ----------
+    usable : Usable
+        From all rounds.
+    samples_interval, cores_interval : tuple of float, or None
+        From resampled rounds; None with fewer than two rounds.
+    fit : Fit
+        That it is read from.
+    limit_s : float
+        The SLO, s.
+    open_share : float
+        Share of the resamples in which the SLO was never reached.
+    """
+
+    usable: Usable
+    samples_interval: tuple[float, float] | None
+    cores_interval: tuple[float, float] | None
+    fit: Fit
+    limit_s: float
+    open_share: float
+
+
+def fit(ladder: Ladder) -> Fit:
+    """Fit log p99 against trained samples/s, both averaged over rounds, by isotonic regression."""
+    from scipy.optimize import isotonic_regression
+
+    samples = ladder.samples_per_s.mean(axis=0)
+    order = np.argsort(samples, kind="stable")
+    log_p99 = np.log(ladder.p99_s).mean(axis=0)[order]
+    fitted = np.asarray(isotonic_regression(log_p99).x, np.float64)
+    return Fit(samples[order], ladder.cores.mean(axis=0)[order], log_p99, fitted)
+
+
+def invert(found: Fit, log_limit: float) -> Usable:
+    """Find the most training at which the fit, straight between its points, keeps the limit."""
+    kept = np.flatnonzero(found.fitted <= log_limit)
+    if not len(kept):
+        return Usable(0.0, 0.0, at_least=False)
+    last = int(kept[-1])
+    x, y, c = found.samples_per_s, found.fitted, found.cores
+    if last == len(x) - 1:
+        return Usable(float(x[last]), float(c[last]), at_least=True)
+    share = (log_limit - y[last]) / (y[last + 1] - y[last])
+    return Usable(
+        float(x[last] + share * (x[last + 1] - x[last])),
+        float(c[last] + share * (c[last + 1] - c[last])),
+        at_least=False,
+    )
+
+
+def headroom(ladder: Ladder, slo: Slo, *, seed: int, resamples: int = 2000) -> Headroom | None:
+    """Estimate the usable headroom and how sure it is.
+
+    The interval is a percentile interval over resampled rounds, expanded: a bootstrap of n rounds
+    draws from a spread that is too small by (n - 1) / n and knows no t law, so its percentiles are
+    taken at the level at which a normal mean's would cover what Student's interval covers
+    (Hesterberg, What Teachers Should Know About the Bootstrap, 2015, section 3.3).
+
+    Parameters
+    ----------
+    ladder : Ladder
+        Rounds that lack a p99 are left out.
+    slo : Slo
+        What p99 must keep. A ratio is to the same rounds' p99 at duty 0, which pairs the two.
+    seed : int
+        Of the resampling.
+    resamples : int
+        How many.
+
+    Returns
+    -------
+    Headroom or None
+        None without a round that gave a p99 at every duty.
+    """
+    whole = ladder.whole()
+    n = whole.rounds
+    if n == 0:
+        return None
+    found = fit(whole)
+    alone = _log_p99_alone(whole)
+    usable = invert(found, slo.log_limit(alone))
+    samples_interval = cores_interval = None
+    open_share = float(usable.at_least)
+    if n > 1:
+        rng = np.random.default_rng(seed)
+        drawn = []
+        for _ in range(resamples):
+            again = whole.take(rng.integers(0, n, n))
+            drawn.append(invert(fit(again), slo.log_limit(_log_p99_alone(again))))
+        tail = _expanded_tail(n)
+        samples_interval = _percentiles([one.samples_per_s for one in drawn], tail)
+        cores_interval = _percentiles([one.cores for one in drawn], tail)
+        open_share = float(np.mean([one.at_least for one in drawn]))
+    limit_s = math.exp(slo.log_limit(alone))
+    return Headroom(usable, samples_interval, cores_interval, found, limit_s, open_share)
+
+
+def _log_p99_alone(ladder: Ladder) -> float:
+    return float(np.log(ladder.p99_s[:, ladder.duty == 0.0]).mean())
+
+
+def _expanded_tail(n: int) -> float:
+    """Share of the resamples to leave out on either side, for `n` rounds."""
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
+
+
+def _percentiles(values: list[float], tail: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)

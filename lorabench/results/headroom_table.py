@@ -1,0 +1,126 @@
+"""A `headroom` result as text for the terminal: what was busy, or what may be used; verdicts."""
+
+import math
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lorabench.results.schema import Metric, Result
+from lorabench.results.table import render_claims
+
+# Each single CPU has a line, up to so many; of more, the busiest.
+_MOST_CPUS = 16
+
+_SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+_LABELS = {
+    "cpu_busy": "CPU busy",
+    "cpu_cores": "cores in use",
+    "cpu_steal": "CPU time stolen",
+    "psi_some_cpu": "PSI: some task waits for a CPU",
+    "psi_full_cpu": "PSI: all tasks wait for a CPU",
+    "psi_some_memory": "PSI: some task waits for memory",
+    "psi_full_memory": "PSI: all tasks wait for memory",
+    "psi_some_io": "PSI: some task waits for I/O",
+    "psi_full_io": "PSI: all tasks wait for I/O",
+    "runqueue_delay": "run-queue delay of a turn",
+    "runqueue_waiting": "tasks waiting in the run queue",
+    "memory_bandwidth": "memory bandwidth",
+}
+_SHARES = ("cpu_busy", "cpu_steal", "psi_")
+
+
+def render(result: Result, console: Console) -> None:
+    """Print what was found, then verdicts and what could not be had."""
+    if result.config["experiment"]["mode"] == "active":
+        _render_active(result, console)
+    else:
+        _render_passive(result, console)
+    for round_ in result.rounds:
+        for note in dict.fromkeys(round_.notes):
+            console.print(Text(note, "yellow"), highlight=False)
+    console.print()
+    render_claims(result, console)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column(headings[0], no_wrap=True)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _render_passive(result: Result, console: Console) -> None:
+    begun = " until it ended" if result.partial else ""
+    table = _table(f"over windows of 10 s{begun}", "what", "mean", "p95", "peak")
+    singles: list[Metric] = []
+    for metric in result.metrics:
+        if metric.name.endswith(("_p95", "_peak")) or metric.name == "sampler_cpu_share":
+            continue
+        if "cpu" in metric.condition:
+            singles.append(metric)
+        else:
+            label = _LABELS.get(metric.name, metric.name)
+            several = metric.condition not in ("host", "pid", "cgroup")
+            _add_row(table, result, metric, f"{metric.condition}: {label}" if several else label)
+    shown = singles
+    if len(singles) > _MOST_CPUS:
+        shown = sorted(singles, key=lambda one: -_peak(result, one))[:_MOST_CPUS]
+    for metric in shown:
+        _add_row(table, result, metric, metric.condition)
+    console.print(table)
+    if len(shown) < len(singles):
+        console.print(f"{len(shown)} busiest of {len(singles)} CPUs", highlight=False)
+    sampler = result.metric("sampler_cpu_share", "sampler")
+    if sampler is not None and sampler.estimate is not None:
+        console.print(
+            f"Observing took {sampler.estimate * 100:.2f} % of one core.", highlight=False
+        )
+
+
+def _add_row(table: Table, result: Result, metric: Metric, label: str) -> None:
+    cells = [
+        _cell(metric, result.metric(metric.name + suffix, metric.condition))
+        for suffix in ("", "_p95", "_peak")
+    ]
+    table.add_row(Text(label), *cells)
+
+
+def _peak(result: Result, metric: Metric) -> float:
+    found = result.metric(f"{metric.name}_peak", metric.condition)
+    value = metric.estimate if found is None or found.estimate is None else found.estimate
+    return value or 0.0
+
+
+def _cell(metric: Metric, found: Metric | None) -> str:
+    if found is None or found.estimate is None:
+        return "-"
+    if metric.name.startswith(_SHARES):
+        return f"{found.estimate * 100:.1f} %"
+    if metric.unit == "1":
+        return f"{found.estimate:.2f}"
+    return _si(found.estimate, metric.unit)
+
+
+def _si(value: float, unit: str) -> str:
+    """Write a value with three digits and a prefix."""
+    scale, prefix = next(
+        ((s, p) for s, p in _SI if abs(value) >= s), (1.0, "") if value == 0 else _SI[-1]
+    )
+    digits = max(0, 2 - math.floor(math.log10(abs(value / scale)))) if value else 0
+    return f"{value / scale:.{min(digits, 2)}f} {prefix}{unit}"
+
+
+def _render_active(result: Result, console: Console) -> None:
+    raise NotImplementedError
