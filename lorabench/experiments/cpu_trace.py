@@ -96,7 +96,7 @@ def parse_trace(text: str, name: str) -> Trace:
     first = next((line for line in text.splitlines() if line.strip()), None)
     if first is None:
         raise InputError(f"{name}: found nothing in it, expected {_FORMATS}")
-    if first.startswith("# hostname;") or ";LINUX-RESTART" in first:
+    if first.startswith("#") or ";LINUX-RESTART" in first:
         return _Sysstat(name).read(text)
     return _Prometheus(name).read(text)
 
