@@ -13,6 +13,7 @@ from lorabench import __version__
 from lorabench.cli.colocate import colocate
 from lorabench.cli.freshness import freshness
 from lorabench.cli.generate import generate
+from lorabench.cli.headroom import headroom
 from lorabench.cli.ingest import ingest
 from lorabench.cli.kernels import kernels
 from lorabench.cli.profile import profile
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(colocate)
 app.command()(freshness)
 app.command()(generate)
+app.command()(headroom)
 app.command()(ingest)
 app.command()(kernels)
 app.command()(profile)

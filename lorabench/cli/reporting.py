@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lorabench.errors import GateError, InputError
-from lorabench.results import freshness_table, kernels_table, profile_table, table
+from lorabench.results import freshness_table, headroom_table, kernels_table, profile_table, table
 from lorabench.results.document import check_writable, write_raw, write_result
 from lorabench.results.schema import RawFile, Result, new_id
 from lorabench.results.verdict import sentence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _RENDERERS = {
     "colocate": table.render,
     "freshness": freshness_table.render,
+    "headroom": headroom_table.render,
     "kernels": kernels_table.render,
     "profile": profile_table.render,
 }

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -220,7 +221,7 @@ class _Sysstat:
                 number,
                 at("timestamp"),
                 fields[2],
-                "a later time than before (export with UTC or -D; a file at a time)",
+                "a later time than before (sadf -U writes times that never go back)",
             )
         idle = shares["%idle"] + shares.get("%iowait", 0.0)
         spans.add(end_s - int(interval), end_s, 1.0 - idle / 100.0)
@@ -314,10 +315,10 @@ class _Prometheus:
                 )
             if labels is not None and value is not None:
                 whose = _Labels(*(row[i].strip() if i is not None else "" for i in labels))
-                self._add(line, value, header[value], whose, at_s, row[value])
+                self._add(line, value, header[value], whose, at_s=at_s, text=row[value])
             else:
                 for place, whose in wide.items():
-                    self._add(line, place, header[place], whose, at_s, row[place])
+                    self._add(line, place, header[place], whose, at_s=at_s, text=row[place])
 
     @staticmethod
     def _long(lower: list[str]) -> tuple[int | None, int | None, int | None]:
@@ -337,7 +338,7 @@ class _Prometheus:
         return found
 
     def _add(
-        self, line: int, place: int, column: str, whose: _Labels, at_s: float, text: str
+        self, line: int, place: int, column: str, whose: _Labels, *, at_s: float, text: str
     ) -> None:
         text = text.strip()
         if text.lower() in _NOTHING:
@@ -416,7 +417,7 @@ class _Prometheus:
         at = sorted(set.intersection(*({t for t, _ in values} for values in used.values())))
         by_time = {mode: dict(values) for mode, values in used.items()}
         spans = _Spans()
-        for before, after in zip(at, at[1:], strict=False):
+        for before, after in pairwise(at):
             spent = {mode: v[after] - v[before] for mode, v in by_time.items()}
             if min(spent.values()) < -0.05:  # a counter that began anew: the host was restarted
                 continue

@@ -457,9 +457,7 @@ def _of_tracks(
     return metrics
 
 
-def _summary(
-    name: str, condition: str, mean: float | None, over: Windows
-) -> list[schema.Metric]:
+def _summary(name: str, condition: str, mean: float | None, over: Windows) -> list[schema.Metric]:
     """Give mean over the time, 95th percentile and peak over windows."""
     return [
         _metric(name, condition, mean),

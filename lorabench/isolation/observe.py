@@ -30,8 +30,10 @@ MOST_THREADS = 2048
 
 # Names under which load generators run; a host that runs one is not in production.
 _GENERATORS = frozenset(
-    "fio hey iperf iperf3 k6 memtier_benchmar mlperf perf_load stress stress-ng sysbench vegeta "
-    "wrk wrk2".split()
+    [
+        *("fio", "hey", "iperf", "iperf3", "k6", "memtier_benchmark", "stress", "stress-ng"),
+        *("sysbench", "vegeta", "wrk", "wrk2"),
+    ]
 )
 
 
@@ -555,7 +557,7 @@ def _task_queues(folder: int) -> Iterator[tuple[int, RunQueue]]:
     """Read the run queue of every thread of the process whose folder is open."""
     tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
     try:
-        for name in os.listdir(tasks):
+        for name in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
             # A thread may end while its brothers are read.
             with suppress(FileNotFoundError, ProcessLookupError, ValueError):
                 yield int(name), parse_task_schedstat(_at(tasks, f"{name}/schedstat"))

@@ -10,6 +10,7 @@ whole, since queries of one round share its weather. Pure; ``docs/headroom.md`` 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class Track:
         gap = self.begin_s[1:] - self.end_s[:-1]
         cuts = np.flatnonzero(gap > 0.5 * float(np.median(self.span_s))) + 1
         edges = [0, *map(int, cuts), len(self.value)]
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             yield slice(first, last)
 
 
@@ -185,9 +186,7 @@ class Ladder:
 
     def take(self, rounds: NDArray[np.intp]) -> "Ladder":
         """Keep some rounds, one maybe more than once."""
-        return Ladder(
-            self.duty, self.p99_s[rounds], self.samples_per_s[rounds], self.cores[rounds]
-        )
+        return Ladder(self.duty, self.p99_s[rounds], self.samples_per_s[rounds], self.cores[rounds])
 
 
 @dataclass(frozen=True)

@@ -240,9 +240,7 @@ def headroom_idle(evidence: Idle) -> Claim:
     if evidence.bench:
         reason = f"a bench made load on the node: {', '.join(evidence.bench)}; observe it without"
     elif peak is None:
-        reason = (
-            f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; observe for longer (--duration)"
-        )
+        reason = f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; it takes longer (--duration)"
     else:
         verdict = IDLE.verdict(peak.low, peak.high)
         share = f"{peak.low * 100:.1f} %"

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.results import verdict
+from lorabench.results.headroom import Peak
 from lorabench.results.statistics import Estimate
 from lorabench.results.verdict import (
     Evidence,
+    Idle,
+    headroom_idle,
     latency_impact,
     latency_isolated,
     latency_not_run,
@@ -166,3 +169,41 @@ def test_low_rankness_is_judged_by_its_interval(changes, expected, words) -> Non
     assert claim.verdict == expected
     assert words in claim.reason
     assert claim.target == int(0.05 * changes.get("dim", 64))
+
+
+def exactly(busy: float) -> Peak:
+    return Peak(busy, busy, exact=True)
+
+
+HOST = Idle("this host", whole=True, peak=exactly(0.15), observed_s=60.0)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected", "words"),
+    [
+        (HOST, "met", "this host, observed for 60 s, was 15.0 % busy in its busiest 10 s; that it"),
+        (replace(HOST, peak=exactly(0.20)), "met", "was 20.0 % busy"),
+        (replace(HOST, peak=exactly(0.21)), "missed", "was 21.0 % busy in its busiest 10 s"),
+        (replace(HOST, peak=None), "unavailable", "gave no window of 10 s"),
+        (
+            replace(HOST, bench=("fio (process 3)",)),
+            "unavailable",
+            "made load on the node: fio (pr",
+        ),
+        (
+            replace(HOST, peak=Peak(0.1, 0.5, exact=False)),
+            "inconclusive",
+            "was between 10.0 and 50.0 % busy in its busiest 10 s; a finer recording would tell",
+        ),
+        (replace(HOST, peak=Peak(0.3, 1.0, exact=False)), "missed", "between 30.0 and 100.0 %"),
+        (replace(HOST, peak=Peak(0.01, 0.2, exact=False)), "met", "between 1.0 and 20.0 %"),
+        (replace(HOST, whole=False), "unavailable", "what else the node did was not observed"),
+        (replace(HOST, whole=False, peak=exactly(0.4)), "missed", "a share of the node's CPUs"),
+    ],
+)
+def test_idle_cpu_is_judged_by_the_busiest_window_of_a_node_without_a_bench(
+    evidence: Idle, expected: str, words: str
+) -> None:
+    claim = headroom_idle(evidence)
+    assert (claim.id, claim.verdict, claim.target) == ("headroom.idle", expected, 0.20)
+    assert words in claim.reason
