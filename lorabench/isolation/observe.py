@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from lorabench.errors import InputError
 from lorabench.isolation.capabilities import Missing
+from lorabench.isolation.resctrl import groups, monitored_domains
 
 _T = TypeVar("_T")
 
@@ -255,7 +256,7 @@ class HostReader:
         self._stat = root / "proc/stat"
         self._schedstat: Path | None = root / "proc/schedstat"
         self._pressure = root / "proc/pressure"
-        self._monitors = list(_monitors(root / "sys/fs/resctrl"))
+        self._monitors = _monitors(root / "sys/fs/resctrl")
         if not self._stat.exists():
             raise InputError(f"{self._stat}: found nothing, expected the CPUs' counters")
         missing = []
@@ -585,13 +586,17 @@ def _pressure(folder: Path, suffix: str) -> dict[str, float]:
     return found
 
 
-def _monitors(resctrl: Path) -> Iterator[Path]:
+def _monitors(resctrl: Path) -> list[Path]:
     """Find the counters of all control groups; each counts its own monitoring groups too."""
-    if not resctrl.is_dir():
-        return
-    for group in (resctrl, *sorted(resctrl.iterdir())):
-        if group.name not in ("info", "mon_groups", "mon_data"):
-            yield from sorted(group.glob("mon_data/mon_L3_*/mbm_total_bytes"))
+    if not (resctrl / "info").is_dir():
+        return []
+    folders = [resctrl, *(resctrl / name for name in groups(resctrl))]
+    return [
+        path
+        for folder in folders
+        for domain in monitored_domains(folder).values()
+        if (path := domain / "mbm_total_bytes").exists()
+    ]
 
 
 def _monitored(monitors: list[Path]) -> float | None:

@@ -169,6 +169,7 @@ def host(root: Path) -> Path:
             folder = root / "sys/fs/resctrl" / group / "mon_data" / domain
             folder.mkdir(parents=True)
             (folder / "mbm_total_bytes").write_text("1000\n")
+    (root / "sys/fs/resctrl/info").mkdir()
     # Already in the sum of the group that they belong to.
     nested = root / "sys/fs/resctrl/mon_groups/m/mon_data/mon_L3_00"
     nested.mkdir(parents=True)
