@@ -213,6 +213,8 @@ class Fit:
 
     Attributes
     ----------
+    duty : float64 [K]
+        In the order of what was trained.
     samples_per_s : float64 [K]
         Rising; means over rounds.
     cores, log_p99 : float64 [K]
@@ -221,6 +223,7 @@ class Fit:
         Log p99 by isotonic regression.
     """
 
+    duty: Floats
     samples_per_s: Floats
     cores: Floats
     log_p99: Floats
@@ -278,7 +281,8 @@ def fit(ladder: Ladder) -> Fit:
     order = np.argsort(samples, kind="stable")
     log_p99 = np.log(ladder.p99_s).mean(axis=0)[order]
     fitted = np.asarray(isotonic_regression(log_p99).x, np.float64)
-    return Fit(samples[order], ladder.cores.mean(axis=0)[order], log_p99, fitted)
+    cores = ladder.cores.mean(axis=0)[order]
+    return Fit(ladder.duty[order], samples[order], cores, log_p99, fitted)
 
 
 def invert(found: Fit, log_limit: float) -> Usable:

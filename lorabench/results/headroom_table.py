@@ -123,4 +123,65 @@ def _si(value: float, unit: str) -> str:
 
 
 def _render_active(result: Result, console: Console) -> None:
-    raise NotImplementedError
+    experiment = result.config["experiment"]
+    rounds = len(result.rounds)
+    table = _table(
+        f"training beside serving; {rounds} round{'' if rounds == 1 else 's'}"
+        f"{', interrupted' if result.partial else ''}",
+        *("trainer", "duty", "trained/s", "cores", "p99 ms", "fit ms", "p99 / solo [95 %]"),
+    )
+    _add_duty(table, result, "solo", "solo", "0")
+    for condition in experiment["conditions"]:
+        for duty in experiment["duties"]:
+            if duty > 0:
+                _add_duty(table, result, f"{condition}@{duty:g}", condition, f"{duty:g}")
+    console.print(table)
+    for metric in result.metrics:
+        if metric.name == "headroom_samples_per_s":
+            console.print(_usable(result, metric), highlight=False)
+
+
+def _add_duty(table: Table, result: Result, name: str, condition: str, duty: str) -> None:
+    def cell(metric: str, form: str, scale: float = 1.0) -> str:
+        found = result.metric(metric, name)
+        return "-" if found is None or found.estimate is None else f"{found.estimate * scale:{form}}"
+
+    if result.metric("latency_p50", name) is None:
+        return
+    ratio = cell("latency_p99_ratio", ".2f")
+    found = result.metric("latency_p99_ratio", name)
+    if found is not None and found.ci95 is not None:
+        ratio += " [{:.2f}..{:.2f}]".format(*found.ci95)
+    if any(name in round_.saturated for round_ in result.rounds):
+        ratio = "saturated"
+    table.add_row(
+        Text(condition),
+        duty,
+        cell("train_samples_per_s", ",.0f"),
+        cell("trainer_cores", ".2f"),
+        cell("latency_p99", ".2f", 1e3),
+        cell("latency_p99_fit", ".2f", 1e3),
+        "1" if name == "solo" else ratio,
+    )
+
+
+def _usable(result: Result, metric: Metric) -> Text:
+    condition = metric.condition
+    cores = result.metric("headroom_cores", condition)
+    slo = result.metric("headroom_slo", condition)
+    reach = result.metric("headroom_open", condition)
+    if metric.estimate is None or cores is None or cores.estimate is None:
+        return Text(f"{condition}: no usable headroom could be estimated", "yellow")
+    reached = result.metric("headroom_slo_reached", condition)
+    least = "at least " if reached is not None and reached.estimate == 0.0 else ""
+    text = f"{condition}: {least}{metric.estimate:,.0f} samples/s"
+    if metric.ci95 is not None:
+        text += " (95 % interval {:,.0f} to {:,.0f})".format(*metric.ci95)
+    text += f", {cores.estimate:.2f} cores"
+    if cores.ci95 is not None:
+        text += " ({:.2f} to {:.2f})".format(*cores.ci95)
+    if slo is not None and slo.estimate is not None:
+        text += f", with p99 <= {slo.estimate * 1e3:.2f} ms"
+    if reach is not None and reach.estimate:
+        text += f"; {reach.estimate * 100:.0f} % of the resamples never reached that"
+    return Text(text, "bold")

@@ -226,7 +226,7 @@ def test_what_is_usable_lies_on_the_curve_and_keeps_the_limit(
     x: list[float], y: list[float], limit: float
 ) -> None:
     samples, fitted = np.sort(np.array(x)), np.sort(np.array(y[: len(x)]))
-    found = invert(Fit(samples, samples / 10, fitted, fitted), limit)
+    found = invert(Fit(samples, samples, samples / 10, fitted, fitted), limit)
     if fitted[0] > limit:
         assert found.samples_per_s == 0.0
         return
