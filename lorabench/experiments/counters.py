@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lorabench.isolation.observe import parse_stat
+from lorabench.isolation.observe import parse_stat, parse_task_stat
 
 _INVOLUNTARY = re.compile(r"^nonvoluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
@@ -129,14 +129,8 @@ def _switches(pid: int) -> dict[int, int]:
 
 
 def process_cpu_s(pid: int) -> float:
-    """Read a process's CPU time in s, all threads that it has or had; 0 where it has ended.
-
-    From the fields utime and stime of ``/proc/PID/stat`` (proc(5)), which count in ticks.
-    """
+    """Read a process's CPU time in s, all threads that it has or had; 0 where it has ended."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        return parse_task_stat(Path(f"/proc/{pid}/stat").read_text()).cpu_s
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    # The name, in parentheses, may hold anything; the fields behind it are numbers.
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
