@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,8 +245,12 @@ class Outcome:
     counters: dict[str, tuple[CounterSeries, ...]] = field(default_factory=dict)
 
 
-class Colocate:
-    """One run of the experiment.
+class Interleaved:
+    """Rounds in which serving alone, twice, and conditions with a trainer run in shuffled order.
+
+    What `colocate` and the active `headroom` have in common: memory, calibration, rounds, their
+    recording on a sheet. What runs in a round is `_names`; which condition each of these is, and
+    where it puts the trainer, `_condition` and `_placement`.
 
     Parameters
     ----------
@@ -266,6 +270,9 @@ class Colocate:
     outcome : Outcome
         What has been measured so far.
     """
+
+    # Conditions that run once, after the rounds.
+    _afterwards = 0
 
     def __init__(
         self,
@@ -290,8 +297,8 @@ class Colocate:
         runnable, _ = machine.fit(asked)
         self.conditions = {condition.name: condition for condition in runnable}
         self.unavailable: list[Missing] = machine.unavailable(asked)
-        self._per_round = (BASELINE, CONTROL, *self.conditions)
-        self._total = config.rounds * len(self._per_round) + 1
+        self._per_round = (BASELINE, CONTROL, *self._names())
+        self._total = config.rounds * len(self._per_round) + self._afterwards
         self._number = 0
         # A budget that buys nothing is better found out before the first measurement.
         self._bench(len(self._servers))
@@ -306,7 +313,7 @@ class Colocate:
         data: Path | None,
         checkpoint: Path | None,
         observer: Observer,
-    ) -> "Colocate":
+    ) -> Self:
         """Open the rows, make the model ready, and set the experiment up.
 
         Raises
@@ -344,7 +351,14 @@ class Colocate:
         calibration = self._calibrate(bench)
         for index in range(self.config.rounds):
             self._round(bench, index, calibration.qps)
-        self._all_cores(calibration.qps)
+        self._finish(calibration.qps)
+
+    def _names(self) -> tuple[str, ...]:
+        """Name what runs in a round beside `solo` and its repetition."""
+        return tuple(self.conditions)
+
+    def _finish(self, qps: float) -> None:
+        """Run what comes once, after the rounds."""
 
     def _bench(self, servers: int) -> Bench:
         config = self.config
@@ -426,17 +440,6 @@ class Colocate:
         seed = (self.config.seed, 1, index)
         return Schedule.draw(self._traffic, qps, self.config.total_s, servers=servers, seed=seed)
 
-    def _all_cores(self, qps: float) -> None:
-        """Every core serves the same load, once: what the donated cores would have been worth."""
-        config = self.config
-        servers = [*self._servers, *(frozenset({cpu}) for cpu in self.machine.plan.trainer_cpus)]
-        schedule = self._schedule(qps, len(servers), config.rounds)
-        rows = self._stream.take(max(1, schedule.total_rows))
-        bench = self._bench(len(servers))
-        with bench.round(rows, servers, with_trainer=False) as processes:
-            trial = self._trial(processes, ALL_CORES, schedule, config.rounds)
-        self._record(config.rounds, [ALL_CORES], [trial], rows.label, bench.adapter)
-
     def _trial(self, processes: Round, name: str, schedule: Schedule, index: int) -> Trial:
         self._number += 1
         where = f"round {index + 1} of {self.config.rounds}: {name}"
@@ -465,7 +468,7 @@ class Colocate:
         self, name: str, processes: Round, place: Placement | None
     ) -> Iterator[Monitor | None]:
         """Make the control groups that a condition takes, for as long as it lasts."""
-        condition, machine = self.conditions.get(name), self.machine
+        condition, machine = self._condition(name), self.machine
         if condition is None or place is None:
             yield None
             return
@@ -479,15 +482,21 @@ class Colocate:
         with confined(self._journal, workers, offer=offer, resctrl=resctrl) as monitor:
             yield monitor
 
+    def _condition(self, name: str) -> Condition | None:
+        """Find the condition behind a name of `_names`; None for serving alone."""
+        return self.conditions.get(name)
+
     def _placement(self, name: str) -> Placement | None:
+        """Say where what is named so puts the trainer, and on what terms; None without one."""
+        condition = self._condition(name)
+        return None if condition is None else self._placed(condition)
+
+    def _placed(self, condition: Condition) -> Placement:
         """Say where a condition puts the trainer, and on what terms.
 
         The servers stay where the plan has them in every condition, so that a ratio to `solo`
         shows what the trainer does and nothing else.
         """
-        condition = self.conditions.get(name)
-        if condition is None:
-            return None
         cpus = {
             "naive": self.machine.topology.allowed,
             "pinned": frozenset(self.machine.plan.trainer_cpus),
@@ -612,8 +621,16 @@ class Colocate:
         ratio = head / base if valid and head is not None and base is not None else None
         self.outcome.sheet.add("rerank_p99_ratio", RERANK, ratio)
 
-    def document(self, *, partial: bool) -> schema.Result:
-        """Assemble the result document from what has been measured so far."""
+    def _document(
+        self,
+        command: str,
+        *,
+        metrics: list[schema.Metric],
+        claims: list[schema.Claim],
+        series: list[schema.Series],
+        partial: bool,
+    ) -> schema.Result:
+        """Assemble a result document from what has been measured so far and made of it."""
         config = {
             "experiment": self.config.resolved()
             # Not as typed: the same trace elsewhere is the same run.
@@ -641,7 +658,7 @@ class Colocate:
         now = datetime.now(UTC)
         adapter = self._bench(len(self._servers)).adapter
         return schema.Result(
-            command="colocate",
+            command=command,
             id=schema.new_id(now),
             created=now,
             lorabench=environment.program(),
@@ -658,10 +675,40 @@ class Colocate:
             },
             partial=partial,
             rounds=self.outcome.rounds,
-            metrics=self.outcome.sheet.metrics(),
-            claims=self._claims(adapter),
+            metrics=metrics,
+            claims=claims,
             unavailable=[schema.Unavailable(**asdict(missing)) for missing in self.unavailable],
+            series=series,
+        )
+
+
+class Colocate(Interleaved):
+    """One run of the experiment: the conditions that were asked for, and at last all cores serving.
+
+    As `Interleaved`.
+    """
+
+    _afterwards = 1
+
+    def _finish(self, qps: float) -> None:
+        """Every core serves the same load, once: what the donated cores would have been worth."""
+        config = self.config
+        servers = [*self._servers, *(frozenset({cpu}) for cpu in self.machine.plan.trainer_cpus)]
+        schedule = self._schedule(qps, len(servers), config.rounds)
+        rows = self._stream.take(max(1, schedule.total_rows))
+        bench = self._bench(len(servers))
+        with bench.round(rows, servers, with_trainer=False) as processes:
+            trial = self._trial(processes, ALL_CORES, schedule, config.rounds)
+        self._record(config.rounds, [ALL_CORES], [trial], rows.label, bench.adapter)
+
+    def document(self, *, partial: bool) -> schema.Result:
+        """Assemble the result document from what has been measured so far."""
+        return self._document(
+            "colocate",
+            metrics=self.outcome.sheet.metrics(),
+            claims=self._claims(self._bench(len(self._servers)).adapter),
             series=list(self._series()),
+            partial=partial,
         )
 
     def _series(self) -> Iterator[schema.Series]:
