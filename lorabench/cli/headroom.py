@@ -1,18 +1,18 @@
 """``lorabench headroom``: how idle a serving host is, and how much of that training may use."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose
+from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose, parse_rank
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lorabench.cli.reporting import Reporter
-    from lorabench.experiments.headroom import PassiveConfig
+    from lorabench.results.schema import Result
 
 _PASSIVE = "Observe (the default)"
 _TRACE = "Or read a recording"
@@ -172,22 +172,51 @@ def headroom(
         "--servers": servers,
         "--rank": rank,
     }
-    serving = {"--preset": preset, "--data": data}
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     path = output or reporter.default_path("headroom")
     if trace is not None:
-        others = {**observing, "--duration": duration, **serving, **measuring}
-        _refuse(others, "with --trace", "--trace alone")
-        _read(trace, reporter, path, strict=strict)
-    elif any(value is not None for value in serving.values()):
+        serving = {"--duration": duration, "--preset": preset, "--data": data}
+        _refuse({**observing, **serving, **measuring}, "with --trace", "--trace alone")
+        result = _read(trace, reporter, path)
+    elif preset is not None or data is not None:
         _refuse(observing, "with --preset or --data", "one or the other")
-        raise NotImplementedError
+        given = {
+            "load": load,
+            "qps": qps,
+            "slo_s": None if slo_ms is None else slo_ms / 1e3,
+            "slo_ratio": slo_ratio,
+            "duties": None if duties is None else _duties(duties),
+            "conditions": None if conditions is None else _names(conditions),
+            "rounds": rounds,
+            "duration_s": duration,
+            "warmup_s": warmup,
+            "label_delay_s": label_delay,
+            "servers": servers,
+            "rank": None if rank is None else parse_rank(rank),
+            "seed": seed,
+        }
+        inputs = (preset, data, checkpoint)
+        result = _measure({k: v for k, v in given.items() if v is not None}, inputs, reporter, path)
     else:
         _refuse(measuring, "without --preset or --data", "one of these, to have a load to serve")
-        from lorabench.experiments.headroom import PassiveConfig
+        result = _observe(_PASSIVE_S if duration is None else duration, pid, cgroup, reporter, path)
+    reporter.show(result, path)
+    if strict:
+        reporter.gate(result)
 
-        config = PassiveConfig(_PASSIVE_S if duration is None else duration, pid, cgroup)
-        _observe(config, reporter, path, strict=strict)
+
+def _duties(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--duties: found {text!r}, expected numbers with commas between, such as "
+            "0,0.1,0.25,0.5,0.75,1"
+        ) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _refuse(options: "Mapping[str, object]", where: str, expected: str) -> None:
@@ -203,9 +232,13 @@ def _refuse(options: "Mapping[str, object]", where: str, expected: str) -> None:
             raise InputError(f"{option}: found it {where}, expected {expected}")
 
 
-def _observe(config: "PassiveConfig", reporter: "Reporter", path: Path, *, strict: bool) -> None:
-    from lorabench.experiments.headroom import Passive
+def _observe(
+    duration_s: float, pid: int | None, cgroup: str | None, reporter: "Reporter", path: Path
+) -> "Result":
+    from lorabench.experiments.headroom import Passive, PassiveConfig
 
+    config = PassiveConfig(duration_s, pid, cgroup)
+    config.check()
     reporter.check_path(path)
     with reporter.progress() as observer:
         run = Passive(config, observer.stage)
@@ -216,18 +249,44 @@ def _observe(config: "PassiveConfig", reporter: "Reporter", path: Path, *, stric
             if run.observed:
                 reporter.save(run.document(partial=True), run.raw, path)
             raise
-    result = reporter.save(run.document(), run.raw, path)
-    reporter.show(result, path)
-    if strict:
-        reporter.gate(result)
+    return reporter.save(run.document(), run.raw, path)
 
 
-def _read(trace: Path, reporter: "Reporter", path: Path, *, strict: bool) -> None:
+def _read(trace: Path, reporter: "Reporter", path: Path) -> "Result":
     from lorabench.experiments.headroom import from_trace
 
     reporter.check_path(path)
     result, raw = from_trace(trace)
-    result = reporter.save(result, raw, path)
-    reporter.show(result, path)
-    if strict:
-        reporter.gate(result)
+    return reporter.save(result, raw, path)
+
+
+def _measure(
+    given: "dict[str, Any]",
+    inputs: tuple[str | None, Path | None, Path | None],
+    reporter: "Reporter",
+    path: Path,
+) -> "Result":
+    from lorabench.experiments.headroom_active import Active, ActiveConfig
+    from lorabench.experiments.machine import examine
+    from lorabench.isolation.journal import Journal
+
+    config = ActiveConfig(**given)
+    config.check()
+    machine = examine(config.request())
+    reporter.check_path(path)
+    preset, data, checkpoint = inputs
+    with (
+        Journal.open("lorabench headroom", reporter.say) as journal,
+        reporter.progress() as observer,
+    ):
+        run = Active.from_input(
+            config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
+        )
+        try:
+            run.run(journal)
+        except BaseException:
+            # Interrupted, or a worker died: what was finished is kept, marked as partial.
+            if run.outcome.rounds:
+                reporter.save(run.document(partial=True), run.outcome.raw, path)
+            raise
+    return reporter.save(run.document(partial=False), run.outcome.raw, path)

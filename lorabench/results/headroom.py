@@ -181,8 +181,9 @@ class Ladder:
         return len(self.p99_s)
 
     def whole(self) -> "Ladder":
-        """Keep the rounds that gave a p99 at every duty: only these can be resampled fairly."""
-        return self.take(np.flatnonzero(np.isfinite(self.p99_s).all(axis=1)))
+        """Keep the rounds that gave values at every duty: only these can be resampled fairly."""
+        there = np.isfinite(self.p99_s) & np.isfinite(self.samples_per_s) & np.isfinite(self.cores)
+        return self.take(np.flatnonzero(there.all(axis=1)))
 
     def take(self, rounds: NDArray[np.intp]) -> "Ladder":
         """Keep some rounds, one maybe more than once."""
@@ -275,14 +276,20 @@ class Headroom:
 
 def fit(ladder: Ladder) -> Fit:
     """Fit log p99 against trained samples/s, both averaged over rounds, by isotonic regression."""
+    return _fit(
+        ladder.duty,
+        ladder.samples_per_s.mean(axis=0),
+        ladder.cores.mean(axis=0),
+        np.log(ladder.p99_s).mean(axis=0),
+    )
+
+
+def _fit(duty: Floats, samples: Floats, cores: Floats, log_p99: Floats) -> Fit:
     from scipy.optimize import isotonic_regression
 
-    samples = ladder.samples_per_s.mean(axis=0)
     order = np.argsort(samples, kind="stable")
-    log_p99 = np.log(ladder.p99_s).mean(axis=0)[order]
-    fitted = np.asarray(isotonic_regression(log_p99).x, np.float64)
-    cores = ladder.cores.mean(axis=0)[order]
-    return Fit(ladder.duty[order], samples[order], cores, log_p99, fitted)
+    fitted = np.asarray(isotonic_regression(log_p99[order]).x, np.float64)
+    return Fit(duty[order], samples[order], cores[order], log_p99[order], fitted)
 
 
 def invert(found: Fit, log_limit: float) -> Usable:
@@ -331,26 +338,29 @@ def headroom(ladder: Ladder, slo: Slo, *, seed: int, resamples: int = 2000) -> H
     if n == 0:
         return None
     found = fit(whole)
-    alone = _log_p99_alone(whole)
-    usable = invert(found, slo.log_limit(alone))
+    log_p99 = np.log(whole.p99_s)
+    at_rest = whole.duty == 0.0
+    log_limit = slo.log_limit(float(log_p99[:, at_rest].mean()))
+    usable = invert(found, log_limit)
     samples_interval = cores_interval = None
     open_share = float(usable.at_least)
     if n > 1:
         rng = np.random.default_rng(seed)
-        drawn = []
-        for _ in range(resamples):
-            again = whole.take(rng.integers(0, n, n))
-            drawn.append(invert(fit(again), slo.log_limit(_log_p99_alone(again))))
+        # How often each round was drawn, as a share: a resample's means are these times the rounds.
+        share = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+        means = [share @ each for each in (whole.samples_per_s, whole.cores, log_p99)]
+        drawn = [
+            invert(
+                _fit(whole.duty, samples, cores, logs), slo.log_limit(float(logs[at_rest].mean()))
+            )
+            for samples, cores, logs in zip(*means, strict=True)
+        ]
         tail = _expanded_tail(n)
         samples_interval = _percentiles([one.samples_per_s for one in drawn], tail)
         cores_interval = _percentiles([one.cores for one in drawn], tail)
         open_share = float(np.mean([one.at_least for one in drawn]))
-    limit_s = math.exp(slo.log_limit(alone))
+    limit_s = math.exp(log_limit)
     return Headroom(usable, samples_interval, cores_interval, found, limit_s, open_share)
-
-
-def _log_p99_alone(ladder: Ladder) -> float:
-    return float(np.log(ladder.p99_s[:, ladder.duty == 0.0]).mean())
 
 
 def _expanded_tail(n: int) -> float:

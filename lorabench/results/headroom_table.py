@@ -144,7 +144,9 @@ def _render_active(result: Result, console: Console) -> None:
 def _add_duty(table: Table, result: Result, name: str, condition: str, duty: str) -> None:
     def cell(metric: str, form: str, scale: float = 1.0) -> str:
         found = result.metric(metric, name)
-        return "-" if found is None or found.estimate is None else f"{found.estimate * scale:{form}}"
+        if found is None or found.estimate is None:
+            return "-"
+        return f"{found.estimate * scale:{form}}"
 
     if result.metric("latency_p50", name) is None:
         return
