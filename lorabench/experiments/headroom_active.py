@@ -185,10 +185,11 @@ class Active(Interleaved):
     def _with_notes(self, document: schema.Result) -> schema.Result:
         """Say in the last round's notes what weakens the estimate."""
         sheet, notes = self.outcome.sheet, []
-        if len(document.rounds) < verdict.MIN_ROUNDS:
+        count = len(document.rounds)
+        if count < verdict.MIN_ROUNDS:
             notes.append(
-                f"from {len(document.rounds)} rounds; an interval to rely on takes at least "
-                f"{verdict.MIN_ROUNDS} (--rounds)"
+                f"from {count} round{'' if count == 1 else 's'}; an interval to rely on takes "
+                f"at least {verdict.MIN_ROUNDS} (--rounds)"
             )
         control = statistics.geometric_mean(sheet.values("latency_p99_ratio", CONTROL))
         if control is not None and control.interval is not None:

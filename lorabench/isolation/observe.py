@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from lorabench.errors import InputError
 from lorabench.isolation.capabilities import Missing
-from lorabench.isolation.resctrl import groups, monitored_domains
+from lorabench.isolation.resctrl import groups, read_counters
 
 _T = TypeVar("_T")
 
@@ -256,7 +256,7 @@ class HostReader:
         self._stat = root / "proc/stat"
         self._schedstat: Path | None = root / "proc/schedstat"
         self._pressure = root / "proc/pressure"
-        self._monitors = _monitors(root / "sys/fs/resctrl")
+        self._monitored = _monitored_groups(root / "sys/fs/resctrl")
         if not self._stat.exists():
             raise InputError(f"{self._stat}: found nothing, expected the CPUs' counters")
         missing = []
@@ -272,7 +272,7 @@ class HostReader:
             )
         if not self._pressure.exists():
             missing.append(_NO_PRESSURE)
-        if not self._monitors:
+        if not self._monitored:
             missing.append(
                 Missing(
                     "memory_bandwidth",
@@ -296,7 +296,7 @@ class HostReader:
             cpus=cpus,
             pressure_s=_pressure(self._pressure, ""),
             queue=waiting,
-            memory_bytes=_monitored(self._monitors),
+            memory_bytes=_moved_bytes(self._monitored),
         )
 
 
@@ -429,7 +429,10 @@ class CgroupReader:
         mounts = root / "sys/fs/cgroup"
         below = path.removeprefix(str(mounts)).strip("/")
         self._proc = root / "proc"
-        self._folder, self._usage, self._scale = _cgroup(mounts, below)
+        try:
+            self._folder, self._usage, self._scale = _cgroup(mounts, below)
+        except PermissionError as error:
+            raise InputError(f"--cgroup: {error.filename} cannot be read: not permitted") from None
         self.name = f"cgroup /{below}"
         self._threads = Threads()
         missing = []
@@ -586,27 +589,26 @@ def _pressure(folder: Path, suffix: str) -> dict[str, float]:
     return found
 
 
-def _monitors(resctrl: Path) -> list[Path]:
-    """Find the counters of all control groups; each counts its own monitoring groups too."""
-    if not (resctrl / "info").is_dir():
-        return []
-    folders = [resctrl, *(resctrl / name for name in groups(resctrl))]
-    return [
-        path
-        for folder in folders
-        for domain in monitored_domains(folder).values()
-        if (path := domain / "mbm_total_bytes").exists()
-    ]
-
-
-def _monitored(monitors: list[Path]) -> float | None:
-    """Sum the counters; None without any, or where one has no value just now."""
-    if not monitors:
-        return None
+def _monitored_groups(resctrl: Path) -> list[Path]:
+    """List the control groups, which count their own monitoring groups too; none without MBM."""
     try:
-        return float(sum(int(path.read_text()) for path in monitors))
-    except (OSError, ValueError):
+        folders = [resctrl, *(resctrl / name for name in groups(resctrl))]
+        return folders if _moved_bytes(folders) is not None else []
+    except (OSError, InputError):  # not mounted, or not for this user to read
+        return []
+
+
+def _moved_bytes(folders: list[Path]) -> float | None:
+    """Sum the groups' bytes to and from memory; None without such counters or a value of one."""
+    found = [
+        value
+        for folder in folders
+        for (_, counter), value in read_counters(folder).items()
+        if counter == "mbm_total_bytes"
+    ]
+    if not found or None in found:
         return None
+    return float(sum(value for value in found if value is not None))
 
 
 def _cgroup(mounts: Path, below: str) -> tuple[Path, Path, float]:

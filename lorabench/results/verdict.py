@@ -203,6 +203,9 @@ IDLE = Target(
 )
 IDLE_WINDOW_S = 10.0
 
+# Of many processes that make a bench's load so many are named.
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Idle:
@@ -238,7 +241,10 @@ def headroom_idle(evidence: Idle) -> Claim:
     peak, observed = evidence.peak, f"{evidence.where}, observed for {evidence.observed_s:,.0f} s,"
     verdict: Verdict = "unavailable"
     if evidence.bench:
-        reason = f"a bench made load on the node: {', '.join(evidence.bench)}; observe it without"
+        named = ", ".join(evidence.bench[:_NAMED])
+        more = len(evidence.bench) - _NAMED
+        named += f" and {more} more" if more > 0 else ""
+        reason = f"a bench made load on the node: {named}; observe it without"
     elif peak is None:
         reason = f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; it takes longer (--duration)"
     else:

@@ -1,8 +1,10 @@
 """What the kernel's counters say of a host, a process and a control group."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -169,7 +171,6 @@ def host(root: Path) -> Path:
             folder = root / "sys/fs/resctrl" / group / "mon_data" / domain
             folder.mkdir(parents=True)
             (folder / "mbm_total_bytes").write_text("1000\n")
-    (root / "sys/fs/resctrl/info").mkdir()
     # Already in the sum of the group that they belong to.
     nested = root / "sys/fs/resctrl/mon_groups/m/mon_data/mon_L3_00"
     nested.mkdir(parents=True)
@@ -187,6 +188,21 @@ def test_a_host_that_has_everything_gives_everything(tmp_path: Path) -> None:
         *("psi_some_cpu", "psi_some_memory", "psi_full_memory", "psi_some_io", "psi_full_io"),
     }
     assert reader.sample(queue=False).queue is None
+
+
+def test_recorded_monitors_of_all_control_groups_are_summed(data_dir: Path, tmp_path: Path) -> None:
+    with tarfile.open(data_dir / "resctrl/full.tar.bz2") as archive:
+        archive.extractall(tmp_path, filter="data")
+    root = host(tmp_path / "host")
+    shutil.rmtree(root / "sys/fs/resctrl")
+    resctrl = (tmp_path / "resctrl.full").rename(root / "sys/fs/resctrl")
+    found = [
+        int(path.read_text())
+        for folder in ("mon_data", "*/mon_data")  # and none of */mon_groups/*/mon_data
+        for path in resctrl.glob(f"{folder}/mon_L3_*/mbm_total_bytes")
+    ]
+    assert len(found) > 4
+    assert HostReader(root).sample().memory_bytes == sum(found) > 0
 
 
 def test_a_monitor_without_a_value_leaves_bandwidth_out(tmp_path: Path) -> None:
