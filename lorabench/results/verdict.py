@@ -260,7 +260,7 @@ def headroom_idle(evidence: Idle) -> Claim:
                 reason += "; what else the node did was not observed (leave --pid and --cgroup out)"
         elif verdict == "inconclusive":
             reason += "; a finer recording would tell (10 s or less between its values)"
-        else:
+        elif verdict == "met":
             reason += "; that it served its usual load meanwhile is yours to know"
     return Claim(
         id=IDLE.claim,
