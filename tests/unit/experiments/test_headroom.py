@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -132,12 +134,18 @@ def test_less_than_a_window_gives_no_verdict(observed: Result) -> None:
 
 
 def test_a_process_that_ends_leaves_what_was_seen_of_it() -> None:
-    script = "import time; print(flush=True); time.sleep(0.5)"
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        run = Passive(PassiveConfig(duration_s=30, interval_s=0.05, pid=child.pid), silent)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run = Passive(PassiveConfig(duration_s=120, interval_s=0.05, pid=child.pid), silent)
+
+        def end_it_once_seen() -> None:
+            while not run.observed:
+                time.sleep(0.05)
+            child.kill()
+
+        killer = threading.Thread(target=end_it_once_seen)
+        killer.start()
         run.run()
+        killer.join()
     result = run.document()
     assert result.partial
     assert f"process {child.pid} ended before the time was up" in result.rounds[0].notes[0]
