@@ -11,8 +11,8 @@ PYTEST_ARGS ?=
 # What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
 # What some tests compare with or run in, and skip without: lstopo-no-graphics reads topologies
-# independently (hwloc-nox is hwloc without X11).
-TEST_PACKAGES := hwloc-nox
+# independently (hwloc-nox is hwloc without X11), fuse3 mounts the double of resctrl.
+TEST_PACKAGES := fuse3 hwloc-nox
 
 STAMP := $(VENV)/.lorabench-installed
 # The tools find each other by PATH, but for CYTHON: meson notes that one down as it is named, and

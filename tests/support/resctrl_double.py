@@ -20,9 +20,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -252,7 +254,6 @@ class Kernel:
                     "min_cbm_bits": resource.min_cbm_bits,
                     "shareable_bits": f"{resource.shareable_bits:x}",
                     "sparse_masks": int(resource.sparse_masks),
-                    "bit_usage": self._bit_usage(schema),
                 }
             else:
                 values |= {
@@ -261,7 +262,10 @@ class Kernel:
                     "delay_linear": int(resource.delay_linear),
                     "thread_throttle_mode": resource.thread_throttle_mode,
                 }
-            info[schema.name] = {n: File(lambda v=v: f"{v}\n") for n, v in values.items()}
+            folder: Tree = {n: File(lambda v=v: f"{v}\n") for n, v in values.items()}
+            if isinstance(resource, Cache):
+                folder["bit_usage"] = File(lambda s=schema: f"{self._bit_usage(s)}\n")
+            info[schema.name] = folder
         if monitoring := self.machine.monitoring:
             features = "".join(f"{feature}\n" for feature in monitoring.features)
             info["L3_MON"] = {
@@ -732,15 +736,17 @@ class Kernel:
         return f"{min(moved, room)}\n"
 
 
-def serve(machine: Machine, folder: Path, parent: int) -> None:
-    """Mount the double on a folder and serve it until it is unmounted or the parent ends."""
-    from lorabench.isolation.lifetime import die_with_parent
-
-    die_with_parent(parent)
+def serve(machine: Machine, folder: Path) -> None:
+    """Mount the double on a folder and serve it until it is unmounted or stdin ends."""
     # libfuse 2 names the option otherwise that keeps file sizes from mattering.
     os.environ["FUSE_LIBRARY_NAME"] = "fuse3"
     import mfusepy
 
+    def end_with_stdin() -> None:
+        sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGTERM)  # libfuse unmounts and returns
+
+    threading.Thread(target=end_with_stdin, daemon=True).start()
     kernel = Kernel(machine)
     me = os.geteuid()
 
@@ -834,8 +840,8 @@ def serve(machine: Machine, folder: Path, parent: int) -> None:
         def chown(self, path: str, uid: int, gid: int) -> int:
             old = kernel.owner(parts(path))
             kernel.owners[parts(path)] = (
-                old[0] if uid == NO_LIMIT else uid,
-                old[1] if gid == NO_LIMIT else gid,
+                uid if 0 <= uid < NO_LIMIT else old[0],
+                gid if 0 <= gid < NO_LIMIT else old[1],
             )
             return 0
 
@@ -878,7 +884,8 @@ def mounted(machine: Machine, folder: Path) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, __file__, machine.to_json(), str(folder), str(os.getpid())],
+        [sys.executable, __file__, machine.to_json(), str(folder)],
+        stdin=subprocess.PIPE,  # which ends with this process, and the double with it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -897,10 +904,10 @@ def mounted(machine: Machine, folder: Path) -> Iterator[Path]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for stream in (process.stdout, process.stderr):
+        for stream in (process.stdin, process.stdout, process.stderr):
             assert stream is not None
             stream.close()
 
 
 if __name__ == "__main__":
-    serve(Machine.from_json(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    serve(Machine.from_json(sys.argv[1]), Path(sys.argv[2]))

@@ -25,7 +25,8 @@ from lorabench.isolation.undo import PREFIX, ResctrlGroup
 _WRITE_BYTES = 4096
 # How often a process is looked at for threads outside before it counts as one that always has some.
 _SCANS = 100
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+# The file system's permissions and flags, which the kernel looks at before it asks resctrl.
+_NOT_REACHED = {errno.EACCES, errno.EROFS}
 
 
 def group_name(role: str) -> str:
@@ -90,7 +91,11 @@ class Group:
             The kernel refuses the group or the schemata; there is no group then.
         """
         group = cls(root, name)
-        if group.path.exists():
+        try:
+            taken = group.path.exists()
+        except OSError as error:
+            raise MachineError(group._why_not_made(error)) from None
+        if taken:
             raise MachineError(
                 f"{group.path}: found a group of this name, expected none; lorabench doctor "
                 f"--cleanup removes what a killed run left, rmdir {group.path} this one"
@@ -205,9 +210,11 @@ class Group:
                 except ProcessLookupError:
                     continue  # it ended since it was listed
                 except OSError as error:
+                    reason = self._refusal(error)
+                    if error.errno == errno.EPERM:
+                        reason += "; run as root or as the user that the process belongs to"
                     raise MachineError(
-                        f"{self.path}/tasks: cannot move thread {thread} of process {pid}: "
-                        f"{self._refusal(error)}"
+                        f"{self.path}/tasks: cannot move thread {thread} of process {pid}: {reason}"
                     ) from None
         raise MachineError(
             f"{self.path}/tasks: found threads of process {pid} outside after {_SCANS} looks: it "
@@ -285,52 +292,53 @@ class Group:
 
     def _refusal(self, error: OSError, schemata: Schemata | None = None) -> str:
         """Say why the kernel refused, and the way out where there is one to name."""
-        words = [_status(self.root) or str(error.strerror)]
+        words = [_reason(self.root, error)]
         if schemata is not None and error.errno == errno.EINVAL:
             with contextlib.suppress(InputError):
                 words += read_info(self.root).refusals(schemata)
-        if error.errno in _FORBIDDEN:
-            words.append(way_to_permission(self.root))
+        if error.errno in _NOT_REACHED:
+            words.append(way_to_permission(self.root, error.errno == errno.EROFS))
         if error.errno in {errno.ENOENT, errno.ENODEV}:
             words.append("the group is gone: somebody else has removed it, or unmounted resctrl")
         return "; ".join(words)
 
     def _why_not_made(self, error: OSError) -> str:
-        status = _status(self.root)
-        if error.errno in _FORBIDDEN:
-            reason = f"{error.strerror}; {way_to_permission(self.root)}"
-        elif error.errno == errno.ENOSPC and not status.startswith("No space on"):
-            what = "RMIDs (ids of monitoring)" if "RMID" in status else "CLOSIDs"
-            reason = f"all {what} are taken"
+        reason = _reason(self.root, error)
+        if error.errno in _NOT_REACHED | {errno.EPERM}:
+            reason += f"; {way_to_permission(self.root, error.errno == errno.EROFS)}"
+        elif error.errno == errno.ENOSPC and not reason.startswith("No space on"):
+            what = "RMIDs (ids of monitoring)" if "RMID" in reason else "CLOSIDs"
+            taken = f"all {what} are taken"
             with contextlib.suppress(InputError):
                 info = read_info(self.root)
                 count = info.num_closids
-                if "RMID" in status and info.monitoring:
+                if "RMID" in reason and info.monitoring:
                     count = info.monitoring.num_rmids
-                reason = (
+                taken = (
                     f"all {count} {what} are taken by the root group and by groups "
                     f"{', '.join(groups(self.root))}"
                 )
-            reason += f"; remove one that nobody needs (rmdir {self.root}/NAME)"
+            reason = f"{taken}; remove one that nobody needs (rmdir {self.root}/NAME)"
         elif error.errno == errno.ENOSPC:
-            reason = f"{status}: other groups hold it exclusively; remove one or make it shareable"
+            reason += ": other groups hold it exclusively; remove one or make it shareable"
         elif error.errno == errno.EBUSY:
-            reason = (
-                f"{status or error.strerror}; the cache still holds lines of groups removed before:"
-                " try again in some seconds"
+            reason += (
+                "; the cache still holds lines of groups removed before: try again in some seconds"
             )
-        else:
-            reason = status or str(error.strerror)
         return f"{self.path}: cannot be made: {reason}"
 
 
-def _status(root: Path) -> str:
-    """Read what the kernel says of the last command; empty where it says nothing."""
+def _reason(root: Path, error: OSError) -> str:
+    """Say what the kernel says of the command that it has just refused."""
+    words = str(error.strerror)
+    # What did not get as far as resctrl left the status of the command before.
+    if error.errno in _NOT_REACHED | {errno.ENOENT}:
+        return words
     try:
-        text = (root / "info/last_cmd_status").read_text().strip()
+        status = (root / "info/last_cmd_status").read_text(errors="replace").strip()
     except OSError:
-        return ""
-    return "" if text == "ok" else "; ".join(text.splitlines())
+        return words
+    return words if status in {"", "ok"} else "; ".join(status.splitlines())
 
 
 def _line(schemata: Schemata) -> str:

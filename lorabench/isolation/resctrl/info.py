@@ -320,7 +320,7 @@ def monitored_domains(group: Path) -> dict[int, Path]:
     folders = {
         int(found[1]): folder
         for folder in (group / "mon_data").glob("mon_L3_*")
-        if (found := re.fullmatch("mon_L3_([0-9]+)", folder.name))
+        if (found := re.fullmatch("mon_L3_([0-9]{1,9})", folder.name))
     }
     return dict(sorted(folders.items()))
 
@@ -441,7 +441,7 @@ def _integer(path: Path, default: int | None = None, base: int = 10) -> int:
         if default is None:
             raise InputError(f"{path}: found no such file, expected one; is this a resctrl tree?")
         return default
-    digits = "[0-9]+" if base == 10 else "[0-9a-fA-F]+"
+    digits = "[0-9]{1,20}" if base == 10 else "[0-9a-fA-F]{1,16}"
     if not re.fullmatch(f"(?:{digits})", text.strip()):
         raise InputError(f"{path}: found {text.strip()!r}, expected a number in base {base}")
     return int(text, base)

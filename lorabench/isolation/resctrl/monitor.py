@@ -8,6 +8,7 @@ of its domain for some microseconds, so it is done once a second and not all the
 
 import contextlib
 import itertools
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -62,8 +63,9 @@ def read_counters(group: Path) -> dict[tuple[int, str], int | None]:
         for domain, folder in monitored_domains(group).items():
             for feature in (_OCCUPANCY, *_TRAFFIC):
                 with contextlib.suppress(FileNotFoundError):
-                    text = (folder / feature).read_text().strip()
-                    found[domain, feature] = int(text) if text.isdecimal() else None
+                    said = (folder / feature).read_bytes().strip()
+                    number = re.fullmatch(b"[0-9]{1,20}", said)
+                    found[domain, feature] = int(said) if number else None
     return found
 
 

@@ -90,16 +90,33 @@ def availability(sysroot: Path = Path("/"), needed: int = 2) -> ResctrlMount | U
         taken = groups(root)
     except InputError as error:
         return Unusable(f"{error}", f"mount it anew ({_MOUNT})")
+    return _obstacle(sysroot, mount, info, taken, needed) or mount
+
+
+def _obstacle(
+    sysroot: Path, mount: ResctrlMount, info: Info, taken: tuple[str, ...], needed: int
+) -> Unusable | None:
+    root = mount.root
     if not info.caches and info.bandwidth is None:
         return Unusable(
             f"the resctrl mounted on {root} can only monitor: it offers neither L3, L2 nor MB",
             "run on a machine whose processor can allocate cache or memory bandwidth",
         )
     if not os.access(root, os.W_OK, effective_ids=True):
-        return Unusable(f"user {_user()} may not make groups in {root}", way_to_permission(root))
+        read_only = "ro" in mount.options
+        return Unusable(
+            f"user {_user()} may not make groups in {root}", way_to_permission(root, read_only)
+        )
+    confined = _own_group(sysroot)
+    if confined:
+        return Unusable(
+            f"somebody has put this process into the resctrl group {confined}, and partitions of "
+            "our own would take the run out of it",
+            f"start it in the root group; as root, of its shell: echo PID > {root}/tasks",
+        )
     if info.num_closids - 1 - len(taken) < needed:
         return Unusable(*_taken(root, info.num_closids, taken, needed))
-    return mount
+    return None
 
 
 def _unmounted(sysroot: Path) -> Unusable:
@@ -137,9 +154,18 @@ def _taken(root: Path, closids: int, taken: tuple[str, ...], needed: int) -> tup
     )
 
 
-def way_to_permission(root: Path) -> str:
+def way_to_permission(root: Path, read_only: bool = False) -> str:
     """Say how a user may come to make groups: who makes one owns its files."""
+    if read_only:
+        return f"as root: mount -o remount,rw {root}"
     return f"run as root, or have root run: chown {_user()} {root}"
+
+
+def _own_group(sysroot: Path) -> str:
+    """Read which control group this process was put into; empty for the root group."""
+    found = re.search("^res:(.*)$", _text(sysroot / "proc/self/cpu_resctrl_groups"), re.MULTILINE)
+    name = found[1].strip() if found else ""
+    return "" if name == "/" or name.startswith(PREFIX) else name
 
 
 def _user() -> str:

@@ -218,8 +218,8 @@ def _parse_line(row: str) -> Line:
     base = 10 if resource in BANDWIDTH else 16
     allocations: list[Allocation] = []
     for part in rest.split(";") if rest else ():
-        digits = "[0-9]+" if base == 10 else "[0-9a-fA-F]+"
-        pair = re.fullmatch(f"([ \t]*([0-9]+))=([ \t]*({digits})[ \t]*)", part)
+        digits = "[0-9]{1,20}" if base == 10 else "[0-9a-fA-F]{1,16}"
+        pair = re.fullmatch(f"([ \t]*([0-9]{{1,9}}))=([ \t]*({digits})[ \t]*)", part)
         if pair is None:
             wanted = "0=100" if base == 10 else "0=fff"
             raise ValueError(f"found {part!r} for {resource}, expected a pair such as {wanted}")
@@ -239,10 +239,11 @@ def parse_size(text: str) -> dict[str, dict[int, int]]:
         It is none.
     """
     sizes: dict[str, dict[int, int]] = {}
-    for number, row in enumerate(text.splitlines(), 1):
-        found = re.fullmatch("[ \t]*([A-Za-z][A-Za-z0-9_]*):((?:[0-9]+= *[0-9]+(?:;|$))*)", row)
+    pair = "[0-9]{1,9}= *[0-9]{1,20}"
+    for number, row in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+        found = re.fullmatch(f"[ \t]*([A-Za-z][A-Za-z0-9_]*):((?:{pair}(?:;{pair})*)?)", row)
         if found is None:
             raise ValueError(f"line {number}: found {row!r}, expected sizes such as L3:0=1048576")
-        pairs = (pair.split("=") for pair in found[2].split(";") if pair)
+        pairs = (each.split("=") for each in found[2].split(";") if each)
         sizes[found[1]] = {int(domain): int(size) for domain, size in pairs}
     return sizes

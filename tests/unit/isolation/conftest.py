@@ -1,11 +1,13 @@
 """Fixtures of the machine's tests."""
 
+import contextlib
 import functools
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import resctrl_double as double
 from sysfs_trees import Machine
 
 from lorabench.isolation.topology import Topology, read_topology
@@ -43,3 +45,45 @@ def topology_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Machine],
         return known[key]
 
     return read
+
+
+@pytest.fixture
+def mount_resctrl(tmp_path: Path) -> Iterator[Callable[[double.Machine], Path]]:
+    """Mount a double of resctrl for a test; it is gone with the test, however that ends."""
+    lacks = double.missing()
+    if lacks is not None:
+        pytest.skip(f"resctrl's double cannot be mounted: {lacks}")
+    with contextlib.ExitStack() as mounts:
+
+        def mount(machine: double.Machine, folder: Path = tmp_path / "sys/fs/resctrl") -> Path:
+            try:
+                return mounts.enter_context(double.mounted(machine, folder))
+            except RuntimeError as error:
+                # A container may have /dev/fuse and still not be let mount.
+                refusal = "mount failed: Operation not permitted"
+                if refusal not in str(error):
+                    raise
+                pytest.skip(f"resctrl's double cannot be mounted: {refusal}")
+
+        yield mount
+
+
+@pytest.fixture
+def resctrl(mount_resctrl: Callable[[double.Machine], Path]) -> Path:
+    """An ordinary machine's: L3 of 12 ways and MB, in two domains, and monitoring."""
+    return mount_resctrl(double.Machine())
+
+
+@pytest.fixture(scope="session")
+def recorded_resctrl(
+    data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Unpack a resctrl tree that was recorded on a real machine, by its name."""
+
+    def unpack(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("resctrl")
+        with tarfile.open(data_dir / "resctrl" / f"{name}.tar.bz2") as archive:
+            archive.extractall(folder)
+        return folder / f"resctrl.{name}"
+
+    return unpack

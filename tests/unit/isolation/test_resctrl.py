@@ -1,11 +1,11 @@
 """The parsing half: trees that the test writes, or recorded ones of real machines."""
 
 import re
-import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lorabench.errors import InputError
@@ -13,23 +13,19 @@ from lorabench.isolation.resctrl import (
     CacheInfo,
     MemoryBandwidthInfo,
     Schemata,
+    find_mount,
     groups,
     monitored_domains,
     parse_size,
+    read_counters,
     read_group,
     read_info,
 )
 
-RECORDED = ["full", "nomb", "l2l3mb"]
 
-
-@pytest.fixture(scope="session", params=RECORDED)
-def recorded(request, data_dir: Path, tmp_path_factory) -> Path:
-    """A recorded tree, unpacked."""
-    folder = tmp_path_factory.mktemp("resctrl")
-    with tarfile.open(data_dir / "resctrl" / f"{request.param}.tar.bz2") as archive:
-        archive.extractall(folder, filter="data")
-    return folder / f"resctrl.{request.param}"
+@pytest.fixture(scope="session", params=["full", "nomb", "l2l3mb"])
+def recorded(request, recorded_resctrl) -> Path:
+    return recorded_resctrl(request.param)
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -320,3 +316,54 @@ def test_a_schemata_that_does_not_fit_the_machine_is_refused_before_it_is_writte
         "found domain 2 of L3, expected one of 0, 1",
         "domain 1: mask 5 of L3 has a gap; expected bits side by side",
     )
+
+
+FILES = [
+    *("schemata", "size", "mode", "tasks", "cpus_list", "mon_data/mon_L3_00/llc_occupancy"),
+    *(f"info/L3/{n}" for n in ("num_closids", "cbm_mask", "min_cbm_bits", "sparse_masks")),
+    *(f"info/MB/{n}" for n in ("num_closids", "bandwidth_gran", "min_bandwidth", "delay_linear")),
+    *("info/L3_MON/num_rmids", "info/L3_MON/mon_features", "info/last_cmd_status"),
+]
+noise = st.one_of(st.text("0123456789abfx=;:L3MB -,\n", max_size=20), st.binary(max_size=20))
+numbers = st.integers(0, 2**70).map(str)
+LONG = "9" * 5000  # int() refuses to read that
+
+
+@example(dict.fromkeys(FILES, LONG))
+@example({"schemata": f"MB:0={LONG}\nL3:{LONG}=f\n", "size": f"L3:0={LONG}\n"})
+@given(st.dictionaries(st.sampled_from(FILES), st.one_of(noise, numbers)))
+def test_a_tree_of_any_content_is_read_or_refused_in_one_line_with_the_file(contents):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "info").mkdir()
+        for name, content in contents.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            data = content if isinstance(content, bytes) else content.encode()
+            (root / name).write_bytes(data)
+        refusals = []
+        for read in (lambda: read_info(root), lambda: read_group(root, root)):
+            try:
+                read()
+            except InputError as error:
+                refusals.append(str(error))
+        assert all(r.startswith(folder) and "\n" not in r for r in refusals)
+        assert len(read_counters(root)) <= 1
+
+
+@given(st.dictionaries(st.sampled_from(["L3", "L2", "MB"]), st.dictionaries(masks, masks)))
+def test_sizes_that_a_kernel_prints_are_read(sizes):
+    sizes = {r: {d % 10**9: size for d, size in domains.items()} for r, domains in sizes.items()}
+    text = "".join(
+        f"{resource:>6}:{';'.join(f'{d}={size}' for d, size in domains.items())}\n"
+        for resource, domains in sizes.items()
+    )
+    assert parse_size(text) == sizes
+
+
+@given(st.text())
+def test_any_table_of_mounts_is_read(text):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "proc").mkdir()
+        (Path(folder) / "proc/mounts").write_text(text, errors="surrogatepass")
+        found = find_mount(Path(folder))
+        assert found is None or "resctrl" in text
