@@ -24,11 +24,27 @@ import os
 
 cdef extern from "pages.h" nogil:
     size_t LB_HUGE_PAGE
-    int MADV_HUGEPAGE, MADV_COLLAPSE, MADV_POPULATE_READ
+    int MADV_HUGEPAGE, MADV_COLLAPSE, MADV_POPULATE_READ, MADV_POPULATE_WRITE
     void *lb_map(int fd, size_t length, int writable)
     void lb_sleep_until(int64_t deadline_ns)
     int lb_set_timer_slack(unsigned long ns)
     int madvise(void *address, size_t length, int advice)
+
+cdef extern from "numa.h" nogil:
+    int LB_MAX_NODES
+    int MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, MPOL_LOCAL
+    int MPOL_MODE_FLAGS
+    unsigned MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED
+
+    ctypedef struct lb_nodes:
+        pass
+
+    void lb_nodes_add(lb_nodes *nodes, int node)
+    int lb_nodes_have(const lb_nodes *nodes, int node)
+    int lb_mbind(void *address, size_t length, int mode, const lb_nodes *nodes)
+    int lb_set_mempolicy(int mode, const lb_nodes *nodes)
+    int lb_get_mempolicy(int *mode, lb_nodes *nodes, const void *address, unsigned flags)
+    int lb_page_nodes(const char *address, int64_t step, int64_t n, int32_t *nodes)
 
 cdef extern from "<stdlib.h>" nogil:
     void *aligned_alloc(size_t alignment, size_t size)
@@ -318,6 +334,7 @@ HUGE_PAGE_BYTES = LB_HUGE_PAGE
 PIN_BYTES = LB_PIN_BYTES
 LOAD_BYTES = LB_LOAD_BYTES
 MAX_RANK = LB_MAX_RANK
+MAX_NODES = LB_MAX_NODES
 
 
 def sleep_until(int64_t deadline_ns):
@@ -328,6 +345,56 @@ def sleep_until(int64_t deadline_ns):
 def set_timer_slack(unsigned long slack_ns):
     if lb_set_timer_slack(slack_ns) != 0:
         raise OSError(errno, os.strerror(errno))
+
+
+cdef dict _POLICIES = {
+    "default": MPOL_DEFAULT, "bind": MPOL_BIND, "interleave": MPOL_INTERLEAVE, "local": MPOL_LOCAL,
+}
+
+
+cdef int _policy_mode(str mode) except -1:
+    if mode not in _POLICIES:
+        raise ValueError(f"mode: found '{mode}', expected one of {', '.join(_POLICIES)}")
+    return _POLICIES[mode]
+
+
+cdef int _fill_nodes(lb_nodes *mask, nodes) except -1:
+    memset(mask, 0, sizeof(lb_nodes))
+    for node in nodes:
+        if not 0 <= node < LB_MAX_NODES:
+            raise ValueError(f"nodes: found {node}, expected 0 to {LB_MAX_NODES - 1}")
+        lb_nodes_add(mask, node)
+    return 0
+
+
+cdef tuple _policy_at(const void *address, unsigned flags):
+    cdef int mode = 0
+    cdef lb_nodes mask
+    memset(&mask, 0, sizeof(lb_nodes))
+    if lb_get_mempolicy(&mode, &mask, address, flags) != 0:
+        raise OSError(errno, os.strerror(errno))
+    mode &= ~MPOL_MODE_FLAGS
+    name = next((name for name, value in _POLICIES.items() if value == mode), f"mode {mode}")
+    return name, tuple(node for node in range(LB_MAX_NODES) if lb_nodes_have(&mask, node))
+
+
+def allowed_nodes():
+    return _policy_at(NULL, MPOL_F_MEMS_ALLOWED)[1]
+
+
+def memory_policy():
+    return _policy_at(NULL, 0)
+
+
+def set_memory_policy(str mode, nodes=()):
+    cdef lb_nodes mask
+    cdef int kind = _policy_mode(mode)
+    _fill_nodes(&mask, nodes)
+    if lb_set_mempolicy(kind, &mask) != 0:
+        raise OSError(errno, os.strerror(errno))
+
+
+cdef class _Array
 
 
 cdef class Mapping:
@@ -382,8 +449,48 @@ cdef class Mapping:
     def collapse(self):
         self._advise(MADV_COLLAPSE)
 
-    def populate(self):
-        self._advise(MADV_POPULATE_READ)
+    def populate(self, *, bint write=False):
+        self._advise(MADV_POPULATE_WRITE if write else MADV_POPULATE_READ)
+
+    def bind(self, str mode, nodes, Py_ssize_t offset=0, length=None):
+        cdef lb_nodes mask
+        cdef int failed, kind = _policy_mode(mode)
+        cdef Py_ssize_t size = self.length - offset if length is None else length
+        _fill_nodes(&mask, nodes)
+        self._check_part(offset, size)
+        with nogil:
+            failed = lb_mbind(<char *>self.address + offset, <size_t>size, kind, &mask)
+        if failed:
+            raise OSError(errno, os.strerror(errno))
+
+    def policy(self, Py_ssize_t offset=0):
+        self._check_part(offset, 1)
+        return _policy_at(<char *>self.address + offset, MPOL_F_ADDR)
+
+    def page_nodes(self, int64_t step, nodes):
+        cdef _Array found = _Array(nodes, "nodes", _INT32, 1, writable=True)
+        cdef int64_t n = found.size()
+        cdef int32_t *out = <int32_t *>found.view.buf
+        cdef int failed
+        if step < 1:
+            raise ValueError(f"step: found {step}, expected at least 1 byte")
+        if n == 0:
+            return
+        if n - 1 > (self.length - 1) // step:
+            raise ValueError(
+                f"nodes: found {n} places {step} bytes apart, expected them to lie within "
+                f"{self.length} bytes"
+            )
+        with nogil:
+            failed = lb_page_nodes(<char *>self.address, step, n, out)
+        if failed:
+            raise OSError(errno, os.strerror(errno))
+
+    def _check_part(self, Py_ssize_t offset, Py_ssize_t size):
+        if offset < 0 or size < 1 or size > self.length - offset:
+            raise ValueError(
+                f"part: found {size} bytes at {offset}, expected a part of {self.length} bytes"
+            )
 
 
 # The kernels in use, and all that this machine can run, the fastest first.

@@ -14,6 +14,7 @@
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_COLLAPSE /* Linux 6.1; Debian 12's headers do not name it yet */
 #define MADV_COLLAPSE 25

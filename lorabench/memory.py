@@ -1,14 +1,20 @@
-"""Memory that several processes map: memfds, and how they get onto huge pages.
+"""Memory that several processes map: memfds, how they get onto huge pages and NUMA nodes.
 
 For the tables, the adapter, the replay rings and the rows of a round. A memfd has no name in any
 file system, so the memory is gone with the last process that holds it, however that one ended.
 Huge pages are taken the best way the machine allows, and what was obtained is read back from
 ``/proc/PID/smaps`` and not assumed (a mapping can ask for huge pages and quietly get none).
+Nodes are set by ``mbind`` before the first touch, since pages that several processes map are not
+moved afterwards; the policy is the memfd's, so it holds whoever touches a page first (of reserved
+huge pages it is not, and they are touched at once). Which nodes is not decided here
+(`lorabench.isolation.plan`).
 """
 
 import errno
+import mmap
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeVar, get_args
@@ -16,13 +22,17 @@ from typing import Literal, Self, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import HUGE_PAGE_BYTES, Mapping
-from lorabench.errors import InputError
-
-# The most that Linux can be built for (NODES_SHIFT of its Kconfig).
-MAX_NODES = 1024
+from lorabench._hotpath import HUGE_PAGE_BYTES, MAX_NODES, Mapping, allowed_nodes
+from lorabench.errors import InputError, MachineError
 
 MFD_HUGE_2MB = 21 << 26  # linux/memfd.h: log2 of the page size, shifted by MFD_HUGE_SHIFT
+
+# Interleaving huge pages takes a system call and, for its duration, a mapping for each part; the
+# kernel's limit of mappings a process is 65,530.
+_MOST_PARTS = 1 << 14
+
+# What is left free on a node that memory is bound to: the kernel kills who asks for the last page.
+_NODE_RESERVE_BYTES = 64 << 20
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 PageMethod = Literal["hugetlb", "thp", "collapse", "4k"]
@@ -110,7 +120,7 @@ class Region:
         self.mapping = Mapping(fd, length, writable=writable)
 
     @classmethod
-    def create(cls, name: str, length: int) -> Self:
+    def create(cls, name: str, length: int, policy: MemoryPolicy | None = None) -> Self:
         """Make a region of ordinary pages, all zero, writable here.
 
         Parameters
@@ -119,14 +129,26 @@ class Region:
             Shown in ``/proc/PID/maps``.
         length : int
             Bytes, more than 0.
+        policy : MemoryPolicy, optional
+            Which NUMA nodes its pages are to come from; without one, from the node of whoever
+            touches them first.
+
+        Raises
+        ------
+        MachineError
+            The kernel refuses the policy, or the nodes that it is bound to have too little memory.
         """
         fd = os.memfd_create(f"lorabench-{name}")
         try:
             os.ftruncate(fd, length)
-            return cls(fd, length, writable=True)
-        except OSError:
+            region = cls(fd, length, writable=True)
+            if policy is not None:
+                _check_room(name, length, policy)
+                region._place(name, policy)
+        except BaseException:
             os.close(fd)
             raise
+        return region
 
     @classmethod
     def attach(cls, handle: RegionHandle, *, writable: bool) -> Self:
@@ -137,6 +159,12 @@ class Region:
     def handle(self) -> RegionHandle:
         """What to hand to a child that inherits the descriptor."""
         return RegionHandle(self.fd, self.mapping.length)
+
+    @property
+    def name(self) -> str:
+        """What it was called when it was made."""
+        file = str(Path(f"/proc/self/fd/{self.fd}").readlink())
+        return file.removeprefix("/memfd:lorabench-").removesuffix(" (deleted)")
 
     def array(
         self, dtype: type[ScalarT], shape: tuple[int, ...], offset: int = 0
@@ -151,6 +179,29 @@ class Region:
         return page_sizes(
             Path("/proc/self/smaps").read_text(), self.mapping.start, self.mapping.length
         )
+
+    def node_bytes(self) -> dict[int, int]:
+        """Ask the kernel (``move_pages``) on which NUMA node each page lies: node -> bytes.
+
+        Only pages that this process has touched are seen; ``mapping.populate()`` touches all. It
+        takes about 50 ms a GiB.
+
+        Raises
+        ------
+        MachineError
+            The kernel does not say.
+        """
+        nodes = np.empty(-(-self.mapping.length // mmap.PAGESIZE), dtype=np.int32)
+        try:
+            self.mapping.page_nodes(mmap.PAGESIZE, nodes)
+        except OSError as error:
+            raise numa_refusal(f"memory '{self.name}': cannot ask where it lies", error) from None
+        counts = np.bincount(nodes[nodes >= 0])
+        return {int(node): int(counts[node]) * mmap.PAGESIZE for node in np.flatnonzero(counts)}
+
+    def _place(self, name: str, policy: MemoryPolicy) -> None:
+        """Say where the pages are to come from, none of which is there yet."""
+        set_policy(f"memory '{name}'", policy, self.mapping.bind, self.mapping.policy)
 
     def settle(self) -> None:
         """Do what is left to do for the pages once the region is filled: here nothing."""
@@ -172,30 +223,54 @@ class HugeRegion(Region):
     """
 
     @classmethod
-    def create(cls, name: str, length: int) -> Self:
-        """Make a region whose length is rounded up to whole huge pages."""
+    def create(cls, name: str, length: int, policy: MemoryPolicy | None = None) -> Self:
+        """Make a region whose length is rounded up to whole huge pages; else as `Region.create`."""
         length = -(-length // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
         try:
             fd = os.memfd_create(f"lorabench-{name}", os.MFD_HUGETLB | MFD_HUGE_2MB)
             try:
                 os.ftruncate(fd, length)
                 region = cls(fd, length, writable=True)
-            except OSError:
+                region.method = "hugetlb"
+                if policy is not None:
+                    region._place(name, policy)
+            except BaseException:
                 os.close(fd)
                 raise
         except OSError as error:
-            # ENOMEM: too few reserved; EINVAL, ENOSYS, EPERM: the kernel has none to give.
-            if error.errno not in (errno.ENOMEM, errno.EINVAL, errno.ENOSYS, errno.EPERM):
+            # ENOMEM, EFAULT: too few reserved; EINVAL, ENOSYS, EPERM: the kernel has none to give.
+            if error.errno not in _NO_HUGETLB:
                 raise
         else:
-            region.method = "hugetlb"
             return region
-        region = super().create(name, length)
+        region = super().create(name, length, policy)
         try:
             region.mapping.advise_huge()
         except OSError:  # EINVAL: a kernel without transparent huge pages
             return region
         return region
+
+    def _place(self, name: str, policy: MemoryPolicy) -> None:
+        if self.method == "hugetlb":
+            # Of these files, unlike others in memory, the policy is the mapping's and not the
+            # file's, so all pages are taken now. They are reserved for the machine and not for a
+            # node: where one has too few, this is an error, and a later touch would be a SIGBUS.
+            super()._place(name, policy)
+            self.mapping.populate(write=True)
+            return
+        if policy.mode == "bind":
+            super()._place(name, policy)
+            return
+        # A collapse takes the huge page from one node, where most of the small ones were: of an
+        # even mixture always from the same. So whole huge pages are dealt out, by a mapping of its
+        # own, since each part splits it; the policy stays with the file.
+        dealer = Mapping(self.fd, self.mapping.length)
+        set_policy(f"memory '{name}'", policy, dealer.bind, dealer.policy)
+        huge_pages = self.mapping.length // HUGE_PAGE_BYTES
+        part = -(-huge_pages // _MOST_PARTS) * HUGE_PAGE_BYTES
+        for turn, offset in enumerate(range(0, self.mapping.length, part)):
+            node = policy.nodes[turn % len(policy.nodes)]
+            dealer.bind("bind", (node,), offset, min(part, self.mapping.length - offset))
 
     def settle(self) -> None:
         """Move what has been filled onto huge pages, and note how they were obtained."""
@@ -213,6 +288,9 @@ class HugeRegion(Region):
         if self.page_sizes().huge_fraction > 0.5:
             self.method = "collapse"
 
+
+# What making a region on reserved huge pages fails with where there are none for it.
+_NO_HUGETLB = (errno.ENOMEM, errno.EFAULT, errno.EINVAL, errno.ENOSYS, errno.EPERM)
 
 _HEADER = re.compile(r"^([0-9a-f]+)-[0-9a-f]+ ", re.MULTILINE)
 _FIELD = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
@@ -247,3 +325,108 @@ def page_sizes(smaps: str, start: int, length: int) -> PageSizes:
         resident += fields.get("Rss", 0) + hugetlb
         huge += hugetlb + fields.get("ShmemPmdMapped", 0) + fields.get("FilePmdMapped", 0)
     return PageSizes(resident, huge)
+
+
+def node_available(meminfo: str) -> int:
+    """Sum what a NUMA node can give without swapping: what is free, and what can be given up.
+
+    Parameters
+    ----------
+    meminfo : str
+        Text of ``/sys/devices/system/node/nodeN/meminfo``.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    fields = dict(re.findall(r"^Node \d+ ([\w()]+): +(\d+) kB$", meminfo, re.MULTILINE))
+    givable = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
+    return 1024 * sum(int(fields.get(name, 0)) for name in givable)
+
+
+def _check_room(name: str, length: int, policy: MemoryPolicy) -> None:
+    """Refuse what the nodes cannot hold; who is bound to a full node is killed by the kernel."""
+    if policy.mode != "bind":
+        return
+    files = [Path(f"/sys/devices/system/node/node{node}/meminfo") for node in policy.nodes]
+    available = sum(node_available(file.read_text()) for file in files if file.is_file())
+    if any(file.is_file() for file in files) and length + _NODE_RESERVE_BYTES > available:
+        raise MachineError(
+            f"memory '{name}': found {available / 2**30:.2f} GiB available on "
+            f"node {_listed(policy.nodes)}, expected at least "
+            f"{(length + _NODE_RESERVE_BYTES) / 2**30:.2f} GiB to {policy}; interleave it, or use "
+            "smaller tables"
+        )
+
+
+def set_policy(
+    what: str,
+    policy: MemoryPolicy,
+    apply: Callable[[str, tuple[int, ...]], None],
+    read: Callable[[], tuple[str, tuple[int, ...]]],
+) -> None:
+    """Apply a policy and read it back.
+
+    Parameters
+    ----------
+    what : str
+        Which memory, for the message.
+    policy : MemoryPolicy
+        The policy.
+    apply, read : callable
+        The system calls of a mapping or of the process.
+
+    Raises
+    ------
+    MachineError
+        The kernel refuses, or keeps another policy.
+    """
+    try:
+        apply(policy.mode, policy.nodes)
+        kept = read()
+    except OSError as error:
+        raise numa_refusal(f"{what}: cannot {policy}", error) from None
+    # Of several nodes the kernel drops those that it cannot use, and says nothing.
+    if kept != (policy.mode, policy.nodes):
+        raise MachineError(
+            f"{what}: cannot {policy}: the kernel makes that {kept[0]} with nodes "
+            f"{_listed(kept[1])}; {_may_use()}"
+        )
+
+
+def numa_refusal(what: str, error: OSError) -> MachineError:
+    """Say why a system call for NUMA placement failed, and the way out.
+
+    Parameters
+    ----------
+    what : str
+        What was wanted, as "cannot ...".
+    error : OSError
+        What it failed with.
+    """
+    match error.errno:
+        case errno.ENOSYS:
+            why = "the kernel is built without NUMA; use one with CONFIG_NUMA"
+        case errno.EPERM:
+            why = (
+                "the kernel forbids it here; a container needs CAP_SYS_NICE, or a seccomp profile "
+                "that allows mbind, get_mempolicy, set_mempolicy and move_pages"
+            )
+        case errno.EINVAL:
+            why = _may_use()
+        case _:
+            why = f"{error.strerror}"
+    return MachineError(f"{what}: {why}")
+
+
+def _may_use() -> str:
+    try:
+        nodes = allowed_nodes()
+    except OSError as error:
+        return f"which nodes this process may use, the kernel does not say ({error.strerror})"
+    return f"expected nodes with memory that this process may use: {_listed(nodes)}"
+
+
+def _listed(nodes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, nodes)) or "(none)"

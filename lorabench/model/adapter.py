@@ -28,7 +28,7 @@ from lorabench._hotpath import (
     slot_state_bytes,
 )
 from lorabench.errors import InputError
-from lorabench.memory import HugeRegion, Region, RegionHandle
+from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
 from lorabench.model.tables import TableLayout
 
 AUTO_RANK = 4
@@ -253,12 +253,25 @@ class AdapterHandle:
 
 
 class Adapter:
-    """The adapter's shared memory, made by the conductor and empty at first."""
+    """The adapter's shared memory, made by the conductor and empty at first.
 
-    def __init__(self, plan: AdapterPlan) -> None:
+    Parameters
+    ----------
+    plan : AdapterPlan
+        What it has room for.
+    policy : MemoryPolicy, optional
+        Which NUMA nodes it is to lie on.
+
+    Raises
+    ------
+    MachineError
+        It cannot lie on these nodes.
+    """
+
+    def __init__(self, plan: AdapterPlan, policy: MemoryPolicy | None = None) -> None:
         self.plan = plan
-        self.sides = HugeRegion.create("adapter", plan.room_bytes)
-        self.pins = Region.create("pins", plan.servers * PIN_BYTES)
+        self.sides = HugeRegion.create("adapter", plan.room_bytes, policy)
+        self.pins = Region.create("pins", plan.servers * PIN_BYTES, policy)
         _format(self.sides.mapping, plan)
         # Its buckets and rows of A are read at random, as the tables' rows are.
         self.sides.settle()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
 from lorabench.errors import InputError
-from lorabench.memory import HugeRegion, Region, RegionHandle
+from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
 
 # A row never straddles a cache line more often than it must.
 _ALIGNMENT = 64
@@ -74,13 +74,22 @@ class TableSet:
         ]
 
     @classmethod
-    def create(cls, layout: TableLayout) -> "TableSet":
+    def create(cls, layout: TableLayout, policy: MemoryPolicy | None = None) -> "TableSet":
         """Allocate the tables, all zero.
+
+        Parameters
+        ----------
+        layout : TableLayout
+            How many, how large.
+        policy : MemoryPolicy, optional
+            Which NUMA nodes they are to lie on.
 
         Raises
         ------
         InputError
             They do not fit into the memory that is available.
+        MachineError
+            They cannot lie on these nodes.
         """
         available = psutil.virtual_memory().available
         need = layout.offsets[-1] + _RESERVE_BYTES
@@ -90,7 +99,7 @@ class TableSet:
                 f"expected at least {need / 2**30:.1f} GiB ({layout.table_bytes / 2**30:.1f} GiB "
                 f"of tables and {_RESERVE_BYTES / 2**30:.0f} GiB to run); use smaller cardinalities"
             )
-        return cls(HugeRegion.create("tables", layout.offsets[-1]), layout)
+        return cls(HugeRegion.create("tables", layout.offsets[-1], policy), layout)
 
     @classmethod
     def attach(cls, handle: TablesHandle) -> "TableSet":

@@ -5,14 +5,29 @@ import mmap
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from lorabench._hotpath import HUGE_PAGE_BYTES
-from lorabench.errors import InputError
-from lorabench.memory import HugeRegion, MemoryPolicy, PageSizes, Region, page_sizes
+from lorabench._hotpath import (
+    HUGE_PAGE_BYTES,
+    Mapping,
+    allowed_nodes,
+    memory_policy,
+    set_memory_policy,
+)
+from lorabench.errors import InputError, MachineError
+from lorabench.memory import (
+    HugeRegion,
+    MemoryPolicy,
+    PageSizes,
+    Region,
+    node_available,
+    numa_refusal,
+    page_sizes,
+)
 
 MIB = 1 << 20
 
@@ -203,3 +218,143 @@ def test_a_policy_keeps_each_node_once_in_order_and_says_itself_in_words() -> No
 def test_no_policy_is_made_of_an_unknown_mode_or_nodes_that_cannot_be(mode, nodes, says) -> None:
     with pytest.raises(InputError, match=says):
         MemoryPolicy(mode, nodes)
+
+
+@pytest.fixture
+def node() -> int:
+    """Return a node that memory can be bound to."""
+    try:
+        set_memory_policy("bind", allowed_nodes()[:1])
+        set_memory_policy("default")
+    except OSError as error:
+        pytest.skip(f"NUMA PLACEMENT IS NOT TESTED HERE: {error}")
+    return allowed_nodes()[0]
+
+
+@pytest.mark.parametrize("create", [Region.create, HugeRegion.create])
+@pytest.mark.parametrize("mode", ["bind", "interleave"])
+def test_a_region_lies_on_the_nodes_of_its_policy(made, node: int, create, mode: str) -> None:
+    length = 2 * HUGE_PAGE_BYTES
+    region = made(create("t", length, MemoryPolicy(mode, (node,))))
+    array = region.array(np.uint8, (length,))
+    assert not array.any()
+    region.settle()
+    assert region.node_bytes() == {node: length}
+
+
+@pytest.mark.parametrize("mode", ["bind", "interleave"])
+def test_the_policy_is_the_files_and_stays_when_the_mapping_goes(node: int, mode: str) -> None:
+    fd = os.memfd_create("lorabench-t")
+    os.ftruncate(fd, 1 << 16)
+    Mapping(fd, 1 << 16).bind(mode, (node,), 4096, 8192)
+    other = Mapping(fd, 1 << 16)
+    os.close(fd)
+    assert other.policy(4096) == other.policy(4096 + 8191) == (mode, (node,))
+    assert other.policy(0) == other.policy(4096 + 8192) == ("default", ())
+
+
+@pytest.mark.parametrize("create", [Region.create, HugeRegion.create])
+@pytest.mark.parametrize("mode", ["bind", "interleave"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_nodes_that_are_not_there_are_refused_with_those_that_are(
+    node: int, create, mode: str, others: int
+) -> None:
+    # No machine has this one; beside one that it has, the kernel would drop it and say nothing.
+    policy = MemoryPolicy(mode, (1023, *allowed_nodes()[:others]))
+    before = open_descriptors()
+    listed = ", ".join(map(str, allowed_nodes()))
+    with pytest.raises(
+        MachineError,
+        match=rf"memory 't': cannot {policy}: .*memory that this process may use: {listed}$",
+    ):
+        create("t", 8192, policy)
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("create", [Region.create, HugeRegion.create])
+def test_more_than_a_node_has_is_refused_before_it_is_touched(node: int, create) -> None:
+    before = open_descriptors()
+    with pytest.raises(MachineError, match=rf"GiB available on node {node}, expected at least"):
+        create("t", 1 << 44, MemoryPolicy("bind", (node,)))
+    assert open_descriptors() == before
+
+
+def test_only_what_was_touched_here_is_seen(made, node: int) -> None:
+    region = made(Region.create("t", 4 * 4096))
+    assert region.node_bytes() == {}
+    region.array(np.uint8, (4 * 4096,))[4096] = 1
+    assert sum(region.node_bytes().values()) == 4096
+    region.mapping.populate()
+    assert sum(region.node_bytes().values()) == 4 * 4096
+    assert region.name == "t"
+
+
+def test_where_pages_lie_is_asked_in_steps(made, node: int) -> None:
+    mapping = made(Region.create("t", 1000 * 4096, MemoryPolicy("bind", (node,)))).mapping
+    mapping.populate(write=True)
+    nodes = np.full(500, -1, dtype=np.int32)
+    mapping.page_nodes(2 * 4096, nodes)
+    assert (nodes == node).all()
+    mapping.page_nodes(1, nodes[:0])
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda m: m.bind("nearest", (0,)), "mode: found 'nearest', expected one of default"),
+        (lambda m: m.bind("bind", (-1,)), "nodes: found -1, expected 0 to 1023"),
+        (lambda m: m.bind("bind", (1024,)), "nodes: found 1024, expected 0 to 1023"),
+        (lambda m: m.bind("bind", (0,), 4096, 8192), "part: found 8192 bytes at 4096"),
+        (lambda m: m.bind("bind", (0,), -4096), "part: found 12288 bytes at -4096"),
+        (lambda m: m.bind("bind", (0,), 8192), "part: found 0 bytes at 8192"),
+        (lambda m: m.policy(8192), "part: found 1 bytes at 8192"),
+        (lambda m: m.page_nodes(0, np.zeros(1, np.int32)), "step: found 0"),
+        (lambda m: m.page_nodes(4096, np.zeros(3, np.int32)), "nodes: found 3 places 4096 bytes"),
+        (lambda m: m.page_nodes(2**62, np.zeros(3, np.int32)), "nodes: found 3 places"),
+        (lambda m: m.page_nodes(4096, np.zeros(1)), "nodes: found float64, expected int32"),
+    ],
+)
+def test_the_seam_refuses_what_would_reach_outside_the_mapping(made, call, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        call(made(Region.create("t", 8192)).mapping)
+
+
+def test_the_policy_of_a_thread_is_its_own(node: int) -> None:
+    found = []
+
+    def bound() -> None:
+        set_memory_policy("bind", (node,))
+        found.append(memory_policy())
+        set_memory_policy("local")
+        found.append(memory_policy())
+
+    thread = threading.Thread(target=bound)
+    thread.start()
+    thread.join()
+    assert found == [("bind", (node,)), ("local", ())]
+    assert memory_policy() == ("default", ())
+
+
+def test_a_node_gives_what_is_free_and_what_can_be_given_up() -> None:
+    meminfo = (
+        "Node 1 MemTotal:       4122136 kB\nNode 1 MemFree:           1000 kB\n"
+        "Node 1 Active(anon):      9999 kB\nNode 1 Active(file):       200 kB\n"
+        "Node 1 Inactive(file):      30 kB\nNode 1 SReclaimable:         4 kB\n"
+    )
+    assert node_available(meminfo) == 1234 * 1024
+    assert node_available("") == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (errno.ENOSYS, "use one with CONFIG_NUMA"),
+        (errno.EPERM, "a container needs CAP_SYS_NICE, or a seccomp profile that allows mbind"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_kernel_that_refuses_is_one_line_with_the_way_out(code: int, says: str) -> None:
+    found = str(numa_refusal("memory 't': cannot bind", OSError(code, os.strerror(code))))
+    assert found.startswith("memory 't': cannot bind: ")
+    assert says in found
+    assert "\n" not in found
