@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorabench.isolation.numa import placement_unavailable
 from lorabench.isolation.topology import Topology
 
 # Flags of /proc/cpuinfo by which Intel RDT and AMD QoS show that they can allocate cache or memory
@@ -25,8 +26,8 @@ class Missing:
     enable: str
 
 
-def numa_unavailable(topology: Topology) -> Missing:
-    """Say why the condition `numa` cannot be run here."""
+def numa_unavailable(topology: Topology) -> Missing | None:
+    """Say why the condition `numa` cannot be run here; None where it can."""
     nodes = [node for node in topology.nodes if node.memory_bytes or node.cpus]
     if len(nodes) < 2:
         return Missing(
@@ -34,11 +35,11 @@ def numa_unavailable(topology: Topology) -> Missing:
             f"the machine has {len(nodes)} NUMA node: there is no nearer memory to bind to",
             "run on a machine with two or more nodes (several sockets, or sub-NUMA clustering)",
         )
+    why = placement_unavailable()
+    if why is None:
+        return None
     return Missing(
-        "numa",
-        f"the machine has {len(nodes)} NUMA nodes, but this version of lorabench does not bind "
-        "memory yet",
-        "use a version whose `lorabench colocate --help` lists the condition numa",
+        "numa", f"the machine has {len(nodes)} NUMA nodes, but {why}", "see docs/isolation.md"
     )
 
 
