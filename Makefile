@@ -11,8 +11,9 @@ PYTEST_ARGS ?=
 # What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
 # What some tests compare with or run in, and skip without: lstopo-no-graphics reads topologies
-# independently (hwloc-nox is hwloc without X11), fuse3 mounts the double of resctrl.
-TEST_PACKAGES := fuse3 hwloc-nox
+# independently (hwloc-nox is hwloc without X11), fuse3 mounts the double of resctrl, qemu emulates a
+# machine with several NUMA nodes.
+TEST_PACKAGES := fuse3 hwloc-nox qemu-system-x86
 
 STAMP := $(VENV)/.lorabench-installed
 # The tools find each other by PATH, but for CYTHON: meson notes that one down as it is named, and
@@ -47,6 +48,39 @@ test: install lint ## set up, then run every check and every test
 .PHONY: unit
 unit: install ## run the unit tests alone
 	@$(IN_VENV) pytest --quiet tests/unit $(PYTEST_ARGS)
+
+# The emulated machine of test-numa: kernel, modules and busybox out of Debian's packages, which are
+# unpacked here and not installed, so that this machine's own kernel and boot loader are left alone.
+GUEST_DIR := $(abspath $(VENV))/lorabench-guest
+GUEST_MODULES := drivers/virtio net/9p fs/9p fs/netfs fs/fscache
+.PHONY: test-numa
+test-numa: install guest ## boot a kernel with three NUMA nodes and test memory placement on it
+	@command -v qemu-system-x86_64 >/dev/null || { test "$$(id -u)" = 0 && $(MAKE) test-packages; } || { \
+	  echo "there is no qemu-system-x86_64; on Debian, run as root: make test-packages" >&2; exit 1; }
+	@$(IN_VENV) pytest --quiet tests/integration/test_numa.py $(PYTEST_ARGS)
+
+.PHONY: guest
+guest: $(GUEST_DIR)/vmlinuz ## fetch the kernel that test-numa boots (from Debian, 70 MB)
+
+fetch_guest = apt-get download -qq -o APT::Sandbox::User="$$(id -un)" busybox-static \
+  "$$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9]\)/\1/p')"
+
+$(GUEST_DIR)/vmlinuz:
+	@command -v apt-get >/dev/null || { \
+	  echo "there is no apt-get, and the guest's kernel comes from Debian" >&2; exit 1; }
+	@echo "Fetching the kernel of the emulated machine (70 MB)"
+	@rm -rf "$(GUEST_DIR)" && mkdir -p "$(GUEST_DIR)/unpacked"
+	@cd "$(GUEST_DIR)" && { $(fetch_guest) 2>/dev/null || { \
+	    test "$$(id -u)" = 0 && apt-get update -qq && $(fetch_guest); } || { \
+	    echo "cannot fetch linux-image-amd64 and busybox-static; run as root: apt-get update" >&2; \
+	    exit 1; }; }
+	@cd "$(GUEST_DIR)" && for package in *.deb; do \
+	    dpkg-deb --fsys-tarfile "$$package" | tar -x -C unpacked --wildcards --no-anchored \
+	      bin/busybox 'boot/vmlinuz-*' $(GUEST_MODULES:%='kernel/%/*') 2>/dev/null || true; done; \
+	  rm -f *.deb; find unpacked -name '*.ko.xz' -exec unxz {} +; \
+	  mkdir modules && find unpacked -name '*.ko' -exec mv -t modules {} + && \
+	  mv "$$(find unpacked -path '*bin/busybox')" busybox && \
+	  mv "$$(find unpacked -name 'vmlinuz-*')" vmlinuz && rm -rf unpacked
 
 # A build of its own, installed into its own folder: the editable install's import hook, told to
 # skip its build folder, steps aside and PYTHONPATH decides.
