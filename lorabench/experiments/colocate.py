@@ -9,7 +9,7 @@ condition is run is in `lorabench.experiments.trial`, how a verdict is reached i
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,15 @@ from lorabench.experiments.conditions import Condition, Placement, parse_conditi
 from lorabench.experiments.machine import Machine
 from lorabench.experiments.measures import Sheet
 from lorabench.experiments.prepare import Prepared, prepare
-from lorabench.experiments.trial import NS, Bench, Round, Schedule, Serving, Trial
+from lorabench.experiments.trial import (
+    NS,
+    Bench,
+    PlacedMemory,
+    Round,
+    Schedule,
+    Serving,
+    Trial,
+)
 from lorabench.experiments.worker import TrainReport
 from lorabench.isolation.affinity import pin_threads, restore_threads, thread_affinities
 from lorabench.isolation.capabilities import Missing
@@ -302,6 +310,13 @@ class Interleaved:
         self._number = 0
         # A budget that buys nothing is better found out before the first measurement.
         self._bench(len(self._servers))
+        self._placed_memory: PlacedMemory | None = None
+        if any(condition.has("numa") for condition in runnable):
+            memory = machine.plan.memory
+            assert memory is not None
+            self._placed_memory = PlacedMemory.create(
+                prepared.tables, memory, machine.nodes_of(machine.plan.trainer_cpus)
+            )
 
     @classmethod
     def from_input(
@@ -428,11 +443,19 @@ class Interleaved:
         order = list(self._per_round)
         np.random.default_rng((config.seed, 2, index)).shuffle(order)
         rows = self._stream.take(max(1, schedule.total_rows))
-        with (
-            bench.round(rows, self._servers, with_trainer=True) as processes,
-            self._noted(processes),
-        ):
-            trials = [self._trial(processes, name, schedule, index) for name in order]
+        with ExitStack() as stack:
+            # Processes that wait for their turn sleep; a condition on placed memory needs its own.
+            fleets: dict[bool, Round] = {}
+            for placed in dict.fromkeys((None, self._placed_memory)):
+                processes = stack.enter_context(
+                    bench.round(rows, self._servers, with_trainer=True, placed=placed)
+                )
+                stack.enter_context(self._noted(processes))
+                fleets[placed is not None] = processes
+            trials = [
+                self._trial(fleets[self._on_placed_memory(name)], name, schedule, index)
+                for name in order
+            ]
         # Written down only now: an interrupted round leaves no half of itself.
         self._record(index, order, trials, rows.label, bench.adapter)
 
@@ -481,6 +504,10 @@ class Interleaved:
         workers = processes.workers(place)
         with confined(self._journal, workers, offer=offer, resctrl=resctrl) as monitor:
             yield monitor
+
+    def _on_placed_memory(self, name: str) -> bool:
+        condition = self._condition(name)
+        return condition is not None and condition.has("numa")
 
     def _condition(self, name: str) -> Condition | None:
         """Find the condition behind a name of `_names`; None for serving alone."""

@@ -42,6 +42,12 @@ class Machine:
     cgroups: cgroups.Offer
     resctrl: ResctrlMount | None
 
+    def nodes_of(self, cpus: Sequence[int]) -> tuple[int, ...]:
+        """Name the NUMA nodes that have memory and are home to one of these CPUs."""
+        return tuple(
+            node.id for node in self.topology.nodes if node.memory_bytes and node.cpus & set(cpus)
+        )
+
     def fit(self, conditions: Sequence[Condition]) -> tuple[list[Condition], list[Missing]]:
         """Say which of these conditions can be run here, and of the others why not."""
         runnable: list[Condition] = []
@@ -118,6 +124,12 @@ def _missing(topology: Topology, planned: Plan) -> dict[Mechanism, Missing]:
     found: dict[Mechanism, Missing] = {}
     if (numa := numa_unavailable(topology)) is not None:
         found["numa"] = numa
+    elif planned.memory is None:
+        found["numa"] = Missing(
+            "numa",
+            "the plan places no memory",
+            "give a plan that has a part memory (--plan), or none, so that one is made",
+        )
     if planned.rdt is None:
         found["rdt"] = Missing(
             "rdt",

@@ -28,8 +28,11 @@ from lorabench.experiments.worker import (
     TrainReport,
 )
 from lorabench.isolation.confine import Workers
-from lorabench.memory import PageSizes, Region
+from lorabench.isolation.numa import verify_placement
+from lorabench.isolation.plan import MemoryPlan
+from lorabench.memory import MemoryPolicy, PageSizes, Region
 from lorabench.model.adapter import Adapter, AdapterPlan
+from lorabench.model.tables import TableSet
 from lorabench.serving.feed import Feed
 from lorabench.serving.server import ServeJob, ServeRecord, Wait
 from lorabench.training.learner import LearnerConfig
@@ -372,6 +375,52 @@ class Round:
 
 
 @dataclass(frozen=True)
+class PlacedMemory:
+    """Memory whose nodes are the plan's choice and not the first touch's.
+
+    Use `create`.
+
+    Parameters
+    ----------
+    tables : TableSet
+        A copy of the tables, placed.
+    plan : MemoryPlan
+        Where the rest comes from.
+    trainer_nodes : tuple of int
+        Where the trainer's own memory comes from.
+    """
+
+    tables: TableSet
+    plan: MemoryPlan
+    trainer_nodes: tuple[int, ...]
+
+    @classmethod
+    def create(
+        cls, tables: TableSet, plan: MemoryPlan, trainer_nodes: tuple[int, ...]
+    ) -> "PlacedMemory":
+        """Copy tables to where the plan wants them: pages in use are not moved.
+
+        Raises
+        ------
+        InputError
+            A second copy does not fit into memory.
+        MachineError
+            The kernel does not place it as it is told.
+        """
+        copy = TableSet.create(tables.layout, plan.tables)
+        for target, source in zip(copy.arrays, tables.arrays, strict=True):
+            target[:] = source
+        copy.region.settle()
+        _verify(copy.region, plan.tables)
+        return cls(copy, plan, trainer_nodes)
+
+
+def _verify(region: Region, policy: MemoryPolicy) -> None:
+    region.mapping.populate()
+    verify_placement(region, policy)
+
+
+@dataclass(frozen=True)
 class Bench:
     """What stays the same throughout a run.
 
@@ -403,19 +452,46 @@ class Bench:
 
     @contextmanager
     def round(
-        self, rows: Block, server_cpus: Sequence[frozenset[int]], *, with_trainer: bool
+        self,
+        rows: Block,
+        server_cpus: Sequence[frozenset[int]],
+        *,
+        with_trainer: bool,
+        placed: PlacedMemory | None = None,
     ) -> Iterator[Round]:
-        """Start fresh processes that serve `rows`; end them when the context is left."""
+        """Start fresh processes that serve `rows`; end them when the context is left.
+
+        Parameters
+        ----------
+        rows : Block
+            What is served.
+        server_cpus : sequence of frozenset of int
+            Of each server.
+        with_trainer : bool
+            Whether there is one.
+        placed : PlacedMemory, optional
+            Take memory from these nodes, and make sure that it is there; None lets it come from
+            wherever it is first touched.
+
+        Raises
+        ------
+        MachineError
+            The kernel does not place the memory as it is told.
+        """
         feed = Feed.create(dense_features(rows.dense), rows.sparse)
         labels = Region.create("labels", len(rows))
         labels.array(np.int8, (len(rows),))[:] = rows.label
-        adapter = Adapter(self.adapter)
-        rings = [Region.create("ring", self.replay_bytes) for _ in server_cpus]
+        plan = None if placed is None else placed.plan
+        adapter = Adapter(self.adapter, None if plan is None else plan.adapter)
+        rings = [
+            Region.create("ring", self.replay_bytes, None if plan is None else plan.replay[server])
+            for server in range(len(server_cpus))
+        ]
         load = Region.create("load", LOAD_BYTES * len(rings))
         try:
             net = self.prepared.net
             model = ModelSetup(
-                tables=self.prepared.tables.handle,
+                tables=(self.prepared.tables if placed is None else placed.tables).handle,
                 shape=net.shape,
                 weights={name: value.numpy() for name, value in net.state_dict().items()},
                 adapter=adapter.handle,
@@ -440,7 +516,12 @@ class Bench:
                 label_delay_ns=int(self.label_delay_s * NS),
                 config=self.trainer,
                 batch=self.train_batch,
+                memory_nodes=None if placed is None else placed.trainer_nodes,
             )
+            if plan is not None:
+                _verify(adapter.sides, plan.adapter)
+                for ring, policy in zip(rings, plan.replay, strict=True):
+                    _verify(ring, policy)
             regions = [
                 model.tables.region,
                 feed.handle.features,

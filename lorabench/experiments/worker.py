@@ -64,7 +64,10 @@ class ServerSetup:
 
 @dataclass(frozen=True)
 class TrainerSetup:
-    """Become the trainer; where it runs is said anew for each condition."""
+    """Become the trainer; where it runs is said anew for each condition.
+
+    With `memory_nodes` its private memory comes from these nodes.
+    """
 
     model: ModelSetup
     labels: "RegionHandle"
@@ -72,6 +75,7 @@ class TrainerSetup:
     label_delay_ns: int
     config: "LearnerConfig"
     batch: int
+    memory_nodes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,11 +176,17 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
 
 def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     """Train, condition by condition, until the conductor hangs up."""
+    if setup.memory_nodes is not None:
+        from lorabench.isolation.numa import bind_process
+
+        # Threads that libraries start inherit it, so it comes before they are imported.
+        bind_process(setup.memory_nodes)
     import numpy as np
     import torch
 
     from lorabench._hotpath import LoadLines, ReplayRing
     from lorabench.isolation.affinity import verify
+    from lorabench.isolation.numa import verify_process
     from lorabench.isolation.scheduling import verify_classes
     from lorabench.isolation.throttle import Pacer, Throttle
     from lorabench.memory import Region
@@ -212,6 +222,8 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         _put(place)
         verify(pid, place.cpus)
         verify_classes(pid, place.scheduling)
+        if setup.memory_nodes is not None:
+            verify_process(pid, setup.memory_nodes)
         rule = place.throttle
         lines.reset(0 if rule is None else round(rule.limit_s * 1e9))
         link.send(Ready(pages))
