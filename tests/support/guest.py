@@ -71,6 +71,8 @@ def missing() -> str | None:
         return f"the guest is an x86-64 machine and this is {os.uname().machine}"
     if shutil.which("qemu-system-x86_64") is None:
         return "there is no qemu-system-x86_64: make test-packages installs it, as root"
+    if shutil.which("setpriv") is None:
+        return "there is no setpriv: it is part of util-linux"
     if not (FOLDER / "vmlinuz").is_file():
         return f"there is no kernel in {FOLDER}: make guest fetches it"
     return None
