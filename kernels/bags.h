@@ -44,6 +44,18 @@ LB_INLINE float lb_bag_weight(const lb_bags *in, int64_t position) {
   return in->weights ? in->weights[position * in->index_stride] : 1.0f;
 }
 
+/* Bags of `hotness` indices each, from a batch whose samples lie `columns` indices apart: copied
+ * one behind the other. They take a fraction of what their rows do. `size` is that of an index. */
+static inline void lb_take_bags(const void *from, int64_t columns, int64_t hotness, int64_t bags,
+                                int64_t size, void *indices, int32_t *offsets) {
+  const size_t bytes = (size_t)(hotness * size);
+  for (int64_t b = 0; b < bags; b++) {
+    memcpy((char *)indices + b * hotness * size, (const char *)from + b * columns * size, bytes);
+    offsets[b] = (int32_t)(b * hotness);
+  }
+  offsets[bags] = (int32_t)(bags * hotness);
+}
+
 /* Position of the first index outside [0, rows), or -1. Checked before anything is written. Most
  * batches are good, so all indices are first looked at without a branch, which the compiler turns
  * into vectors. */

@@ -15,7 +15,7 @@ from libc.math cimport isfinite, sqrt
 from libc.stdint cimport (
     INT32_MAX, int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 )
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.mman cimport munmap
 
@@ -85,6 +85,11 @@ cdef extern from "kernels.h" nogil:
         float *B
         lb_index index
         int32_t rank
+
+    ctypedef struct lb_parts:
+        float *base
+        int64_t stride
+        int given
 
     ctypedef struct lb_sketch:
         uint8_t *counters
@@ -174,8 +179,8 @@ cdef extern from "kernels.h" nogil:
             const lb_table *table, const lb_bags *bags, float *out, int64_t out_stride
         ) noexcept nogil
         void (*lookup_lora)(
-            const lb_table *table, const lb_lora *lora, const lb_bags *bags, float *out,
-            int64_t out_stride
+            const lb_table *table, const lb_lora *lora, const lb_bags *bags,
+            const lb_parts *parts, float *out, int64_t out_stride
         ) noexcept nogil
         int64_t (*lora_backward)(
             lb_lora *lora, lb_slots *slots, int64_t dim, const lb_bags *bags,
@@ -211,6 +216,8 @@ cdef extern from "kernels.h" nogil:
     int LB_WALL_AHEAD
     int64_t lb_bag_end(const lb_bags *bags, int64_t bag)
     int64_t lb_bag_row(const lb_bags *bags, int64_t position)
+    void lb_take_bags(const void *source, int64_t columns, int64_t hotness, int64_t bags,
+                      int64_t size, void *indices, int32_t *offsets)
     int32_t lb_index_find(const lb_index *index, int32_t row)
     void lb_index_put(const lb_index *index, int32_t row, int32_t slot)
     int32_t lb_index_erase(const lb_index *index, int32_t row)
@@ -308,6 +315,7 @@ cdef extern from "ring.h" nogil:
     ctypedef struct lb_ring_state:
         uint64_t head
         uint64_t dropped
+        int64_t base
         uint64_t tail
 
     ctypedef struct lb_ring_key:
@@ -320,14 +328,27 @@ cdef extern from "ring.h" nogil:
         int64_t capacity
         int64_t dense
         int64_t sparse
+        int64_t base
 
-    int64_t lb_ring_record_bytes(int64_t dense, int64_t sparse)
+    ctypedef struct lb_ring_rows:
+        float *dense
+        int32_t *sparse
+        int64_t *version
+        float *base
+
+    int64_t lb_ring_base_bytes(int64_t base)
+    int64_t lb_ring_record_bytes(int64_t dense, int64_t sparse, int64_t base)
     int lb_ring_append(const lb_ring *ring, int64_t first, int64_t n, int64_t served_ns,
-                       const float *dense, const int32_t *sparse)
+                       int64_t version, const float *dense, const int32_t *sparse,
+                       const float *base)
     int64_t lb_ring_take(const lb_ring *ring, int64_t before_ns, int64_t most, lb_ring_key *keys,
-                         float *dense, int32_t *sparse)
+                         const lb_ring_rows *rows)
     int64_t lb_ring_due(const lb_ring *ring, int64_t before_ns)
     void lb_ring_skip(const lb_ring *ring, int64_t n)
+
+cdef extern from "version.h" nogil:
+    int64_t lb_version(const int64_t *version)
+    void lb_version_advance(int64_t *version)
 
 
 HUGE_PAGE_BYTES = LB_HUGE_PAGE
@@ -592,15 +613,31 @@ cdef tuple _INDEX = ("int32", "int64")
 cdef tuple _WEIGHTS = ("float32", "uint16")
 
 
+# Base vectors are kept for the trainer where a bag's rows take more bytes than its sum does twice
+# over: once written, once read.
+cdef int _KEPT_ABOVE = 2
+
+cdef struct _Feature:
+    int64_t hotness  # ids a sample
+    int64_t column   # of its first id
+    int64_t taken    # ids that lb_take_bags has taken of a sample before it takes this feature's
+    int64_t number   # of those features, this is
+    int64_t kept     # number of its vector among the base vectors that are kept, or -1
+
+
 cdef class Tables:
     cdef readonly tuple arrays
     cdef readonly int64_t dim
     cdef readonly Py_ssize_t count
+    cdef readonly tuple hotness, kept
+    cdef readonly int64_t columns, kept_rows
     cdef list views
     cdef lb_table *tables
-    cdef int64_t most_rows
+    cdef _Feature *features
+    cdef _Array version_array
+    cdef int64_t most_rows, most_hot, taken_ids, taken_features, kept_features
 
-    def __cinit__(self, arrays):
+    def __cinit__(self, arrays, hotness=None, version=None):
         cdef _Array array
         cdef Py_ssize_t t
         self.arrays = tuple(arrays)
@@ -608,7 +645,8 @@ cdef class Tables:
         if self.count == 0:
             raise ValueError("arrays: found no table, expected at least one")
         self.tables = <lb_table *>calloc(self.count, sizeof(lb_table))
-        if self.tables == NULL:
+        self.features = <_Feature *>calloc(self.count, sizeof(_Feature))
+        if self.tables == NULL or self.features == NULL:
             raise MemoryError
         self.views = []
         for t in range(self.count):
@@ -626,15 +664,62 @@ cdef class Tables:
             self.tables[t].dim = self.dim
             self.tables[t].bf16 = array.dtype == "uint16"
             self.most_rows = max(self.most_rows, array.size(0))
+        self._shape((1,) * self.count if hotness is None else tuple(hotness))
+        if version is not None:
+            self.version_array = _Array(version, "version", _INT64, 1)
+            if self.version_array.size() != 1:
+                raise ValueError(f"version: found {self.version_array.size()} numbers, expected 1")
+
+    cdef _shape(self, tuple hotness):
+        """Where each feature's ids are in a sample, and whose base vectors are worth keeping."""
+        cdef Py_ssize_t t
+        cdef _Feature *feature
+        if len(hotness) != self.count:
+            raise ValueError(f"hotness: found {len(hotness)}, expected {self.count}, one a table")
+        self.hotness = hotness
+        self.kept = tuple(t for t in range(self.count) if hotness[t] > _KEPT_ABOVE)
+        for t in range(self.count):
+            if not 1 <= hotness[t] < 2 ** 20:
+                raise ValueError(f"hotness[{t}]: found {hotness[t]}, expected 1 to 2^20 - 1")
+            feature = &self.features[t]
+            feature.hotness = hotness[t]
+            feature.column = self.columns
+            feature.taken = self.taken_ids
+            feature.number = self.taken_features
+            feature.kept = self.kept.index(t) if t in self.kept else -1
+            self.columns += feature.hotness
+            self.most_hot = max(self.most_hot, feature.hotness)
+            if feature.hotness > 1:
+                self.taken_ids += feature.hotness
+                self.taken_features += 1
+            if feature.kept >= 0:
+                self.kept_rows += feature.hotness
+                self.kept_features += 1
+
+    @property
+    def version(self):
+        if self.version_array is None:
+            return 0
+        return lb_version(<const int64_t *>self.version_array.view.buf)
 
     def __dealloc__(self):
         free(self.tables)
+        free(self.features)
 
     cdef lb_bags bags(self, Py_ssize_t t, _Batch batch) noexcept nogil:
-        """Table t's bags: column t of [B, F], or segment t of the flat layout."""
+        """Table t's bags: column t of [B, F], its columns of [B, C], or segment t of the flat
+        layout."""
         cdef lb_bags found = batch.bags
-        if found.offsets == NULL:
-            found.indices = <const char *>found.indices + t * (8 if found.wide_indices else 4)
+        cdef int64_t size = 8 if found.wide_indices else 4
+        cdef const _Feature *feature = &self.features[t]
+        if batch.taken != NULL and feature.hotness > 1:
+            found.indices = <const char *>batch.taken + feature.taken * found.bags * size
+            found.offsets = batch.taken_offsets + feature.number * (found.bags + 1)
+        elif batch.taken != NULL:
+            found.indices = <const char *>found.indices + feature.column * size
+            found.index_stride = self.columns
+        elif found.offsets == NULL:
+            found.indices = <const char *>found.indices + t * size
             found.index_stride = self.count
             if found.weights != NULL:
                 found.weights += t
@@ -655,16 +740,19 @@ cdef class Tables:
             raise ValueError(f"mode: found '{mode}', expected 'sum' or 'mean'")
         if weights is not None and mode == "mean":
             raise ValueError("weights: found some with mode 'mean', expected mode 'sum'")
-        array = _Array(vectors, name, _FLOAT, 3, writable=writable)
-        size = array.size()
-        if array.size(1) != self.count or array.size(2) != self.dim:
-            raise ValueError(
-                f"{name}: found shape {array.shape}, expected [B, {self.count}, {self.dim}]"
-            )
+        if vectors is None:
+            size = _Array(indices, "indices", _INDEX, 2).size()
+        else:
+            array = _Array(vectors, name, _FLOAT, 3, writable=writable)
+            size = array.size()
+            if array.size(1) != self.count or array.size(2) != self.dim:
+                raise ValueError(
+                    f"{name}: found shape {array.shape}, expected [B, {self.count}, {self.dim}]"
+                )
+            batch.vectors_array = array
+            batch.vectors = <float *>array.view.buf
         if size > INT32_MAX:
             raise ValueError(f"{name}: found {size} bags a table, expected at most {INT32_MAX}")
-        batch.vectors_array = array
-        batch.vectors = <float *>array.view.buf
         batch.bags.bags = size
         batch.bags.index_stride = 1
         batch.bags.mean = mode == "mean"
@@ -673,12 +761,17 @@ cdef class Tables:
         batch.bags.indices = array.view.buf
         batch.bags.wide_indices = array.dtype == "int64"
         if offsets is None:
-            if array.size() != size or array.size(1) != self.count:
+            if array.size() != size or array.size(1) != self.columns:
                 raise ValueError(
                     f"indices: found shape {array.shape}, expected "
-                    f"[{size}, {self.count}] as {name} has"
+                    f"[{size}, {self.columns}]"
+                    f"{' as ' + name + ' has' if self.columns == self.count else ''}"
                 )
-            batch.positions = size
+            batch.positions = size * self.most_hot
+            if self.taken_ids and size:
+                if weights is not None:
+                    raise ValueError("weights: found some without offsets, expected none")
+                self._take(batch)
         else:
             self._check_offsets(batch, offsets, array.size())
         if weights is not None:
@@ -700,6 +793,68 @@ cdef class Tables:
                     f"expected 0 to {self.tables[t].rows - 1}"
                 )
         return batch
+
+    cdef _take(self, _Batch batch):
+        """Take the ids of features that have several out of the samples, feature by feature."""
+        cdef int64_t size = 8 if batch.bags.wide_indices else 4, bags = batch.bags.bags
+        cdef const _Feature *feature
+        cdef Py_ssize_t t
+        if bags * self.most_hot > INT32_MAX:
+            raise ValueError(
+                f"indices: found {bags} samples, expected at most {INT32_MAX // self.most_hot} "
+                f"of {self.most_hot} ids a feature"
+            )
+        batch.taken = malloc(<size_t>(self.taken_ids * bags * size))
+        batch.taken_offsets = <int32_t *>malloc(
+            <size_t>(self.taken_features * (bags + 1)) * sizeof(int32_t)
+        )
+        if batch.taken == NULL or batch.taken_offsets == NULL:
+            raise MemoryError
+        with nogil:
+            for t in range(self.count):
+                feature = &self.features[t]
+                if feature.hotness > 1:
+                    lb_take_bags(<const char *>batch.bags.indices + feature.column * size,
+                                 self.columns, feature.hotness, bags, size,
+                                 <char *>batch.taken + feature.taken * bags * size,
+                                 batch.taken_offsets + feature.number * (bags + 1))
+
+    cdef _keep(self, _Batch batch, base, bint given):
+        """Where base vectors are handed out to, or where they are given."""
+        cdef _Array array
+        if base is None:
+            return
+        array = _Array(base, "base", _FLOAT, 3, writable=not given)
+        if array.shape != (batch.bags.bags, len(self.kept), self.dim):
+            raise ValueError(
+                f"base: found shape {array.shape}, expected "
+                f"[{batch.bags.bags}, {len(self.kept)}, {self.dim}]"
+            )
+        batch.base_array = array
+        batch.base = <float *>array.view.buf
+        batch.given = given
+
+    cdef lb_parts parts(self, Py_ssize_t t, _Batch batch) noexcept nogil:
+        cdef lb_parts found
+        cdef int64_t number = self.features[t].kept
+        found.base = NULL
+        found.stride = self.kept_features * self.dim
+        found.given = 0
+        if batch.base != NULL and number >= 0:
+            if batch.given:
+                found.given = 1
+            else:
+                found.base = batch.base + number * self.dim
+        return found
+
+    cdef void put_given(self, Py_ssize_t t, _Batch batch) noexcept nogil:
+        """Write table t's given base vectors to the output."""
+        cdef int64_t stride = self.kept_features * self.dim, b
+        cdef const float *source = batch.base + self.features[t].kept * self.dim
+        cdef float *target = batch.vectors + t * self.dim
+        for b in range(batch.bags.bags):
+            memcpy(target + b * self.count * self.dim, source + b * stride,
+                   <size_t>self.dim * sizeof(float))
 
     cdef _check_offsets(self, _Batch batch, offsets, int64_t indices):
         cdef int64_t n = batch.bags.bags * self.count + 1, bad, t
@@ -733,26 +888,46 @@ cdef class Tables:
                 lb_bag_end(bags, (t + 1) * bags.bags - 1) - lb_bag_end(bags, t * bags.bags - 1),
             )
 
-    def lookup(self, indices, out, offsets=None, *, weights=None, str mode="sum"):
+    def lookup(self, indices, out, offsets=None, *, weights=None, str mode="sum", base=None):
         cdef _Batch batch = self.checked(indices, offsets, weights, mode, out, "out", True)
         cdef const lb_kernels *kernels = _kernels
         cdef lb_bags bags
         cdef Py_ssize_t t
+        self._keep(batch, base, True)
         if batch.bags.bags == 0:
             return
         with nogil:
-            bags = self.bags(0, batch)
-            kernels.ahead(&self.tables[0], &bags)
+            self.ask_ahead(0, batch, kernels)
             for t in range(self.count):
                 self.ask_ahead(t + 1, batch, kernels)
+                if batch.given and self.features[t].kept >= 0:
+                    self.put_given(t, batch)
+                    continue
                 bags = self.bags(t, batch)
                 kernels.lookup(&self.tables[t], &bags, batch.vectors + t * self.dim,
                                self.count * self.dim)
 
+    def gather(self, indices, base):
+        cdef _Batch batch
+        cdef const lb_kernels *kernels = _kernels
+        cdef lb_bags bags
+        cdef Py_ssize_t t
+        batch = self.checked(indices, None, None, "sum", None, "base", False)
+        if base is None:
+            raise TypeError("base: found None, expected an array of float32")
+        self._keep(batch, base, False)
+        with nogil:
+            for t in range(self.count):
+                if self.features[t].kept >= 0 and batch.bags.bags:
+                    bags = self.bags(t, batch)
+                    kernels.lookup(&self.tables[t], &bags,
+                                   batch.base + self.features[t].kept * self.dim,
+                                   self.kept_features * self.dim)
+
     cdef void ask_ahead(self, Py_ssize_t t, _Batch batch, const lb_kernels *kernels) noexcept nogil:
         """While one table is worked on, the first rows of the next are on their way."""
         cdef lb_bags bags
-        if t < self.count:
+        if t < self.count and not (batch.given and self.features[t].kept >= 0):
             bags = self.bags(t, batch)
             kernels.ahead(&self.tables[t], &bags)
 
@@ -761,22 +936,35 @@ cdef class Tables:
         cdef Py_ssize_t t
         cdef lb_bags bags
         cdef lb_lora lora
+        cdef lb_parts parts
         self.ask_ahead(0, batch, kernels)
         for t in range(self.count):
             self.ask_ahead(t + 1, batch, kernels)
             bags = self.bags(t, batch)
             lora = lb_side_view(side, t)
-            kernels.lookup_lora(&self.tables[t], &lora, &bags, batch.vectors + t * self.dim,
+            parts = self.parts(t, batch)
+            if parts.given:
+                self.put_given(t, batch)
+            kernels.lookup_lora(&self.tables[t], &lora, &bags, &parts, batch.vectors + t * self.dim,
                                 self.count * self.dim)
 
 
 cdef class _Batch:
     """A checked batch: the arrays keep the memory alive, the pointers are what kernels use."""
 
-    cdef _Array indices_array, offsets_array, weights_array, vectors_array
+    cdef _Array indices_array, offsets_array, weights_array, vectors_array, base_array
     cdef lb_bags bags
     cdef float *vectors
     cdef int64_t positions
+    # Ids that lb_take_bags took, and the bags that they are.
+    cdef void *taken
+    cdef int32_t *taken_offsets
+    cdef float *base
+    cdef bint given
+
+    def __dealloc__(self):
+        free(self.taken)
+        free(self.taken_offsets)
 
 
 cdef class _Scratch:
@@ -828,10 +1016,10 @@ cdef class TableOptimizer:
     cdef _Scratch scratch
     cdef lb_trained *trained
 
-    def __cinit__(self, arrays, accumulators=None):
+    def __cinit__(self, arrays, accumulators=None, hotness=None):
         cdef _Array array, sums
         cdef Py_ssize_t t
-        self.tables = Tables(arrays)
+        self.tables = Tables(arrays, hotness)
         self.accumulators = () if accumulators is None else tuple(accumulators)
         self.scratch = _Scratch()
         self.trained = <lb_trained *>calloc(self.tables.count, sizeof(lb_trained))
@@ -1291,12 +1479,13 @@ cdef class AdapterReader:
         self.pin = _pins(pins, server + 1) + server
 
     def lookup(self, Tables tables not None, indices, out, offsets=None, *, weights=None,
-               str mode="sum"):
+               str mode="sum", base=None):
         cdef _Batch batch
         cdef lb_side *side
         cdef int64_t epoch
         _check_fit(tables, self.adapter)
         batch = tables.checked(indices, offsets, weights, mode, out, "out", True)
+        tables._keep(batch, base, False)
         with nogil:
             side = lb_adapter_side(
                 self.adapter, lb_reader_enter(&self.adapter.active, self.pin)
@@ -1452,11 +1641,12 @@ cdef class AdapterWriter:
         return True
 
     def lookup(self, Tables tables not None, indices, out, offsets=None, *, weights=None,
-               str mode="sum"):
+               str mode="sum", base=None):
         cdef lb_side *side = self.idle()
         cdef _Batch batch
         _check_fit(tables, self.adapter)
         batch = tables.checked(indices, offsets, weights, mode, out, "out", True)
+        tables._keep(batch, base, True)
         if batch.bags.bags:
             with nogil:
                 tables.lookup_side(side, batch)
@@ -1788,24 +1978,35 @@ cdef class AdapterWriter:
         return A, np.array(<float[:lora.rank, :self.adapter.dim]>lora.B), rows
 
 
+def advance_version(version):
+    cdef _Array array = _Array(version, "version", _INT64, 1, writable=True)
+    if array.size() != 1:
+        raise ValueError(f"version: found {array.size()} numbers, expected 1")
+    lb_version_advance(<int64_t *>array.view.buf)
+
+
 cdef class ReplayRing:
     cdef Mapping mapping
     cdef lb_ring ring
 
-    def __cinit__(self, Mapping mapping not None, int64_t num_dense, int64_t num_sparse):
-        cdef int64_t record = lb_ring_record_bytes(num_dense, num_sparse)
-        if not (0 <= num_dense < 2 ** 31 and 0 <= num_sparse < 2 ** 31):
+    def __cinit__(self, Mapping mapping not None, int64_t num_dense, int64_t num_sparse,
+                  int64_t base=0):
+        cdef int64_t record
+        if not (0 <= num_dense < 2 ** 31 and 0 <= num_sparse < 2 ** 31 and 0 <= base < 2 ** 31):
             raise ValueError(
-                f"num_dense, num_sparse: found {num_dense} and {num_sparse}, expected 0 or more"
+                f"num_dense, num_sparse, base: found {num_dense}, {num_sparse} and {base}, "
+                "expected 0 or more"
             )
         if not mapping.writable:
             raise ValueError("mapping: found a read-only one, expected a writable one")
+        record = lb_ring_record_bytes(num_dense, num_sparse, base)
         self.mapping = mapping
         self.ring.state = <lb_ring_state *>mapping.address
         self.ring.records = <char *>mapping.address + sizeof(lb_ring_state)
         self.ring.capacity = (mapping.length - <int64_t>sizeof(lb_ring_state)) // record
         self.ring.dense = num_dense
         self.ring.sparse = num_sparse
+        self.ring.base = base
         if self.ring.capacity < 1:
             raise ValueError(
                 f"mapping: found {mapping.length} bytes, expected at least "
@@ -1824,13 +2025,41 @@ cdef class ReplayRing:
     def dropped(self):
         return self.ring.state.dropped
 
+    @property
+    def base_bytes(self):
+        return lb_ring_base_bytes(self.ring.base)
+
     def reset(self):
         memset(self.ring.state, 0, sizeof(lb_ring_state))
+        self.ring.state.base = self.ring.base
+
+    cdef int check_layout(self) except -1:
+        """What one end writes the other must read in the same way."""
+        if self.ring.state.base != self.ring.base:
+            raise ValueError(
+                f"ring: found one laid out for {self.ring.state.base} floats of base vectors a "
+                f"record, expected {self.ring.base}; reset it first"
+            )
+        return 0
+
+    cdef int check_base(self, const float[:, :, ::1] base, int64_t n) except -1:
+        if base is None:
+            if self.ring.base:
+                raise ValueError(f"base: found none, expected {self.ring.base} floats a record")
+            return 0
+        if base.shape[0] != n or base.shape[1] * base.shape[2] != self.ring.base:
+            raise ValueError(
+                f"base: found shape [{base.shape[0]}, {base.shape[1]}, {base.shape[2]}], "
+                f"expected [{n}, K, D] of {self.ring.base} floats a record"
+            )
+        return 0
 
     def append(self, int64_t first, int64_t served_ns, const float[:, ::1] dense,
-               const int32_t[:, ::1] sparse):
+               const int32_t[:, ::1] sparse, *, int64_t version=0,
+               const float[:, :, ::1] base=None):
         cdef int kept
         cdef int64_t n = sparse.shape[0]
+        cdef const float *vectors = NULL
         if (sparse.shape[1] != self.ring.sparse or dense.shape[1] != self.ring.dense
                 or dense.shape[0] != n):
             raise ValueError(
@@ -1838,18 +2067,24 @@ cdef class ReplayRing:
                 f"[{n}, {sparse.shape[1]}], expected [n, {self.ring.dense}] and "
                 f"[n, {self.ring.sparse}]"
             )
+        self.check_base(base, n)
+        self.check_layout()
         if n == 0:
             return True
+        if self.ring.base:
+            vectors = &base[0, 0, 0]
         with nogil:
-            kept = lb_ring_append(&self.ring, first, n, served_ns,
+            kept = lb_ring_append(&self.ring, first, n, served_ns, version,
                                   &dense[0, 0] if self.ring.dense else NULL,
-                                  &sparse[0, 0] if self.ring.sparse else NULL)
+                                  &sparse[0, 0] if self.ring.sparse else NULL, vectors)
         return kept != 0
 
     def take(self, int64_t before_ns, int64_t[:, ::1] keys, float[:, ::1] dense,
-             int32_t[:, ::1] sparse):
+             int32_t[:, ::1] sparse, *, int64_t[::1] versions=None,
+             float[:, :, ::1] base=None):
         cdef int64_t n
         cdef int64_t most = keys.shape[0]
+        cdef lb_ring_rows rows
         if (keys.shape[1] != 2 or dense.shape[0] != most or sparse.shape[0] != most
                 or dense.shape[1] != self.ring.dense or sparse.shape[1] != self.ring.sparse):
             raise ValueError(
@@ -1858,12 +2093,21 @@ cdef class ReplayRing:
                 f"[{sparse.shape[0]}, {sparse.shape[1]}], expected [n, 2], "
                 f"[n, {self.ring.dense}] and [n, {self.ring.sparse}]"
             )
+        self.check_base(base, most)
+        if self.ring.base and (versions is None or versions.shape[0] != most):
+            raise ValueError(
+                f"versions: found {'none' if versions is None else versions.shape[0]}, "
+                f"expected {most}"
+            )
+        self.check_layout()
         if most == 0:
             return 0
+        rows.dense = &dense[0, 0] if self.ring.dense else NULL
+        rows.sparse = &sparse[0, 0] if self.ring.sparse else NULL
+        rows.version = &versions[0] if self.ring.base else NULL
+        rows.base = &base[0, 0, 0] if self.ring.base else NULL
         with nogil:
-            n = lb_ring_take(&self.ring, before_ns, most, <lb_ring_key *>&keys[0, 0],
-                             &dense[0, 0] if self.ring.dense else NULL,
-                             &sparse[0, 0] if self.ring.sparse else NULL)
+            n = lb_ring_take(&self.ring, before_ns, most, <lb_ring_key *>&keys[0, 0], &rows)
         return n
 
     def due(self, int64_t before_ns):

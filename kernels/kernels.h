@@ -21,8 +21,8 @@ typedef struct {
   void (*find)(const lb_index *index, const int32_t *rows, int64_t n, int32_t *slots);
   void (*ahead)(const lb_table *table, const lb_bags *in);
   void (*lookup)(const lb_table *table, const lb_bags *in, float *out, int64_t out_stride);
-  void (*lookup_lora)(const lb_table *table, const lb_lora *lora, const lb_bags *in, float *out,
-                      int64_t out_stride);
+  void (*lookup_lora)(const lb_table *table, const lb_lora *lora, const lb_bags *in,
+                      const lb_parts *parts, float *out, int64_t out_stride);
   int64_t (*lora_backward)(lb_lora *lora, lb_slots *slots, int64_t dim, const lb_bags *in,
                            const lb_gradient *by, const lb_adagrad *rule, lb_scratch *scratch);
   void (*table_step)(const lb_trained *table, const lb_bags *in, const float *grad, int64_t stride,

@@ -188,8 +188,22 @@ static inline void lb_apply_hits(const lb_hits *found, const lb_lora *lora, int6
   lb_apply(term, terms, lora, dim);
 }
 
+/* What a lookup does beside writing `out`: with `base`, it hands out the pooled base rows as they
+ * are before the term is added; with `given`, `out` holds them already and no base row is read. */
+typedef struct {
+  float *base; /* [bags, dim], rows `stride` floats apart; or NULL */
+  int64_t stride;
+  int given;
+} lb_parts;
+
+static inline void lb_hand_out(const lb_parts *parts, int64_t first, int64_t last, int64_t dim,
+                               const float *out, int64_t out_stride) {
+  for (int64_t b = first; parts->base && b < last; b++)
+    memcpy(parts->base + b * parts->stride, out + b * out_stride, (size_t)dim * sizeof(float));
+}
+
 LB_INLINE void lb_lora_pooled(const lb_table *table, const lb_lora *lora, const lb_bags *in,
-                              float *out, int64_t out_stride, int wide) {
+                              const lb_parts *parts, float *out, int64_t out_stride, int wide) {
   const int64_t limit = lb_bag_end(in, in->bags - 1);
   const lb_index index = lora->index;
   lb_hits hits;
@@ -204,15 +218,17 @@ LB_INLINE void lb_lora_pooled(const lb_table *table, const lb_lora *lora, const 
         break;
       end = lb_bag_end(in, last);
     }
-    int summed = 0;
+    int summed = parts->given;
     do {
       const int64_t stop = end < begin + LB_GROUP ? end : begin + LB_GROUP;
       lb_hash_rows(&hits, &index, in, lb_least(stop + LB_GROUP, limit), wide);
       lb_scan_keys(&hits, &index, lb_least(stop + LB_GROUP, limit));
       lb_find_hits(&hits, lora, stop);
       lb_hash_rows(&hits, &index, in, lb_least(stop + 2 * LB_GROUP, limit), wide);
-      if (!summed)
+      if (!summed) {
         lb_lookup_some(table, in, first, last, out, out_stride);
+        lb_hand_out(parts, first, last, table->dim, out, out_stride);
+      }
       summed = 1;
       /* Where most have a slot, the filter would only be one more line to fetch. */
       hits.filter = hits.hits * 2 <= stop - begin;
@@ -388,17 +404,18 @@ static void lb_lora_one_hot_dims(const lb_table *table, const lb_lora *lora, con
 }
 
 static inline void lb_lookup_lora(const lb_table *table, const lb_lora *lora, const lb_bags *in,
-                                  float *out, int64_t out_stride) {
-  if (in->bags == 0)
+                                  const lb_parts *parts, float *out, int64_t out_stride) {
+  if (in->bags == 0 || (lora->rank == 0 && parts->given))
     return;
-  if (lora->rank == 0)
+  if (lora->rank == 0) {
     lb_lookup_some(table, in, 0, in->bags, out, out_stride);
-  else if (in->offsets == NULL)
+    lb_hand_out(parts, 0, in->bags, table->dim, out, out_stride);
+  } else if (in->offsets == NULL && parts->base == NULL && !parts->given)
     lb_lora_one_hot_dims(table, lora, in, out, out_stride);
   else if (in->wide_indices)
-    lb_lora_pooled(table, lora, in, out, out_stride, 1);
+    lb_lora_pooled(table, lora, in, parts, out, out_stride, 1);
   else
-    lb_lora_pooled(table, lora, in, out, out_stride, 0);
+    lb_lora_pooled(table, lora, in, parts, out, out_stride, 0);
 }
 
 #endif

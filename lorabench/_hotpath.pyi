@@ -1,16 +1,19 @@
 """The hot path: embedding lookups with a LoRA term, training of A, publication, replay.
 
 Letters: B batch, F sparse features (one table each), D embedding dim, R rank, V rows of a table,
-S slots. Batches come in one of two layouts:
+S slots. Batches come in one of three layouts:
 
 * one-hot, ``indices`` [B, F], ``offsets`` None: one row a table and sample;
+* of fixed hotness, ``indices`` [B, C], ``offsets`` None: ``hotness[f]`` rows a sample of table f,
+  those of one feature behind those of the one before (C is the sum; `Tables` knows the hotness);
 * multi-hot, ``indices`` [N] table by table and ``offsets`` [F * B + 1]: bag ``b`` of table ``f``
   is ``indices[offsets[f * B + b]:offsets[f * B + b + 1]]`` (the layout of FBGEMM's table-batched
   embedding). An empty bag gives zeros.
 
 Indices and offsets are int32 or int64, each as it likes. ``weights``, float32 of the shape of
-``indices``, scale each row (mode "sum" only); mode "mean" divides by the bag's size. Tables are
-float32, or bf16 given as its bits in uint16 (``tensor.view(torch.uint16).numpy()``).
+``indices``, scale each row (mode "sum" only, and not in the layout of fixed hotness); mode "mean"
+divides by the bag's size. Tables are float32, or bf16 given as its bits in uint16
+(``tensor.view(torch.uint16).numpy()``).
 
 Arrays must be C-contiguous, aligned and of the stated dtype. A wrong shape, dtype or layout, an
 output that cannot be written and offsets that decrease raise `ValueError`, a row outside its table
@@ -144,12 +147,43 @@ class Tables:
     ----------
     arrays : sequence of float32 or uint16 (bf16) [V_f, D] arrays
         One a sparse feature; read-only ones will do. D is the same for all.
+    hotness : sequence of int, length F, optional
+        Rows that a sample looks up in each table; one by default.
+    version : int64 [1], optional
+        In the memory of the tables; see `advance_version`.
+
+    Attributes
+    ----------
+    columns : int
+        C, rows that a sample looks up in all tables.
+    kept : tuple of int, length K
+        Tables whose pooled base vectors are worth keeping for the trainer: a bag's rows, L * D
+        floats, are more than its sum twice over, once written and once read (L > 2).
+    kept_rows : int
+        Rows that a sample looks up in those.
     """
 
     arrays: tuple[Weights, ...]
     dim: int
     count: int
-    def __new__(cls, arrays: Sequence[Weights]) -> Tables: ...
+    hotness: tuple[int, ...]
+    columns: int
+    kept: tuple[int, ...]
+    kept_rows: int
+    def __new__(
+        cls,
+        arrays: Sequence[Weights],
+        hotness: Sequence[int] | None = None,
+        version: NDArray[np.int64] | None = None,
+    ) -> Tables: ...
+    @property
+    def version(self) -> int:
+        """The tables' version just now, odd while they are being changed; 0 if they have none.
+
+        Read before rows are: vectors pooled from them are good for as long as it is even and the
+        same.
+        """
+
     def lookup(
         self,
         indices: Indices,
@@ -158,8 +192,16 @@ class Tables:
         *,
         weights: NDArray[np.float32] | None = None,
         mode: Literal["sum", "mean"] = "sum",
+        base: NDArray[np.float32] | None = None,
     ) -> None:
-        """Pool the rows of every bag: ``out[b, f] = sum w_i W_f[i]``, `out` float32 [B, F, D]."""
+        """Pool the rows of every bag: ``out[b, f] = sum w_i W_f[i]``, `out` float32 [B, F, D].
+
+        With `base` float32 [B, K, D], the pooled vectors of the tables in `kept`, no row of those
+        is read.
+        """
+
+    def gather(self, indices: Indices, base: NDArray[np.float32]) -> None:
+        """Pool only the bags of the tables in `kept`, into `base` float32 [B, K, D]."""
 
 @final
 class TableOptimizer:
@@ -172,6 +214,8 @@ class TableOptimizer:
     accumulators : sequence of float32 [V_f] arrays, optional
         Of row-wise Adagrad: each row's running sum of mean squared gradients (Naumov et al. 2019).
         Without them the step is plain SGD.
+    hotness : sequence of int, length F, optional
+        As for `Tables`.
     """
 
     tables: Tables
@@ -180,6 +224,7 @@ class TableOptimizer:
         cls,
         arrays: Sequence[NDArray[np.float32]],
         accumulators: Sequence[NDArray[np.float32]] | None = None,
+        hotness: Sequence[int] | None = None,
     ) -> TableOptimizer: ...
     def step(
         self,
@@ -424,10 +469,12 @@ class AdapterReader:
         *,
         weights: NDArray[np.float32] | None = None,
         mode: Literal["sum", "mean"] = "sum",
+        base: NDArray[np.float32] | None = None,
     ) -> int:
         """Pool with the LoRA term, all tables from one epoch, and return that epoch.
 
-        ``out[b, f] = sum W_f[i] + (sum A_f[slot(i)]) @ B_f``, `out` float32 [B, F, D].
+        ``out[b, f] = sum W_f[i] + (sum A_f[slot(i)]) @ B_f``, `out` float32 [B, F, D]. `base`
+        float32 [B, K, D] gets the first sum, without the term, of the tables in ``tables.kept``.
         """
 
 @final
@@ -484,8 +531,14 @@ class AdapterWriter:
         *,
         weights: NDArray[np.float32] | None = None,
         mode: Literal["sum", "mean"] = "sum",
+        base: NDArray[np.float32] | None = None,
     ) -> None:
-        """As `AdapterReader.lookup`, in the idle side; between `begin` and `publish`."""
+        """As `AdapterReader.lookup`, in the idle side; between `begin` and `publish`.
+
+        `base` float32 [B, K, D] is given here, not written: what a reader handed out. Only the LoRA
+        term of the tables in ``tables.kept`` is then computed, and no row of theirs is read. Equal
+        base vectors give equal bits.
+        """
 
     def learn(
         self,
@@ -585,6 +638,12 @@ class AdapterWriter:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
         """Copy A [used, R], B [R, D] and the rows [used] of the published side."""
 
+def advance_version(version: NDArray[np.int64]) -> None:
+    """Count a table set's `version` [1] up: before its tables are changed, and again afterwards.
+
+    Odd, they are being changed, and what was pooled from them is not to be kept.
+    """
+
 @final
 class ReplayRing:
     """Bounded ring of served samples: one server appends, one trainer takes.
@@ -594,10 +653,15 @@ class ReplayRing:
     mapping : Mapping
         Writable memory, all zero at first; its length bounds the ring.
     num_dense, num_sparse : int
-        Dense and sparse features a sample.
+        Dense features, and ids, a sample.
+    base : int
+        Floats of pooled base vectors that are kept with a sample; with any, `reset` comes before
+        the first use, and both ends must agree.
     """
 
-    def __new__(cls, mapping: Mapping, num_dense: int, num_sparse: int) -> ReplayRing: ...
+    def __new__(
+        cls, mapping: Mapping, num_dense: int, num_sparse: int, base: int = 0
+    ) -> ReplayRing: ...
     @property
     def capacity(self) -> int:
         """Samples that fit."""
@@ -610,13 +674,27 @@ class ReplayRing:
     def dropped(self) -> int:
         """Samples that found the ring full."""
 
+    @property
+    def base_bytes(self) -> int:
+        """What keeping base vectors adds to a sample: the vectors and their version."""
+
     def reset(self) -> None:
-        """Empty the ring; only while neither side uses it."""
+        """Empty the ring and lay it out as this end has it; only while neither end uses it."""
 
     def append(
-        self, first: int, served_ns: int, dense: NDArray[np.float32], sparse: NDArray[np.int32]
+        self,
+        first: int,
+        served_ns: int,
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+        *,
+        version: int = 0,
+        base: NDArray[np.float32] | None = None,
     ) -> bool:
-        """Append samples ``first, first + 1, ...``, all or none; False if they were dropped."""
+        """Append samples ``first, first + 1, ...``, all or none; False if they were dropped.
+
+        `base` float32 [n, K, D] where base vectors are kept, read from tables of `version`.
+        """
 
     def take(
         self,
@@ -624,11 +702,15 @@ class ReplayRing:
         keys: NDArray[np.int64],
         dense: NDArray[np.float32],
         sparse: NDArray[np.int32],
+        *,
+        versions: NDArray[np.int64] | None = None,
+        base: NDArray[np.float32] | None = None,
     ) -> int:
         """Take the oldest samples served at or before `before_ns`, as many as the arrays hold.
 
-        `keys` int64 [n, 2] gets (sample, served_ns), `dense` and `sparse` its features. Returns
-        how many were taken.
+        `keys` int64 [n, 2] gets (sample, served_ns), `dense` and `sparse` its features, and where
+        base vectors are kept `base` [n, K, D] those and `versions` [n] theirs. Returns how many
+        were taken.
         """
 
     def due(self, before_ns: int) -> int:

@@ -835,4 +835,9 @@ def _training_notes(condition: str, report: TrainReport) -> list[str]:
             f"{condition}: training diverged (a value that is not finite) and stopped "
             "publishing; the servers went on with the last good epoch"
         )
+    if report.reuse is not None and not report.reuse.features:
+        notes.append(
+            f"{condition}: nothing was kept for reuse (0 bytes): no feature has more than 2 ids, "
+            "and a base vector that is written and read again takes the bytes of 2 rows"
+        )
     return notes

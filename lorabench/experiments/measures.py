@@ -15,6 +15,7 @@ from lorabench.experiments.trial import NS, Trial, joined
 from lorabench.results import statistics
 from lorabench.results.schema import Metric
 from lorabench.training.learner import LearnLog
+from lorabench.training.replay import ReuseBytes
 
 Better = Literal["lower", "higher"]
 
@@ -60,6 +61,10 @@ UNITS: dict[str, tuple[str, Better]] = {
     "lora_fraction": ("1", "lower"),
     "replay_bytes": ("B", "lower"),
     "overhead_fraction": ("1", "lower"),
+    "reuse_bytes_saved": ("B", "higher"),
+    "reuse_bytes_written": ("B", "lower"),
+    "reuse_bytes_read": ("B", "lower"),
+    "reuse_net_bytes": ("B", "higher"),
     "capacity_qps": ("1/s", "higher"),
 }
 
@@ -206,7 +211,7 @@ def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
     published = joined(log.published_ns) - trial.start_ns
     latency = update_latency(trial, begin, end)
     available_s = trial.trainer_cpu_s + trial.trainer_idle_s
-    return {
+    return _reuse(trial.train.reuse) | {
         "trainer_cpu_s": trial.trainer_cpu_s,
         "idle_used": trial.trainer_cpu_s / available_s if available_s > 0 else None,
         "train_samples_per_s": float(((published >= begin) & (published < end)).sum())
@@ -223,6 +228,18 @@ def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
         "rank": _mean_rank(log.learner),
         "rebases": float(log.learner.rebases),
         "rebase_loss": float(np.mean(log.learner.rebase_loss)) if log.learner.rebase_loss else None,
+    }
+
+
+def _reuse(found: ReuseBytes | None) -> dict[str, float | None]:
+    """Say what data reuse saved and cost; nothing where it is off."""
+    if found is None:
+        return {}
+    return {
+        "reuse_bytes_saved": float(found.saved),
+        "reuse_bytes_written": float(found.written),
+        "reuse_bytes_read": float(found.read),
+        "reuse_net_bytes": float(found.net),
     }
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,15 +78,11 @@ def prepare(
     InputError
         The tables do not fit into memory, or the checkpoint does not fit the workload.
     """
-    if max(source.spec.sparse.hotness) > 1:
-        raise InputError(
-            f"{source.spec.name}: found features of up to {max(source.spec.sparse.hotness)} ids, "
-            "expected one id a feature: multi-hot workloads can be generated, not served yet"
-        )
     if checkpoint is not None:
         _check(checkpoint, source)
         report("loading the checkpoint", 0.0)
-        tables, net = TableSet.create(checkpoint.layout), DenseNet(checkpoint.shape)
+        layout = replace(checkpoint.layout, hotness=source.spec.sparse.hotness)
+        tables, net = TableSet.create(layout), DenseNet(checkpoint.shape)
         checkpoint.load_into(tables, net)
         tables.region.settle()
         return Prepared(tables, net, 0, 0, "the given checkpoint")
@@ -94,7 +90,7 @@ def prepare(
     shape = DlrmShape(
         spec.num_dense, spec.num_sparse, spec.model.dim, spec.model.bottom, spec.model.top
     )
-    layout = TableLayout(spec.table_rows, spec.model.dim)
+    layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
     tables, net = TableSet.create(layout), DenseNet(shape)
     block, serving_start = split_pretrain(source)
     key = _cache_key(layout, shape, source.digest, len(block), seed)

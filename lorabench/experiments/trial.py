@@ -271,7 +271,7 @@ class Round:
         begin_s, end_s = window_s
         give_up_s = end_s * _PATIENCE if give_up_s is None else give_up_s
         start_ns = time.monotonic_ns() + _LEAD_NS
-        self._serve(schedule, start_ns, give_up_s, adapted=place is not None)
+        self._serve(schedule, start_ns, give_up_s, place)
         if place is not None and fleet.trainer is not None:
             fleet.trainer.send(Train())
         _sleep_until(start_ns + int(begin_s * NS))
@@ -338,7 +338,7 @@ class Round:
         trainer = self._fleet.trainer
         assert trainer is not None
         self._prepare(Prepare(place, drain=True))
-        self._serve(schedule, time.monotonic_ns(), fill_s, adapted=True)
+        self._serve(schedule, time.monotonic_ns(), fill_s, place)
         self._fleet.gather(self._fleet.servers, fill_s + 60.0)
         trainer.send(Train())
         time.sleep(train_s)
@@ -356,7 +356,9 @@ class Round:
         self._fleet.trainer.send(message)
         self._fleet.trainer.receive()
 
-    def _serve(self, schedule: Schedule, start_ns: int, give_up_s: float, *, adapted: bool) -> None:
+    def _serve(
+        self, schedule: Schedule, start_ns: int, give_up_s: float, place: Placement | None
+    ) -> None:
         """Give each server its part of a schedule."""
         first_rows = schedule.first_rows(len(self.labels))
         for server, worker in enumerate(self._fleet.servers):
@@ -368,8 +370,9 @@ class Round:
                     scheduled=schedule.arrivals[mine],
                     first_row=first_rows[mine],
                     rows=schedule.rows[mine].astype(np.int64),
-                    adapted=adapted,
+                    adapted=place is not None,
                     wait=self._serving.wait,
+                    reuse=place is not None and place.reuse,
                 )
             )
 

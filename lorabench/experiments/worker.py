@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lorabench.model.tables import TablesHandle
     from lorabench.serving.feed import FeedHandle
     from lorabench.training.learner import LearnerConfig
+    from lorabench.training.replay import ReuseBytes
     from lorabench.training.trainer import Trainer, TrainLog
 
 # How long the trainer rests when nothing is due, and how often it looks for threads that libraries
@@ -112,7 +113,7 @@ class TrainReport:
     """What the trainer did in one condition.
 
     `throttle` is what the throttle did (`lorabench.isolation.throttle.Pacer.trace`), empty without
-    one.
+    one; `reuse` what data reuse saved and cost, None without it.
     """
 
     log: "TrainLog"
@@ -122,6 +123,7 @@ class TrainReport:
     slots_used: tuple[int, ...]
     epoch: int
     throttle: "NDArray[np.float64]"
+    reuse: "ReuseBytes | None"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _dense_net(setup: ModelSetup) -> "DenseNet":
 
 def run_server(setup: ServerSetup, link: Connection) -> None:
     """Serve jobs until the conductor hangs up."""
-    from lorabench._hotpath import LoadLine, ReplayRing
+    from lorabench._hotpath import LoadLine
     from lorabench.isolation.affinity import pin_threads, verify
     from lorabench.memory import Region
     from lorabench.model.adapter import attach_reader
@@ -155,7 +157,6 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
     pin_threads(os.getpid(), setup.cpus)
     use_one_thread()
     tables = TableSet.attach(setup.model.tables)
-    ring = Region.attach(setup.model.rings[setup.server], writable=True)
     load = Region.attach(setup.model.load, writable=True)
     server = Server(
         tables.kernels,
@@ -164,7 +165,7 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
         query_rows=setup.query_rows,
         max_batch=setup.max_batch,
         reader=attach_reader(setup.model.adapter, setup.server),
-        ring=ReplayRing(ring.mapping, setup.feed.num_dense, setup.feed.num_sparse),
+        ring=Region.attach(setup.model.rings[setup.server], writable=True),
         load=LoadLine(load.mapping, setup.server),
     )
     server.warm()
@@ -184,7 +185,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     import numpy as np
     import torch
 
-    from lorabench._hotpath import LoadLines, ReplayRing
+    from lorabench._hotpath import LoadLines
     from lorabench.isolation.affinity import verify
     from lorabench.isolation.numa import verify_process
     from lorabench.isolation.scheduling import verify_classes
@@ -196,18 +197,16 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     from lorabench.training.trainer import Trainer
 
     tables = TableSet.attach(setup.model.tables)
-    num_sparse = len(setup.model.tables.layout.rows)
-    rings = [Region.attach(handle, writable=True) for handle in setup.model.rings]
     labels = Region.attach(setup.labels, writable=False)
     load = Region.attach(setup.model.load, writable=True)
-    lines = LoadLines(load.mapping, len(rings))
+    lines = LoadLines(load.mapping, len(setup.model.rings))
     replay = Replay(
-        [ReplayRing(ring.mapping, setup.num_dense, num_sparse) for ring in rings],
+        [Region.attach(handle, writable=True) for handle in setup.model.rings],
+        tables.kernels,
         labels.array(np.int8, (setup.labels.length,)),
         label_delay_ns=setup.label_delay_ns,
         batch=setup.batch,
         num_dense=setup.num_dense,
-        num_sparse=num_sparse,
     )
     state = WriterState(setup.model.adapter)
     trainer = Trainer(tables.kernels, _dense_net(setup.model), state, replay, setup.config)
@@ -217,7 +216,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         prepare: Prepare = link.recv()
         place = prepare.place
         torch.set_num_threads(place.threads)
-        trainer.reset(place.rerank_s)
+        trainer.reset(place.rerank_s, reuse=place.reuse)
         replay.drain = prepare.drain
         _put(place)
         verify(pid, place.cpus)
@@ -231,7 +230,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         pacer = Pacer(
             place.duty,
             place.threads,
-            throttle=None if rule is None else Throttle(rule, len(rings)),
+            throttle=None if rule is None else Throttle(rule, len(setup.model.rings)),
             read=lines.read,
         )
         _train(trainer, pacer, place, link)
@@ -244,6 +243,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
                 slots_used=tuple(state.writer.used),
                 epoch=state.writer.epoch,
                 throttle=pacer.trace,
+                reuse=replay.reuse_bytes,
             )
         )
 

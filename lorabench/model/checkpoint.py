@@ -33,8 +33,9 @@ class Checkpoint:
 
     def load_into(self, tables: TableSet, net: DenseNet) -> None:
         """Copy the tensors into tables and net of the same shapes."""
-        for f, table in enumerate(tables.arrays):
-            torch.from_numpy(table).copy_(self.tensors[f"emb_l.{f}.weight"])
+        with tables.changing():
+            for f, table in enumerate(tables.arrays):
+                torch.from_numpy(table).copy_(self.tensors[f"emb_l.{f}.weight"])
         with torch.no_grad():
             for name, parameter in _named_parameters(net).items():
                 parameter.copy_(self.tensors[name])

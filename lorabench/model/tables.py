@@ -4,13 +4,15 @@ The conductor makes and fills them; servers and the trainer map them read-only. 
 the region's business (`lorabench.memory`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables
+from lorabench._hotpath import Tables, advance_version
 from lorabench.errors import InputError
 from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
 
@@ -31,10 +33,18 @@ class TableLayout:
         V_f, rows of each of the F tables.
     dim : int
         D, the same for all.
+    hotness : tuple of int
+        L_f, rows that a sample looks up in each table, summed; empty: one in each.
     """
 
     rows: tuple[int, ...]
     dim: int
+    hotness: tuple[int, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """Rows that a sample looks up in all tables, C."""
+        return sum(self.hotness) if self.hotness else len(self.rows)
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -60,9 +70,10 @@ class TablesHandle:
 
 
 class TableSet:
-    """F embedding tables [V_f, D] fp32 in one shared region.
+    """F embedding tables [V_f, D] fp32 in one shared region, and behind them their version.
 
-    Use `create` in the process that fills them and `attach` in those that serve from them.
+    Use `create` in the process that fills them and `attach` in those that serve from them. Whoever
+    changes them while others may keep what they read does so inside `changing`.
     """
 
     def __init__(self, region: Region, layout: TableLayout) -> None:
@@ -72,6 +83,7 @@ class TableSet:
             region.array(np.float32, (rows, layout.dim), offset)
             for rows, offset in zip(layout.rows, layout.offsets, strict=False)
         ]
+        self._version: NDArray[np.int64] = region.array(np.int64, (1,), layout.offsets[-1])
 
     @classmethod
     def create(cls, layout: TableLayout, policy: MemoryPolicy | None = None) -> "TableSet":
@@ -99,7 +111,8 @@ class TableSet:
                 f"expected at least {need / 2**30:.1f} GiB ({layout.table_bytes / 2**30:.1f} GiB "
                 f"of tables and {_RESERVE_BYTES / 2**30:.0f} GiB to run); use smaller cardinalities"
             )
-        return cls(HugeRegion.create("tables", layout.offsets[-1], policy), layout)
+        length = layout.offsets[-1] + _ALIGNMENT
+        return cls(HugeRegion.create("tables", length, policy), layout)
 
     @classmethod
     def attach(cls, handle: TablesHandle) -> "TableSet":
@@ -116,12 +129,22 @@ class TableSet:
     @property
     def kernels(self) -> Tables:
         """The same tables for the lookup kernels."""
-        return Tables(self.arrays)
+        return Tables(self.arrays, self.layout.hotness or None, self._version)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """While rows are written: base vectors that were pooled before are out of date."""
+        advance_version(self._version)
+        try:
+            yield
+        finally:
+            advance_version(self._version)
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Fill with U(-1/sqrt(V), 1/sqrt(V)), as the reference DLRM does (Naumov et al. 2019)."""
-        for table in self.arrays:
-            bound = np.float32(1.0 / np.sqrt(table.shape[0]))
-            rng.random(out=table, dtype=np.float32)
-            np.multiply(table, 2 * bound, out=table)
-            np.subtract(table, bound, out=table)
+        with self.changing():
+            for table in self.arrays:
+                bound = np.float32(1.0 / np.sqrt(table.shape[0]))
+                rng.random(out=table, dtype=np.float32)
+                np.multiply(table, 2 * bound, out=table)
+                np.subtract(table, bound, out=table)

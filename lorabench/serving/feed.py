@@ -20,11 +20,11 @@ class FeedHandle:
     features: RegionHandle
     rows: int
     num_dense: int
-    num_sparse: int
+    num_columns: int
 
 
 class Feed:
-    """Rows of a workload: dense float32 [N, num_dense] and sparse int32 [N, F].
+    """Rows of a workload: dense float32 [N, num_dense] and sparse int32 [N, C].
 
     Use `create` in the conductor and `attach` in a server.
     """
@@ -34,16 +34,16 @@ class Feed:
         self.handle = handle
         self.dense: NDArray[np.float32] = region.array(np.float32, (handle.rows, handle.num_dense))
         self.sparse: NDArray[np.int32] = region.array(
-            np.int32, (handle.rows, handle.num_sparse), handle.rows * handle.num_dense * 4
+            np.int32, (handle.rows, handle.num_columns), handle.rows * handle.num_dense * 4
         )
 
     @classmethod
     def create(cls, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> "Feed":
         """Copy rows into shared memory."""
         rows, num_dense = dense.shape
-        num_sparse = sparse.shape[1]
-        region = Region.create("feed", 4 * rows * (num_dense + num_sparse))
-        feed = cls(region, FeedHandle(region.handle, rows, num_dense, num_sparse))
+        num_columns = sparse.shape[1]
+        region = Region.create("feed", 4 * rows * (num_dense + num_columns))
+        feed = cls(region, FeedHandle(region.handle, rows, num_dense, num_columns))
         feed.dense[:] = dense
         feed.sparse[:] = sparse
         return feed

@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from lorabench._hotpath import (
     AdapterReader,
     LoadLine,
-    ReplayRing,
     Tables,
     set_timer_slack,
     sleep_until,
 )
+from lorabench.memory import Region
 from lorabench.model.dlrm import DenseNet, InferenceNet
+from lorabench.model.samples import open_ring
 from lorabench.serving.feed import Feed
 
 Wait = Literal["block", "spin"]
@@ -53,6 +54,9 @@ class ServeJob:
         alone.
     wait : {"block", "spin"}
         What to do until the next arrival.
+    reuse : bool
+        Keep the pooled base vectors that are worth it in the replay ring, which the trainer has to
+        have laid out for them.
     """
 
     start_ns: int
@@ -62,6 +66,7 @@ class ServeJob:
     rows: NDArray[np.int64]
     adapted: bool
     wait: Wait = "block"
+    reuse: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,8 @@ class Server:
         Most queries scored together.
     reader : AdapterReader
         The adapter.
-    ring : ReplayRing
-        Where served rows are offered to the trainer.
+    ring : Region
+        Memory of the replay ring, in which served rows are offered to the trainer.
     load : LoadLine
         Where the trainer is told of the load.
     """
@@ -122,7 +127,7 @@ class Server:
         query_rows: int,
         max_batch: int,
         reader: AdapterReader,
-        ring: ReplayRing,
+        ring: Region,
         load: LoadLine,
     ) -> None:
         most = query_rows * max_batch
@@ -136,19 +141,27 @@ class Server:
         self._net = InferenceNet(net.freeze(), most)
         self._dense: NDArray[np.float32] = self._net.dense.numpy()
         self._embeddings: NDArray[np.float32] = self._net.embeddings.numpy()
-        self._sparse = np.zeros((most, tables.count), np.int32)
+        self._sparse = np.zeros((most, tables.columns), np.int32)
+        self._base = np.zeros((most, len(tables.kept), tables.dim), np.float32)
+        self._version = 0
 
     def _score(
-        self, first_row: list[int], rows: list[int], *, adapted: bool
+        self, first_row: list[int], rows: list[int], *, adapted: bool, keep: bool = False
     ) -> tuple[int, NDArray[np.float32]]:
-        """Score queries by their rows of the feed; the epoch and the probabilities, one a row."""
+        """Score queries by their rows of the feed; the epoch and the probabilities, one a row.
+
+        With `keep` the base vectors that are worth keeping stay behind, with their version.
+        """
         n = 0
         for first, count in zip(first_row, rows, strict=True):
             self._dense[n : n + count] = self._feed.dense[first : first + count]
             self._sparse[n : n + count] = self._feed.sparse[first : first + count]
             n += count
         sparse, out = self._sparse[:n], self._embeddings[:n]
-        if adapted:
+        if adapted and keep:
+            self._version = self._tables.version  # before the rows are read
+            epoch = self._reader.lookup(self._tables, sparse, out, base=self._base[:n])
+        elif adapted:
             epoch = self._reader.lookup(self._tables, sparse, out)
         else:
             epoch = -1
@@ -162,8 +175,8 @@ class Server:
         reference cycles, so nothing piles up without the collector.
         """
         for n in range(1, self._max_batch + 1):
-            for adapted in (False, True):
-                self._score([0] * n, [self._rows] * n, adapted=adapted)
+            for adapted, keep in ((False, False), (True, True), (True, False)):
+                self._score([0] * n, [self._rows] * n, adapted=adapted, keep=keep)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -186,6 +199,9 @@ class Server:
         ends = np.cumsum(job.rows).tolist()
         prediction = np.zeros(ends[-1] if total else 0, np.float32)
         late = np.zeros(total, np.int64)
+        num_dense = self._dense.shape[1]
+        ring = open_ring(self._ring, self._tables, num_dense, reuse=job.reuse)
+        keep = job.reuse and bool(self._tables.kept)
         sleeps = 0
         parent = os.getppid()
         deadlines = job.scheduled + job.start_ns
@@ -210,7 +226,9 @@ class Server:
                 end += 1
             if job.adapted:
                 self._load.begin(now, deadlines, at)
-            epoch, probabilities = self._score(first_row[at:end], rows[at:end], adapted=job.adapted)
+            epoch, probabilities = self._score(
+                first_row[at:end], rows[at:end], adapted=job.adapted, keep=keep
+            )
             finished = time.monotonic_ns()
             prediction[ends[end - 1] - len(probabilities) : ends[end - 1]] = probabilities
             started[at:end] = now - job.start_ns
@@ -221,7 +239,14 @@ class Server:
                 begin = 0
                 for query in range(at, end):
                     to = slice(begin, begin + rows[query])
-                    self._ring.append(first_row[query], finished, self._dense[to], self._sparse[to])
+                    ring.append(
+                        first_row[query],
+                        finished,
+                        self._dense[to],
+                        self._sparse[to],
+                        version=self._version,
+                        base=self._base[to] if keep else None,
+                    )
                     begin += rows[query]
                 # What is left to do for a batch once it is answered keeps the core busy too.
                 self._load.end(time.monotonic_ns(), finished, deadlines, at, end)

@@ -44,6 +44,7 @@ class FullTrainer:
         optimizer: OptimizerName = "adagrad",
         learning_rate: float | None = None,
     ) -> None:
+        self._set = tables
         self._kernels = tables.kernels
         self._net = net
         self.learning_rate = learning_rate or TABLE_LEARNING_RATE[optimizer]
@@ -52,7 +53,9 @@ class FullTrainer:
             if optimizer == "adagrad"
             else None
         )
-        self._tables = TableOptimizer(tables.arrays, self._accumulators)
+        self._tables = TableOptimizer(
+            tables.arrays, self._accumulators, tables.layout.hotness or None
+        )
         trained = [p for p in net.parameters() if p.requires_grad]
         self._dense = (
             torch.optim.Adam(trained, lr=DENSE_LEARNING_RATE, fused=True) if trained else None
@@ -67,7 +70,7 @@ class FullTrainer:
         Parameters
         ----------
         dense : float32 [B, num_dense]
-        sparse : int32 [B, F]
+        sparse : int32 [B, C]
         labels : int8 [B]
 
         Returns
@@ -81,7 +84,8 @@ class FullTrainer:
         if self._dense is not None:
             self._dense.step()
             self._dense.zero_grad(set_to_none=True)
-        self._tables.step(sparse, grad, learning_rate=self.learning_rate)
+        with self._set.changing():
+            self._tables.step(sparse, grad, learning_rate=self.learning_rate)
         return logits, grad
 
     def gradients(

@@ -157,7 +157,10 @@ class Learner:
         self._config = config
         self._adapted = [f for f, rank in enumerate(state.plan.ranks) if rank]
         self._halves = HalfSums(
-            self._adapted, tables.dim, [state.plan.signal_rows[f] for f in self._adapted]
+            self._adapted,
+            tables.dim,
+            [state.plan.signal_rows[f] for f in self._adapted],
+            hotness=tables.hotness,
         )
         most = min(MOST_AUTO_RANK, tables.dim)
         rank = config.rank
@@ -264,16 +267,28 @@ class Learner:
             logits: NDArray[np.float32] = self._net(torch.from_numpy(dense), embeddings).numpy()
         return logits
 
+    @property
+    def looks_up(self) -> bool:
+        """Whether a batch's rows will be looked up, and not only counted."""
+        return self.stage in (Stage.BASIS, Stage.LEARN)
+
     def learn(
-        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+        self,
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+        labels: NDArray[np.int8],
+        base: NDArray[np.float32] | None = None,
     ) -> int | None:
         """Learn from a batch; after `begin`.
 
         Parameters
         ----------
         dense : float32 [B, num_dense]
-        sparse : int32 [B, F]
+        sparse : int32 [B, C]
         labels : int8 [B]
+        base : float32 [B, K, D], optional
+            Pooled base vectors of the tables that are worth it (``Tables.kept``), so that their
+            rows need not be read.
 
         Returns
         -------
@@ -289,14 +304,18 @@ class Learner:
                 self.start_over()
             return None
         if self.stage is Stage.BASIS:
-            self._gather(dense, sparse, labels)
+            self._gather(dense, sparse, labels, base)
             return None
-        return self._step(dense, sparse, labels)
+        return self._step(dense, sparse, labels, base)
 
     def _gather(
-        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+        self,
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+        labels: NDArray[np.int8],
+        base: NDArray[np.float32] | None,
     ) -> None:
-        logits, grad = self._at_base(dense, sparse, labels)
+        logits, grad = self._at_base(dense, sparse, labels, base)
         if not _finite(logits, grad):
             self._diverge()
             return
@@ -306,15 +325,19 @@ class Learner:
             self._first_basis()
 
     def _step(
-        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+        self,
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+        labels: NDArray[np.int8],
+        base: NDArray[np.float32] | None,
     ) -> int | None:
-        logits, grad = embedding_gradients(self._net, dense, self._look_up(sparse), labels)
+        logits, grad = embedding_gradients(self._net, dense, self._look_up(sparse, base), labels)
         if not _finite(logits, grad):
             self._diverge()
             return None
         if self._batches % self._config.base_stride == 0:
             # Prequential: A has not moved for these samples yet.
-            plain, at_base = self._at_base(dense, sparse, labels)
+            plain, at_base = self._at_base(dense, sparse, labels, base)
             self._halves.add(sparse, at_base)
             target = labels.astype(np.float32)
             if self._guard.observe(log_loss(plain, target), log_loss(logits, target)):
@@ -335,16 +358,22 @@ class Learner:
         )
         return writer.publish()
 
-    def _look_up(self, sparse: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _look_up(
+        self, sparse: NDArray[np.int32], base: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         embeddings = np.empty((len(sparse), self._tables.count, self._tables.dim), np.float32)
-        self._state.writer.lookup(self._tables, sparse, embeddings)
+        self._state.writer.lookup(self._tables, sparse, embeddings, base=base)
         return embeddings
 
     def _at_base(
-        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+        self,
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+        labels: NDArray[np.int8],
+        base: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         embeddings = np.empty((len(sparse), self._tables.count, self._tables.dim), np.float32)
-        self._tables.lookup(sparse, embeddings)
+        self._tables.lookup(sparse, embeddings, base=base)
         return embedding_gradients(self._net, dense, embeddings, labels)
 
     def _diverge(self) -> None:

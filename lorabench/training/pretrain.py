@@ -36,7 +36,7 @@ def pretrain(
     tables, net
         Initialised; trained when this returns.
     dense : float32 [N, num_dense]
-    sparse : int32 [N, F]
+    sparse : int32 [N, C]
     labels : int8 [N]
     progress : callable
         Told the share of the rows that is done.

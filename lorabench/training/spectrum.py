@@ -189,12 +189,20 @@ class HalfSums:
         Rows a table, or of each of `tables`.
     seed : int
         Of the division into halves.
+    hotness : sequence of int, length F, optional
+        Rows that a sample looks up in each of the F tables; one by default.
     """
 
     def __init__(
-        self, tables: Sequence[int], dim: int, most: int | Sequence[int], seed: int = 0
+        self,
+        tables: Sequence[int],
+        dim: int,
+        most: int | Sequence[int],
+        seed: int = 0,
+        hotness: Sequence[int] | None = None,
     ) -> None:
         self._tables = list(tables)
+        self._hotness = hotness
         self._dim = dim
         self._most = [most] * len(self._tables) if isinstance(most, int) else list(most)
         self._rng = np.random.default_rng(seed)
@@ -215,19 +223,22 @@ class HalfSums:
         self.samples = 0
 
     def add(self, sparse: NDArray[np.int32], grad: NDArray[np.float32]) -> None:
-        """Add gradients `grad` [B, F, D] by the rows `sparse` [B, F]."""
+        """Add gradients `grad` [B, F, D] by the bags of the rows `sparse` [B, C]."""
         half = self._rng.integers(0, 2, len(sparse)).astype(np.int32)
         for place, table in enumerate(self._tables):
-            self._add(place, np.ascontiguousarray(sparse[:, table]), grad[:, table], half)
+            self._add(place, rows_of(sparse, table, self._hotness), grad[:, table], half)
         self.samples += len(sparse)
 
     def _add(
         self,
         place: int,
-        rows: NDArray[np.int32],
+        bags: NDArray[np.int32],
         grad: NDArray[np.float32],
         half: NDArray[np.int32],
     ) -> None:
+        hotness = bags.shape[1]
+        rows = np.ascontiguousarray(bags).reshape(-1)
+        sample = np.repeat(np.arange(len(bags)), hotness)
         index = self._index[place]
         slots = np.empty(len(rows), np.int32)
         index.find(rows, slots)
@@ -237,15 +248,24 @@ class HalfSums:
             index.insert(new, np.arange(index.used, index.used + len(new), dtype=np.int32))
             index.find(rows, slots)
         there = slots >= 0
-        key = (slots[there] * 2 + half[there]).astype(np.int64)
+        sample = sample[there]
+        key = (slots[there] * 2 + half[sample]).astype(np.int64)
         # Sums of a group at a time: numpy's add.at is several times slower.
         order = np.argsort(key, kind="stable")
         key = key[order]
         if len(key) == 0:
             return
-        begin = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        self._sums[place][key[begin]] += np.add.reduceat(grad[there][order], begin)
-        self._counts[place][key[begin]] += np.diff(np.append(begin, len(key)))
+        sample = sample[order]
+        begin = _starts(key)
+        self._sums[place][key[begin]] += np.add.reduceat(grad[sample], begin)
+        if hotness == 1:
+            self._counts[place][key[begin]] += np.diff(np.append(begin, len(key)))
+            return
+        # A bag that names a row m times adds m times one gradient, hence m^2 times its noise.
+        once = _starts(key, sample)
+        times = np.diff(np.append(once, len(key)))
+        first = np.searchsorted(once, begin)
+        self._counts[place][key[begin]] += np.add.reduceat(times * times, first)
 
     def signal(self, place: int) -> Signal:
         """Signal spectrum of the `place`-th table."""
@@ -253,6 +273,24 @@ class HalfSums:
         counts = self._counts[place][:used].reshape(-1, 2)
         sums = self._sums[place][:used].reshape(-1, 2, self._dim)
         return signal(sums[:, 0], sums[:, 1], counts, self._rng)
+
+
+def rows_of(
+    sparse: NDArray[np.int32], table: int, hotness: Sequence[int] | None
+) -> NDArray[np.int32]:
+    """Rows [B, L] of one table in `sparse` [B, C]: its column, or its columns."""
+    if hotness is None:
+        return sparse[:, table : table + 1]
+    first = sum(hotness[:table])
+    return sparse[:, first : first + hotness[table]]
+
+
+def _starts(*keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each run of equal entries begins."""
+    changes = np.zeros(len(keys[0]) - 1, bool)
+    for key in keys:
+        changes |= key[1:] != key[:-1]
+    return np.flatnonzero(np.concatenate([[True], changes]))
 
 
 def signal(
@@ -268,7 +306,8 @@ def signal(
     first, second : float32 [K, D]
         Sums of each row's gradients over each half.
     counts : float32 [K, 2]
-        Samples in each sum; rows without samples in both halves are left out.
+        Samples in each sum, a sample that names the row m times counted m^2 times; rows without
+        samples in both halves are left out.
     rng : numpy.random.Generator
         Draws of the noise floor.
     """

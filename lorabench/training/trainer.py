@@ -82,18 +82,20 @@ class Trainer:
         """What is done with a batch just now."""
         return self._learner.stage
 
-    def reset(self, rerank_s: float | None = None) -> None:
+    def reset(self, rerank_s: float | None = None, *, reuse: bool = False) -> None:
         """Begin anew with an empty adapter and empty rings; only while no server runs.
 
         Parameters
         ----------
         rerank_s : float, optional
             Change the rank this often, s (`Learner.rerank`).
+        reuse : bool
+            Take base vectors out of the rings (`lorabench.training.replay`).
         """
         self._rerank_ns = None if rerank_s is None else round(rerank_s * 1e9)
         self._reranked_ns = self._clock()
         self._state.reset()
-        self._replay.reset()
+        self._replay.reset(reuse=reuse)
         self._learner.reset()
         self.log = TrainLog(learner=self._learner.log)
 
@@ -115,7 +117,8 @@ class Trainer:
         if n == 0:
             return 0
         labels = replay.labels(n)
-        epoch = self._learner.learn(replay.dense[:n], replay.sparse[:n], labels)
+        base = replay.base(n) if self._learner.looks_up else None
+        epoch = self._learner.learn(replay.dense[:n], replay.sparse[:n], labels, base)
         if epoch is not None:
             self.log.sample.append(replay.sample[:n].copy())
             self.log.label_ns.append(replay.label_ns[:n].copy())

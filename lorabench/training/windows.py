@@ -18,7 +18,7 @@ from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableSet
 from lorabench.training.full import FullTrainer, OptimizerName
 from lorabench.training.gradients import embedding_gradients
-from lorabench.training.spectrum import HalfSums, MomentSum, Signal, Spectrum
+from lorabench.training.spectrum import HalfSums, MomentSum, Signal, Spectrum, rows_of
 from lorabench.workload.block import Block, dense_features
 
 # (a) is a mean over far more samples than it needs; its cost at D = 64 is not small.
@@ -125,7 +125,9 @@ class WindowMeter:
         self._trainer = FullTrainer(tables, net, config.optimizer, config.learning_rate)
         every = range(self._kernels.count)
         self._gradients = MomentSum(every, self._kernels.dim)
-        self._halves = HalfSums(every, self._kernels.dim, config.signal_rows, config.seed)
+        self._halves = HalfSums(
+            every, self._kernels.dim, config.signal_rows, config.seed, self._kernels.hotness
+        )
         self._rng = np.random.default_rng(config.seed)
         self._maps: dict[int, NDArray[np.bool_]] = {}
 
@@ -147,7 +149,8 @@ class WindowMeter:
         dense = dense_features(block.dense)
         self._signal_pass(dense, block)
         rows = [
-            self._touched(table, block.sparse[:, table]) for table in range(self._kernels.count)
+            self._touched(table, rows_of(block.sparse, table, self._kernels.hotness))
+            for table in range(self._kernels.count)
         ]
         before = [table[r] for table, r in zip(self._tables.arrays, rows, strict=True)]
         self._gradients.clear()
@@ -180,13 +183,13 @@ class WindowMeter:
             _, grad = embedding_gradients(self._net, dense[part], embeddings, block.label[part])
             self._halves.add(sparse, grad)
 
-    def _touched(self, table: int, column: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Rows of `table` that a window's column [N] names, each once, rising."""
+    def _touched(self, table: int, bags: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Rows of `table` that a window's bags [N, L] name, each once, rising."""
         size = len(self._tables.arrays[table])
-        if size > _MAP_ROWS_A_LOOKUP * len(column):
-            return np.unique(column).astype(np.int64)
+        if size > _MAP_ROWS_A_LOOKUP * bags.size:
+            return np.unique(bags).astype(np.int64)
         seen = self._maps.setdefault(table, np.zeros(size, bool))
-        seen[column] = True
+        seen[bags] = True
         rows = np.flatnonzero(seen)
         seen[rows] = False
         return rows

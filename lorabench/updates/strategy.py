@@ -8,7 +8,6 @@ held against. Strategies that ship tables over a link implement the same protoco
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lorabench._hotpath import Tables
 from lorabench.errors import InputError
 from lorabench.model.adapter import Adapter, WriterState, plan_adapter
 from lorabench.model.adapter_file import SavedTable
@@ -131,7 +131,7 @@ class Frozen:
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits [B] of the base model."""
-        return _logits(self._net, dense, sparse, self._kernels.dim, self._kernels.lookup)
+        return _logits(self._net, dense, sparse, self._kernels)
 
     def learn(
         self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
@@ -171,7 +171,7 @@ class Ideal:
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits [B] of the tables as trained so far."""
-        return _logits(self._net, dense, sparse, self._kernels.dim, self._kernels.lookup)
+        return _logits(self._net, dense, sparse, self._kernels)
 
     def learn(
         self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
@@ -263,11 +263,10 @@ def _logits(
     net: DenseNet,
     dense: NDArray[np.float32],
     sparse: NDArray[np.int32],
-    dim: int,
-    lookup: Callable[[NDArray[np.int32], NDArray[np.float32]], None],
+    tables: Tables,
 ) -> NDArray[np.float32]:
-    embeddings = np.empty((*sparse.shape, dim), np.float32)
-    lookup(sparse, embeddings)
+    embeddings = np.empty((len(sparse), tables.count, tables.dim), np.float32)
+    tables.lookup(sparse, embeddings)
     with torch.inference_mode():
         logits: NDArray[np.float32] = net(
             torch.from_numpy(dense), torch.from_numpy(embeddings)

@@ -112,7 +112,7 @@ static void case_of(const lb_kernels *kernels, lb_adapter *adapter, int64_t dim)
   for (int with = 0; with < 2; with++) {
     memset(out, 0x7f, sizeof out);
     if (with)
-      kernels->lookup_lora(&base, &lora, &in, out, dim);
+      kernels->lookup_lora(&base, &lora, &in, &(lb_parts){0}, out, dim);
     else
       kernels->lookup(&base, &in, out, dim);
     for (int64_t b = 0; b < in.bags; b++)

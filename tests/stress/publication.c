@@ -56,7 +56,7 @@ static void read_on(int me) {
     lb_side *side = lb_adapter_side(adapter(), at);
     const lb_lora lora = lb_side_view(side, 0);
     const float first = (float)__atomic_load_n(&side->epoch, __ATOMIC_RELAXED);
-    lb_lookup_lora(&table, &lora, &bags, out, DIM);
+    lb_lookup_lora(&table, &lora, &bags, &(lb_parts){0}, out, DIM);
     const float last = (float)__atomic_load_n(&side->epoch, __ATOMIC_RELAXED);
     while (me == 0 && __atomic_load_n(&shared->hold, __ATOMIC_RELAXED))
       pause();

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import LOAD_BYTES, LoadLine, ReplayRing
+from lorabench._hotpath import LOAD_BYTES, LoadLine
 from lorabench.memory import Region
 from lorabench.model.adapter import Adapter, WriterState, attach_reader, plan_adapter
 from lorabench.model.dlrm import DenseNet, DlrmShape
@@ -81,12 +81,12 @@ def small_node(queries: int = 64, *, batch: int = 64, **config: float) -> Node:
     state = WriterState(adapter.handle)
     clock = Clock()
     replay = Replay(
-        [ReplayRing(memory.mapping, SHAPE.num_dense, SHAPE.num_sparse)],
+        [memory],
+        tables.kernels,
         labels,
         label_delay_ns=DELAY_NS,
         batch=batch,
         num_dense=SHAPE.num_dense,
-        num_sparse=SHAPE.num_sparse,
     )
     settings = {"basis_samples": 64, "guard_window": 512, **config}
     trainer = Trainer(
@@ -104,7 +104,7 @@ def small_node(queries: int = 64, *, batch: int = 64, **config: float) -> Node:
         query_rows=ROWS,
         max_batch=4,
         reader=attach_reader(adapter.handle, 0),
-        ring=ReplayRing(memory.mapping, SHAPE.num_dense, SHAPE.num_sparse),
+        ring=memory,
         load=LoadLine(Region.create("load", LOAD_BYTES).mapping, 0),
     )
     return Node(tables, net, feed, labels, state, replay, trainer, server, clock)

@@ -1,0 +1,37 @@
+"""Replay rings of a model's samples: how both ends lay the same memory out.
+
+A server appends what it served, the trainer takes it; the ring itself is C (``kernels/ring.h``).
+What a record holds follows from the tables: the ids of every feature, and with data reuse the
+pooled base vectors of those features where keeping them saves bytes (``Tables.kept``).
+"""
+
+from lorabench._hotpath import ReplayRing, Tables
+from lorabench.errors import InputError
+from lorabench.memory import Region
+
+
+def open_ring(region: Region, tables: Tables, num_dense: int, *, reuse: bool = False) -> ReplayRing:
+    """Open one end of a ring.
+
+    Parameters
+    ----------
+    region : Region
+        Its memory.
+    tables : Tables
+        Base tables, whose ids the samples are.
+    num_dense : int
+        Dense features of a sample.
+    reuse : bool
+        With room for the base vectors that are worth keeping. The other end must agree, and one of
+        them resets the ring before it is used.
+
+    Raises
+    ------
+    InputError
+        The memory does not hold a single sample.
+    """
+    base = len(tables.kept) * tables.dim if reuse else 0
+    try:
+        return ReplayRing(region.mapping, num_dense, tables.columns, base)
+    except ValueError as error:
+        raise InputError(f"--replay-bytes: {error}") from None
