@@ -14,6 +14,7 @@ from lorabench.serving.feed import Feed
 from lorabench.serving.server import Server
 from lorabench.training.learner import LearnerConfig
 from lorabench.training.replay import Replay
+from lorabench.training.spectrum import rows_of
 from lorabench.training.trainer import Trainer
 
 SHAPE = DlrmShape(num_dense=3, num_sparse=2, dim=8, bottom=(8,), top=(16,))
@@ -51,29 +52,34 @@ class Node:
 
         rows = slice(query * ROWS, (query + 1) * ROWS)
         vectors = []
+        hotness = self.tables.kernels.hotness
         for f, table in enumerate(self.tables.arrays):
             A, B, adapted = self.state.writer.arrays(f)
             full = table.astype(np.float64)
             if len(adapted):
                 full[adapted] += A.astype(np.float64) @ B
-            vectors.append(full[self.feed.sparse[rows, f]])
+            vectors.append(full[rows_of(self.feed.sparse[rows], f, hotness)].sum(axis=1))
         embeddings = torch.from_numpy(np.stack(vectors, axis=1).astype(np.float32))
         with torch.no_grad():
             logits = self.net(torch.from_numpy(self.feed.dense[rows].copy()), embeddings)
         return torch.sigmoid(logits).numpy()
 
 
-def small_node(queries: int = 64, *, batch: int = 64, **config: float) -> Node:
+def small_node(
+    queries: int = 64, *, batch: int = 64, hotness: tuple[int, ...] = (), **config: float
+) -> Node:
     """Build a node over random rows whose labels follow one of the features."""
     rng = np.random.default_rng(0)
-    layout = TableLayout((300, 500), SHAPE.dim)
+    layout = TableLayout((300, 500), SHAPE.dim, hotness)
     tables, net = TableSet.create(layout), DenseNet(SHAPE)
     for table in tables.arrays:
         table[:] = rng.normal(scale=0.3, size=table.shape)
     net.initialise(0)
     n = queries * ROWS
     dense = rng.normal(size=(n, SHAPE.num_dense)).astype(np.float32)
-    sparse = np.stack([rng.integers(0, v, n) for v in layout.rows], axis=1).astype(np.int32)
+    columns = zip(layout.rows, hotness or (1, 1), strict=True)
+    sparse = np.concatenate([rng.integers(0, v, (n, hot)) for v, hot in columns], axis=1)
+    sparse = sparse.astype(np.int32)
     labels = (sparse[:, 0] % 2).astype(np.int8)
     feed = Feed.create(dense, sparse)
     adapter = Adapter(plan_adapter(layout, 4, 1, 5.0))

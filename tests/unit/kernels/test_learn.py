@@ -174,12 +174,16 @@ class RingTwin:
 
 @given(
     st.integers(1, 7),
+    st.integers(0, 2),
     st.lists(st.tuples(st.sampled_from("ats"), st.integers(0, 4), st.integers(0, 3)), max_size=40),
 )
-def test_the_ring_is_a_bounded_queue_in_arrival_order(capacity: int, script) -> None:
-    record = 16 + 4 * (2 + 3) + 4  # key, 2 dense, 3 sparse, padded to 8
-    ring = ReplayRing(shared(256 + capacity * record), 2, 3)
+def test_the_ring_is_a_bounded_queue_in_arrival_order(capacity: int, vectors: int, script) -> None:
+    # Key, 2 dense, 3 sparse, and with base vectors of 4 floats a version; padded to 8.
+    record = 16 + 4 * (2 + 3) + 4 + (8 + 16 * vectors if vectors else 0)
+    ring = ReplayRing(shared(256 + capacity * record), 2, 3, 4 * vectors)
     assert ring.capacity == capacity
+    assert ring.base_bytes == (8 + 16 * vectors if vectors else 0)
+    ring.reset()
     twin = RingTwin(capacity)
     clock, sample = 0, 0
     for what, n, wait in script:
@@ -188,16 +192,26 @@ def test_the_ring_is_a_bounded_queue_in_arrival_order(capacity: int, script) -> 
             ids = np.arange(sample, sample + n)
             dense = np.stack([ids, -ids], axis=1).astype(np.float32)
             sparse = np.stack([ids, ids + 1, ids + 2], axis=1).astype(np.int32)
-            assert ring.append(sample, clock, dense, sparse) == twin.append(sample, n, clock)
+            base = np.repeat(ids.astype(np.float32), 4 * vectors).reshape(n, vectors, 4)
+            kept = {"version": 3 * clock, "base": base} if vectors else {}
+            assert ring.append(sample, clock, dense, sparse, **kept) == twin.append(
+                sample, n, clock
+            )
             sample += n
         elif what == "t":
             keys = np.zeros((n, 2), np.int64)
             dense, sparse = np.zeros((n, 2), np.float32), np.zeros((n, 3), np.int32)
-            taken = ring.take(clock - 1, keys, dense, sparse)
+            versions, base = np.zeros(n, np.int64), np.full((n, vectors, 4), -1, np.float32)
+            room = {"versions": versions, "base": base} if vectors else {}
+            taken = ring.take(clock - 1, keys, dense, sparse, **room)
             expected = twin.take(clock - 1, n)
             assert [tuple(k) for k in keys[:taken]] == expected
             np.testing.assert_array_equal(dense[:taken, 0], keys[:taken, 0])
             np.testing.assert_array_equal(sparse[:taken, 2], keys[:taken, 0] + 2)
+            if vectors:
+                np.testing.assert_array_equal(versions[:taken], 3 * keys[:taken, 1])
+                np.testing.assert_array_equal(base[:taken].min(axis=(1, 2)), keys[:taken, 0])
+                np.testing.assert_array_equal(base[:taken].max(axis=(1, 2)), keys[:taken, 0])
         else:
             assert ring.due(clock - 1) == twin.due(clock - 1)
             skipped = min(n, len(twin.held))
@@ -205,3 +219,31 @@ def test_the_ring_is_a_bounded_queue_in_arrival_order(capacity: int, script) -> 
             for _ in range(skipped):
                 twin.held.popleft()
         assert ring.dropped == twin.dropped
+
+
+def test_both_ends_of_a_ring_must_have_it_laid_out_alike() -> None:
+    memory = shared(4096)
+    plain, keeping = ReplayRing(memory, 1, 1), ReplayRing(memory, 1, 1, 8)
+    dense, sparse = np.zeros((2, 1), np.float32), np.zeros((2, 1), np.int32)
+    keys, versions = np.zeros((2, 2), np.int64), np.zeros(2, np.int64)
+    base = np.zeros((2, 2, 4), np.float32)
+    plain.append(0, 0, dense, sparse)
+    with pytest.raises(ValueError, match="ring: found one laid out for 0 floats .* expected 8"):
+        keeping.append(0, 0, dense, sparse, base=base)
+    keeping.reset()
+    assert keeping.append(0, 0, dense, sparse, version=2, base=base)
+    with pytest.raises(ValueError, match="ring: found one laid out for 8 floats .* expected 0"):
+        plain.take(0, keys, dense, sparse)
+    for call in (
+        lambda: keeping.append(0, 0, dense, sparse),
+        lambda: keeping.append(0, 0, dense, sparse, base=base[:1]),
+        lambda: keeping.append(0, 0, dense, sparse, base=base[:, :, :3].copy()),
+        lambda: plain.append(0, 0, dense, sparse, base=base),
+        lambda: keeping.take(0, keys, dense, sparse, versions=versions),
+        lambda: keeping.take(0, keys, dense, sparse, base=base),
+        lambda: keeping.take(0, keys, dense, sparse, versions=versions[:1], base=base),
+    ):
+        with pytest.raises(ValueError, match="^(base|versions): found"):
+            call()
+    assert keeping.take(0, keys, dense, sparse, versions=versions, base=base) == 2
+    assert versions.tolist() == [2, 2]

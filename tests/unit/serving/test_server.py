@@ -65,8 +65,9 @@ def test_what_is_unserved_at_the_stop_is_marked_so() -> None:
     assert list(record.done) == [0, 0, 0]
 
 
-def test_predictions_are_those_of_the_model_whatever_the_batch() -> None:
-    node = small_node()
+@pytest.mark.parametrize("hotness", [(), (5, 1), (2, 30)])
+def test_predictions_are_those_of_the_model_whatever_the_batch(hotness: tuple[int, ...]) -> None:
+    node = small_node(hotness=hotness)
     for scheduled in ([0] * 7, [i * 3_000_000 for i in range(7)]):
         for adapted in (False, True):
             record = serve(node, scheduled, adapted=adapted)
@@ -125,3 +126,35 @@ def test_served_rows_are_offered_to_the_trainer_in_order_and_only_beside_one() -
     np.testing.assert_array_equal(node.replay.sparse[: 9 * ROWS], node.feed.sparse[: 9 * ROWS])
     np.testing.assert_array_equal(node.replay.dense[: 9 * ROWS], node.feed.dense[: 9 * ROWS])
     np.testing.assert_array_equal(node.replay.labels(9 * ROWS), node.labels[: 9 * ROWS])
+
+
+def test_base_vectors_that_are_worth_it_go_along_with_the_samples_and_nothing_else_changes() -> (
+    None
+):
+    node = small_node(hotness=(5, 1))
+    while node.state.writer.epoch < 3:  # served from an adapter that is not empty
+        serve(node, [0] * 40)
+        node.clock.now = time.monotonic_ns() + DELAY_NS
+        while node.trainer.step():
+            pass
+    node.replay.reset(reuse=True)
+    with node.tables.changing():
+        for table in node.tables.arrays:
+            table *= 0.5
+    record = serve(node, [0] * 9, reuse=True)
+    n = 9 * ROWS
+    assert node.replay.take(time.monotonic_ns() + DELAY_NS) == n
+    np.testing.assert_array_equal(node.replay.sparse[:n], node.feed.sparse[:n])
+    base = node.replay.base(n)
+    assert base is not None
+    rows = node.tables.arrays[0][node.feed.sparse[:n, :5]]
+    np.testing.assert_allclose(base[:, 0], rows.sum(axis=1), rtol=1e-5, atol=1e-6)
+    assert node.replay.reuse_bytes is not None
+    assert node.replay.reuse_bytes.saved == n * 5 * 4 * node.tables.kernels.dim, "all up to date"
+    node.replay.reset()
+    np.testing.assert_array_equal(serve(node, [0] * 9).prediction, record.prediction)
+
+
+def test_a_server_whose_ring_the_trainer_has_not_laid_out_for_base_vectors_says_so() -> None:
+    with pytest.raises(ValueError, match="ring: found one laid out for 0 floats"):
+        serve(small_node(hotness=(5, 1)), [0], reuse=True)

@@ -114,3 +114,42 @@ def test_too_few_rows_have_no_signal() -> None:
     found = signal(few, few, np.ones((3, 2), np.float32), np.random.default_rng(0))
     assert (found.significant, found.share, found.rows) == (0, 0.0, 3)
     assert found.floor == np.inf
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    st.integers(0, 3),
+)
+@settings(max_examples=60)
+def test_half_sums_of_bags_add_a_gradient_for_each_time_its_sample_names_the_row(
+    seed: int, hotness: list[int], batches: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    dim, most = 3, 6
+    halves = HalfSums(range(len(hotness)), dim, most, 5, hotness)
+    coins = np.random.default_rng(5)
+    sums: list[dict[int, np.ndarray]] = [{} for _ in hotness]
+    for _ in range(batches):
+        n = int(rng.integers(1, 9))
+        sparse = rng.integers(0, 8, (n, sum(hotness))).astype(np.int32)
+        grad = rng.standard_normal((n, len(hotness), dim)).astype(np.float32)
+        halves.add(sparse, grad)
+        side = coins.integers(0, 2, n)
+        for f, hot in enumerate(hotness):
+            first = sum(hotness[:f])
+            bags = sparse[:, first : first + hot]
+            for row in dict.fromkeys(bags.ravel().tolist()):  # in the order of their coming
+                if row in sums[f] or len(sums[f]) < most:
+                    sums[f].setdefault(row, np.zeros((2, dim + 1)))
+            for sample, bag in enumerate(bags):
+                for row in set(bag.tolist()) & sums[f].keys():
+                    times = int((bag == row).sum())
+                    sums[f][row][side[sample], :dim] += times * grad[sample, f]
+                    sums[f][row][side[sample], dim] += times**2
+    for f in range(len(hotness)):
+        expected = np.array(list(sums[f].values())).reshape(-1, dim + 1)
+        np.testing.assert_allclose(
+            halves._sums[f][: len(expected)], expected[:, :dim], rtol=1e-4, atol=1e-5
+        )
+        np.testing.assert_array_equal(halves._counts[f][: len(expected)], expected[:, dim])

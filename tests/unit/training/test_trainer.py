@@ -7,12 +7,22 @@ from lorabench._hotpath import PIN_BYTES
 from lorabench.training.learner import Stage
 
 
-def served(node: Node, queries: int, first: int = 0) -> None:
-    """Put rows into the ring as if they had been served now."""
+def served(node: Node, queries: int, first: int = 0, *, keep: bool = False) -> None:
+    """Put rows into the ring as if they had been served now, with their base vectors or without."""
     rows = slice(first * ROWS, (first + queries) * ROWS)
+    kept = {}
+    if keep:
+        tables = node.tables.kernels
+        base = np.empty((queries * ROWS, len(tables.kept), tables.dim), np.float32)
+        kept = {"version": tables.version, "base": base}
+        tables.gather(node.feed.sparse[rows], base)
     assert node.replay.rings[0].append(
-        first * ROWS, node.clock.now, node.feed.dense[rows], node.feed.sparse[rows]
+        first * ROWS, node.clock.now, node.feed.dense[rows], node.feed.sparse[rows], **kept
     )
+
+
+def adapter(node: Node) -> list[np.ndarray]:
+    return [part for f in range(2) for part in node.state.writer.arrays(f)]
 
 
 def log_loss(node: Node, queries: int) -> float:
@@ -139,3 +149,111 @@ def test_a_reset_trainer_starts_from_an_empty_adapter() -> None:
     assert node.state.writer.used == [0, 0]
     assert node.trainer.log.sample == []
     assert node.replay.rings[0].appended == 0
+
+
+BAG = (5, 1)  # of small_node's two features; only the first one's base vectors are worth keeping
+
+
+def test_a_node_of_several_ids_a_feature_learns() -> None:
+    node = small_node(queries=64, hotness=BAG)
+    before = log_loss(node, 64)
+    for _ in range(20):
+        served(node, 64)
+        node.clock.now += DELAY_NS
+        while node.trainer.step():
+            pass
+    assert log_loss(node, 64) < before - 0.05
+    assert node.replay.reuse_bytes is None
+
+
+def test_with_reuse_the_same_samples_give_the_same_adapter_bit_by_bit() -> None:
+    # The kernels add a bag's base rows up in the same order wherever they do it.
+    found = []
+    for reuse in (False, True):
+        node = small_node(queries=64, hotness=BAG, base_stride=2)
+        node.trainer.reset(reuse=reuse)
+        for _ in range(3):
+            served(node, 64, keep=reuse)
+            node.clock.now += DELAY_NS
+            while node.trainer.step():
+                pass
+        found.append(adapter(node))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    bytes_ = node.replay.reuse_bytes
+    assert bytes_ is not None
+    samples, row = 3 * 64 * ROWS, 4 * node.tables.kernels.dim
+    assert (bytes_.features, bytes_.saved) == (1, samples * 5 * row)
+    assert bytes_.written == bytes_.read == samples * (row + 8)
+    assert bytes_.net == samples * (5 * row - 2 * (row + 8))
+    node.trainer.reset()
+    assert node.replay.reuse_bytes is None
+
+
+def test_base_vectors_of_an_old_version_are_pooled_anew() -> None:
+    found, saved = [], []
+    for reuse in (False, True):
+        node = small_node(queries=64, hotness=BAG)
+        node.trainer.reset(reuse=reuse)
+        served(node, 32, keep=reuse)
+        with node.tables.changing():
+            for table in node.tables.arrays:
+                table *= 1.5
+        served(node, 32, first=32, keep=reuse)
+        node.clock.now += DELAY_NS
+        while node.trainer.step():
+            pass
+        found.append(adapter(node))
+        saved.append(node.replay.reuse_bytes)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert saved[1] is not None
+    row = 4 * node.tables.kernels.dim
+    assert saved[1].saved == 32 * ROWS * 5 * row, "only what was served since is of any use"
+    assert saved[1].read == 64 * ROWS * (row + 8)
+
+
+def test_what_was_pooled_while_the_tables_change_is_never_used() -> None:
+    node = small_node(queries=64, hotness=BAG)
+    node.trainer.reset(reuse=True)
+    with node.tables.changing():
+        served(node, 64, keep=True)
+        node.clock.now += DELAY_NS
+        assert node.trainer.step() == 64
+    while node.trainer.step():
+        pass
+    assert node.replay.reuse_bytes is not None
+    assert node.replay.reuse_bytes.saved == 0
+    assert node.replay.reuse_bytes.net < 0
+
+
+def test_where_no_feature_has_enough_ids_reuse_keeps_nothing_and_says_so() -> None:
+    node = small_node(queries=64, hotness=(2, 1))
+    node.trainer.reset(reuse=True)
+    served(node, 64)
+    node.clock.now += DELAY_NS
+    while node.trainer.step():
+        pass
+    bytes_ = node.replay.reuse_bytes
+    assert bytes_ is not None
+    assert (bytes_.features, bytes_.saved, bytes_.written, bytes_.read) == (0, 0, 0, 0)
+
+
+def test_batches_that_are_let_pass_save_nothing() -> None:
+    node = small_node(queries=64, hotness=BAG, learning_rate=30.0, guard_window=32, base_stride=1)
+    node.trainer.reset(reuse=True)
+    looked_up = 0
+    for _ in range(10):
+        served(node, 64, keep=True)
+        node.clock.now += DELAY_NS
+        while True:
+            looking = node.trainer.stage is not Stage.OFF
+            n = node.trainer.step()
+            if n == 0:
+                break
+            looked_up += n if looking else 0
+    assert node.trainer.log.learner.guard_trips > 0
+    bytes_ = node.replay.reuse_bytes
+    assert bytes_ is not None
+    assert bytes_.saved == looked_up * 5 * 4 * node.tables.kernels.dim
+    assert bytes_.written == 10 * 64 * ROWS * (4 * node.tables.kernels.dim + 8)
