@@ -228,11 +228,11 @@ def test_both_ends_of_a_ring_must_have_it_laid_out_alike() -> None:
     keys, versions = np.zeros((2, 2), np.int64), np.zeros(2, np.int64)
     base = np.zeros((2, 2, 4), np.float32)
     plain.append(0, 0, dense, sparse)
-    with pytest.raises(ValueError, match="ring: found one laid out for 0 floats .* expected 8"):
+    with pytest.raises(ValueError, match=r"ring: found one laid out for 0 floats .* expected 8"):
         keeping.append(0, 0, dense, sparse, base=base)
     keeping.reset()
     assert keeping.append(0, 0, dense, sparse, version=2, base=base)
-    with pytest.raises(ValueError, match="ring: found one laid out for 8 floats .* expected 0"):
+    with pytest.raises(ValueError, match=r"ring: found one laid out for 8 floats .* expected 0"):
         plain.take(0, keys, dense, sparse)
     for call in (
         lambda: keeping.append(0, 0, dense, sparse),
@@ -243,7 +243,7 @@ def test_both_ends_of_a_ring_must_have_it_laid_out_alike() -> None:
         lambda: keeping.take(0, keys, dense, sparse, base=base),
         lambda: keeping.take(0, keys, dense, sparse, versions=versions[:1], base=base),
     ):
-        with pytest.raises(ValueError, match="^(base|versions): found"):
+        with pytest.raises(ValueError, match=r"^(base|versions): found"):
             call()
     assert keeping.take(0, keys, dense, sparse, versions=versions, base=base) == 2
     assert versions.tolist() == [2, 2]

@@ -198,7 +198,7 @@ def test_base_vectors_of_an_old_version_are_pooled_anew() -> None:
         served(node, 32, keep=reuse)
         with node.tables.changing():
             for table in node.tables.arrays:
-                table *= 1.5
+                table[:] = table * 1.5
         served(node, 32, first=32, keep=reuse)
         node.clock.now += DELAY_NS
         while node.trainer.step():

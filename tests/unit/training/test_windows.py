@@ -5,32 +5,36 @@ import pytest
 
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.training.spectrum import Spectrum
+from lorabench.training.spectrum import Spectrum, rows_of
 from lorabench.training.windows import DivergedError, MeterConfig, WindowMeter
 from lorabench.workload.block import Block
 from lorabench.workload.generator import generate_blocks
-from lorabench.workload.spec import load_spec
+from lorabench.workload.spec import WorkloadSpec, load_spec
 
 SPEC = load_spec("tiny")
 
 
-def model() -> tuple[TableSet, DenseNet]:
-    shape = DlrmShape(SPEC.num_dense, SPEC.num_sparse, SPEC.model.dim, (32,), (32,))
-    tables = TableSet.create(TableLayout(SPEC.table_rows, SPEC.model.dim))
+def model(spec: WorkloadSpec = SPEC) -> tuple[TableSet, DenseNet]:
+    shape = DlrmShape(spec.num_dense, spec.num_sparse, spec.model.dim, (32,), (32,))
+    layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
+    tables = TableSet.create(layout)
     tables.initialise(np.random.default_rng(0))
     net = DenseNet(shape)
     net.initialise(0)
     return tables, net
 
 
-def rows(n: int) -> Block:
-    return next(generate_blocks(SPEC, 0, rows=n, block_rows=n)).by_row()
+def rows(n: int, spec: WorkloadSpec = SPEC) -> Block:
+    return next(generate_blocks(spec, 0, rows=n, block_rows=n)).by_row()
 
 
+@pytest.mark.parametrize("preset", ["tiny", "tiny-multihot"])
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
-def test_updates_are_what_the_window_moved_the_tables_by(optimizer) -> None:
-    tables, net = model()
-    block = rows(3000)
+def test_updates_are_what_the_window_moved_the_tables_by(optimizer, preset: str) -> None:
+    spec = load_spec(preset)
+    tables, net = model(spec)
+    block = rows(3000, spec)
+    hotness = tables.kernels.hotness
     before = [table.copy() for table in tables.arrays]
     meter = WindowMeter(tables, net, MeterConfig(batch=500, optimizer=optimizer))
     window = meter.window(block)
@@ -41,7 +45,7 @@ def test_updates_are_what_the_window_moved_the_tables_by(optimizer) -> None:
         expected = Spectrum.of(delta.T @ delta)
         found = window.tables[f].update
         np.testing.assert_allclose(found.values, expected.values, atol=1e-4 * expected.values[0])
-        assert window.tables[f].touched == len(np.unique(block.sparse[:, f]))
+        assert window.tables[f].touched == len(np.unique(rows_of(block.sparse, f, hotness)))
 
 
 def test_the_signal_pass_moves_nothing() -> None:

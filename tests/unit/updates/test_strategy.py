@@ -30,10 +30,11 @@ def test_other_names_are_refused(name) -> None:
         Arm.parse(name)
 
 
+@pytest.mark.parametrize("hotness", [(), (3, 1)])
 @pytest.mark.parametrize("name", ["none", "ideal", "lora", "lora-r2"])
-def test_the_base_stays_and_what_is_served_moves_if_it_learns(name) -> None:
+def test_the_base_stays_and_what_is_served_moves_if_it_learns(name, hotness) -> None:
     rng = np.random.default_rng(0)
-    tables = TableSet.create(TableLayout((2000, 2000), 8))
+    tables = TableSet.create(TableLayout((2000, 2000), 8, hotness))
     for table in tables.arrays:
         table[:] = 0.3 * rng.standard_normal(table.shape)
     before = [table.copy() for table in tables.arrays]
@@ -41,7 +42,7 @@ def test_the_base_stays_and_what_is_served_moves_if_it_learns(name) -> None:
     net.initialise(0)
     strategy = make(Arm.parse(name), tables, net, 0.5)
     dense = rng.standard_normal((1024, 2)).astype(np.float32)
-    sparse = rng.integers(0, 50, (1024, 2)).astype(np.int32)
+    sparse = rng.integers(0, 50, (1024, tables.layout.columns)).astype(np.int32)
     labels = (sparse[:, 0] % 2).astype(np.int8)
     first = strategy.predict(dense, sparse).copy()
     for _ in range(12):
