@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lorabench._hotpath import (
     AdapterReader,
     LoadLine,
+    ReplayRing,
     Tables,
     set_timer_slack,
     sleep_until,
@@ -168,6 +169,24 @@ class Server:
             self._tables.lookup(sparse, out)
         return epoch, self._net(n)
 
+    def _offer(
+        self, ring: ReplayRing, first_row: list[int], rows: list[int], served_ns: int, *, keep: bool
+    ) -> None:
+        """Offer the rows of the batch that was just scored to the trainer."""
+        begin = 0
+        for first, count in zip(first_row, rows, strict=True):
+            to = slice(begin, begin + count)
+            base = self._base[to] if keep else None
+            ring.append(
+                first,
+                served_ns,
+                self._dense[to],
+                self._sparse[to],
+                version=self._version,
+                base=base,
+            )
+            begin += count
+
     def warm(self) -> None:
         """Run every batch size once and stop the garbage collector.
 
@@ -236,18 +255,7 @@ class Server:
             batch[at:end] = end - at
             epochs[at:end] = epoch
             if job.adapted:
-                begin = 0
-                for query in range(at, end):
-                    to = slice(begin, begin + rows[query])
-                    ring.append(
-                        first_row[query],
-                        finished,
-                        self._dense[to],
-                        self._sparse[to],
-                        version=self._version,
-                        base=self._base[to] if keep else None,
-                    )
-                    begin += rows[query]
+                self._offer(ring, first_row[at:end], rows[at:end], finished, keep=keep)
                 # What is left to do for a batch once it is answered keeps the core busy too.
                 self._load.end(time.monotonic_ns(), finished, deadlines, at, end)
             at = end
