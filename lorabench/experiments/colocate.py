@@ -44,8 +44,10 @@ from lorabench.isolation.resctrl import CounterSeries, Monitor
 from lorabench.isolation.throttle import ThrottleRule
 from lorabench.isolation.topology import parse_cpu_list
 from lorabench.isolation.undo import Process
+from lorabench.memory import Region
 from lorabench.model.adapter import AdapterPlan, plan_adapter
 from lorabench.model.checkpoint import load_checkpoint
+from lorabench.model.samples import open_ring
 from lorabench.results import schema, statistics, verdict
 from lorabench.serving.server import Wait
 from lorabench.training.learner import LEARNING_RATE, LearnerConfig
@@ -308,8 +310,9 @@ class Interleaved:
         self._per_round = (BASELINE, CONTROL, *self._names())
         self._total = config.rounds * len(self._per_round) + self._afterwards
         self._number = 0
-        # A budget that buys nothing is better found out before the first measurement.
+        # What buys nothing is better found out before the first measurement.
         self._bench(len(self._servers))
+        self._check_ring()
         self._placed_memory: PlacedMemory | None = None
         if any(condition.has("numa") for condition in runnable):
             memory = machine.plan.memory
@@ -374,6 +377,16 @@ class Interleaved:
 
     def _finish(self, qps: float) -> None:
         """Run what comes once, after the rounds."""
+
+    def _check_ring(self) -> None:
+        """See that a ring holds a sample at all."""
+        tables, num_dense = self._prepared.tables.kernels, self._source.spec.num_dense
+        region = Region.create("ring", self.config.replay_bytes)
+        try:
+            reuse = any(condition.has("reuse") for condition in self.conditions.values())
+            open_ring(region, tables, num_dense, reuse=reuse)
+        finally:
+            region.close()
 
     def _bench(self, servers: int) -> Bench:
         config = self.config

@@ -34,4 +34,4 @@ def open_ring(region: Region, tables: Tables, num_dense: int, *, reuse: bool = F
     try:
         return ReplayRing(region.mapping, num_dense, tables.columns, base)
     except ValueError as error:
-        raise InputError(f"--replay-bytes: {error}") from None
+        raise InputError(f"--replay-bytes: {str(error).removeprefix('mapping: ')}") from None
