@@ -326,6 +326,7 @@ cdef extern from "ring.h" nogil:
         lb_ring_state *state
         char *records
         int64_t capacity
+        int64_t bytes
         int64_t dense
         int64_t sparse
         int64_t base
@@ -2004,6 +2005,7 @@ cdef class ReplayRing:
         self.ring.state = <lb_ring_state *>mapping.address
         self.ring.records = <char *>mapping.address + sizeof(lb_ring_state)
         self.ring.capacity = (mapping.length - <int64_t>sizeof(lb_ring_state)) // record
+        self.ring.bytes = record
         self.ring.dense = num_dense
         self.ring.sparse = num_sparse
         self.ring.base = base

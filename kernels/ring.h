@@ -23,6 +23,7 @@ typedef struct {
   lb_ring_state *state;
   char *records;
   int64_t capacity;
+  int64_t bytes;  /* of a record */
   int64_t dense;  /* dense features a record */
   int64_t sparse; /* table rows */
   int64_t base;   /* floats of base vectors; 0: records have neither them nor a version */
@@ -53,8 +54,7 @@ static inline int64_t lb_ring_record_bytes(int64_t dense, int64_t sparse, int64_
 }
 
 static inline char *lb_ring_record(const lb_ring *ring, uint64_t number) {
-  return ring->records + (int64_t)(number % (uint64_t)ring->capacity) *
-                             lb_ring_record_bytes(ring->dense, ring->sparse, ring->base);
+  return ring->records + (int64_t)(number % (uint64_t)ring->capacity) * ring->bytes;
 }
 
 /* Write a record's part and step over it, or read it. */
