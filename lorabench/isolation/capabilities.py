@@ -6,24 +6,17 @@ simulated.
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from lorabench.isolation.missing import Missing
 from lorabench.isolation.numa import placement_unavailable
 from lorabench.isolation.topology import Topology
+
+__all__ = ["Missing", "numa_unavailable", "rdt_unavailable"]
 
 # Flags of /proc/cpuinfo by which Intel RDT and AMD QoS show that they can allocate cache or memory
 # bandwidth.
 _RDT_FLAGS = {"cat_l3", "cat_l2", "mba"}
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A capability that a run cannot have."""
-
-    what: str
-    why: str
-    enable: str
 
 
 def numa_unavailable(topology: Topology) -> Missing | None:

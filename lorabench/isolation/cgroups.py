@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from lorabench.errors import MachineError
-from lorabench.isolation.capabilities import Missing
 from lorabench.isolation.journal import Journal
+from lorabench.isolation.missing import Missing
 from lorabench.isolation.processes import read_threads, start_time
 from lorabench.isolation.topology import CpuSet, format_cpu_list, parse_cpu_list
 from lorabench.isolation.undo import PREFIX, Cgroup, CgroupMember, Controllers, move_to_cgroup

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lorabench.errors import MachineError
-from lorabench.isolation.capabilities import Missing
+from lorabench.isolation.missing import Missing
 from lorabench.isolation.processes import change_threads, read_threads
 
 _NAMES = {
