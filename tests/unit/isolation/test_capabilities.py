@@ -1,9 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
+import machine_tree
 import pytest
+from machine_tree import CPU
 
-from lorabench.isolation.capabilities import Missing, numa_unavailable, rdt_unavailable
+from lorabench.errors import InputError
+from lorabench.isolation.capabilities import (
+    Capability,
+    Missing,
+    conditions,
+    examine,
+    look,
+    missing,
+    numa_unavailable,
+    rdt_unavailable,
+)
 from lorabench.isolation.numa import placement_unavailable
+from lorabench.isolation.survey.trials import Trial, Trials
 from lorabench.isolation.topology import Node, Topology
 
 
@@ -83,3 +97,132 @@ def test_the_real_machine_gets_a_reason_and_a_way_out():
     flags = Path("/proc/cpuinfo").read_text().split()
     assert ("none of the flags" in found.why) == (not {"cat_l3", "cat_l2", "mba"} & set(flags))
     assert found.enable
+
+
+def run(root: Path, trials: Trials | None = machine_tree.WORKED) -> dict[str, Capability]:
+    return {row.name: row for row in conditions(examine(machine_tree.host(root, trials)))}
+
+
+CONDITIONS = ["naive", "pinned", "shared", "numa", "rdt", "isolated"]
+
+
+def test_a_machine_that_has_everything_runs_every_condition(tmp_path: Path):
+    found = run(machine_tree.write(tmp_path, {}))
+    assert list(found) == CONDITIONS
+    assert {row.state for row in found.values()} == {"available"}
+    assert "in an L3 domain of its own" in found["pinned"].detail
+    assert missing(found.values()) == ()
+
+
+def test_one_core_runs_no_condition_and_each_says_why(tmp_path: Path):
+    found = run(machine_tree.write(tmp_path, {f"{CPU}/online": "0\n"}))
+    assert list(found) == CONDITIONS
+    for row in found.values():
+        assert row.state == "unavailable"
+        assert "one to serve and one to train" in row.detail
+        assert "two physical cores" in row.enable
+    lacks = missing(found.values())
+    assert [lack.what for lack in lacks] == CONDITIONS
+    assert "(cores)" in lacks[0].why
+
+
+def test_isolated_runs_with_what_there_is_and_names_what_is_missing(tmp_path: Path):
+    files = {"proc/cpuinfo": machine_tree.cpuinfo("avx2"), "proc/mounts": None}
+    found = run(machine_tree.write(tmp_path, files))
+    assert found["rdt"].state == "unavailable"
+    assert "neither cache nor memory bandwidth" in found["rdt"].detail
+    assert found["isolated"].state == "restricted"
+    assert found["isolated"].detail == "pinned and throttled, without rdt, cgroup cpuset"
+
+
+def test_rdt_that_is_not_mounted_is_unavailable_and_says_how_to_mount_it(tmp_path: Path):
+    found = run(machine_tree.write(tmp_path, {"proc/mounts": ""}))
+    assert found["rdt"].state == "unavailable"
+    assert "offers cat_l2, cat_l3, mba, but resctrl is not mounted" in found["rdt"].detail
+    assert found["rdt"].enable == "as root: mount -t resctrl resctrl /sys/fs/resctrl"
+
+
+def test_groups_that_are_all_taken_leave_no_rdt(tmp_path: Path):
+    files = {f"{machine_tree.RESCTRL}/{name}/tasks": "" for name in "abc"}
+    found = run(machine_tree.write(tmp_path, files))
+    assert found["rdt"].state == "unavailable"
+    assert (
+        "resctrl: all 4 CLOSIDs of the resctrl on /sys/fs/resctrl are taken" in found["rdt"].detail
+    )
+
+
+def test_bandwidth_alone_is_enough_for_rdt(tmp_path: Path):
+    files = dict.fromkeys(
+        f"{machine_tree.RESCTRL}/info/{name}/{file}"
+        for name in ("L2", "L3CODE", "L3DATA")
+        for file in ("num_closids", "cbm_mask", "min_cbm_bits")
+    )
+    found = run(machine_tree.write(tmp_path, files))
+    assert (found["rdt"].state, found["rdt"].evidence) == ("available", "mba")
+
+
+def test_a_filter_on_mbind_leaves_no_numa(tmp_path: Path):
+    refused = replace(machine_tree.WORKED, mbind=Trial(False, "operation not permitted"))
+    found = run(machine_tree.write(tmp_path, {}), refused)
+    assert found["numa"].state == "unavailable"
+    assert "2 nodes, but operation not permitted" in found["numa"].detail
+    assert "seccomp" in found["numa"].enable
+
+
+def test_a_trainer_that_cannot_leave_sched_idle_restricts_shared(tmp_path: Path):
+    refused = replace(
+        machine_tree.WORKED, leave_idle=Missing("leaving SCHED_IDLE", "not permitted", "ulimit")
+    )
+    found = run(machine_tree.write(tmp_path, {}), refused)
+    assert found["shared"].state == "restricted"
+    assert found["shared"].detail.endswith("but not as shared+idle: not permitted")
+    assert found["shared"].enable == "ulimit"
+    assert found["isolated"].state == "restricted"
+
+
+@pytest.mark.parametrize("name", ["absent", "file", "hollow"])
+def test_where_no_machine_lies_the_error_says_what_was_expected(tmp_path: Path, name: str):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "hollow").mkdir()
+    with pytest.raises(InputError, match=rf"{name}: .*; expected .*proc and sys|, expected"):
+        look(tmp_path / name)
+
+
+def test_a_tree_without_a_topology_still_gives_a_table(tmp_path: Path):
+    (tmp_path / "proc").mkdir()
+    host = look(tmp_path)
+    assert (host.topology, host.trials) == (None, None)
+    assert {row.state for row in examine(host)} == {"unavailable"}
+
+
+def test_this_machine_gets_a_table_and_a_reason_for_every_condition():
+    host = look()
+    assert host.trials is not None
+    rows = examine(host)
+    assert len({row.name for row in rows}) == len(rows)
+    assert [row.name for row in conditions(rows)] == CONDITIONS
+    for row in (*rows, *conditions(rows)):
+        assert row.detail
+        assert row.evidence
+        assert bool(row.enable) == (row.state != "available")
+
+
+@pytest.mark.parametrize(
+    ("name", "cores", "nodes"),
+    [
+        ("32amd64-4s2n4c-cgroup2", "physical cores usable, 32 online", "8 nodes"),
+        ("64amd64-4s2n4ca2co", "64 physical cores usable", "8 nodes"),
+        ("96em64t-4no4pa3ca2co", "96 physical cores usable", "4 nodes"),
+        ("memorysidecaches", "40 physical cores usable", "4 nodes"),
+        ("offline-cpu0-node0", "17 physical cores usable", "1 node:"),
+    ],
+)
+def test_recorded_machines_get_a_table(recorded_tree, name, cores, nodes):
+    table = examine(look(recorded_tree(name)))
+    rows = {row.name: row for row in table}
+    assert cores in rows["cores"].detail
+    assert nodes in rows["numa"].detail
+    found = {row.name: row for row in conditions(table)}
+    assert found["pinned"].state == "available"
+    # Nobody's tree shows whether SCHED_IDLE may be left.
+    assert found["isolated"].state == "restricted"

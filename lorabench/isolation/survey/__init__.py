@@ -1,0 +1,1 @@
+"""The rows of the capability table, an area each; `lorabench.isolation.capabilities` joins them."""

@@ -1,0 +1,118 @@
+"""Rows on RDT: what of cache and memory bandwidth can be divided and watched, and by whom.
+
+Intel RDT, AMD QoS and Arm MPAM all show in resctrl. Where that is mounted its own files are the
+evidence; where not, the processor's flags are, and the row says what is missing.
+"""
+
+from lorabench.isolation.resctrl import Info, Unusable, availability
+from lorabench.isolation.survey.capability import Capability, Finding, Host, Row, State, row
+
+_AREA = "RDT"
+_MOUNT = "as root: mount -t resctrl resctrl /sys/fs/resctrl"
+_KERNEL = "use a kernel built with CONFIG_X86_CPU_RESCTRL (Arm: CONFIG_ARM64_MPAM)"
+_OTHER_MACHINE = "run on bare metal with Intel RDT or AMD QoS"
+
+
+@row(_AREA, "resctrl", _KERNEL)
+def resctrl(host: Host) -> Finding:
+    """Say whether the file system is there, may be written, and has a group left."""
+    known = "resctrl" in host.files.read("/proc/filesystems").split()
+    mounted = host.resctrl
+    if mounted is None:
+        evidence = f"/proc/filesystems: {'' if known else 'no '}resctrl; /proc/mounts: none"
+    else:
+        # The root group has one of the CLOSIDs.
+        most = mounted.info.num_closids - 1
+        evidence = f"{mounted.point}: {mounted.taken} of {most} groups taken"
+    found = availability(host.files.root)
+    if isinstance(found, Unusable):
+        state: State = "restricted" if known or mounted else "unavailable"
+        why, enable = host.files.as_named(found.why), host.files.as_named(found.enable)
+        return Finding(state, why, evidence, enable)
+    return Finding("available", "groups for servers and trainer can be made", evidence)
+
+
+def _part(name: str, flags: tuple[str, ...], does: str) -> Row:
+    """Make the row of something that resctrl may offer."""
+
+    @row(_AREA, name, _OTHER_MACHINE)
+    def find(host: Host) -> Finding:
+        shown = [flag for flag in flags if flag in host.flags]
+        mounted = host.resctrl
+        if mounted is not None:
+            offer = _OFFERS[name](mounted.info)
+            if offer:
+                evidence = f"{mounted.point}/info: {offer}"
+                if mounted.writable or name in _MONITORS:
+                    return Finding("available", does, evidence)
+                return Finding(
+                    "restricted",
+                    f"{does}, but this user may not",
+                    evidence,
+                    f"run as root, or chown -R the files of {mounted.point} to this user",
+                )
+            if name == "cdp" and shown:
+                return Finding(
+                    "restricted",
+                    "the processor has it, but resctrl is mounted without it",
+                    f"/proc/cpuinfo: {' '.join(shown)}",
+                    "mount -t resctrl resctrl -o cdp /sys/fs/resctrl, as root, once unmounted",
+                )
+        if not shown:
+            return Finding(
+                "unavailable",
+                "not offered",
+                f"/proc/cpuinfo: no {', '.join(flags)}",
+                _OTHER_MACHINE,
+            )
+        evidence = f"/proc/cpuinfo: {' '.join(shown)}"
+        if mounted is not None:
+            return Finding(
+                "restricted",
+                "the processor has it, but resctrl does not offer it",
+                f"{evidence}; {mounted.point}/info: none",
+                "see the kernel's boot option rdt=",
+            )
+        return Finding("restricted", f"{does}, once resctrl is mounted", evidence, _MOUNT)
+
+    return find
+
+
+def _cache(info: Info, level: str) -> str:
+    return ", ".join(f"{cache.name} {cache.ways} ways" for cache in info.cache(level))
+
+
+def _features(info: Info, *names: str) -> str:
+    if info.monitoring is None:
+        return ""
+    return ", ".join(name for name in names if name in info.monitoring.features)
+
+
+_OFFERS = {
+    "cat l3": lambda info: _cache(info, "L3"),
+    "cat l2": lambda info: _cache(info, "L2"),
+    "cdp": lambda info: ", ".join(c.name for c in info.caches if c.name != c.level),
+    "mba": lambda info: (
+        f"{info.bandwidth.name} in steps of {info.bandwidth.bandwidth_gran}"
+        if info.bandwidth
+        else ""
+    ),
+    "cache monitor": lambda info: _features(info, "llc_occupancy"),
+    "mbm": lambda info: _features(info, "mbm_total_bytes", "mbm_local_bytes"),
+}
+_MONITORS = {"cache monitor", "mbm"}
+
+ROWS = (
+    resctrl,
+    _part("cat l3", ("cat_l3",), "the L3 cache can be divided by ways"),
+    _part("cat l2", ("cat_l2",), "the L2 cache can be divided by ways"),
+    _part("cdp", ("cdp_l3", "cdp_l2"), "code and data can be divided apart"),
+    _part("mba", ("mba",), "memory bandwidth can be limited"),
+    _part("cache monitor", ("cqm_occup_llc",), "the L3 bytes of each group are counted"),
+    _part("mbm", ("cqm_mbm_total", "cqm_mbm_local"), "the memory traffic of each group is counted"),
+)
+
+
+def divides(rows: dict[str, Capability]) -> list[Capability]:
+    """Pick the rows with which servers and trainer could be divided."""
+    return [rows[name] for name in ("cat l3", "cat l2", "mba") if name in rows]
