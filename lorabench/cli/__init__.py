@@ -11,6 +11,7 @@ import typer
 
 from lorabench import __version__
 from lorabench.cli.colocate import colocate
+from lorabench.cli.doctor import doctor
 from lorabench.cli.freshness import freshness
 from lorabench.cli.generate import generate
 from lorabench.cli.headroom import headroom
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(colocate)
+app.command()(doctor)
 app.command()(freshness)
 app.command()(generate)
 app.command()(headroom)

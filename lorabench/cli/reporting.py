@@ -14,7 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lorabench.errors import GateError, InputError
-from lorabench.results import freshness_table, headroom_table, kernels_table, profile_table, table
+from lorabench.results import (
+    doctor_table,
+    freshness_table,
+    headroom_table,
+    kernels_table,
+    profile_table,
+    table,
+)
 from lorabench.results.document import check_writable, write_raw, write_result
 from lorabench.results.schema import RawFile, Result, new_id
 from lorabench.results.verdict import sentence
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 
 _RENDERERS = {
     "colocate": table.render,
+    "doctor": doctor_table.render,
     "freshness": freshness_table.render,
     "headroom": headroom_table.render,
     "kernels": kernels_table.render,
@@ -191,10 +199,11 @@ class Reporter:
         write_result(result, path)
         return result
 
-    def show(self, result: Result, path: Path) -> None:
-        """Print the result and where it is."""
+    def show(self, result: Result, path: Path | None) -> None:
+        """Print the result and where it is, if it is anywhere."""
         _RENDERERS[result.command](result, self._out)
-        self._out.print(f"\nresult: {path}", highlight=False, soft_wrap=True)
+        if path is not None:
+            self._out.print(f"\nresult: {path}", highlight=False, soft_wrap=True)
         if self._as_json:
             print(result.model_dump_json(indent=1, by_alias=True))  # noqa: T201
 

@@ -9,11 +9,13 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import lorabench
 from lorabench.experiments.counters import cpu_times
+from lorabench.experiments.processor import ask
 from lorabench.isolation.topology import Topology
 from lorabench.memory import PageSizes
 from lorabench.results.schema import Program
@@ -22,29 +24,28 @@ from lorabench.results.schema import Program
 _PRIVATE = {"hostname", "python_executable", "python_config_args", "python_cflags", "date"}
 
 
-def capture(topology: Topology) -> dict[str, Any]:
+def capture(topology: Topology, asked: Future[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Describe the machine.
 
     Parameters
     ----------
     topology : Topology
         As planned with.
+    asked : Future or None
+        From `processor.ask`, by who has asked already.
 
     Returns
     -------
     dict
         JSON-ready; the ``environment`` of a result document.
     """
-    import cpuinfo
+    asked = asked or ask()
     import pyperf
 
-    cpu = cpuinfo.get_cpu_info()
     metadata = pyperf.Run([1.0]).get_metadata()
+    cpu = asked.result()
     return {
-        "cpu": {
-            key: cpu.get(key)
-            for key in ("brand_raw", "vendor_id_raw", "arch", "hz_actual_friendly", "flags")
-        },
+        "cpu": cpu,
         "pyperf": {k: v for k, v in metadata.items() if k not in _PRIVATE},
         "kernel": platform.release(),
         "topology": topology.as_document(),
@@ -60,7 +61,7 @@ def capture(topology: Topology) -> dict[str, Any]:
             "clocksource": _text(
                 "/sys/devices/system/clocksource/clocksource0/current_clocksource"
             ),
-            "hypervisor": "hypervisor" in cpu.get("flags", []),
+            "hypervisor": "hypervisor" in (cpu["flags"] or []),
         },
     }
 

@@ -1,0 +1,235 @@
+"""doctor by the installed command: this machine, recorded ones, broken ones, another user."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import machine_tree
+import pytest
+from command import COMMAND, Run
+
+from lorabench.results.document import read_result
+from lorabench.results.schema import Result
+
+NOBODY = 65534
+AREAS = ("processor", "memory", "RDT", "scheduling", "measuring", "host")
+
+
+def test_this_machine_gets_a_table_with_a_remedy_for_all_that_is_missing(lorabench: Run) -> None:
+    run = lorabench("doctor")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    for word in (*AREAS, "clock source", "isolated", "capabilities: "):
+        assert word in run.stdout
+    assert "result: " not in run.stdout
+
+
+def test_the_document_goes_to_stdout_and_into_a_file_only_where_asked(
+    lorabench: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "out" / "doctor.json"
+    run = lorabench("doctor", "--json", "-o", path, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    result = Result.model_validate(json.loads(run.stdout))
+    assert read_result(path) == result
+    assert "clock source" in run.stderr
+    assert str(path) in run.stderr.replace("\n", "")
+    assert {"cpu", "pyperf", "topology", "capabilities", "conditions"} <= set(result.environment)
+    rows = {row["name"]: row for row in result.environment["capabilities"]}
+    assert rows["cpu"]["evidence"].startswith("py-cpuinfo")
+    lacks = {lack.what for lack in result.unavailable}
+    assert {name for name, row in rows.items() if row["state"] == "unavailable"} <= lacks
+    assert lorabench("doctor", cwd=tmp_path).returncode == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_torch_is_not_loaded() -> None:
+    code = (
+        "import sys; from lorabench.experiments.doctor import diagnose; diagnose();"
+        "assert not {'torch', 'scipy.stats'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_recorded_machine_is_read_whole(lorabench: Run, data_dir: Path, tmp_path: Path) -> None:
+    with tarfile.open(data_dir / "topologies" / "memorysidecaches.tar.bz2") as tar:
+        # Most of a recording is about devices and memory blocks.
+        wanted = [m for m in tar if "/memory" not in m.name and "/class" not in m.name]
+        tar.extractall(tmp_path, wanted, filter="tar")
+    root = tmp_path / "memorysidecaches"
+    run = lorabench("doctor", "--sysroot", root, "--json")
+    assert run.returncode == 0, run.stderr
+    assert "as recorded in" in run.stderr
+    result = Result.model_validate(json.loads(run.stdout))
+    assert "Gold 6230" in result.environment["cpu"]["brand_raw"]
+    rows = {row["name"]: row for row in result.environment["capabilities"]}
+    assert rows["cpu"]["evidence"] == "/proc/cpuinfo"
+    assert rows["cores"]["detail"] == "40 physical cores usable"
+    assert rows["cat l3"]["state"] == "restricted"
+    assert rows["numa"]["state"] == "available"
+    assert rows["collapse"]["detail"] == "MADV_COLLAPSE came with Linux 6.1"
+    metric = result.metric("numa_nodes", "machine")
+    assert metric is not None
+    assert metric.estimate == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--sysroot", "absent"], ["absent", "No such file", "proc and sys"]),
+        (["--sysroot", "."], ["found no machine", "proc and sys"]),
+        (["--sysroot", "file"], ["file", "Not a directory"]),
+        (["-o", "."], ["found a folder"]),
+        (["--cleanup", "--json"], ["--json", "--cleanup"]),
+        (["--cleanup", "--sysroot", "."], ["--sysroot", "--cleanup"]),
+    ],
+)
+def test_bad_usage_is_one_line(
+    lorabench: Run, tmp_path: Path, options: list[str], expected: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    run = lorabench("doctor", *options, cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert len(run.stderr.splitlines()) == 1
+    for words in expected:
+        assert words in run.stderr
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter; pytest's own are for the user who runs it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_another_user_sees_what_is_closed_to_him(open_folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become an ordinary user")
+    root = machine_tree.write(open_folder, {})
+    (root / "proc/stat").chmod(0o600)
+    (root / "proc/pressure").chmod(0o700)
+    for folder in (root, *root.rglob("*")):
+        if folder.is_dir() and folder.name != "pressure":
+            folder.chmod(0o755)
+    # In a child that gives root up for good. The interpreter may lie where nobody may not go, so
+    # all is imported before.
+    code = f"""
+import json, os
+from dataclasses import asdict
+from pathlib import Path
+from lorabench.isolation.capabilities import examine, look
+examine(look())
+os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+for sysroot in ({str(root)!r}, "/"):
+    print(json.dumps([asdict(row) for row in examine(look(Path(sysroot)))]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    rows, own = ({r["name"]: r for r in json.loads(line)} for line in run.stdout.splitlines())
+    assert rows["no steal"]["detail"] == "unknown: this user may not read it"
+    assert rows["psi"]["state"] == "unavailable"
+    assert rows["resctrl"]["detail"] == f"user {NOBODY} may not make groups in /sys/fs/resctrl"
+    assert rows["cat l3"]["state"] == "restricted"
+    assert rows["cgroup cpuset"]["detail"] == "this user may not make groups"
+    assert own["priority"]["state"] == "restricted"
+    assert own["sched_idle"]["state"] in ("available", "restricted")
+
+
+@pytest.fixture
+def private(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment whose run-time folder, where the journal lies, is the test's own."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    return environment | {"XDG_RUNTIME_DIR": str(folder)}
+
+
+def cleanup(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "doctor", "--cleanup"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+    )
+
+
+# A run that changes a setting, here a file, and then takes its time.
+RUN = """
+import sys, time
+from pathlib import Path
+from lorabench.isolation.journal import Journal
+from lorabench.isolation.undo import Setting
+setting = Path(sys.argv[1])
+with Journal.open("lorabench colocate", print) as journal:
+    journal.record(Setting.before(setting, "ours"))
+    setting.write_text("ours")
+    print("changed", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_there_may_be_nothing_to_undo(private: dict[str, str]) -> None:
+    run = cleanup(private)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "there was nothing to undo\n", "")
+
+
+def test_what_a_killed_run_left_is_undone_but_not_while_it_lives(
+    private: dict[str, str], tmp_path: Path
+) -> None:
+    setting = tmp_path / "setting"
+    setting.write_text("theirs")
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, setting], env=private, stdout=subprocess.PIPE, text=True
+    ) as run:
+        try:
+            assert run.stdout is not None
+            assert run.stdout.readline() == "changed\n"
+            refused = cleanup(private)
+            assert refused.returncode == 3
+            assert refused.stdout == ""
+            assert len(refused.stderr.splitlines()) == 1
+            assert str(run.pid) in refused.stderr
+            assert setting.read_text() == "ours"
+        finally:
+            run.send_signal(signal.SIGKILL)
+    undone = cleanup(private)
+    assert undone.returncode == 0, undone.stderr
+    assert str(setting) in undone.stdout
+    assert f"undid what the run of pid {run.pid} (lorabench colocate) had changed" in undone.stdout
+    assert setting.read_text().strip() == "theirs"
+    assert cleanup(private).stdout == "there was nothing to undo\n"
+
+
+def test_what_cannot_be_undone_is_named_and_tried_again(
+    private: dict[str, str], tmp_path: Path
+) -> None:
+    setting = tmp_path / "folder" / "setting"
+    setting.parent.mkdir()
+    setting.write_text("theirs")
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, setting], env=private, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "changed\n"
+        run.send_signal(signal.SIGKILL)
+    setting.rename(tmp_path / "kept")
+    setting.mkdir()
+    failed = cleanup(private)
+    assert failed.returncode == 3
+    assert len(failed.stderr.splitlines()) == 1
+    assert str(setting) in failed.stderr
+    setting.rmdir()
+    (tmp_path / "kept").rename(setting)
+    assert cleanup(private).returncode == 0
+    assert setting.read_text().strip() == "theirs"
