@@ -9,8 +9,11 @@ slowly.
 *Tail.* The latency limit is a p99, so one query in a hundred may be later than it. Evidence that
 more are is gathered by a one-sided cumulative sum (Page 1954, for Poisson counts with 1 % against
 3 %): a query that is late adds 1 - 0.018, one that is not takes 0.018 away, never below 0. Above 3
-the duty is halved and the evidence starts anew: that takes three late queries close together, and
-a stall that makes ten late at once counts as one.
+there is an alarm: that takes three late queries close together, and a stall that makes ten late at
+once counts as one. An alarm says that queries are late, not why: on a shared machine somebody else
+may slow the servers down. So the trainer stops for 60 ms and looks. If answers, from 10 ms on, go
+on being late without it, it was not the cause: it goes on as before and takes no alarm for 1 s.
+Otherwise the duty is halved.
 
 *Queue.* When more queries are due than four full batches hold, the trainer stops until they are
 not.
@@ -51,9 +54,14 @@ class ThrottleRule:
     late_share : float
         Share of late queries that neither raises nor lowers the evidence.
     evidence : float
-        How much of it halves the duty.
+        How much of it is an alarm.
+    check_s, settle_s : float
+        How long an alarm stops the trainer, and after what part of it answers show whether that
+        helps.
+    immune_s : float
+        How long no alarm is taken after a stop that did not help.
     decrease : float
-        What the duty is multiplied by then.
+        What the duty is multiplied by after one that did.
     increase_per_s : float
         What it grows by otherwise.
     least_duty : float
@@ -69,6 +77,9 @@ class ThrottleRule:
     shared: bool
     late_share: float = 0.018
     evidence: float = 3.0
+    check_s: float = 0.06
+    settle_s: float = 0.01
+    immune_s: float = 1.0
     decrease: float = 0.5
     increase_per_s: float = 2.0
     least_duty: float = 0.05
@@ -103,11 +114,14 @@ class Throttle:
         self._at_ns: int | None = None
         self._grown = 1.0
         self._stopped = False
+        self._alarm_ns: int | None = None
+        self._proof = 0.0
+        self._immune_ns = 0
 
     @property
     def duty(self) -> float:
         """What the trainer may do now."""
-        return 0.0 if self._stopped else self._grown
+        return 0.0 if self._stopped or self._alarm_ns is not None else self._grown
 
     @property
     def busy(self) -> float:
@@ -132,24 +146,38 @@ class Throttle:
         rule = self._rule
         passed_s = 0.0 if self._at_ns is None else (now_ns - self._at_ns) / _NS
         self._at_ns = now_ns
-        alarm = False
+        alarm = 0.0
         for server, (now, before) in enumerate(zip(counters, self._before, strict=True)):
             busy_ns, queries, late, _ = (b - a for a, b in zip(before, now, strict=True))
             if passed_s > 0:
                 share = min(1.0, max(0.0, busy_ns / (passed_s * _NS)))
                 weight = 1.0 - math.exp(-passed_s / rule.busy_s)
                 self._busy[server] += weight * (share - self._busy[server])
-            gathered = self._evidence[server] + late - rule.late_share * queries
-            self._evidence[server] = max(0.0, gathered)
-            alarm = alarm or gathered > rule.evidence
+            more = late - rule.late_share * queries
+            if self._alarm_ns is not None and now_ns - self._alarm_ns > rule.settle_s * _NS:
+                self._proof += more
+            self._evidence[server] = max(0.0, self._evidence[server] + more)
+            alarm = max(alarm, self._evidence[server])
         self._before = list(counters)
-        if alarm:
-            self._evidence = [0.0] * len(self._evidence)
-            self._grown = max(rule.least_duty, self._grown * rule.decrease)
+        if self._alarm_ns is not None:
+            if now_ns - self._alarm_ns >= rule.check_s * _NS:
+                self._conclude(now_ns)
+        elif alarm > rule.evidence and now_ns >= self._immune_ns:
+            self._alarm_ns, self._proof = now_ns, 0.0
         elif not self._stopped:
             self._grown = min(1.0, self._grown + rule.increase_per_s * passed_s)
         self._stopped = self._must_stop(max(due for *_, due in counters))
         return self.duty
+
+    def _conclude(self, now_ns: int) -> None:
+        """End the stop that followed an alarm, and say whether the trainer was the cause."""
+        rule = self._rule
+        if self._proof > 0.0:
+            self._immune_ns = now_ns + round(rule.immune_s * _NS)
+        else:
+            self._grown = max(rule.least_duty, self._grown * rule.decrease)
+        self._alarm_ns = None
+        self._evidence = [0.0] * len(self._evidence)
 
     def _must_stop(self, due: int) -> bool:
         rule = self._rule
