@@ -175,6 +175,9 @@ cdef extern from "kernels.h" nogil:
             const lb_index *index, const int32_t *rows, int64_t n, int32_t *slots
         ) noexcept nogil
         void (*ahead)(const lb_table *table, const lb_bags *bags) noexcept nogil
+        void (*ahead_lora)(
+            const lb_table *table, const lb_lora *lora, const lb_bags *bags
+        ) noexcept nogil
         void (*lookup)(
             const lb_table *table, const lb_bags *bags, float *out, int64_t out_stride
         ) noexcept nogil
@@ -932,15 +935,25 @@ cdef class Tables:
             bags = self.bags(t, batch)
             kernels.ahead(&self.tables[t], &bags)
 
+    cdef void ask_side_ahead(self, lb_side *side, Py_ssize_t t, _Batch batch,
+                             const lb_kernels *kernels) noexcept nogil:
+        """As `ask_ahead`, and where the slots of the next table are looked for as well."""
+        cdef lb_bags bags
+        cdef lb_lora lora
+        if t < self.count and not (batch.given and self.features[t].kept >= 0):
+            bags = self.bags(t, batch)
+            lora = lb_side_view(side, t)
+            kernels.ahead_lora(&self.tables[t], &lora, &bags)
+
     cdef void lookup_side(self, lb_side *side, _Batch batch) noexcept nogil:
         cdef const lb_kernels *kernels = _kernels
         cdef Py_ssize_t t
         cdef lb_bags bags
         cdef lb_lora lora
         cdef lb_parts parts
-        self.ask_ahead(0, batch, kernels)
+        self.ask_side_ahead(side, 0, batch, kernels)
         for t in range(self.count):
-            self.ask_ahead(t + 1, batch, kernels)
+            self.ask_side_ahead(side, t + 1, batch, kernels)
             bags = self.bags(t, batch)
             lora = lb_side_view(side, t)
             parts = self.parts(t, batch)

@@ -24,6 +24,7 @@ const lb_kernels LB_TABLE(LB_ISA) = {
     .bad_offset = lb_bad_offset,
     .find = lb_index_find_all,
     .ahead = lb_lookup_ahead,
+    .ahead_lora = lb_lora_ahead,
     .lookup = lb_lookup,
     .lookup_lora = lb_lookup_lora,
     .lora_backward = lb_lora_backward,

@@ -20,6 +20,7 @@ typedef struct {
   int64_t (*bad_offset)(const lb_bags *in, int64_t n);
   void (*find)(const lb_index *index, const int32_t *rows, int64_t n, int32_t *slots);
   void (*ahead)(const lb_table *table, const lb_bags *in);
+  void (*ahead_lora)(const lb_table *table, const lb_lora *lora, const lb_bags *in);
   void (*lookup)(const lb_table *table, const lb_bags *in, float *out, int64_t out_stride);
   void (*lookup_lora)(const lb_table *table, const lb_lora *lora, const lb_bags *in,
                       const lb_parts *parts, float *out, int64_t out_stride);

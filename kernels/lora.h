@@ -257,6 +257,7 @@ typedef struct {
   struct {
     uint32_t to, from; /* bags */
   } copy[LB_COPIES];   /* a ring */
+  int memo_shift; /* as many cells are used as a small batch needs: they are all cleared first */
   struct {
     uint32_t key, bag;
   } memo[1 << LB_MEMO_BITS]; /* the last row with this hash, and where its answer will be */
@@ -272,7 +273,7 @@ LB_INLINE void lb_one_hot_scan(lb_one_hot *run, const lb_index *index, const lb_
   uint32_t written = begin, copies = run->copies;
   for (uint32_t bag = run->scanned; bag < to; bag++) {
     const int32_t row = (int32_t)lb_bag_row(in, bag);
-    const uint32_t key = lb_key(row), cell = key >> (32 - LB_MEMO_BITS);
+    const uint32_t key = lb_key(row), cell = key >> run->memo_shift;
     const uint32_t again = (run->memo[cell].key == key) & !weighted;
     LB_COPY_AT(run, copies).to = bag;
     LB_COPY_AT(run, copies).from = run->memo[cell].bag;
@@ -371,7 +372,11 @@ LB_INLINE void lb_lora_one_hot(const lb_table *table, const lb_lora *lora, const
   const int64_t dim = any ? any : table->dim;
   lb_one_hot run;
   run.scanned = run.written = run.probed = run.done = run.copies = run.copied = 0;
-  memset(run.memo, 0, sizeof run.memo);
+  int bits = 6;
+  while (bits < LB_MEMO_BITS && 1u << bits < 2 * bags)
+    bits++;
+  run.memo_shift = 32 - bits;
+  memset(run.memo, 0, sizeof run.memo[0] << bits);
   while (run.done != run.written || run.scanned < bags) {
     while (run.scanned < bags && run.written - run.done < 2 * STEP &&
            run.copies - run.copied <= LB_COPIES - STEP)
@@ -401,6 +406,19 @@ static void lb_lora_one_hot_dims(const lb_table *table, const lb_lora *lora, con
   }
 #undef LB_FP32
 #undef LB_BF16
+}
+
+/* Ask for what a lookup of one index a bag begins with, while another table is worked on: the first
+ * base rows, and the buckets in which their slots are looked for. */
+static inline void lb_lora_ahead(const lb_table *table, const lb_lora *lora, const lb_bags *in) {
+  lb_lookup_ahead(table, in);
+  if (lora->rank == 0 || in->offsets != NULL)
+    return;
+  const int64_t some = lb_least(in->bags, 2 * LB_AHEAD);
+  for (int64_t b = 0; b < some; b++) {
+    const uint32_t key = lb_key((int32_t)lb_bag_row(in, b));
+    __builtin_prefetch(&lora->index.buckets[lb_home(key, lora->index.capacity)], 0, 2);
+  }
 }
 
 static inline void lb_lookup_lora(const lb_table *table, const lb_lora *lora, const lb_bags *in,
