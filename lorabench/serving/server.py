@@ -33,6 +33,9 @@ from lorabench.serving.feed import Feed
 
 Wait = Literal["block", "spin"]
 
+# Answered queries whose rows may wait to be offered to the trainer.
+_MOST_PENDING = 64
+
 
 @dataclass(frozen=True)
 class ServeJob:
@@ -94,6 +97,65 @@ class ServeRecord:
     epoch: NDArray[np.int64]
     prediction: NDArray[np.float32]
     late_ns: NDArray[np.int64]
+
+
+class _Offers:
+    """Answered rows on their way into the replay ring.
+
+    While queries wait, whatever is done for the trainer makes them wait longer. So rows are offered
+    when the server is about to sleep, or when too many have come together; only base vectors, whose
+    place the next batch needs, go at once.
+    """
+
+    def __init__(self, ring: ReplayRing, feed: Feed) -> None:
+        self._ring = ring
+        self._feed = feed
+        self._pending: list[tuple[int, int, int]] = []
+
+    def later(self, first_row: list[int], rows: list[int], served_ns: int) -> None:
+        """Note queries by their rows of the feed."""
+        self._pending += [(f, n, served_ns) for f, n in zip(first_row, rows, strict=True)]
+        if len(self._pending) > _MOST_PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Offer what was noted, in the order in which it was answered."""
+        for first, count, served_ns in self._pending:
+            to = slice(first, first + count)
+            self._ring.append(first, served_ns, self._feed.dense[to], self._feed.sparse[to])
+        self._pending.clear()
+
+    def now(
+        self,
+        first_row: list[int],
+        rows: list[int],
+        served_ns: int,
+        version: int,
+        base: NDArray[np.float32],
+    ) -> None:
+        """Offer the queries of a batch with the base vectors of its rows, `base` [B, K, D]."""
+        begin = 0
+        for first, count in zip(first_row, rows, strict=True):
+            of, to = slice(first, first + count), slice(begin, begin + count)
+            self._ring.append(
+                first,
+                served_ns,
+                self._feed.dense[of],
+                self._feed.sparse[of],
+                version=version,
+                base=base[to],
+            )
+            begin += count
+
+
+def _await(deadline_ns: int, wait: Wait) -> int:
+    """Sleep, or spin, until a moment; return when it is over."""
+    if wait == "block":
+        sleep_until(deadline_ns)
+        return time.monotonic_ns()
+    while (now := time.monotonic_ns()) < deadline_ns:
+        pass
+    return now
 
 
 class Server:
@@ -169,24 +231,6 @@ class Server:
             self._tables.lookup(sparse, out)
         return epoch, self._net(n)
 
-    def _offer(
-        self, ring: ReplayRing, first_row: list[int], rows: list[int], served_ns: int, *, keep: bool
-    ) -> None:
-        """Offer the rows of the batch that was just scored to the trainer."""
-        begin = 0
-        for first, count in zip(first_row, rows, strict=True):
-            to = slice(begin, begin + count)
-            base = self._base[to] if keep else None
-            ring.append(
-                first,
-                served_ns,
-                self._dense[to],
-                self._sparse[to],
-                version=self._version,
-                base=base,
-            )
-            begin += count
-
     def warm(self) -> None:
         """Run every batch size once and stop the garbage collector.
 
@@ -220,6 +264,7 @@ class Server:
         late = np.zeros(total, np.int64)
         num_dense = self._dense.shape[1]
         ring = open_ring(self._ring, self._tables, num_dense, reuse=job.reuse)
+        offers = _Offers(ring, self._feed)
         keep = job.reuse and bool(self._tables.kept)
         sleeps = 0
         parent = os.getppid()
@@ -230,12 +275,8 @@ class Server:
         while at < total and now < job.stop_ns:
             deadline = int(deadlines[at])
             if now < deadline:
-                if job.wait == "block":
-                    sleep_until(deadline)
-                    now = time.monotonic_ns()
-                else:
-                    while now < deadline:
-                        now = time.monotonic_ns()
+                offers.flush()
+                now = _await(deadline, job.wait)
                 late[sleeps] = now - deadline
                 sleeps += 1
                 if os.getppid() != parent:
@@ -255,11 +296,15 @@ class Server:
             batch[at:end] = end - at
             epochs[at:end] = epoch
             if job.adapted:
-                self._offer(ring, first_row[at:end], rows[at:end], finished, keep=keep)
+                if keep:
+                    offers.now(first_row[at:end], rows[at:end], finished, self._version, self._base)
+                else:
+                    offers.later(first_row[at:end], rows[at:end], finished)
                 # What is left to do for a batch once it is answered keeps the core busy too.
                 self._load.end(time.monotonic_ns(), finished, deadlines, at, end)
             at = end
             now = time.monotonic_ns()
+        offers.flush()
         return ServeRecord(started, done, batch, epochs, prediction, late[:sleeps])
 
 
