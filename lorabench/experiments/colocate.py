@@ -69,6 +69,9 @@ _STRONGEST = ("isolated", "rdt", "numa")
 # Without --slo-ms a query beside a trainer is late above this many times the p99 of solo.
 _SLO_RATIO = 1.10
 
+# On cores that it shares, a throttled trainer makes so many steps of one batch.
+_SHARED_STEPS = 4
+
 # A throttled trainer stops when so many full batches are due at one server.
 _DUE_BATCHES = 4
 
@@ -547,9 +550,20 @@ class Interleaved:
             len(cpus),
             scheduling=condition.scheduling,
             throttle=self._rule(condition) if condition.has("throttle") else None,
+            batch=self._step(condition),
             reuse=condition.has("reuse"),
             rerank_s=_RERANK_S if condition.has("rerank") else None,
         )
+
+    def _step(self, condition: Condition) -> int | None:
+        """Say how many samples a step may have where the run's own batch is too many.
+
+        The throttle is asked between steps, and on a busy core that it shares a trainer takes ten
+        times a step's CPU time and more to finish it.
+        """
+        if condition.place == "shared" and condition.has("throttle"):
+            return max(1, self.config.train_batch // _SHARED_STEPS)
+        return None
 
     def _rule(self, condition: Condition) -> ThrottleRule:
         calibration = self.outcome.calibration

@@ -78,6 +78,8 @@ class Placement:
         Share of the time that it works, above 0 and at most 1.
     throttle : ThrottleRule or None
         The law that changes the duty with the servers' load; None for none.
+    batch : int or None
+        Most samples of a step, which nothing interrupts; None for as many as the run allows.
     reuse : bool
         Take the base vectors that servers gathered anyway from the replay rings.
     rerank_s : float or None
@@ -89,6 +91,7 @@ class Placement:
     scheduling: SchedulingClass = NORMAL
     duty: float = 1.0
     throttle: ThrottleRule | None = None
+    batch: int | None = None
     reuse: bool = False
     rerank_s: float | None = None
 

@@ -218,6 +218,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         torch.set_num_threads(place.threads)
         trainer.reset(place.rerank_s, reuse=place.reuse)
         replay.drain = prepare.drain
+        replay.batch = setup.batch if place.batch is None else place.batch
         _put(place)
         verify(pid, place.cpus)
         verify_classes(pid, place.scheduling)

@@ -78,6 +78,8 @@ class Replay:
         Samples given up because they lagged.
     drain : bool
         Give none up, however much they lag.
+    batch : int
+        Most samples that are taken now, at most as many as there is room for.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Replay:
         self._tables = tables
         self._labels = labels
         self._delay = label_delay_ns
-        self._batch = batch
+        self._most = self.batch = batch
         self._keys = np.zeros((batch, 2), np.int64)
         self.dense = np.zeros((batch, num_dense), np.float32)
         self.sparse = np.zeros((batch, tables.columns), np.int32)
@@ -153,14 +155,15 @@ class Replay:
     def take(self, now_ns: int) -> int:
         """Fill the batch with labelled samples, as many as there are; return how many."""
         before = now_ns - self._delay
-        share = -(-self._batch // len(self.rings))
+        share = -(-self.batch // len(self.rings))
+        backlog = BACKLOG_BATCHES * -(-self._most // len(self.rings))
         n = 0
         for ring in self.rings:
-            surplus = ring.due(before) - BACKLOG_BATCHES * share
+            surplus = ring.due(before) - backlog
             if surplus > 0 and not self.drain:
                 ring.skip(surplus)
                 self.skipped += surplus
-            end = min(n + share, self._batch)
+            end = min(n + share, self.batch)
             n += ring.take(
                 before,
                 self._keys[n:end],

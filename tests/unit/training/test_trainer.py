@@ -257,3 +257,15 @@ def test_batches_that_are_let_pass_save_nothing() -> None:
     assert bytes_ is not None
     assert bytes_.saved == looked_up * 5 * 4 * node.tables.kernels.dim
     assert bytes_.written == 10 * 64 * ROWS * (4 * node.tables.kernels.dim + 8)
+
+
+def test_a_smaller_step_takes_fewer_samples_and_gives_up_no_more() -> None:
+    node = small_node(queries=64, batch=64)
+    served(node, 64)
+    now = node.clock.now + DELAY_NS
+    node.replay.batch = 16
+    assert node.replay.take(now) == 16
+    assert node.replay.sample[:16].tolist() == list(range(16))
+    node.replay.batch = 64
+    assert node.replay.take(now) == 64
+    assert node.replay.skipped == 0
