@@ -825,22 +825,23 @@ class Colocate(Interleaved):
 def strongest(conditions: Iterable[Condition]) -> str | None:
     """Name the condition that a verdict is about; None where none of them isolates.
 
-    The bundles go first, what isolates most before what isolates less; then the last that was asked
-    for of those with cores of their own, then of those that share.
+    The bundles go first, what isolates most before what isolates less; then of those with cores of
+    their own, and then of those that share, the one with most mechanisms, the last if there are
+    several.
     """
-    found: list[tuple[int, int, str]] = []
+    found: list[tuple[int, int, int, str]] = []
     for number, condition in enumerate(conditions):
         name = condition.name
         checked = set(condition.mechanisms) - {"reuse"}
         if condition.place == "naive" or condition.has("rerank"):
             continue
         if name in _STRONGEST:
-            found.append((2 + len(_STRONGEST) - _STRONGEST.index(name), 0, name))
+            found.append((2 + len(_STRONGEST) - _STRONGEST.index(name), 0, 0, name))
         elif condition.place == "pinned":
-            found.append((1, number, name))
+            found.append((1, len(checked), number, name))
         elif checked:
-            found.append((0, number, name))
-    return max(found)[2] if found else None
+            found.append((0, len(checked), number, name))
+    return max(found)[3] if found else None
 
 
 def _queue_grows(trial: Trial) -> Iterator[bool]:

@@ -19,8 +19,8 @@ Otherwise the duty is halved.
 not.
 
 *Busy share*, where the trainer shares the servers' cores. At a high load even what little a trainer
-costs each query is multiplied by the queue, so above a busy share of 0.9 (averaged over 40 ms) the
-trainer stops, and goes on below 0.75.
+costs each query is multiplied by the queue, so above a busy share of 0.85 (averaged over 25 ms) the
+trainer stops, and goes on below 0.7.
 
 Otherwise the duty grows by 1 every 0.5 s, up to 1.
 """
@@ -83,9 +83,9 @@ class ThrottleRule:
     decrease: float = 0.5
     increase_per_s: float = 2.0
     least_duty: float = 0.05
-    busy_high: float = 0.9
-    busy_low: float = 0.75
-    busy_s: float = 0.04
+    busy_high: float = 0.85
+    busy_low: float = 0.7
+    busy_s: float = 0.025
 
 
 class Throttle:

@@ -56,6 +56,7 @@ def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], mess
         ("pinned,pinned+rerank", "pinned"),
         ("pinned,pinned+throttle,shared+idle", "pinned+throttle"),
         ("shared+idle,shared+idle+throttle", "shared+idle+throttle"),
+        ("shared+idle+throttle,shared+idle", "shared+idle+throttle"),
         ("isolated,numa,pinned", "isolated"),
         ("numa,rdt", "rdt"),
     ],
