@@ -488,7 +488,12 @@ class Interleaved:
         place = self._placement(name)
         with self._confined(name, processes, place) as monitor:
             trial = processes.run(
-                name, schedule, place, cpus=self._cpus, window_s=self.config.window_s
+                name,
+                schedule,
+                place,
+                cpus=self._cpus,
+                window_s=self.config.window_s,
+                watch=self._traffic.spike_s(self.config.total_s) is not None,
             )
         if monitor is not None:
             self.outcome.counters[name] = monitor.series()

@@ -6,10 +6,15 @@ a CPU is offline, and a process's context switches there are those of its first 
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lorabench.isolation.observe import parse_stat, parse_task_stat
 
@@ -126,6 +131,58 @@ def _switches(pid: int) -> dict[int, int]:
                 count = _INVOLUNTARY.search((thread / "status").read_text())
                 found[int(thread.name)] = int(count[1]) if count else 0
     return found
+
+
+class CpuUse:
+    """Samples the CPU time of a process while something else goes on, on a thread of its own.
+
+    From ``schedstat`` of its threads, which counts in ns where ``stat`` counts in ticks.
+
+    Parameters
+    ----------
+    pid : int
+        The process.
+    interval_s : float
+        Between two samples.
+    """
+
+    def __init__(self, pid: int, interval_s: float = 0.01) -> None:
+        self._pid = pid
+        self._interval_s = interval_s
+        self._samples: list[tuple[int, float]] = []
+
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[Self]:
+        """Sample while the context lasts."""
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(self._interval_s):
+                self._samples.append((time.monotonic_ns(), threads_cpu_s(self._pid)))
+
+        thread = threading.Thread(target=run, name="cpu-use", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            thread.join()
+
+    @property
+    def samples(self) -> NDArray[np.float64]:
+        """float64 [n, 2]: when, ns of the monotonic clock, and CPU time until then, s."""
+        return np.array(self._samples, np.float64).reshape(-1, 2)
+
+
+def threads_cpu_s(pid: int) -> float:
+    """Sum the CPU time, s, of the threads that a process has now; 0 where it has ended."""
+    total_ns = 0
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                # ns on a CPU, ns in the run queue, turns (proc(5) knows it not; sched-stats.rst).
+                total_ns += int((thread / "schedstat").read_text().split()[0])
+    return total_ns / 1e9
 
 
 def process_cpu_s(pid: int) -> float:

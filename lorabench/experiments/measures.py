@@ -69,6 +69,10 @@ UNITS: dict[str, tuple[str, Better]] = {
 }
 
 
+# A trainer has yielded when it took less than this share of its CPUs for so long.
+_YIELDED = 0.1
+_YIELD_S = 0.05
+
 # Skewed and positive: averaged as logarithms.
 _GEOMETRIC = ("latency_p", "update_latency_p", "rerank_p", "spike_p", "neighbour_")
 
@@ -165,19 +169,11 @@ def measure(
     if trial.train is not None:
         found |= _training(trial, begin, end)
         if len(trial.train.throttle):
-            found |= _throttling(trial, window_s, spike_s)
-    return found
-
-
-def _throttling(
-    trial: Trial, window_s: tuple[float, float], spike_s: tuple[float, float] | None
-) -> dict[str, float | None]:
-    assert trial.train is not None
-    at_s = (trial.train.throttle[:, 0] - trial.start_ns) / NS
-    duty = trial.train.throttle[:, 1]
-    found: dict[str, float | None] = {"duty": duty_mean(at_s, duty, window_s)}
-    if spike_s is not None:
-        found["yield_s"] = yield_s(at_s, duty, spike_s)
+            at_s = (trial.train.throttle[:, 0] - trial.start_ns) / NS
+            found["duty"] = duty_mean(at_s, trial.train.throttle[:, 1], window_s)
+        if spike_s is not None:
+            at_s = (trial.trainer_cpu[:, 0] - trial.start_ns) / NS
+            found["yield_s"] = yield_s(at_s, trial.trainer_cpu[:, 1], spike_s, trial.trainer_cpus)
     return found
 
 
@@ -191,18 +187,35 @@ def duty_mean(
 
 
 def yield_s(
-    at_s: NDArray[np.float64], duty: NDArray[np.float64], spike_s: tuple[float, float]
+    at_s: NDArray[np.float64], cpu_s: NDArray[np.float64], spike_s: tuple[float, float], cpus: int
 ) -> float | None:
-    """Time from the beginning of a spike until the trainer stopped; None where it never did.
+    """Time from the beginning of a spike until the trainer had all but stopped.
 
-    A trainer that was stopped already has yielded at once.
+    That is judged by its CPU time and not by what a throttle decided: a trainer that the kernel
+    keeps off the CPU has yielded before it can decide anything.
+
+    Parameters
+    ----------
+    at_s, cpu_s : float64 [n]
+        When, and the CPU time until then.
+    spike_s : tuple of float
+        Begin and end of the spike.
+    cpus : int
+        How many the trainer has.
+
+    Returns
+    -------
+    float or None
+        Until the end of the first 50 ms, within the spike, of which it took less than a tenth of
+        its CPUs; None where there are none.
     """
     begin, end = spike_s
-    before = np.flatnonzero(at_s <= begin)
-    if len(before) and duty[before[-1]] == 0.0:
-        return 0.0
-    stops = np.flatnonzero((at_s > begin) & (at_s < end) & (duty == 0.0))
-    return float(at_s[stops[0]] - begin) if len(stops) else None
+    before = np.searchsorted(at_s, at_s - _YIELD_S, side="right") - 1
+    judged = np.flatnonzero((before >= 0) & (at_s > begin) & (at_s < end))
+    passed = at_s[judged] - at_s[before[judged]]
+    used = (cpu_s[judged] - cpu_s[before[judged]]) / (passed * cpus)
+    yielded = judged[used < _YIELDED]
+    return float(at_s[yielded[0]] - begin) if len(yielded) else None
 
 
 def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:

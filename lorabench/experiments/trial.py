@@ -6,7 +6,7 @@ Nothing is judged here. `Bench` holds what stays the same throughout a run (memo
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import LOAD_BYTES
 from lorabench.experiments.conditions import Placement
-from lorabench.experiments.counters import Snapshot
+from lorabench.experiments.counters import CpuUse, Snapshot
 from lorabench.experiments.fleet import Fleet
 from lorabench.experiments.prepare import Prepared
 from lorabench.experiments.worker import (
@@ -127,6 +127,11 @@ class Trial:
         CPU time of the trainer in the measured window.
     trainer_idle_s : float
         Time in it that the trainer's CPUs were idle; of `cpus` without a trainer.
+    trainer_cpus : int
+        How many CPUs the trainer has.
+    trainer_cpu : float64 [n, 2]
+        CPU time of the trainer until then, s, at ns of the monotonic clock; empty where nobody
+        watched.
     train : TrainReport or None
         What the trainer did.
     """
@@ -148,6 +153,8 @@ class Trial:
     involuntary_switches: int
     trainer_cpu_s: float
     trainer_idle_s: float
+    trainer_cpus: int
+    trainer_cpu: NDArray[np.float64]
     train: TrainReport | None
 
     @property
@@ -247,6 +254,7 @@ class Round:
         cpus: frozenset[int],
         window_s: tuple[float, float],
         give_up_s: float | None = None,
+        watch: bool = False,
     ) -> Trial:
         """Take servers and trainer through one condition.
 
@@ -264,6 +272,8 @@ class Round:
             Begin and end of the measured window after the start.
         give_up_s : float, optional
             When to stop serving; three times the window's end by default.
+        watch : bool
+            Follow the trainer's CPU time throughout.
         """
         fleet = self._fleet
         if place is not None:
@@ -274,12 +284,16 @@ class Round:
         self._serve(schedule, start_ns, give_up_s, place)
         if place is not None and fleet.trainer is not None:
             fleet.trainer.send(Train())
+        stack, use = ExitStack(), None
+        if watch and place is not None and fleet.trainer is not None:
+            use = stack.enter_context(CpuUse(fleet.trainer.pid).sampling())
         _sleep_until(start_ns + int(begin_s * NS))
         near = cpus if place is None else place.cpus
         before = Snapshot.take(fleet.pids, cpus), Snapshot.take((), near)
         _sleep_until(start_ns + int(min(end_s, give_up_s) * NS))
         spent = Snapshot.take(fleet.pids, cpus) - before[0]
         beside = Snapshot.take((), near) - before[1]
+        stack.close()
         records: list[ServeRecord] = fleet.gather(fleet.servers, give_up_s + 60.0)
         report: TrainReport | None = None
         if place is not None and fleet.trainer is not None:
@@ -304,6 +318,8 @@ class Round:
             involuntary_switches=spent.involuntary_switches,
             trainer_cpu_s=0.0 if fleet.trainer is None else spent.cpu_s[fleet.trainer.pid],
             trainer_idle_s=beside.idle_s,
+            trainer_cpus=len(near),
+            trainer_cpu=np.zeros((0, 2)) if use is None else use.samples,
             train=report,
         )
         server_of_row = np.repeat(schedule.server, schedule.rows)

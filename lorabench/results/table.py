@@ -58,7 +58,8 @@ def _conditions(result: Result, gap: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("condition", no_wrap=True)
+    # Compositions have long names; they are folded before a figure is cut.
+    table.add_column("condition", overflow="fold", min_width=12)
     interval = f"{gap}[95 %]" if _count_rounds(result) >= _ROUNDS_FOR_INTERVAL else ""
     for heading in (
         "p50",
@@ -131,6 +132,21 @@ def _context(result: Result) -> list[Text]:
     ]
     if quality:
         lines.append(Text(f"AUC of what was served: {', '.join(quality)}"))
+    for text, metric, scale, unit in (
+        ("Trained, against the trainer alone on its cores", "train_rate_ratio", 1.0, ""),
+        ("Of the idle time of its CPUs the trainer used", "idle_used", 1.0, ""),
+        ("p99 in the spike / that of solo", "spike_p99_ratio", 1.0, ""),
+        ("From the spike's beginning until the trainer had yielded", "yield_s", 1e3, " ms"),
+    ):
+        shown = [
+            f"{name} {_with_interval(found, scale, ' ')}{unit}"
+            for name in _names(result)
+            if (found := result.metric(metric, name))
+            and found.estimate is not None
+            and name != "solo_repeat"
+        ]
+        if shown:
+            lines.append(Text(f"{text}: {', '.join(shown)}"))
     for ratio in result.metrics:
         if ratio.name == "rerank_p99_ratio":
             changes = result.metric("rebases", ratio.condition)

@@ -4,11 +4,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.experiments.counters import Snapshot, Spent, cpu_times, process_cpu_s
+from lorabench.experiments.counters import CpuUse, Snapshot, Spent, cpu_times, process_cpu_s
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -69,6 +70,18 @@ def test_a_process_tells_its_cpu_time_and_one_that_ended_has_none():
     child = subprocess.Popen(["true"])
     child.wait()
     assert process_cpu_s(child.pid) == 0.0
+
+
+def test_the_cpu_time_of_a_process_is_followed():
+    with CpuUse(os.getpid(), 0.002).sampling() as use:
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+    at_ns, cpu_s = use.samples.T
+    assert len(at_ns) > 5
+    assert (np.diff(at_ns) > 0).all()
+    assert (np.diff(cpu_s) >= 0).all()
+    assert 0.03 < cpu_s[-1] - cpu_s[0] < 0.3
 
 
 CPU = max(os.sched_getaffinity(0))

@@ -31,20 +31,30 @@ def test_a_mean_duty_lies_between_the_least_and_the_most(
     assert mean is None or duty.min() - 1e-9 <= mean <= duty.max() + 1e-9
 
 
+def used(rates: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """CPU time every 10 ms of a trainer that takes such shares of a CPU, each for 0.1 s."""
+    shares = np.repeat(rates, 10)
+    return 0.01 * np.arange(1, len(shares) + 1), np.cumsum(shares) * 0.01
+
+
 @pytest.mark.parametrize(
-    ("duty", "found"),
+    ("rates", "cpus", "found"),
     [
-        ([1.0, 1.0, 0.0, 1.0], 0.3),
-        ([1.0, 0.0, 1.0, 1.0], 0.0),
-        ([0.0, 1.0, 0.5, 0.0], 1.8),
-        ([1.0, 1.0, 0.5, 1.0], None),
+        ([1.0, 1.0, 0.0, 0.0], 1, 0.15),
+        ([1.0, 0.05, 0.05, 0.05], 1, 0.01),
+        ([1.0, 1.0, 0.5, 0.0], 1, 0.25),
+        ([2.0, 2.0, 0.15, 0.0], 2, 0.15),
+        ([1.0, 1.0, 0.5, 0.5], 1, None),
+        ([0.0, 1.0, 1.0, 1.0], 1, None),
     ],
 )
-def test_the_trainer_yields_when_it_first_stops_within_the_spike(
-    duty: list[float], found: float | None
+def test_the_trainer_has_yielded_when_it_takes_next_to_no_cpu_within_the_spike(
+    rates: list[float], cpus: int, found: float | None
 ) -> None:
-    assert yield_s(AT_S, np.array(duty), (1.2, 4.0)) == pytest.approx(found)
+    spike_s = (0.15 if rates[1] < 0.1 else 0.1, 0.4)
+    assert yield_s(*used(rates), spike_s, cpus) == pytest.approx(found, abs=0.011)
 
 
 def test_a_stop_after_the_spike_is_no_yield() -> None:
-    assert yield_s(AT_S, np.array([1.0, 1.0, 1.0, 0.0]), (1.2, 2.0)) is None
+    assert yield_s(*used([1.0, 1.0, 1.0, 0.0]), (0.1, 0.3), 1) is None
+    assert yield_s(np.zeros(0), np.zeros(0), (0.1, 0.3), 1) is None
