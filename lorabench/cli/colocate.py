@@ -235,8 +235,9 @@ def colocate(
     ]
     if plan is not None and given:
         raise InputError(f"{given[0]}: found it beside --plan, expected one of the two")
-    machine = examine(config.request(), tuple(require or ()), plan_file=plan)
+    required = tuple(require or ())
     if dry_run:
+        machine = examine(config.request(), required, plan_file=plan)
         reporter.plan(machine.plan, machine.unavailable(config.parsed_conditions()))
         return
     path = output or reporter.default_path("colocate")
@@ -245,6 +246,8 @@ def colocate(
         Journal.open("lorabench colocate", reporter.say) as journal,
         reporter.progress() as observer,
     ):
+        # What a killed run left, groups that are taken for one, has been undone by now.
+        machine = examine(config.request(), required, plan_file=plan)
         run = experiment.Colocate.from_input(
             config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
         )

@@ -272,13 +272,13 @@ def _measure(
 
     config = ActiveConfig(**given)
     config.check()
-    machine = examine(config.request())
     reporter.check_path(path)
     preset, data, checkpoint = inputs
     with (
         Journal.open("lorabench headroom", reporter.say) as journal,
         reporter.progress() as observer,
     ):
+        machine = examine(config.request())
         run = Active.from_input(
             config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
         )

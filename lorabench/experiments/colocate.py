@@ -286,6 +286,8 @@ class Interleaved:
 
     # Conditions that run once, after the rounds.
     _afterwards = 0
+    # What a throttle's limit is of the p99 of solo.
+    _slo_ratio = _SLO_RATIO
 
     def __init__(
         self,
@@ -308,6 +310,8 @@ class Interleaved:
         self._cpus = frozenset(machine.plan.serving_cpus + machine.plan.trainer_cpus)
         asked = config.parsed_conditions()
         runnable, _ = machine.fit(asked)
+        if not prepared.tables.kernels.kept:
+            runnable = [condition.without_reuse for condition in runnable]
         self.conditions = {condition.name: condition for condition in runnable}
         self.unavailable: list[Missing] = machine.unavailable(asked)
         self._per_round = (BASELINE, CONTROL, *self._names())
@@ -486,6 +490,8 @@ class Interleaved:
             where = name
         self._observer.condition(self._number, self._total, where)
         place = self._placement(name)
+        # A cpuset that came and went can have widened it.
+        pin_threads(os.getpid(), frozenset(self.machine.plan.trainer_cpus))
         with self._confined(name, processes, place) as monitor:
             trial = processes.run(
                 name,
@@ -577,7 +583,7 @@ class Interleaved:
         if limit_s is None:
             # Where too few queries gave no p99, the queue and the busy share are all there is.
             baseline_s = calibration.baseline_p99_s
-            limit_s = _SLO_RATIO * baseline_s if baseline_s is not None else 3600.0
+            limit_s = self._slo_ratio * baseline_s if baseline_s is not None else 3600.0
         due_high = _DUE_BATCHES * self.config.max_batch
         return ThrottleRule(limit_s, due_high, shared=condition.place == "shared")
 
@@ -648,7 +654,10 @@ class Interleaved:
                     note
                     for t in trials
                     if t.train is not None
-                    for note in _training_notes(t.condition, t.train)
+                    for note in (
+                        *_training_notes(t.condition, t.train),
+                        *self._throttle_notes(t.condition),
+                    )
                 ],
             )
         )
@@ -664,8 +673,18 @@ class Interleaved:
         self.outcome.sheet.add("latency_impact", name, impact)
         if "spike_p99" in found[name]:
             head, base = found[name]["spike_p99"], found[BASELINE]["spike_p99"]
-            ratio = head / base if head is not None and base is not None else None
+            ratio = head / base if valid and head is not None and base is not None else None
             self.outcome.sheet.add("spike_p99_ratio", name, ratio)
+
+    def _throttle_notes(self, name: str) -> Iterator[str]:
+        condition, calibration = self._condition(name), self.outcome.calibration
+        if condition is None or calibration is None or not condition.has("throttle"):
+            return
+        if self.config.slo_s is None and calibration.baseline_p99_s is None:
+            yield (
+                f"{name}: too few queries lay beyond the p99 of solo to set the throttle a limit, "
+                "so it watched queue and busy share alone; give one with --slo-ms"
+            )
 
     def _compare_rate(self, name: str, rate: float | None) -> None:
         """Hold what the trainer learned against what it learns alone on its cores."""
@@ -793,6 +812,14 @@ class Colocate(Interleaved):
                     y_unit="1",
                 )
 
+    def _about_machine(self, condition: Condition) -> str | None:
+        """Say what puts a figure into its place: what its trainer shares with the servers."""
+        if condition.place == "shared":
+            return "the trainer ran on the servers' own cores"
+        calibration = self.outcome.calibration
+        neighbours = None if calibration is None else calibration.neighbours
+        return None if neighbours is None else neighbours.sentence()
+
     def _claims(self, adapter: AdapterPlan) -> list[schema.Claim]:
         basis = self._source.basis
         met = [
@@ -807,8 +834,6 @@ class Colocate(Interleaved):
         if name is None:
             return [*claims, *verdict.latency_not_run(basis)]
         sheet = self.outcome.sheet
-        calibration = self.outcome.calibration
-        neighbours = None if calibration is None else calibration.neighbours
         evidence = verdict.Evidence(
             condition=name,
             control=statistics.geometric_mean(sheet.values("latency_p99_ratio", CONTROL)),
@@ -816,7 +841,7 @@ class Colocate(Interleaved):
                 {name, BASELINE} & set(round_.saturated) for round_ in self.outcome.rounds
             ),
             basis=basis,
-            machine=None if neighbours is None else neighbours.sentence(),
+            machine=self._about_machine(self.conditions[name]),
         )
         return [
             *claims,

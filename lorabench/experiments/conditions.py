@@ -55,6 +55,13 @@ class Condition:
         return mechanism in self.mechanisms
 
     @property
+    def without_reuse(self) -> "Condition":
+        """What is left of a bundle where no base vector is worth keeping; others stay whole."""
+        if self.name not in BUNDLES:
+            return self
+        return Condition(self.name, self.place, tuple(m for m in self.mechanisms if m != "reuse"))
+
+    @property
     def scheduling(self) -> SchedulingClass:
         """Scheduling class of the trainer."""
         if self.has("idle"):
@@ -133,6 +140,11 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
         raise InputError(
             f"{option}: found {name!r}, expected pinned with numa, rdt or cgroup: a trainer that "
             "may run anywhere has no memory or cache of its own"
+        )
+    if place == "shared" and {"numa", "rdt"} & set(wanted):
+        raise InputError(
+            f"{option}: found {name!r}, expected pinned with numa or rdt: both are planned for "
+            "cores that the trainer has to itself"
         )
     return Condition(
         name,

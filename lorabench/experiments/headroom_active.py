@@ -133,6 +133,11 @@ class Active(Interleaved):
 
     config: ActiveConfig
 
+    @property
+    def _slo_ratio(self) -> float:  # type: ignore[override]
+        """A throttle keeps what is asked for."""
+        return self.config.slo.ratio or super()._slo_ratio
+
     def _names(self) -> tuple[str, ...]:
         return tuple(self._rungs)
 

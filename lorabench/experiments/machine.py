@@ -4,8 +4,9 @@ Looked at once, before anything heavy is imported or started, so that a conditio
 had is known, and said, at once. Nothing is changed here.
 """
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorabench.errors import InputError, MachineError
@@ -44,9 +45,15 @@ class Machine:
 
     def nodes_of(self, cpus: Sequence[int]) -> tuple[int, ...]:
         """Name the NUMA nodes that have memory and are home to one of these CPUs."""
-        return tuple(
-            node.id for node in self.topology.nodes if node.memory_bytes and node.cpus & set(cpus)
+        found = tuple(
+            node.id
+            for node in self.topology.nodes
+            if node.memory_bytes
+            and node.id in self.topology.allowed_nodes
+            and node.cpus & set(cpus)
         )
+        # CPUs without memory of their own use that of the adapter, near the servers.
+        return found or (self.plan.memory.adapter.nodes if self.plan.memory is not None else ())
 
     def fit(self, conditions: Sequence[Condition]) -> tuple[list[Condition], list[Missing]]:
         """Say which of these conditions can be run here, and of the others why not."""
@@ -95,7 +102,7 @@ def examine(
     """
     required = [parse_condition(name, "--require") for name in require]
     topology = read_topology(sysroot)
-    found = availability(sysroot)
+    found = availability(sysroot, needed=1)
     mount = found if isinstance(found, ResctrlMount) else None
     info = None if mount is None else mount.info()
     if plan_file is None:
@@ -106,6 +113,10 @@ def examine(
             for schemata in (planned.rdt.serving, planned.rdt.trainer):
                 for refusal in info.refusals(schemata):
                     raise InputError(f"{plan_file}: {refusal}")
+    if planned.rdt is not None:
+        # A side that may use everything needs no group.
+        sides = (planned.rdt.serving, planned.rdt.trainer)
+        found = availability(sysroot, needed=sum(bool(side.lines) for side in sides))
     offer = cgroups.survey()
     missing = _missing(topology, planned)
     if not isinstance(found, ResctrlMount):
@@ -137,8 +148,9 @@ def _missing(topology: Topology, planned: Plan) -> dict[Mechanism, Missing]:
             "resctrl can divide",
             "give other CPUs (--serving-cpus, --trainer-cpus) or a plan (--plan)",
         )
-    if (idle := cannot_leave(IDLE)) is not None:
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if (idle := cannot_leave(replace(IDLE, nice=nice))) is not None:
         found["idle"] = Missing("idle", idle.why, idle.enable)
-    if (batch := cannot_leave(BATCH)) is not None:
+    if (batch := cannot_leave(replace(BATCH, nice=nice))) is not None:
         found["batch"] = Missing("batch", batch.why, batch.enable)
     return found

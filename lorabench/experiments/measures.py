@@ -207,7 +207,8 @@ def yield_s(
     -------
     float or None
         Until the end of the first 50 ms, within the spike, of which it took less than a tenth of
-        its CPUs; None where there are none.
+        its CPUs. Where there are none the length of the spike: it took at least that long. None
+        where nobody watched.
     """
     begin, end = spike_s
     before = np.searchsorted(at_s, at_s - _YIELD_S, side="right") - 1
@@ -215,7 +216,9 @@ def yield_s(
     passed = at_s[judged] - at_s[before[judged]]
     used = (cpu_s[judged] - cpu_s[before[judged]]) / (passed * cpus)
     yielded = judged[used < _YIELDED]
-    return float(at_s[yielded[0]] - begin) if len(yielded) else None
+    if not len(judged):
+        return None
+    return float(at_s[yielded[0]] if len(yielded) else end) - begin
 
 
 def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:

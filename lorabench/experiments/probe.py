@@ -18,6 +18,7 @@ from os import sched_setaffinity
 import numpy as np
 
 from lorabench._hotpath import random_read
+from lorabench.errors import MachineError
 from lorabench.experiments.trial import NS, Round, Schedule
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
@@ -159,9 +160,14 @@ def _work(tables: TableSet) -> dict[str, Callable[[int], object]]:
 def _busy(work: Callable[[int], object], cpus: Sequence[int]) -> Iterator[None]:
     """Keep a thread on each of these CPUs at work."""
     stop = threading.Event()
+    refused: list[str] = []
 
     def loop(cpu: int) -> None:
-        sched_setaffinity(threading.get_native_id(), {cpu})
+        try:
+            sched_setaffinity(threading.get_native_id(), {cpu})
+        except OSError as error:
+            refused.append(f"CPU {cpu}: {error.strerror}")
+            return
         piece = 1
         while not stop.is_set():
             work(piece)
@@ -176,6 +182,11 @@ def _busy(work: Callable[[int], object], cpus: Sequence[int]) -> Iterator[None]:
         stop.set()
         for thread in threads:
             thread.join()
+    if refused:
+        raise MachineError(
+            f"the neighbour probe cannot run on {', '.join(refused)}; expected the plan's CPUs to "
+            "be online and allowed"
+        )
 
 
 @contextmanager

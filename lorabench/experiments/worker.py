@@ -7,11 +7,12 @@ if that signal should be missed. Heavy imports come after that promise is made. 
 to the conductor as text.
 """
 
+import functools
 import os
 import signal
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from lorabench.errors import LorabenchError
 from lorabench.isolation.lifetime import die_with_parent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -172,7 +175,11 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
     verify(os.getpid(), setup.cpus)
     link.send(Ready(tables.region.page_sizes()))
     while True:
-        link.send(server.serve(link.recv()))
+        job = link.recv()
+        # A CPU that went offline is found out here, and a cpuset that came and went is undone.
+        pin_threads(os.getpid(), setup.cpus)
+        verify(os.getpid(), setup.cpus)
+        link.send(server.serve(job))
 
 
 def run_trainer(setup: TrainerSetup, link: Connection) -> None:
@@ -211,6 +218,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     state = WriterState(setup.model.adapter)
     trainer = Trainer(tables.kernels, _dense_net(setup.model), state, replay, setup.config)
     pid, pages = os.getpid(), tables.region.page_sizes()
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
     link.send(Ready(pages))
     while True:
         prepare: Prepare = link.recv()
@@ -219,9 +227,9 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         trainer.reset(place.rerank_s, reuse=place.reuse)
         replay.drain = prepare.drain
         replay.batch = setup.batch if place.batch is None else place.batch
-        _put(place)
+        _put(place, nice)
         verify(pid, place.cpus)
-        verify_classes(pid, place.scheduling)
+        verify_classes(pid, replace(place.scheduling, nice=nice))
         if setup.memory_nodes is not None:
             verify_process(pid, setup.memory_nodes)
         rule = place.throttle
@@ -234,7 +242,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
             throttle=None if rule is None else Throttle(rule, len(setup.model.rings)),
             read=lines.read,
         )
-        _train(trainer, pacer, place, link)
+        _train(trainer, pacer, functools.partial(_put, place, nice), link)
         link.send(
             TrainReport(
                 log=trainer.log,
@@ -249,16 +257,19 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         )
 
 
-def _put(place: "Placement") -> None:
-    """Put all threads of this process where, and into the class that, the condition says."""
+def _put(place: "Placement", nice: int) -> None:
+    """Put all threads of this process where, and into the class that, the condition says.
+
+    The nice value stays the one that the run was started with.
+    """
     from lorabench.isolation.affinity import pin_threads
     from lorabench.isolation.scheduling import schedule_threads
 
     pin_threads(os.getpid(), place.cpus)
-    schedule_threads(os.getpid(), place.scheduling)
+    schedule_threads(os.getpid(), replace(place.scheduling, nice=nice))
 
 
-def _train(trainer: "Trainer", pacer: "Pacer", place: "Placement", link: Connection) -> None:
+def _train(trainer: "Trainer", pacer: "Pacer", put: "Callable[[], None]", link: Connection) -> None:
     """Learn, at the pace that is allowed, until told to stop."""
     scanned = time.monotonic()
     while not link.poll():
@@ -270,7 +281,7 @@ def _train(trainer: "Trainer", pacer: "Pacer", place: "Placement", link: Connect
         if rest_s > 0.0:
             time.sleep(rest_s)
         if time.monotonic() - scanned > _RESCAN_S:
-            _put(place)
+            put()
             scanned = time.monotonic()
     link.recv()
 

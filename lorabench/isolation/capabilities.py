@@ -119,7 +119,7 @@ def conditions(table: Iterable[Capability]) -> tuple[Capability, ...]:
     divided = _rdt(rows)
     lacks = [part for part in (bound, divided) if part.state != "available"]
     lacks += [
-        rows[name] for name in ("cgroup cpuset", "sched_idle") if rows[name].state != "available"
+        rows[name] for name in ("cgroup cpuset", "cgroup weight") if rows[name].state != "available"
     ]
     isolated = _condition("isolated", "available", "with every mechanism", cores)
     if lacks:

@@ -180,7 +180,11 @@ class Offer:
 
 def survey(proc: Path = Path("/proc")) -> Offer:
     """Find out where groups could be made; changes nothing."""
-    locations = locate(proc=proc)
+    try:
+        locations = locate(proc=proc)
+    except (OSError, ValueError) as error:
+        missing = Missing("cgroup", str(error), "have /proc mounted")
+        return Offer(missing, missing)
     return Offer(find_place("cpuset", locations), find_place("cpu", locations))
 
 
@@ -476,6 +480,10 @@ def _limit(folder: Path, place: Place, limits: Limits) -> None:
         _confine(folder, "cpus", limits.cpus, place)
         _confine(folder, "mems", limits.mems, place)
     elif limits.idle:
+        # Kernels before 5.15 have none; the least share comes close.
+        if not (folder / "cpu.idle").exists():
+            _limit(folder, place, Limits(weight=1))
+            return
         (folder / "cpu.idle").write_text("1")
     elif limits.weight is not None and place.version == 2:
         (folder / "cpu.weight").write_text(str(limits.weight))

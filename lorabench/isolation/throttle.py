@@ -9,7 +9,7 @@ slowly.
 *Tail.* The latency limit is a p99, so one query in a hundred may be later than it. Evidence that
 more are is gathered by a one-sided cumulative sum (Page 1954, for Poisson counts with 1 % against
 3 %): a query that is late adds 1 - 0.018, one that is not takes 0.018 away, never below 0. Above 3
-there is an alarm: that takes three late queries close together, and a stall that makes ten late at
+there is an alarm: that takes four late queries close together, and a stall that makes ten late at
 once counts as one. An alarm says that queries are late, not why: on a shared machine somebody else
 may slow the servers down. So the trainer stops for 60 ms and looks. If answers, from 10 ms on, go
 on being late without it, it was not the cause: it goes on as before and takes no alarm for 1 s.
@@ -156,7 +156,9 @@ class Throttle:
             more = late - rule.late_share * queries
             if self._alarm_ns is not None and now_ns - self._alarm_ns > rule.settle_s * _NS:
                 self._proof += more
-            self._evidence[server] = max(0.0, self._evidence[server] + more)
+            # What came together while no alarm was taken says nothing about now.
+            gathered = self._evidence[server] + more if now_ns >= self._immune_ns else 0.0
+            self._evidence[server] = max(0.0, gathered)
             alarm = max(alarm, self._evidence[server])
         self._before = list(counters)
         if self._alarm_ns is not None:

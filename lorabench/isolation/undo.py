@@ -209,7 +209,7 @@ class Controllers(_Change):
     names: Annotated[tuple[str, ...], Field(min_length=1)]
 
     def undo(self) -> str | None:
-        """Disable them again, unless somebody else uses them by now."""
+        """Disable them again, unless somebody else uses them below by now."""
         switch = self.path / "cgroup.subtree_control"
         try:
             ours = [name for name in self.names if name in switch.read_text().split()]
@@ -217,6 +217,11 @@ class Controllers(_Change):
                 switch.write_text(" ".join(f"-{name}" for name in ours))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            # A group below has enabled one for its own children: it is theirs now, too.
+            if error.errno != errno.EBUSY:
+                raise
+            return f"{self} were left enabled: another group uses them by now"
         return None
 
     def __str__(self) -> str:
@@ -304,6 +309,13 @@ class Process(_Change):
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return None
+        except OSError as error:
+            # Before Linux 5.3, or forbidden: a pid that is given again meanwhile is all but
+            # impossible right behind the look at its start time.
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise
+            self._kill_by_pid()
+            return None
         try:
             # The handle holds on to the process; only now is it certain whose it is.
             if start_time(self.pid) != self.start:
@@ -318,6 +330,17 @@ class Process(_Change):
         finally:
             os.close(handle)
         return None
+
+    def _kill_by_pid(self) -> None:
+        give_up = time.monotonic() + _GONE_S
+        while start_time(self.pid) == self.start:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            if time.monotonic() > give_up:
+                raise MachineError(f"it was killed and has not ended within {_GONE_S:.0f} s")
+            time.sleep(0.01)
 
     def __str__(self) -> str:
         return f"process {self.pid}"

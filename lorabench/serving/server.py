@@ -300,7 +300,7 @@ class Server:
                     offers.now(first_row[at:end], rows[at:end], finished, self._version, self._base)
                 else:
                     offers.later(first_row[at:end], rows[at:end], finished)
-                # What is left to do for a batch once it is answered keeps the core busy too.
+                # With base vectors, what is left to do once a batch is answered keeps it busy too.
                 self._load.end(time.monotonic_ns(), finished, deadlines, at, end)
             at = end
             now = time.monotonic_ns()

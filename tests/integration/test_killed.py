@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from lorabench.isolation.cgroups import locate, survey
 from lorabench.isolation.journal import Contents, parse
 from lorabench.isolation.processes import start_time
 from lorabench.isolation.undo import CgroupMember, Process
-
-CLEANUP = "from lorabench.isolation.journal import cleanup; print(cleanup())"
 
 # A network namespace of its own hides the lock of the machine, so that no other run is in the way.
 APART = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
@@ -63,7 +60,7 @@ def test_a_killed_run_is_cleaned_up_after(
         run.send_signal(signal.SIGKILL)
     assert journal.exists()
     ran = subprocess.run(
-        [*APART, sys.executable, "-c", CLEANUP],
+        [*APART, COMMAND, "doctor", "--cleanup"],
         capture_output=True,
         text=True,
         env=mine,

@@ -104,7 +104,7 @@ class Trials:
             tables=_try(_tables),
             perf=_try(lambda: _perf("hardware")),
             perf_software=_try(lambda: _perf("software")),
-            cgroups=_cgroups(),
+            cgroups=survey(),
             leave_idle=cannot_leave(IDLE),
             nice=_try(_may_nice),
             # setrlimit(2): the ceiling of the nice value is 20 less the limit.
@@ -175,14 +175,6 @@ def _perf(kind: str) -> Trial:
     finally:
         os.close(fd)
     return Trial(counted > 0, f"counted {counted:,}")
-
-
-def _cgroups() -> Offer:
-    try:
-        return survey()
-    except (OSError, ValueError) as error:
-        missing = Missing("cgroup", str(error), "have /proc mounted")
-        return Offer(missing, missing)
 
 
 def _may_nice() -> Trial:

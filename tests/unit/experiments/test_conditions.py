@@ -43,6 +43,8 @@ def test_places_mechanisms_and_bundles_are_read() -> None:
         ("pinned+idle+idle", "expected each mechanism once"),
         ("shared+idle+batch", "expected one scheduling class, batch or idle"),
         ("naive+rdt", "expected pinned with numa, rdt or cgroup"),
+        ("shared+rdt", "expected pinned with numa or rdt"),
+        ("shared+throttle+numa", "expected pinned with numa or rdt"),
     ],
 )
 def test_what_is_no_condition_is_refused(name: str, message: str) -> None:

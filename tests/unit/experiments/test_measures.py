@@ -44,17 +44,17 @@ def used(rates: list[float]) -> tuple[np.ndarray, np.ndarray]:
         ([1.0, 0.05, 0.05, 0.05], 1, 0.01),
         ([1.0, 1.0, 0.5, 0.0], 1, 0.25),
         ([2.0, 2.0, 0.15, 0.0], 2, 0.15),
-        ([1.0, 1.0, 0.5, 0.5], 1, None),
-        ([0.0, 1.0, 1.0, 1.0], 1, None),
+        ([1.0, 1.0, 0.5, 0.5], 1, 0.3),
+        ([0.0, 1.0, 1.0, 1.0], 1, 0.3),
     ],
 )
 def test_the_trainer_has_yielded_when_it_takes_next_to_no_cpu_within_the_spike(
-    rates: list[float], cpus: int, found: float | None
+    rates: list[float], cpus: int, found: float
 ) -> None:
     spike_s = (0.15 if rates[1] < 0.1 else 0.1, 0.4)
     assert yield_s(*used(rates), spike_s, cpus) == pytest.approx(found, abs=0.011)
 
 
-def test_a_stop_after_the_spike_is_no_yield() -> None:
-    assert yield_s(*used([1.0, 1.0, 1.0, 0.0]), (0.1, 0.3), 1) is None
+def test_a_stop_after_the_spike_is_no_yield_and_without_samples_nothing_is_known() -> None:
+    assert yield_s(*used([1.0, 1.0, 1.0, 0.0]), (0.1, 0.3), 1) == pytest.approx(0.2)
     assert yield_s(np.zeros(0), np.zeros(0), (0.1, 0.3), 1) is None

@@ -70,6 +70,12 @@ def test_late_queries_that_a_stop_does_not_end_were_not_the_trainers_doing() -> 
     assert (duties == 1.0).mean() > 0.9
 
 
+def test_what_was_late_while_no_alarm_was_taken_is_not_held_against_the_trainer() -> None:
+    load = Load(Throttle(OWN, 1))
+    load.run(0.5, qps=1000.0, late=0.25)
+    assert min(load.run(3.0, qps=1000.0, late=0.0)[30:]) == 1.0
+
+
 def test_one_stall_that_makes_ten_late_at_once_counts_as_one() -> None:
     throttle = Throttle(OWN, 1)
     throttle.update(0, [(0, 0, 0, 0)])

@@ -1,0 +1,116 @@
+"""Composed conditions, end to end: what the document says of them, on one short round."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import Run
+
+from lorabench.experiments.colocate import Colocate, ColocateConfig
+from lorabench.experiments.machine import examine
+from lorabench.isolation.journal import Journal
+from lorabench.isolation.plan import MemoryPlan
+from lorabench.memory import MemoryPolicy
+from lorabench.results.document import read_result
+from lorabench.results.schema import Result
+
+pytestmark = pytest.mark.slow
+
+CONDITIONS = ("shared+idle+throttle", "pinned+throttle", "isolated", "pinned+rdt")
+
+
+@pytest.fixture(scope="module")
+def finished(lorabench: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Any, str]:
+    path = tmp_path_factory.mktemp("run") / "out.json"
+    ran = lorabench(
+        *("colocate", "--preset", "tiny", "--conditions", ",".join(CONDITIONS), "--rounds", 1),
+        *("--duration", 2, "--warmup", 0.3, "--label-delay", 0.2, "--arrivals", "spike"),
+        *("--load", 0.6, "-o", path),
+    )
+    assert ran.returncode == 0, ran.stderr
+    return read_result(path), np.load(path.with_suffix(".npz")), ran.stdout
+
+
+def test_the_document_says_what_each_condition_came_to(finished) -> None:
+    result, _, printed = finished
+    ran = result.config["conditions"]
+    assert ran["shared+idle+throttle"] == {"place": "shared", "mechanisms": ["idle", "throttle"]}
+    assert ran["isolated"]["place"] == "pinned"
+    assert {"batch", "throttle"} <= set(ran["isolated"]["mechanisms"])
+    missing = {found.what for found in result.unavailable}
+    for mechanism in ("numa", "rdt", "cgroup"):
+        assert (mechanism in missing) is (mechanism not in ran["isolated"]["mechanisms"])
+    assert ("pinned+rdt" in ran) is ("rdt" not in missing)
+    assert "reuse" not in ran["isolated"]["mechanisms"], "tiny has one id a feature"
+    assert "Trained, against the trainer alone" in printed
+
+
+def test_a_throttle_leaves_its_trace(finished) -> None:
+    result, raw, _ = finished
+    for condition in ("shared+idle+throttle", "pinned+throttle", "isolated"):
+        trace = raw[f"round0/{condition}/throttle"]
+        assert (np.diff(trace[:, 0]) > 0).all()
+        assert ((trace[:, 1] >= 0) & (trace[:, 1] <= 1)).all()
+        duty = result.metric("duty", condition)
+        assert duty is not None
+        assert duty.estimate is not None
+        assert 0.0 <= duty.estimate <= 1.0
+        (series,) = (
+            s for s in result.series if (s.name, s.condition) == ("throttle_duty", condition)
+        )
+        np.testing.assert_allclose(series.y, trace[:, 1])
+    assert result.metric("duty", "solo") is None
+
+
+def test_the_spike_and_the_calibration_are_in_the_document(finished) -> None:
+    result, _, _ = finished
+    alone = result.metric("train_samples_per_s", "alone")
+    assert alone is not None
+    assert alone.estimate is not None
+    assert alone.estimate > 0
+    for name in ("random reads", "streaming", "arithmetic"):
+        probe = result.metric("neighbour_batch_ratio", name)
+        assert probe is not None
+        assert probe.ci95 is not None
+        assert probe.ci95[0] > 0
+    assert result.metric("yield_s", "shared+idle+throttle") is not None
+    reason = next(claim.reason for claim in result.claims if claim.id == "latency.isolated")
+    assert "of that beside an idle CPU" in reason
+
+
+class Silent:
+    def stage(self, text: str, done: float) -> None: ...
+
+    def condition(self, number: int, total: int, text: str) -> None: ...
+
+
+def test_conditions_on_placed_memory_run_beside_those_on_any(tmp_path: Path) -> None:
+    """The real calls, on the node that every machine has; test_numa has machines of several."""
+    config = ColocateConfig(
+        conditions=("pinned", "numa"),
+        rounds=1,
+        duration_s=1.0,
+        warmup_s=0.2,
+        label_delay_s=0.2,
+        qps=200.0,
+    )
+    machine = examine(config.request())
+    here = MemoryPolicy("bind", machine.nodes_of(machine.plan.trainer_cpus)[:1])
+    memory = MemoryPlan(here, here, (here,) * len(machine.plan.serving_cpus))
+    machine = replace(
+        machine,
+        plan=replace(machine.plan, memory=memory),
+        missing={name: why for name, why in machine.missing.items() if name != "numa"},
+    )
+    run = Colocate.from_input(
+        config, machine, preset="tiny", data=None, checkpoint=None, observer=Silent()
+    )
+    with Journal.open("test", lambda line: None, tmp_path / "run") as journal:
+        run.run(journal)
+    (first, _) = run.document(partial=False).rounds
+    assert set(first.order) == {"solo", "solo_repeat", "pinned", "numa"}
+    for name in ("pinned", "numa"):
+        assert first.queries[name].served == first.queries[name].offered > 0
+        assert run.outcome.raw[f"round0/{name}/epoch"].max() > 0
