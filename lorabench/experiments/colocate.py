@@ -416,7 +416,10 @@ class Interleaved:
         rows = self._stream.take(max(CAPACITY_ROWS, 2 * self._traffic.most_rows))
         trains = bool(self.conditions)
         throttled = any(condition.has("throttle") for condition in self.conditions.values())
-        with bench.round(rows, self._servers, with_trainer=trains) as processes:
+        with (
+            bench.round(rows, self._servers, with_trainer=trains) as processes,
+            self._noted(processes),
+        ):
             self.outcome.pages = environment.pages(
                 self._prepared.tables.region.method, processes.table_pages
             )
@@ -775,7 +778,7 @@ class Colocate(Interleaved):
         schedule = self._schedule(qps, len(servers), config.rounds)
         rows = self._stream.take(max(1, schedule.total_rows))
         bench = self._bench(len(servers))
-        with bench.round(rows, servers, with_trainer=False) as processes:
+        with bench.round(rows, servers, with_trainer=False) as processes, self._noted(processes):
             trial = self._trial(processes, ALL_CORES, schedule, config.rounds)
         self._record(config.rounds, [ALL_CORES], [trial], rows.label, bench.adapter)
 
