@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose, parse_rank
+from lorabench.cli.options import AsJson, OutputWithRaw, Quiet, Strict, Verbose, parse_rank
 
 _DATA = "Input"
 _RUN = "Experiment"
@@ -170,16 +170,7 @@ def colocate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop.", rich_help_panel=_RUN)
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Result document; raw samples go beside it as .npz. By default a new file in "
-            "results/.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
+    output: OutputWithRaw = None,
     as_json: AsJson = False,
     strict: Strict = False,
     quiet: Quiet = False,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose, parse_rank
+from lorabench.cli.options import AsJson, OutputWithRaw, Quiet, Strict, Verbose, parse_rank
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,16 +132,7 @@ def headroom(
         typer.Option(metavar="N|auto", help="Of the adapter (auto).", rich_help_panel=_ACTIVE),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of rows, arrivals, orders, weights, resampling.")] = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Result document; raw samples go beside it as .npz. By default a new file in "
-            "results/.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
+    output: OutputWithRaw = None,
     as_json: AsJson = False,
     strict: Strict = False,
     quiet: Quiet = False,

@@ -1,5 +1,6 @@
 """Options that subcommands which write a result document have in common."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,16 @@ from lorabench.errors import InputError
 
 OUTPUT_PANEL = "Output"
 
+OutputWithRaw = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Result document; raw samples go beside it as .npz. By default a new file in "
+        "results/.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option(
