@@ -188,9 +188,9 @@ def colocate(
     # Heavy imports (torch, numpy) only now, so that --help answers at once.
     from lorabench.cli.reporting import Reporter
     from lorabench.errors import InputError
-    from lorabench.experiments import colocate as experiment
-    from lorabench.experiments.machine import examine
+    from lorabench.experiments.colocate import run as experiment
     from lorabench.isolation.journal import Journal
+    from lorabench.isolation.machine import examine
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     config = experiment.ColocateConfig(

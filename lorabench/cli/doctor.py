@@ -39,13 +39,13 @@ def doctor(
                 raise InputError(f"{option}: found it beside --cleanup, expected one or the other")
         _clean_up()
         return
-    from lorabench.experiments.processor import ask
+    from lorabench.host.processor import ask
 
     # Before the imports below: its answer is what takes longest.
     asked = ask() if sysroot is None else None
     from lorabench.cli.reporting import Reporter
-    from lorabench.experiments.doctor import diagnose
-    from lorabench.results.document import write_result
+    from lorabench.experiments.doctor.run import diagnose
+    from lorabench.results.files import write_result
 
     reporter = Reporter(as_json=as_json, quiet=True, verbose=False)
     if output is not None:

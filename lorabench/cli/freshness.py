@@ -111,8 +111,8 @@ def freshness(
     """Replay a drifting stream: how a frozen model ages, and what LoRA recovers of it."""
     # Here, so that `lorabench --help` need not wait for torch.
     from lorabench.cli.reporting import Reporter
-    from lorabench.experiments.freshness import FreshnessConfig, measure
-    from lorabench.results.document import write_result
+    from lorabench.experiments.freshness.run import FreshnessConfig, measure
+    from lorabench.results.files import write_result
     from lorabench.workload.source import open_source
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)

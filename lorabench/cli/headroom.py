@@ -226,7 +226,7 @@ def _refuse(options: "Mapping[str, object]", where: str, expected: str) -> None:
 def _observe(
     duration_s: float, pid: int | None, cgroup: str | None, reporter: "Reporter", path: Path
 ) -> "Result":
-    from lorabench.experiments.headroom import Passive, PassiveConfig
+    from lorabench.experiments.headroom.observe import Passive, PassiveConfig
 
     config = PassiveConfig(duration_s, pid, cgroup)
     config.check()
@@ -244,7 +244,7 @@ def _observe(
 
 
 def _read(trace: Path, reporter: "Reporter", path: Path) -> "Result":
-    from lorabench.experiments.headroom import from_trace
+    from lorabench.experiments.headroom.observe import from_trace
 
     reporter.check_path(path)
     result, raw = from_trace(trace)
@@ -257,9 +257,9 @@ def _measure(
     reporter: "Reporter",
     path: Path,
 ) -> "Result":
-    from lorabench.experiments.headroom_active import Active, ActiveConfig
-    from lorabench.experiments.machine import examine
+    from lorabench.experiments.headroom.sweep import Active, ActiveConfig
     from lorabench.isolation.journal import Journal
+    from lorabench.isolation.machine import examine
 
     config = ActiveConfig(**given)
     config.check()

@@ -100,7 +100,7 @@ def kernels(
     from dataclasses import replace
 
     from lorabench.cli.reporting import Reporter
-    from lorabench.experiments import kernels as experiment
+    from lorabench.experiments.kernels import run as experiment
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     config = experiment.KernelsConfig(

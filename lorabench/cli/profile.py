@@ -112,8 +112,8 @@ def profile(
     """Measure how low-rank embedding updates are, table by table, and which rank LoRA needs."""
     # Here, so that `lorabench --help` need not wait for torch.
     from lorabench.cli.reporting import Reporter
-    from lorabench.experiments.profile import ProfileConfig, compare, measure
-    from lorabench.results.document import write_result
+    from lorabench.experiments.profile.run import ProfileConfig, compare, measure
+    from lorabench.results.files import write_result
     from lorabench.workload.source import open_source
 
     if optimizer not in ("adagrad", "sgd"):

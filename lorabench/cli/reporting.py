@@ -14,23 +14,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lorabench.errors import GateError, InputError
-from lorabench.results import (
-    doctor_table,
-    freshness_table,
-    headroom_table,
-    kernels_table,
-    profile_table,
-    table,
-)
-from lorabench.results.document import check_writable, write_raw, write_result
+from lorabench.experiments.colocate import view as table
+from lorabench.experiments.doctor import view as doctor_table
+from lorabench.experiments.freshness import view as freshness_table
+from lorabench.experiments.headroom import view as headroom_table
+from lorabench.experiments.kernels import view as kernels_table
+from lorabench.experiments.profile import view as profile_table
+from lorabench.results.claims import sentence
+from lorabench.results.files import check_writable, write_raw, write_result
 from lorabench.results.schema import RawFile, Result, new_id
-from lorabench.results.verdict import sentence
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lorabench.isolation.capabilities import Missing
+    from lorabench.host.missing import Missing
     from lorabench.isolation.plan import Plan
 
 
@@ -46,7 +44,7 @@ _RENDERERS = {
 
 def _plan_lines(plan: "Plan") -> Iterator[str]:
     """Put a plan into words: cores, memory, caches and bandwidth, reasons."""
-    from lorabench.isolation.topology import format_cpu_list
+    from lorabench.host.topology import format_cpu_list
 
     yield f"servers on CPUs {format_cpu_list(plan.serving_cpus)} ({len(plan.serving_cpus)})"
     yield f"trainer on CPUs {format_cpu_list(plan.trainer_cpus)} ({len(plan.trainer_cpus)})"
@@ -193,7 +191,7 @@ class Reporter:
 
     def save_timings(self, result: Result, path: Path, beside: Path) -> Result:
         """Write the pyperf suite, then the document; return the document."""
-        from lorabench.results.pyperf_suite import write_suite
+        from lorabench.report.pyperf import write_suite
 
         write_suite(result, beside)
         write_result(result, path)

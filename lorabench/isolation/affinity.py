@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 from lorabench.errors import MachineError
-from lorabench.isolation.processes import change_threads, read_threads
+from lorabench.host.processes import change_threads, read_threads
 
 
 def pin_threads(pid: int, cpus: frozenset[int]) -> None:

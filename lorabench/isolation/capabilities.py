@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lorabench.errors import InputError
-from lorabench.isolation.missing import Missing
+from lorabench.host.files import Files
+from lorabench.host.missing import Missing
+from lorabench.host.topology import Topology, read_topology
 from lorabench.isolation.numa import placement_unavailable
 from lorabench.isolation.survey import host as hosts
 from lorabench.isolation.survey import measuring, memory, partitions, processor, scheduling
 from lorabench.isolation.survey.capability import Capability, Host, State
-from lorabench.isolation.survey.files import Files
 from lorabench.isolation.survey.trials import Trials
-from lorabench.isolation.topology import Topology, read_topology
 
 __all__ = [
     "Capability",

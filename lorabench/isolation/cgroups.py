@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from lorabench.errors import MachineError
+from lorabench.host.missing import Missing
+from lorabench.host.owned import PREFIX
+from lorabench.host.processes import read_threads, start_time
+from lorabench.host.topology import CpuSet, format_cpu_list, parse_cpu_list
 from lorabench.isolation.journal import Journal
-from lorabench.isolation.missing import Missing
-from lorabench.isolation.processes import read_threads, start_time
-from lorabench.isolation.topology import CpuSet, format_cpu_list, parse_cpu_list
-from lorabench.isolation.undo import PREFIX, Cgroup, CgroupMember, Controllers, move_to_cgroup
+from lorabench.isolation.undo import Cgroup, CgroupMember, Controllers, move_to_cgroup
 
 # How often a thread outside of its group is looked at before it counts as one.
 _LOOKS = 20

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lorabench.host.resctrl import ResctrlMount
+from lorabench.host.topology import CpuSet
 from lorabench.isolation import cgroups
 from lorabench.isolation.affinity import pin_threads
 from lorabench.isolation.journal import Journal
 from lorabench.isolation.partition import RdtPlan
-from lorabench.isolation.resctrl import Group, Monitor, ResctrlMount, group_name
-from lorabench.isolation.topology import CpuSet
+from lorabench.isolation.resctrl import Group, Monitor, group_name
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from lorabench.errors import InputError, MachineError
-from lorabench.isolation.topology import CpuSet, Topology, format_cpu_list
+from lorabench.host.topology import CpuSet, Topology, format_cpu_list
 
 
 @dataclass(frozen=True)

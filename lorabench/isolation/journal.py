@@ -33,7 +33,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lorabench.errors import MachineError
-from lorabench.isolation.processes import start_time
+from lorabench.host.processes import start_time
 from lorabench.isolation.undo import Undo
 
 _LOCK = "lock"

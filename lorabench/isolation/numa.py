@@ -18,8 +18,8 @@ from pathlib import Path
 
 from lorabench._hotpath import HUGE_PAGE_BYTES, allowed_nodes, memory_policy, set_memory_policy
 from lorabench.errors import InputError, MachineError
-from lorabench.isolation.processes import read_threads
-from lorabench.isolation.topology import format_cpu_list
+from lorabench.host.processes import read_threads
+from lorabench.host.topology import format_cpu_list
 from lorabench.memory import MemoryPolicy, Region, numa_refusal, set_policy
 
 

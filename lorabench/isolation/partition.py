@@ -9,8 +9,8 @@ and nothing is planned that it would refuse.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from lorabench.isolation.resctrl import CacheInfo, Info, MemoryBandwidthInfo, Schemata
-from lorabench.isolation.topology import CpuSet, Topology, format_cpu_list
+from lorabench.host.resctrl import CacheInfo, Info, MemoryBandwidthInfo, Schemata
+from lorabench.host.topology import CpuSet, Topology, format_cpu_list
 
 # The trainer's part of a cache that it shares with servers. It streams rows through that it will
 # not soon see again, so that more would help it little.

@@ -16,10 +16,10 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorabench.errors import InputError
+from lorabench.host.resctrl import Info, Schemata
+from lorabench.host.topology import CpuSet, Node, Topology, format_cpu_list
 from lorabench.isolation.cores import check_apart, choose_cores
 from lorabench.isolation.partition import RdtPlan, partition
-from lorabench.isolation.resctrl import Info, Schemata
-from lorabench.isolation.topology import CpuSet, Node, Topology, format_cpu_list
 from lorabench.memory import MemoryPolicy
 
 __all__ = ["MemoryPlan", "Plan", "RdtPlan", "Request", "plan", "read_plan"]

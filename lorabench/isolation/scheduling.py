@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lorabench.errors import MachineError
-from lorabench.isolation.missing import Missing
-from lorabench.isolation.processes import change_threads, read_threads
+from lorabench.host.missing import Missing
+from lorabench.host.processes import change_threads, read_threads
 
 _NAMES = {
     os.SCHED_OTHER: "SCHED_OTHER",

@@ -19,11 +19,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lorabench.errors import MachineError
+from lorabench.host.owned import PREFIX
+from lorabench.host.processes import start_time
 from lorabench.isolation.affinity import restore_threads, thread_affinities
-from lorabench.isolation.processes import start_time
-
-PREFIX = "lorabench-"
-"""What the name of every folder begins with that lorabench makes in a kernel file system."""
 
 # How long a process may take to vanish once it has been killed: it may have gigabytes to give back.
 _GONE_S = 10.0
@@ -234,7 +232,7 @@ class Affinity(_Change):
     Attributes
     ----------
     pid, start : int
-        The process, and when it started (`lorabench.isolation.processes.start_time`).
+        The process, and when it started (`lorabench.host.processes.start_time`).
     old : dict of int to tuple of int
         CPUs of each thread before.
     new : tuple of int

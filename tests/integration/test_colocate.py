@@ -11,7 +11,7 @@ import pytest
 import torch
 from command import SHORT, Run
 
-from lorabench.results.document import read_result
+from lorabench.results.files import read_result
 from lorabench.results.schema import Result
 
 pytestmark = pytest.mark.slow

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from command import Run
 
-from lorabench.experiments.colocate import Colocate, ColocateConfig
-from lorabench.experiments.machine import examine
+from lorabench.experiments.colocate.run import Colocate, ColocateConfig
 from lorabench.isolation.journal import Journal
+from lorabench.isolation.machine import examine
 from lorabench.isolation.plan import MemoryPlan
 from lorabench.memory import MemoryPolicy
-from lorabench.results.document import read_result
+from lorabench.results.files import read_result
 from lorabench.results.schema import Result
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from command import COMMAND, SHORT, Run
 
-from lorabench.results.document import read_result
+from lorabench.results.files import read_result
 
 ROW = "\t".join(["1", *map(str, range(13)), *(f"{n:08x}" for n in range(26))])
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command import COMMAND, Run
 
-from lorabench.results.document import read_result
+from lorabench.results.files import read_result
 
 
 def test_without_options_it_watches_this_host(lorabench: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command import COMMAND, Run
 
-from lorabench.results.document import read_result
+from lorabench.results.files import read_result
 from lorabench.results.schema import Result
 
 pytestmark = pytest.mark.slow

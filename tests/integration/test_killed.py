@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from command import COMMAND, SHORT
 
-from lorabench.isolation.capabilities import Missing
+from lorabench.host.missing import Missing
+from lorabench.host.processes import start_time
 from lorabench.isolation.cgroups import locate, survey
 from lorabench.isolation.journal import Contents, parse
-from lorabench.isolation.processes import start_time
 from lorabench.isolation.undo import CgroupMember, Process
 
 # A network namespace of its own hides the lock of the machine, so that no other run is in the way.

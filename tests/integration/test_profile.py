@@ -7,7 +7,7 @@ import pytest
 import torch
 from command import Run
 
-from lorabench.results.document import read_result
+from lorabench.results.files import read_result
 
 CRITEO = Path(__file__).parents[3] / "shared" / "data" / "criteo" / "train.tsv"
 

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import resctrl_offers
 import sysfs_trees
 
+from lorabench.host.topology import read_topology
 from lorabench.isolation.plan import plan
-from lorabench.isolation.topology import read_topology
 
 REPEATS = 20
 T = TypeVar("T")

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil  # noqa: F401 - while still root: an ordinary user may not read where it lies
 
 from lorabench.errors import MachineError
+from lorabench.host.missing import Missing
 from lorabench.isolation import cgroups
-from lorabench.isolation.capabilities import Missing
 from lorabench.isolation.cgroups import Limits, Place, locate, make, survey
 from lorabench.isolation.journal import Journal, cleanup
 

@@ -21,13 +21,13 @@ from types import FrameType
 from typing import Any
 
 import lorabench.isolation
+from lorabench.host.processes import start_time, threads
+from lorabench.host.resctrl.info import groups
+from lorabench.host.resctrl.schemata import Schemata
 from lorabench.isolation import cgroups
 from lorabench.isolation.affinity import pin_threads, thread_affinities
 from lorabench.isolation.journal import Journal, cleanup
-from lorabench.isolation.processes import start_time, threads
 from lorabench.isolation.resctrl.group import Group, group_name
-from lorabench.isolation.resctrl.info import groups
-from lorabench.isolation.resctrl.schemata import Schemata
 from lorabench.isolation.undo import Affinity, Process, Setting
 
 TRACED = (str(Path(lorabench.isolation.__file__).parent), __file__)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from lorabench.errors import InputError
+from lorabench.host.files import Files
+from lorabench.host.topology import read_topology
 from lorabench.isolation.cgroups import Offer, Place
 from lorabench.isolation.survey.capability import Host
-from lorabench.isolation.survey.files import Files
 from lorabench.isolation.survey.trials import Trial, Trials
-from lorabench.isolation.topology import read_topology
 
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"

@@ -23,12 +23,12 @@ from typing import Any, TextIO
 import numpy as np
 
 from lorabench.errors import LorabenchError
+from lorabench.host.topology import Topology, read_topology
 from lorabench.isolation import numa
 from lorabench.isolation.capabilities import numa_unavailable
 from lorabench.isolation.plan import MemoryPlan, Request, plan
-from lorabench.isolation.topology import Topology, read_topology
+from lorabench.lora.adapter import Adapter, attach_reader, plan_adapter
 from lorabench.memory import MemoryPolicy, Region, RegionHandle
-from lorabench.model.adapter import Adapter, attach_reader, plan_adapter
 from lorabench.model.tables import TableLayout, TableSet
 
 LAYOUT = TableLayout((40_000, 60_000, 3, 25_000), 16)

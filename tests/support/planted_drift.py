@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from lorabench.model.dlrm import DenseNet, DlrmShape
-from lorabench.training.gradients import embedding_gradients
+from lorabench.model.gradients import embedding_gradients
 
 
 def lagging_gradients(

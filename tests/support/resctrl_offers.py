@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lorabench.isolation.resctrl import CacheInfo, Info, MemoryBandwidthInfo, Schemata
+from lorabench.host.resctrl import CacheInfo, Info, MemoryBandwidthInfo, Schemata
 
 
 def l3(domains: Sequence[int], *, ways: int = 11, shareable: int = 0, least: int = 1) -> CacheInfo:

@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import LOAD_BYTES, LoadLine
+from lorabench.lora.adapter import Adapter, WriterState, attach_reader, plan_adapter
+from lorabench.lora.learner import LearnerConfig
+from lorabench.lora.spectrum import rows_of
 from lorabench.memory import Region
-from lorabench.model.adapter import Adapter, WriterState, attach_reader, plan_adapter
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.serving.feed import Feed
-from lorabench.serving.server import Server
-from lorabench.training.learner import LearnerConfig
-from lorabench.training.replay import Replay
-from lorabench.training.spectrum import rows_of
-from lorabench.training.trainer import Trainer
+from lorabench.targets.node.memory import Feed
+from lorabench.targets.node.replay import Replay
+from lorabench.targets.node.server import Server
+from lorabench.targets.node.trainer import Trainer
 
 SHAPE = DlrmShape(num_dense=3, num_sparse=2, dim=8, bottom=(8,), top=(16,))
 ROWS = 4

@@ -1,6 +1,6 @@
 """Machines that nobody here has, as trees of sysfs and procfs: described as data, then written.
 
-The files are those that Linux 6.1 writes and that `lorabench.isolation.topology` or hwloc read,
+The files are those that Linux 6.1 writes and that `lorabench.host.topology` or hwloc read,
 masks and lists alike, so that both can read one tree and be compared.
 """
 

@@ -41,11 +41,12 @@ def test_imports_keep_to_the_layers():
 @pytest.mark.parametrize(
     ("module", "source", "contract"),
     [
-        ("model/intruder", "import lorabench.serving", "imports go one way"),
-        ("serving/intruder", "import lorabench.training", "imports go one way"),
+        ("model/intruder", "import lorabench.lora", "imports go one way"),
+        ("isolation/intruder", "import lorabench.model", "imports go one way"),
         ("attic/__init__", "", "imports go one way"),
-        ("workload/intruder", "import lorabench.results", "results are used by"),
-        ("results/intruder", "import lorabench.model", "results know nothing"),
+        ("model/intruder", "import lorabench.results", "results are used by"),
+        ("report/intruder", "import lorabench.model", "report and results know nothing"),
+        ("experiments/doctor/intruder", "import lorabench.experiments.profile", "each other"),
         ("isolation/intruder", "def late():\n    import torch.nn", "no torch"),
     ],
 )

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 from lorabench.errors import InputError, MachineError
-from lorabench.isolation.processes import threads
-from lorabench.isolation.resctrl.info import GroupState, groups, read_group, read_info
-from lorabench.isolation.resctrl.mount import way_to_permission
-from lorabench.isolation.resctrl.schemata import BANDWIDTH, Allocation, Line, Schemata
-from lorabench.isolation.undo import PREFIX, ResctrlGroup
+from lorabench.host.owned import PREFIX
+from lorabench.host.processes import threads
+from lorabench.host.resctrl.info import GroupState, groups, read_group, read_info
+from lorabench.host.resctrl.mount import way_to_permission
+from lorabench.host.resctrl.schemata import BANDWIDTH, Allocation, Line, Schemata
+from lorabench.isolation.undo import ResctrlGroup
 
 # kernfs takes no more at once (atomic_write_len, PAGE_SIZE); 64 domains can need more.
 _WRITE_BYTES = 4096

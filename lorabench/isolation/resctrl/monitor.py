@@ -8,7 +8,6 @@ of its domain for some microseconds, so it is done once a second and not all the
 
 import contextlib
 import itertools
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,10 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lorabench.isolation.resctrl.info import monitored_domains
-
-_OCCUPANCY = "llc_occupancy"
-_TRAFFIC = {"mbm_total_bytes": "mbm_total", "mbm_local_bytes": "mbm_local"}
+from lorabench.host.resctrl import OCCUPANCY, TRAFFIC, read_counters
 
 
 @dataclass(frozen=True)
@@ -49,24 +45,6 @@ class CounterSeries:
     unit: str
     times_s: tuple[float, ...]
     values: tuple[float, ...]
-
-
-def read_counters(group: Path) -> dict[tuple[int, str], int | None]:
-    """Read all counters of a group: (domain, feature) -> bytes.
-
-    None stands for what the kernel prints in place of a number: ``Unavailable``, as of a counter
-    that has just been given to the group, ``Error`` or ``Unassigned``. A group that is gone has no
-    counters, and neither has a machine that cannot monitor.
-    """
-    found: dict[tuple[int, str], int | None] = {}
-    with contextlib.suppress(OSError):
-        for domain, folder in monitored_domains(group).items():
-            for feature in (_OCCUPANCY, *_TRAFFIC):
-                with contextlib.suppress(FileNotFoundError):
-                    said = (folder / feature).read_bytes().strip()
-                    number = re.fullmatch(b"[0-9]{1,20}", said)
-                    found[domain, feature] = int(said) if number else None
-    return found
 
 
 class Monitor:
@@ -119,10 +97,10 @@ class Monitor:
         """Form what has been sampled so far into series."""
         found = []
         for (group, domain, feature), samples in sorted(self._samples.items()):
-            if feature == _OCCUPANCY:
+            if feature == OCCUPANCY:
                 name, unit, points = feature, "B", [(t, float(value)) for t, value in samples]
             else:
-                name, unit, points = _TRAFFIC[feature], "B/s", _rates(samples)
+                name, unit, points = TRAFFIC[feature], "B/s", _rates(samples)
             if points:
                 times, values = zip(*points, strict=True)
                 found.append(CounterSeries(name, group, domain, unit, times, values))

@@ -10,8 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from lorabench.errors import InputError
-from lorabench.isolation.resctrl import Info, find_mount, groups
-from lorabench.isolation.survey.files import (
+from lorabench.host.files import (
     Files,
     Mount,
     UnreadableError,
@@ -20,8 +19,9 @@ from lorabench.isolation.survey.files import (
     parse_mounts,
     parse_release,
 )
+from lorabench.host.resctrl import Info, find_mount, groups
+from lorabench.host.topology import Topology
 from lorabench.isolation.survey.trials import Trials
-from lorabench.isolation.topology import Topology
 
 State = Literal["available", "restricted", "unavailable"]
 

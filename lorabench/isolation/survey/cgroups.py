@@ -7,8 +7,8 @@ Reads version 1 and version 2, mounted anywhere, hybrid set-ups included (cgroup
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from lorabench.host.files import UnreadableError
 from lorabench.isolation.survey.capability import Host
-from lorabench.isolation.survey.files import UnreadableError
 
 # What version 1 says where there is no limit: the largest number of whole pages.
 _NO_LIMIT = 1 << 60

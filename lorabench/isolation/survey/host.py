@@ -2,9 +2,9 @@
 
 import re
 
+from lorabench.host.files import UnreadableError, format_bytes
 from lorabench.isolation.survey.capability import Finding, Host, row
 from lorabench.isolation.survey.cgroups import cpu_quota, memory_limit
-from lorabench.isolation.survey.files import UnreadableError, format_bytes
 
 _AREA = "host"
 _DMI = "/sys/class/dmi/id"

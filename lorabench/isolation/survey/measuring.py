@@ -2,8 +2,8 @@
 
 import re
 
+from lorabench.host.files import UnreadableError
 from lorabench.isolation.survey.capability import Finding, Host, row
-from lorabench.isolation.survey.files import UnreadableError
 
 _AREA = "measuring"
 _CLOCK = "/sys/devices/system/clocksource/clocksource0"

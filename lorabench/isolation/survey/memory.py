@@ -1,7 +1,7 @@
 """Rows on memory: where it can be placed, and on which pages."""
 
+from lorabench.host.files import UnreadableError, chosen, format_bytes
 from lorabench.isolation.survey.capability import Finding, Host, row
-from lorabench.isolation.survey.files import UnreadableError, chosen, format_bytes
 
 _AREA = "memory"
 _THP = "/sys/kernel/mm/transparent_hugepage"

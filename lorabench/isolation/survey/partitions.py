@@ -4,7 +4,7 @@ Intel RDT, AMD QoS and Arm MPAM all show in resctrl. Where that is mounted its o
 evidence; where not, the processor's flags are, and the row says what is missing.
 """
 
-from lorabench.isolation.resctrl import Info, Unusable, availability
+from lorabench.host.resctrl import Info, Unusable, availability
 from lorabench.isolation.survey.capability import Capability, Finding, Host, Row, State, row
 
 _AREA = "RDT"

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from lorabench.host.files import UnreadableError, cpu_field
+from lorabench.host.topology import format_cpu_list
 from lorabench.isolation.survey.capability import Finding, Host, row
-from lorabench.isolation.survey.files import UnreadableError, cpu_field
-from lorabench.isolation.topology import format_cpu_list
 
 _AREA = "processor"
 _CPU = "/sys/devices/system/cpu"

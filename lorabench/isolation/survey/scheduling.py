@@ -1,10 +1,10 @@
 """Rows on scheduling: groups, classes and priorities that a trainer can be given."""
 
+from lorabench.host.files import UnreadableError
+from lorabench.host.missing import Missing
 from lorabench.isolation import cgroups
-from lorabench.isolation.missing import Missing
 from lorabench.isolation.survey.capability import Finding, Host, Row, State, row
 from lorabench.isolation.survey.cgroups import Place, places
-from lorabench.isolation.survey.files import UnreadableError
 
 _AREA = "scheduling"
 _DELEGATE = "run as root, or have a group delegated: systemd-run --user --scope -p Delegate=yes"

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Self
 
 from lorabench._hotpath import HUGE_PAGE_BYTES, Mapping
+from lorabench.host.missing import Missing
 from lorabench.isolation.cgroups import Offer, survey
-from lorabench.isolation.missing import Missing
 from lorabench.isolation.numa import placement_unavailable
 from lorabench.isolation.scheduling import IDLE, cannot_leave
 from lorabench.memory import MFD_HUGE_2MB, HugeRegion, Region

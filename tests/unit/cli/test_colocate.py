@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from lorabench.cli.colocate import colocate
 from lorabench.cli.options import parse_rank
-from lorabench.experiments.colocate import ColocateConfig
+from lorabench.experiments.colocate.run import ColocateConfig
 
 # Options whose names lose the unit that a field's name carries.
 NAMES = {"duration_s": "duration", "label_delay_s": "label_delay", "warmup_s": "warmup"}

@@ -6,7 +6,7 @@ import pytest
 
 from lorabench.cli.headroom import headroom
 from lorabench.errors import GateError, InputError
-from lorabench.results.document import read_result
+from lorabench.results.files import read_result
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 from lorabench.cli.reporting import Reporter
 from lorabench.errors import GateError
-from lorabench.isolation.capabilities import Missing
+from lorabench.host.missing import Missing
+from lorabench.host.resctrl import Schemata
 from lorabench.isolation.plan import MemoryPlan, Plan, RdtPlan
-from lorabench.isolation.resctrl import Schemata
 from lorabench.memory import MemoryPolicy
 from lorabench.results.schema import Claim, Program, Result, Verdict
 

@@ -10,7 +10,7 @@ import pytest
 import resctrl_double as double
 from sysfs_trees import Machine
 
-from lorabench.isolation.topology import Topology, read_topology
+from lorabench.host.topology import Topology, read_topology
 
 
 @pytest.fixture(scope="session")

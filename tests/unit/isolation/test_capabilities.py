@@ -6,6 +6,7 @@ import pytest
 from machine_tree import CPU
 
 from lorabench.errors import InputError
+from lorabench.host.topology import Node, Topology
 from lorabench.isolation.capabilities import (
     Capability,
     Missing,
@@ -17,7 +18,6 @@ from lorabench.isolation.capabilities import (
 )
 from lorabench.isolation.numa import placement_unavailable
 from lorabench.isolation.survey.trials import Trial, Trials
-from lorabench.isolation.topology import Node, Topology
 
 
 def with_nodes(*nodes: Node) -> Topology:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.errors import MachineError
-from lorabench.isolation.capabilities import Missing
+from lorabench.host.missing import Missing
+from lorabench.host.topology import parse_cpu_list
 from lorabench.isolation.cgroups import (
     Group,
     Limits,
@@ -28,7 +29,6 @@ from lorabench.isolation.cgroups import (
     survey,
 )
 from lorabench.isolation.journal import Journal
-from lorabench.isolation.topology import parse_cpu_list
 
 ALLOWED = frozenset(os.sched_getaffinity(0))
 ONE = frozenset({max(ALLOWED)})

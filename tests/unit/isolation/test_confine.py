@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from children import RESTLESS, process
 
+from lorabench.host.missing import Missing
 from lorabench.isolation import cgroups
 from lorabench.isolation.affinity import pin_threads, thread_affinities
-from lorabench.isolation.capabilities import Missing
 from lorabench.isolation.confine import Workers, confined
 from lorabench.isolation.journal import Journal
 

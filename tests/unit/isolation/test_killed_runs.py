@@ -11,7 +11,7 @@ import killed_runs
 import pytest
 import resctrl_double
 
-from lorabench.isolation.capabilities import Missing
+from lorabench.host.missing import Missing
 from lorabench.isolation.cgroups import survey
 
 

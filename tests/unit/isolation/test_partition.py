@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resctrl_offers import amd_mb, epyc, intel_mb, l3, offers, xeon
 
+from lorabench.host.resctrl import CacheInfo, Info, MemoryBandwidthInfo, Schemata
+from lorabench.host.topology import Topology
 from lorabench.isolation.partition import RdtPlan, partition, split_ways
-from lorabench.isolation.resctrl import CacheInfo, Info, MemoryBandwidthInfo, Schemata
-from lorabench.isolation.topology import Topology
 
 
 def machine(*l3_domains: range, ids: tuple[int | None, ...] = (), l2: int = 1) -> Topology:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sysfs_trees import GIB, Machine
 
 from lorabench.errors import InputError, MachineError
+from lorabench.host.resctrl import Info, Schemata
+from lorabench.host.topology import CoreType, Node, Topology, format_cpu_list
 from lorabench.isolation.plan import MemoryPlan, Plan, RdtPlan, Request, plan, read_plan
-from lorabench.isolation.resctrl import Info, Schemata
-from lorabench.isolation.topology import CoreType, Node, Topology, format_cpu_list
 from lorabench.memory import MemoryPolicy
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

@@ -17,19 +17,17 @@ from hypothesis import strategies as st
 from resctrl_double import Bandwidth, Cache, Machine, Monitoring
 
 from lorabench.errors import MachineError
-from lorabench.isolation import journal
-from lorabench.isolation.resctrl import (
-    Group,
-    Monitor,
+from lorabench.host.resctrl import (
     Schemata,
     Unusable,
     availability,
     find_mount,
     group,
-    group_name,
     groups,
     read_counters,
 )
+from lorabench.isolation import journal
+from lorabench.isolation.resctrl import Group, Monitor, group_name
 from lorabench.isolation.undo import ResctrlGroup
 
 NAME = "lorabench-1-trainer"
@@ -339,7 +337,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from lorabench.isolation.journal import Journal
-from lorabench.isolation.resctrl import Group, Schemata, group_name
+from lorabench.host.resctrl import Schemata
+from lorabench.isolation.resctrl import Group, group_name
 root, folder = map(Path, sys.argv[1:])
 with Journal.open("test", print, folder) as notes:
     group = Group.create(root, group_name("trainer"), Schemata.of({"L3": {0: 15}}), notes.record)

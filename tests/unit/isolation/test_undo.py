@@ -7,8 +7,8 @@ from children import RESTLESS, process
 from pydantic import ValidationError
 
 from lorabench.errors import MachineError
+from lorabench.host.processes import start_time
 from lorabench.isolation.affinity import pin_threads, thread_affinities
-from lorabench.isolation.processes import start_time
 from lorabench.isolation.undo import (
     Affinity,
     Cgroup,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorabench._hotpath import AdapterWriter, Tables
-from lorabench.training.rank import shrunk
+from lorabench.lora.rank import shrunk
 
 NO_START = np.zeros(1, np.float32)
 

@@ -1,0 +1,1 @@
+"""How anything is measured; knows nothing of recommendation models."""

@@ -1,0 +1,139 @@
+"""What is measured before the first round, and then frozen: capacity, neighbours, baselines.
+
+The load is a share of the capacity; the neighbour probe says whether anything can contend; a
+throttle needs to know what a late query is; and the trainer's rate is worth something only beside
+the rate that it has with its cores to itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lorabench.bench.interference import Neighbourhood, probe
+from lorabench.model.tables import TableSet
+from lorabench.results import statistics
+from lorabench.targets.load import Traffic
+from lorabench.targets.node.processes import NS, Round, Schedule
+from lorabench.targets.node.settings import TrainerSettings
+
+CAPACITY_ROWS = 1 << 16
+_CAPACITY_S = 2.0
+
+# p99 of solo, from fewer samples beyond it than a result's: it only sets a throttle's limit.
+_BASELINE_S = 4.0
+_BASELINE_BEYOND = 5
+
+_FILL_S = 2.0
+_ALONE_S = 2.0
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was found before the first round.
+
+    Attributes
+    ----------
+    capacity_qps : float or None
+        Queries/s when a full batch always waits; None where the load was given as a rate.
+    qps : float
+        Offered load.
+    baseline_p99_s : float or None
+        p99 of `solo` at that load; None where nothing needs it or too few queries lay beyond it.
+    alone_samples_per_s : float or None
+        What the trainer learns on its cores with nothing beside it and no lack of samples.
+    neighbours : Neighbourhood or None
+        What the probe found.
+    """
+
+    capacity_qps: float | None
+    qps: float
+    baseline_p99_s: float | None = None
+    alone_samples_per_s: float | None = None
+    neighbours: Neighbourhood | None = None
+
+
+def saturating(traffic: Traffic, servers: int, seconds: float, seed: Sequence[int]) -> Schedule:
+    """Draw more queries, all due at once, than the servers can answer in that time."""
+    rng = np.random.default_rng(seed)
+    mean_rows = float(traffic.sizes(10_000, rng).mean())
+    # A million rows a second is more than any core scores.
+    most = max(1, int(seconds * 1_000_000 / mean_rows))
+    return Schedule(
+        np.zeros(most * servers, np.int64),
+        np.tile(np.arange(servers, dtype=np.int32), most),
+        traffic.sizes(most * servers, rng),
+    )
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """Takes a round's processes through what is measured beforehand.
+
+    Parameters
+    ----------
+    processes : Round
+        Servers, and the trainer where `alone_samples_per_s` is wanted.
+    traffic : Traffic
+        Law of arrivals and sizes.
+    servers : int
+        How many there are.
+    cpus : frozenset of int
+        All that take part.
+    seed : int
+        Of all schedules.
+    report : callable
+        Told what is going on.
+    """
+
+    processes: Round
+    traffic: Traffic
+    servers: int
+    cpus: frozenset[int]
+    seed: int
+    report: Report
+
+    def capacity_qps(self) -> float:
+        """Queries/s when there is always a full batch waiting: what a load is a share of."""
+        self.report("measuring capacity", 0.0)
+        schedule = saturating(self.traffic, self.servers, _CAPACITY_S, (self.seed, 3))
+        trial = self.processes.run(
+            "capacity",
+            schedule,
+            None,
+            cpus=self.cpus,
+            window_s=(0.0, _CAPACITY_S),
+            give_up_s=_CAPACITY_S,
+        )
+        self.report("measuring capacity", 1.0)
+        served = trial.done[trial.served]
+        return len(served) / (float(served.max()) / NS)
+
+    def neighbours(self, tables: TableSet, trainer_cpus: Sequence[int]) -> Neighbourhood:
+        """Find out what contends (`lorabench.bench.interference`)."""
+        self.report("probing the neighbourhood", 0.0)
+        schedule = saturating(self.traffic, self.servers, 1.0, (self.seed, 5))
+        found = probe(self.processes, schedule, tables, trainer_cpus, self.seed)
+        self.report("probing the neighbourhood", 1.0)
+        return found
+
+    def baseline_p99_s(self, qps: float, discarded_s: float) -> float | None:
+        """Measure p99 of `solo` at the run's load, after as long a warm-up as a condition's."""
+        self.report("measuring solo for the throttle", 0.0)
+        window_s = (discarded_s, discarded_s + _BASELINE_S)
+        schedule = Schedule.draw(
+            self.traffic, qps, window_s[1], servers=self.servers, seed=(self.seed, 4)
+        )
+        trial = self.processes.run("baseline", schedule, None, cpus=self.cpus, window_s=window_s)
+        self.report("measuring solo for the throttle", 1.0)
+        return statistics.quantile(trial.latencies(window_s), 0.99, _BASELINE_BEYOND)
+
+    def alone_samples_per_s(self, place: TrainerSettings, label_delay_s: float) -> float | None:
+        """Measure the trainer alone on its cores, learning from rings that were filled before."""
+        self.report("measuring the trainer alone", 0.0)
+        schedule = saturating(self.traffic, self.servers, _FILL_S, (self.seed, 6))
+        found = self.processes.train_alone(schedule, place, _FILL_S, label_delay_s + _ALONE_S)
+        self.report("measuring the trainer alone", 1.0)
+        return found

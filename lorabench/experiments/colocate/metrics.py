@@ -1,0 +1,282 @@
+"""From what was recorded of a condition to the metrics of the result document.
+
+Pure functions of a `Trial`, and the sheet on which a run's values are collected round by round.
+What each metric is, and from when to when it is measured, is written in ``docs/methodology.md``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.lora.learner import LearnLog
+from lorabench.results import statistics
+from lorabench.results.quality import auc, normalized_entropy
+from lorabench.results.schema import Metric
+from lorabench.targets.node.processes import NS, Trial, joined
+from lorabench.targets.node.replay import ReuseBytes
+
+Better = Literal["lower", "higher"]
+
+# Unit of every metric, and which way is better.
+UNITS: dict[str, tuple[str, Better]] = {
+    "latency_p50": ("s", "lower"),
+    "latency_p95": ("s", "lower"),
+    "latency_p99": ("s", "lower"),
+    "latency_p999": ("s", "lower"),
+    "latency_p99_ratio": ("1", "lower"),
+    "rerank_p99_ratio": ("1", "lower"),
+    "spike_p99": ("s", "lower"),
+    "spike_p99_ratio": ("1", "lower"),
+    "yield_s": ("s", "lower"),
+    "neighbour_batch_ratio": ("1", "lower"),
+    "latency_impact": ("s", "lower"),
+    "throughput_qps": ("1/s", "higher"),
+    "wakeup_late_p99": ("s", "lower"),
+    "batch_mean": ("1", "lower"),
+    "auc": ("1", "higher"),
+    "normalized_entropy": ("1", "lower"),
+    "cpu_busy": ("1", "lower"),
+    "steal_s": ("s", "lower"),
+    "involuntary_switches": ("1", "lower"),
+    "train_samples_per_s": ("1/s", "higher"),
+    "train_rate_ratio": ("1", "higher"),
+    "trainer_cpu_s": ("s", "lower"),
+    "idle_used": ("1", "higher"),
+    "duty": ("1", "higher"),
+    "update_latency_p50": ("s", "lower"),
+    "update_latency_p95": ("s", "lower"),
+    "epochs": ("1", "higher"),
+    "publish_deferred": ("1", "lower"),
+    "replay_dropped": ("1", "lower"),
+    "replay_skipped": ("1", "lower"),
+    "lookups_refused": ("1", "lower"),
+    "slots_used": ("1", "higher"),
+    "guard_trips": ("1", "lower"),
+    "rank": ("1", "lower"),
+    "rebases": ("1", "lower"),
+    "rebase_loss": ("1", "lower"),
+    "lora_bytes": ("B", "lower"),
+    "lora_fraction": ("1", "lower"),
+    "replay_bytes": ("B", "lower"),
+    "overhead_fraction": ("1", "lower"),
+    "reuse_bytes_saved": ("B", "higher"),
+    "reuse_bytes_written": ("B", "lower"),
+    "reuse_bytes_read": ("B", "lower"),
+    "reuse_net_bytes": ("B", "higher"),
+    "capacity_qps": ("1/s", "higher"),
+}
+
+
+# A trainer has yielded when it took less than this share of its CPUs for so long.
+_YIELDED = 0.1
+_YIELD_S = 0.05
+
+# Skewed and positive: averaged as logarithms.
+_GEOMETRIC = ("latency_p", "update_latency_p", "rerank_p", "spike_p", "neighbour_")
+
+
+@dataclass
+class Sheet:
+    """A run's values: one a round for each metric and condition, None where a round gave none."""
+
+    rows: dict[tuple[str, str], list[float | None]] = field(default_factory=dict)
+
+    def add(self, name: str, condition: str, value: float | None) -> None:
+        """Write down the value of one more round."""
+        self.rows.setdefault((name, condition), []).append(value)
+
+    def values(self, name: str, condition: str) -> list[float | None]:
+        """All rounds' values, empty where nothing was measured."""
+        return self.rows.get((name, condition), [])
+
+    def metrics(self) -> list[Metric]:
+        """Summarise over rounds, with intervals.
+
+        Latencies and their ratios are skewed and positive: their mean is geometric, so that an
+        interval never reaches below zero. All else is averaged as it is.
+        """
+        found = []
+        for (name, condition), values in self.rows.items():
+            unit, better = UNITS[name]
+            if name.startswith(_GEOMETRIC):
+                estimate = statistics.geometric_mean(values)
+            else:
+                estimate = statistics.mean(values)
+            found.append(
+                Metric.of(
+                    name, condition, unit=unit, better=better, values=values, estimate=estimate
+                )
+            )
+        return found
+
+
+def measure(
+    trial: Trial,
+    labels: NDArray[np.int8],
+    window_s: tuple[float, float],
+    spike_s: tuple[float, float] | None = None,
+) -> dict[str, float | None]:
+    """Compute the metrics of one condition of one round.
+
+    Parameters
+    ----------
+    trial : Trial
+        What was recorded.
+    labels : int8 [sum of rows]
+        Of the rows that were scored.
+    window_s : tuple of float
+        Begin and end of the measured window; a query counts by its scheduled arrival.
+    spike_s : tuple of float, optional
+        Begin and end of a spike of the load within it.
+    """
+    begin, end = (int(at * NS) for at in window_s)
+    inside = trial.inside(window_s)
+    latency = trial.latencies(window_s)
+    found: dict[str, float | None] = {
+        "latency_p50": statistics.quantile(latency, 0.50),
+        "latency_p95": statistics.quantile(latency, 0.95),
+        "latency_p99": statistics.quantile(latency, 0.99),
+        "latency_p999": statistics.quantile(latency, 0.999),
+        "throughput_qps": float(((trial.done >= begin) & (trial.done < end)).sum())
+        / (window_s[1] - window_s[0]),
+        "wakeup_late_p99": statistics.quantile(trial.late_ns / NS, 0.99),
+        "batch_mean": float(trial.batch[inside].mean()) if inside.any() else None,
+        "cpu_busy": trial.cpu_busy,
+        "steal_s": trial.steal_s,
+        "involuntary_switches": float(trial.involuntary_switches),
+    }
+    rows_inside = np.repeat(inside, trial.rows)
+    truth = labels[: len(rows_inside)][rows_inside]
+    scores = trial.prediction[rows_inside]
+    found["auc"] = auc(truth, scores)
+    found["normalized_entropy"] = normalized_entropy(truth, scores)
+    if spike_s is not None:
+        found["spike_p99"] = statistics.quantile(trial.latencies(spike_s), 0.99)
+    if trial.train is not None:
+        found |= _training(trial, begin, end)
+        if len(trial.train.throttle):
+            at_s = (trial.train.throttle[:, 0] - trial.start_ns) / NS
+            found["duty"] = duty_mean(at_s, trial.train.throttle[:, 1], window_s)
+        if spike_s is not None:
+            at_s = (trial.trainer_cpu[:, 0] - trial.start_ns) / NS
+            found["yield_s"] = yield_s(at_s, trial.trainer_cpu[:, 1], spike_s, trial.trainer_cpus)
+    return found
+
+
+def duty_mean(
+    at_s: NDArray[np.float64], duty: NDArray[np.float64], window_s: tuple[float, float]
+) -> float | None:
+    """Average a duty over a window, each value counting until the next; None before the first."""
+    begin, end = window_s
+    held = np.diff(np.clip(np.append(at_s, end), begin, end))
+    return float((duty * held).sum() / held.sum()) if held.sum() > 0 else None
+
+
+def yield_s(
+    at_s: NDArray[np.float64], cpu_s: NDArray[np.float64], spike_s: tuple[float, float], cpus: int
+) -> float | None:
+    """Time from the beginning of a spike until the trainer had all but stopped.
+
+    That is judged by its CPU time and not by what a throttle decided: a trainer that the kernel
+    keeps off the CPU has yielded before it can decide anything.
+
+    Parameters
+    ----------
+    at_s, cpu_s : float64 [n]
+        When, and the CPU time until then.
+    spike_s : tuple of float
+        Begin and end of the spike.
+    cpus : int
+        How many the trainer has.
+
+    Returns
+    -------
+    float or None
+        Until the end of the first 50 ms, within the spike, of which it took less than a tenth of
+        its CPUs. Where there are none the length of the spike: it took at least that long. None
+        where nobody watched.
+    """
+    begin, end = spike_s
+    before = np.searchsorted(at_s, at_s - _YIELD_S, side="right") - 1
+    judged = np.flatnonzero((before >= 0) & (at_s > begin) & (at_s < end))
+    passed = at_s[judged] - at_s[before[judged]]
+    used = (cpu_s[judged] - cpu_s[before[judged]]) / (passed * cpus)
+    yielded = judged[used < _YIELDED]
+    if not len(judged):
+        return None
+    return float(at_s[yielded[0]] if len(yielded) else end) - begin
+
+
+def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
+    assert trial.train is not None
+    log = trial.train.log
+    published = joined(log.published_ns) - trial.start_ns
+    latency = update_latency(trial, begin, end)
+    available_s = trial.trainer_cpu_s + trial.trainer_idle_s
+    return _reuse(trial.train.reuse) | {
+        "trainer_cpu_s": trial.trainer_cpu_s,
+        "idle_used": trial.trainer_cpu_s / available_s if available_s > 0 else None,
+        "train_samples_per_s": float(((published >= begin) & (published < end)).sum())
+        / ((end - begin) / NS),
+        "update_latency_p50": statistics.quantile(latency, 0.50),
+        "update_latency_p95": statistics.quantile(latency, 0.95),
+        "epochs": float(trial.train.epoch),
+        "publish_deferred": float(trial.train.publish_deferred),
+        "replay_dropped": float(trial.train.replay_dropped),
+        "replay_skipped": float(trial.train.replay_skipped),
+        "lookups_refused": float(log.learner.refused),
+        "slots_used": float(sum(trial.train.slots_used)),
+        "guard_trips": float(log.learner.guard_trips),
+        "rank": _mean_rank(log.learner),
+        "rebases": float(log.learner.rebases),
+        "rebase_loss": float(np.mean(log.learner.rebase_loss)) if log.learner.rebase_loss else None,
+    }
+
+
+def _reuse(found: ReuseBytes | None) -> dict[str, float | None]:
+    """Say what data reuse saved and cost; nothing where it is off."""
+    if found is None:
+        return {}
+    return {
+        "reuse_bytes_saved": float(found.saved),
+        "reuse_bytes_written": float(found.written),
+        "reuse_bytes_read": float(found.read),
+        "reuse_net_bytes": float(found.net),
+    }
+
+
+def _mean_rank(log: LearnLog) -> float | None:
+    """Mean rank of the adapted tables at the end; None while there was no basis yet."""
+    ranks = [rank for rank in log.ranks[-1] if rank] if log.ranks else []
+    return float(np.mean(ranks)) if ranks else None
+
+
+def update_latency(trial: Trial, begin: int, end: int) -> NDArray[np.float64]:
+    """Time from a label's arrival to the first answer from parameters that include it.
+
+    Parameters
+    ----------
+    trial : Trial
+        With a trainer's report.
+    begin, end : int
+        Labels that arrived in this window, ns after the start, count.
+
+    Returns
+    -------
+    float64 [n]
+        Seconds, one for every sample that was trained on and whose update was served before the
+        schedule ended.
+    """
+    assert trial.train is not None
+    log = trial.train.log
+    epoch, label = joined(log.epoch), joined(log.label_ns) - trial.start_ns
+    served = np.flatnonzero(trial.served & (trial.epoch >= 0))
+    order = served[np.argsort(trial.done[served], kind="stable")]
+    # Epochs only grow on a server; across servers the first to reach one is what counts.
+    reached = np.maximum.accumulate(trial.epoch[order])
+    first = np.searchsorted(reached, epoch, side="left")
+    counts = (label >= begin) & (label < end) & (first < len(order))
+    found: NDArray[np.float64] = (trial.done[order[first[counts]]] - label[counts]) / NS
+    return found

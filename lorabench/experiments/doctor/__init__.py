@@ -1,0 +1,1 @@
+"""What a machine offers for isolation and for measuring."""

@@ -1,0 +1,1 @@
+"""How a served model ages, and what keeps it fresh."""

@@ -1,0 +1,93 @@
+"""A `freshness` result as text for the terminal: quality by window, one column a strategy."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from lorabench.report.terminal import render_claims
+from lorabench.results.schema import Result
+
+_HOUR_S = 3600.0
+_MOST_WITH_ENTROPY = 4
+
+
+def render(result: Result, console: Console) -> None:
+    """Print AUC and normalized entropy over workload time, then what they come to."""
+    strategies = [m.condition for m in result.metrics if m.name == "auc"]
+    shown = {"auc": "AUC", "normalized_entropy": "NE"}
+    title = "quality over workload time: AUC, and normalized entropy (1: the click rate alone)"
+    if len(strategies) > _MOST_WITH_ENTROPY:
+        del shown["normalized_entropy"]
+        title = "AUC over workload time"
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.add_column("hours", justify="right")
+    for strategy in strategies:
+        for name, short in shown.items():
+            heading = f"{strategy} {short}" if name == "auc" else short
+            # Broken at its dashes where there are many.
+            table.add_column(heading.replace("-", " "), justify="right")
+    series = {(one.name, one.condition): one for one in result.series}
+    times = next(iter(series.values())).x if series else []
+    for window, time_s in enumerate(times):
+        cells = [
+            f"{series[name, strategy].y[window]:.4f}" for strategy in strategies for name in shown
+        ]
+        table.add_row(f"{time_s / _HOUR_S:.2f}", *cells)
+    console.print(table)
+    model = result.config.get("model", {})
+    console.print(f"model: {model.get('origin')}", highlight=False)
+    if any(metric.name == "gap_recovered" for metric in result.metrics):
+        console.print()
+        console.print(_recovered(result))
+    rates = result.config.get("learning_rates", {})
+    if rates:
+        how = "chosen on a held-out seed" if result.config.get("tuning") else "as given"
+        decays = result.config.get("accumulator_decays", {})
+        text = ", ".join(f"{name} {rate:g} x {decays[name]:g}" for name, rate in rates.items())
+        console.print(
+            f"learning rates x decay of the accumulators a window, {how}: {text}", highlight=False
+        )
+    render_claims(result, console)
+
+
+def _recovered(result: Result) -> Table:
+    """Lay out what each strategy recovers of the gap between none and ideal, and its cost."""
+    table = Table(
+        title="share of the AUC gap from none to ideal that is recovered",
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.add_column("strategy", no_wrap=True)
+    for heading in ("all %", "last third %", "rank", "LoRA MB in use", "of tables %", "rebases"):
+        table.add_column(heading, justify="right")
+    for metric in result.metrics:
+        if metric.name != "gap_recovered":
+            continue
+        name = metric.condition
+
+        def cell(metric: str, form: str, scale: float = 1.0, name: str = name) -> str:
+            found = result.metric(metric, name)
+            if found is None or found.estimate is None:
+                return "-"
+            return format(found.estimate * scale, form)
+
+        table.add_row(
+            name,
+            cell("gap_recovered", ".1f", 100),
+            cell("gap_recovered_last_third", ".1f", 100),
+            cell("rank", ".1f"),
+            cell("lora_used_bytes", ".2f", 1e-6),
+            cell("lora_fraction", ".2f", 100),
+            cell("rebases", ".0f"),
+        )
+    return table

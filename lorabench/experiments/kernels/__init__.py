@@ -1,0 +1,1 @@
+"""The hot path against what people would use instead."""

@@ -1,0 +1,323 @@
+"""What people would use instead of this project's kernels: torch and FBGEMM, as contenders.
+
+Each reads the memory that it is given, without a copy, on one thread, through the lowest operator
+that its library offers: what its Python front end costs is not charged to it. Torch and FBGEMM are
+imported only when one of them is asked for.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib import metadata, util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.bench.timing import Contender
+from lorabench.experiments.kernels.ours import Draw
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = NDArray[np.float32]
+Prepare = Callable[[np.random.Generator], Floats]
+Stage = Callable[[Any], None]
+
+_DISTRIBUTIONS = {"torch": "torch", "fbgemm": "fbgemm-gpu-cpu"}
+
+# PoolingMode.SUM and SparseType.FP32, as the operators take them.
+_SUM, _FP32 = 0, 0
+
+_LEARNING_RATE, _EPSILON = 1e-3, 1e-8
+
+
+@cache
+def unavailable(name: str) -> str | None:
+    """Say in one line why a peer cannot be used here; None if it can be."""
+    if util.find_spec("torch") is None:
+        return "torch is not installed"
+    if name == "fbgemm":
+        if util.find_spec("fbgemm_gpu") is None:
+            return "fbgemm-gpu-cpu is not installed"
+        # Looked at first: FBGEMM loads beside any torch, and with the wrong one it may crash.
+        if reason := _mismatch():
+            return reason
+    try:
+        if name == "fbgemm":
+            _load_fbgemm()
+        else:
+            import torch  # noqa: F401
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        return f"it cannot be loaded: {' '.join(str(error).split())[:200]}"
+    return None
+
+
+def version(name: str) -> str:
+    """Name the version of a peer that can be used."""
+    return metadata.version(_DISTRIBUTIONS[name])
+
+
+def use_one_thread() -> None:
+    """Keep torch, and FBGEMM with it, to the calling thread."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _mismatch() -> str | None:
+    """Compare versions: FBGEMM 1.x goes with torch 2.(x + 5), for every release so far."""
+    torch_version = metadata.version("torch")
+    try:
+        found = metadata.version(_DISTRIBUTIONS["fbgemm"])
+    except metadata.PackageNotFoundError:
+        return None  # another build of it, which has to be tried
+    major, minor = found.split(".")[:2]
+    wanted = f"2.{int(minor) + 5}"
+    if major == "1" and torch_version.split(".")[:2] != wanted.split("."):
+        return f"fbgemm-gpu-cpu {found} goes with torch {wanted}, not with {torch_version}"
+    return None
+
+
+@cache
+def _load_fbgemm() -> None:
+    with _stdout_to_stderr():
+        import fbgemm_gpu.split_table_batched_embeddings_ops_inference
+        import fbgemm_gpu.split_table_batched_embeddings_ops_training  # noqa: F401
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    # By descriptor, since it is shared libraries that print when they are loaded.
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def lookup(peer: str, name: str, table: Floats, draw: Draw) -> Contender:
+    """Sum pooling of fp32 rows: torch's `embedding_bag`, or FBGEMM's inference TBE.
+
+    Parameters
+    ----------
+    peer : {"torch", "fbgemm"}
+        Which.
+    name : str
+        The contender's.
+    table : float32 [V, D]
+        Read where it lies.
+    draw : Draw
+        int32 indices and offsets, which both take as they are.
+    """
+    import torch
+
+    weight = torch.from_numpy(table)
+    if peer == "fbgemm":
+        work = _inference_tbe(weight)
+    else:
+
+        def work(inputs: "tuple[Tensor, Tensor]") -> object:
+            return torch.embedding_bag(weight, *inputs, False, _SUM, False, None, True)
+
+    return Contender(name, _tensors(draw), {"lookup": work})
+
+
+def _tensors(draw: Draw) -> "Callable[[np.random.Generator], tuple[Tensor, Tensor]]":
+    import torch
+
+    def prepare(rng: np.random.Generator) -> "tuple[Tensor, Tensor]":
+        bags = draw(rng)
+        return torch.from_numpy(bags.indices), torch.from_numpy(bags.offsets)
+
+    return prepare
+
+
+def _inference_tbe(weight: "Tensor") -> "Callable[[tuple[Tensor, Tensor]], object]":
+    _load_fbgemm()
+    import torch
+    from fbgemm_gpu import split_table_batched_embeddings_ops_inference as inference
+
+    module = inference.IntNBitTableBatchedEmbeddingBagsCodegen(
+        [("table", *weight.shape, inference.SparseType.FP32, inference.EmbeddingLocation.HOST)],
+        device="cpu",
+        output_dtype=inference.SparseType.FP32,
+        bounds_check_mode=inference.BoundsCheckMode.NONE,  # the operator has its own
+    )
+    # Without `initialize_weights` it has allocated nothing; the table takes that place.
+    module.weights_host = weight.view(-1).view(torch.uint8)
+    module.weights_physical_offsets = [0]
+    module.initialize_logical_weights_placements_and_offsets()
+    operators: Any = torch.ops.fbgemm
+    operator = operators.int_nbit_split_embedding_codegen_lookup_function.default
+    # In the order of the operator's schema.
+    before = (
+        module.weights_host,
+        module.weights_uvm,
+        module.weights_placements,
+        module.weights_offsets,
+        module.weights_tys,
+        module.D_offsets,
+        module.total_D,
+        module.max_int2_D,
+        module.max_int4_D,
+        module.max_int8_D,
+        module.max_float16_D,
+        module.max_float32_D,
+    )
+    after = (_SUM, None, _FP32, None, None, module.row_alignment)
+    return lambda inputs: operator(*before, *inputs, *after)
+
+
+def trained(peer: str, table: Floats) -> Mapping[str, Stage]:
+    """Full-precision training of a table in place: its forward and backward stages.
+
+    Torch has no row-wise Adagrad: its users take a sparse `EmbeddingBag` and the element-wise one,
+    whose state is as large as the table. FBGEMM's training TBE has exact row-wise Adagrad.
+    """
+    import torch
+
+    make = _torch_update if peer == "torch" else _fbgemm_update
+    forward, backward = make(torch.from_numpy(table))
+    return {"forward": forward, "backward": backward}
+
+
+def update(name: str, stages: Mapping[str, Stage], dim: int, draw: Draw) -> Contender:
+    """Train with what `trained` gave, on bags that `draw` draws and gradients [B, dim]."""
+    import torch
+
+    tensors = _tensors(draw)
+
+    def prepare(rng: np.random.Generator) -> "tuple[Tensor, Tensor, Tensor]":
+        grad = rng.standard_normal((draw.bags, dim), dtype=np.float32)
+        return *tensors(rng), torch.from_numpy(grad * np.float32(1e-3))
+
+    return Contender(name, prepare, stages)
+
+
+def _torch_update(weight: "Tensor") -> tuple[Stage, Stage]:
+    import torch
+    from torch.optim.adagrad import Adagrad, adagrad
+
+    parameter = torch.nn.Parameter(weight)
+    state = Adagrad([parameter]).state[parameter]
+    # They are off unless asked for; without a word on it torch warns at the first step.
+    invariants: Any = torch.sparse.check_sparse_tensor_invariants
+    invariants.disable()
+    outputs: list[Tensor] = []
+
+    def forward(inputs: "tuple[Tensor, Tensor, Tensor]") -> None:
+        indices, offsets, _ = inputs
+        outputs[:] = torch.embedding_bag(
+            parameter, indices, offsets, False, _SUM, True, None, True
+        )[:1]
+
+    def backward(inputs: "tuple[Tensor, Tensor, Tensor]") -> None:
+        torch.autograd.backward(outputs.pop(), inputs[2])
+        assert parameter.grad is not None
+        with torch.no_grad():
+            adagrad(
+                [parameter],
+                [parameter.grad],
+                [state["sum"]],
+                [state["step"]],
+                has_sparse_grad=True,
+                foreach=False,
+                lr=_LEARNING_RATE,
+                weight_decay=0.0,
+                lr_decay=0.0,
+                eps=_EPSILON,
+                maximize=False,
+            )
+        parameter.grad = None
+
+    return forward, backward
+
+
+def _fbgemm_update(weight: "Tensor") -> tuple[Stage, Stage]:
+    _load_fbgemm()
+    import torch
+    from fbgemm_gpu import split_table_batched_embeddings_ops_training as training
+
+    weights = weight.view(-1)
+    module = training.SplitTableBatchedEmbeddingBagsCodegen(
+        [(*weight.shape, training.EmbeddingLocation.HOST, training.ComputeDevice.CPU)],
+        optimizer=training.OptimType.EXACT_ROWWISE_ADAGRAD,
+        learning_rate=_LEARNING_RATE,
+        eps=_EPSILON,
+        device="cpu",
+        bounds_check_mode=training.BoundsCheckMode.NONE,
+        preallocated_host_buffers={"weights": weights},
+    )
+    operators: Any = torch.ops.fbgemm
+    pool = operators.split_embedding_codegen_forward_cpu.default
+    step = operators.split_embedding_backward_codegen_rowwise_adagrad_cpu.default
+    momentum = module.momentum1_host.detach()
+
+    def forward(inputs: "tuple[Tensor, Tensor, Tensor]") -> None:
+        pool(
+            weights,
+            module.weights_offsets,
+            module.D_offsets,
+            module.total_D,
+            module.hash_size_cumsum,
+            *inputs[:2],
+            _SUM,
+            None,
+            _FP32,
+        )
+
+    def backward(inputs: "tuple[Tensor, Tensor, Tensor]") -> None:
+        indices, offsets, grad = inputs
+        step(
+            grad,
+            weights,
+            module.weights_placements,
+            module.weights_offsets,
+            module.D_offsets,
+            module.max_D,
+            module.hash_size_cumsum,
+            module.total_hash_size_bits,
+            indices,
+            offsets,
+            _SUM,
+            None,
+            False,
+            momentum,
+            module.momentum1_placements,
+            module.momentum1_offsets,
+            module.learning_rate_tensor,
+            _EPSILON,
+        )
+
+    return forward, backward
+
+
+def torch_top_rows(name: str, prepare: Prepare, k: int) -> Contender:
+    """Norms of all rows, then `topk`."""
+    import torch
+
+    def work(x: Floats) -> object:
+        return torch.topk(torch.linalg.vector_norm(torch.from_numpy(x), dim=1), k)
+
+    return Contender(name, prepare, {"find": work})
+
+
+def torch_gram(name: str, prepare: Prepare, dim: int) -> Contender:
+    """Add the full matrix product ``x.T @ x``, both triangles, to what is there."""
+    import torch
+
+    sums = torch.zeros((dim, dim))
+
+    def work(x: Floats) -> object:
+        samples = torch.from_numpy(x[:, 0])
+        return sums.addmm_(samples.T, samples)
+
+    return Contender(name, prepare, {"add": work})

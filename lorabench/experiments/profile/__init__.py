@@ -1,0 +1,1 @@
+"""How low-rank embedding updates are."""

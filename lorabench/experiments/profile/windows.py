@@ -1,0 +1,223 @@
+"""Ordinary training, window by window, with the three spectra of every table beside it.
+
+At the start of a window the parameters stand still for the signal pass (c), over a random sample of
+the window's rows; then the window is trained on as usual, and (a) is gathered batch by batch. For
+(b) the rows that the window will touch are known beforehand, so each is copied once, and what it
+moved by is told at the end. Memory: D x D a table and one copy of the touched rows, whatever the
+length of the stream.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.errors import LorabenchError
+from lorabench.lora.spectrum import HalfSums, MomentSum, Signal, Spectrum, rows_of
+from lorabench.model.dlrm import DenseNet
+from lorabench.model.full import FullTrainer, OptimizerName
+from lorabench.model.gradients import embedding_gradients
+from lorabench.model.tables import TableSet
+from lorabench.workload.block import Block, dense_features
+
+# (a) is a mean over far more samples than it needs; its cost at D = 64 is not small.
+_GRADIENT_STRIDE = 4
+
+# A map of the rows is faster than a sort where it is not mostly empty.
+_MAP_ROWS_A_LOOKUP = 64
+
+
+class DivergedError(LorabenchError):
+    """Training met a loss or a gradient that is not finite."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, eq=False)
+class TableWindow:
+    """What one window showed of one table.
+
+    Attributes
+    ----------
+    gradient, update : Spectrum
+        (a) and (b) of `lorabench.lora.spectrum`.
+    signal : Signal
+        (c).
+    touched : int
+        Rows that were looked up.
+    """
+
+    gradient: Spectrum
+    update: Spectrum
+    signal: Signal
+    touched: int
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What one window showed.
+
+    Attributes
+    ----------
+    tables : tuple of TableWindow, length F
+    rows : int
+        Samples trained on.
+    loss : float
+        Mean log loss, each sample before it was learned from.
+    train_s, measure_s : float
+        Time spent in training itself, and on top of it.
+    """
+
+    tables: tuple[TableWindow, ...]
+    rows: int
+    loss: float
+    train_s: float
+    measure_s: float
+
+
+@dataclass(frozen=True)
+class MeterConfig:
+    """How windows are trained on and measured.
+
+    Parameters
+    ----------
+    batch : int
+        Samples of a training step.
+    optimizer : {"adagrad", "sgd"}
+        Of the tables.
+    learning_rate : float or None
+        Of the tables; None for the optimiser's default.
+    signal_samples : int
+        Samples of a window that the signal is taken from.
+    signal_rows : int
+        Rows of a table that it is kept for.
+    seed : int
+        Of the samples chosen.
+    """
+
+    batch: int = 2048
+    optimizer: OptimizerName = "adagrad"
+    learning_rate: float | None = None
+    signal_samples: int = 16_384
+    signal_rows: int = 1024
+    seed: int = 0
+
+
+class WindowMeter:
+    """Trains a model on one window after another.
+
+    Parameters
+    ----------
+    tables : TableSet
+        Writable; trained in place.
+    net : DenseNet
+        Trained too.
+    config : MeterConfig
+        How.
+    """
+
+    def __init__(self, tables: TableSet, net: DenseNet, config: MeterConfig) -> None:
+        self._tables = tables
+        self._kernels = tables.kernels
+        self._net = net
+        self._config = config
+        self._trainer = FullTrainer(tables, net, config.optimizer, config.learning_rate)
+        every = range(self._kernels.count)
+        self._gradients = MomentSum(every, self._kernels.dim)
+        self._halves = HalfSums(
+            every, self._kernels.dim, config.signal_rows, config.seed, self._kernels.hotness
+        )
+        self._rng = np.random.default_rng(config.seed)
+        self._maps: dict[int, NDArray[np.bool_]] = {}
+
+    def window(self, block: Block) -> Window:
+        """Measure and train on one window.
+
+        Parameters
+        ----------
+        block : Block
+            Its rows, contiguous by row.
+
+        Raises
+        ------
+        DivergedError
+            A loss or gradient is not finite; tables and net are as the last good step left them,
+            or worse.
+        """
+        began = time.perf_counter()
+        dense = dense_features(block.dense)
+        self._signal_pass(dense, block)
+        rows = [
+            self._touched(table, rows_of(block.sparse, table, self._kernels.hotness))
+            for table in range(self._kernels.count)
+        ]
+        before = [table[r] for table, r in zip(self._tables.arrays, rows, strict=True)]
+        self._gradients.clear()
+        measured = time.perf_counter() - began
+        trained, loss = 0.0, 0.0
+        for number, begin in enumerate(range(0, len(block), self._config.batch)):
+            part = slice(begin, begin + self._config.batch)
+            started = time.perf_counter()
+            logits, grad = self._trainer.step(dense[part], block.sparse[part], block.label[part])
+            stepped = time.perf_counter()
+            loss += _summed_loss(logits, block.label[part], begin)
+            if number % _GRADIENT_STRIDE == 0:
+                self._gradients.add(grad)
+            trained += stepped - started
+            measured += time.perf_counter() - stepped
+        began = time.perf_counter()
+        found = tuple(self._table(table, rows[table], before[table]) for table in range(len(rows)))
+        measured += time.perf_counter() - began
+        return Window(found, len(block), loss / len(block), trained, measured)
+
+    def _signal_pass(self, dense: NDArray[np.float32], block: Block) -> None:
+        count = min(self._config.signal_samples, len(block))
+        chosen = np.sort(self._rng.choice(len(block), count, replace=False))
+        self._halves.clear()
+        for begin in range(0, count, self._config.batch):
+            part = chosen[begin : begin + self._config.batch]
+            sparse = block.sparse[part]
+            embeddings = np.empty((len(part), self._kernels.count, self._kernels.dim), np.float32)
+            self._kernels.lookup(sparse, embeddings)
+            _, grad = embedding_gradients(self._net, dense[part], embeddings, block.label[part])
+            self._halves.add(sparse, grad)
+
+    def _touched(self, table: int, bags: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Rows of `table` that a window's bags [N, L] name, each once, rising."""
+        size = len(self._tables.arrays[table])
+        if size > _MAP_ROWS_A_LOOKUP * bags.size:
+            return np.unique(bags).astype(np.int64)
+        seen = self._maps.setdefault(table, np.zeros(size, bool))
+        seen[bags] = True
+        rows = np.flatnonzero(seen)
+        seen[rows] = False
+        return rows
+
+    def _table(
+        self, table: int, rows: NDArray[np.int64], before: NDArray[np.float32]
+    ) -> TableWindow:
+        np.subtract(self._tables.arrays[table][rows], before, out=before)
+        moment = (before.T @ before).astype(np.float64)
+        if not (np.isfinite(moment).all() and np.isfinite(self._gradients.packed[table]).all()):
+            raise DivergedError(
+                f"training diverged: found a gradient of table {table} that is not finite, "
+                "expected finite ones; use a lower --learning-rate"
+            )
+        return TableWindow(
+            gradient=Spectrum.of(self._gradients.matrix(table)),
+            update=Spectrum.of(moment),
+            signal=self._halves.signal(table),
+            touched=len(rows),
+        )
+
+
+def _summed_loss(logits: NDArray[np.float32], labels: NDArray[np.int8], begin: int) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):
+        loss = float((np.logaddexp(0.0, logits) - labels * logits).sum())
+    if not np.isfinite(loss):
+        raise DivergedError(
+            f"training diverged in the batch from row {begin} of a window: found a loss of "
+            f"{loss}, expected a finite one; use a lower --learning-rate"
+        )
+    return loss

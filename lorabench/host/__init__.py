@@ -1,0 +1,1 @@
+"""Reads the machine, this one or a recorded one, and changes nothing."""

@@ -1,0 +1,122 @@
+"""Where a result was obtained: processor, kernel, topology, pages, sources of noise.
+
+Without this a number can be neither believed nor compared. Nothing here names a person or a place:
+no host name, no path. What to record is taken from pyperf, most of it through pyperf itself.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from lorabench.host.counters import cpu_times
+from lorabench.host.processor import ask
+from lorabench.host.topology import Topology
+from lorabench.memory import PageSizes
+
+# What pyperf collects that names a person or a place instead of a machine.
+_PRIVATE = {"hostname", "python_executable", "python_config_args", "python_cflags", "date"}
+
+
+def capture(topology: Topology, asked: Future[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Describe the machine.
+
+    Parameters
+    ----------
+    topology : Topology
+        As planned with.
+    asked : Future or None
+        From `processor.ask`, by who has asked already.
+
+    Returns
+    -------
+    dict
+        JSON-ready; the ``environment`` of a result document.
+    """
+    asked = asked or ask()
+    import pyperf
+
+    metadata = pyperf.Run([1.0]).get_metadata()
+    cpu = asked.result()
+    return {
+        "cpu": cpu,
+        "pyperf": {k: v for k, v in metadata.items() if k not in _PRIVATE},
+        "kernel": platform.release(),
+        "topology": topology.as_document(),
+        "transparent_hugepage": {
+            name: _setting(Path("/sys/kernel/mm/transparent_hugepage") / name)
+            for name in ("enabled", "shmem_enabled")
+        },
+        "noise": {
+            "load_average_1min": os.getloadavg()[0],
+            "steal_fraction_since_boot": _steal_fraction(topology.allowed),
+            "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "smt": _text("/sys/devices/system/cpu/smt/control"),
+            "clocksource": _text(
+                "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+            ),
+            "hypervisor": "hypervisor" in (cpu["flags"] or []),
+        },
+    }
+
+
+def pages(method: str, found: list[PageSizes]) -> dict[str, Any]:
+    """Describe what pages each worker mapped the tables with, and how they were obtained.
+
+    Parameters
+    ----------
+    method : str
+        The step of the huge-page ladder that gave them (`lorabench.memory.HugeRegion`).
+    found : list of PageSizes
+        What each worker read from its own smaps.
+    """
+    return {
+        "method": method,
+        "workers": [
+            {"resident_bytes": p.resident, "huge_bytes": p.huge, "huge_fraction": p.huge_fraction}
+            for p in found
+        ],
+    }
+
+
+def system_checks() -> list[str]:
+    """Ask pyperf what in this system's set-up makes timings noisy: its advices and warnings.
+
+    Returns
+    -------
+    list of str
+        One each; empty where there is nothing to say, or pyperf cannot tell.
+    """
+    try:
+        shown = subprocess.run(
+            [sys.executable, "-m", "pyperf", "system", "show"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    _, _, advices = shown.partition("\nAdvices\n")
+    return [line for line in advices.splitlines() if ": " in line and not line.startswith("Run ")]
+
+
+def _steal_fraction(cpus: frozenset[int]) -> float:
+    total, _, steal = cpu_times(Path("/proc/stat").read_text(), cpus)
+    return steal / total if total else 0.0
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def _setting(path: Path) -> str | None:
+    """Pick the chosen word of a setting such as ``always [madvise] never``."""
+    text = _text(str(path))
+    return next((w.strip("[]") for w in (text or "").split() if w.startswith("[")), None)

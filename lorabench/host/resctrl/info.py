@@ -1,0 +1,447 @@
+"""What a machine can allocate and monitor, and what its groups are: resctrl's files, read.
+
+Reads; changes nothing. A recorded tree of another machine reads as well as this one's.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lorabench.errors import InputError
+from lorabench.host.resctrl.schemata import BANDWIDTH, CACHE, Schemata, parse_size
+from lorabench.host.topology import CpuSet, parse_cpu_list
+
+Unit = Literal["percent", "MB/s", "1/8 GB/s"]
+
+# The value of a group that the mount option mba_MBps does not limit: all of 32 bits.
+_NO_LIMIT = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """A cache that can be divided by ways.
+
+    Attributes
+    ----------
+    name : str
+        As the schemata names it: ``L3``, or with code and data apart (CDP) ``L3CODE``, ``L3DATA``.
+    num_closids : int
+        Groups that this resource allows, the root group included.
+    cbm_mask : int
+        All bits that a mask may have.
+    min_cbm_bits : int
+        Fewest bits that a mask may have; 1 where the kernel does not say, 0 on AMD.
+    shareable_bits : int
+        Bits that other hardware (I/O) may fill too; 0 where the kernel does not say.
+    sparse_masks : bool
+        Whether the bits of a mask may lie apart; not, where the kernel does not say.
+    domains : tuple of int
+        Ids of the caches, as the root group's schemata lists them.
+    """
+
+    name: str
+    num_closids: int
+    cbm_mask: int
+    min_cbm_bits: int = 1
+    shareable_bits: int = 0
+    sparse_masks: bool = False
+    domains: tuple[int, ...] = ()
+
+    @property
+    def level(self) -> str:
+        """The cache itself: ``L3`` for ``L3CODE``."""
+        return self.name.removesuffix("CODE").removesuffix("DATA")
+
+    @property
+    def ways(self) -> int:
+        """Number of bits of a mask; on most parts, one a way."""
+        return self.cbm_mask.bit_count()
+
+    def refusal(self, mask: int) -> str | None:
+        """Say why the kernel would refuse a mask, by the kernel's own rules; None if it takes it.
+
+        That another group holds its bits exclusively is for the kernel alone to say.
+        """
+        if mask & ~self.cbm_mask or (mask == 0 and self.min_cbm_bits > 0):
+            return (
+                f"mask {mask:x} of {self.name} is out of range; expected bits of {self.cbm_mask:x}"
+            )
+        low = mask & -mask
+        # The lowest run of ones is what the kernel counts, on sparse masks too.
+        run = mask & ~(mask + low)
+        if mask != run and not self.sparse_masks:
+            return f"mask {mask:x} of {self.name} has a gap; expected bits side by side"
+        if run.bit_count() < self.min_cbm_bits:
+            return (
+                f"mask {mask:x} of {self.name} has {run.bit_count()} bits; expected at least "
+                f"{self.min_cbm_bits} side by side"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class MemoryBandwidthInfo:
+    """Memory bandwidth that can be throttled.
+
+    Attributes
+    ----------
+    name : str
+        ``MB``; ``SMBA`` for slow memory (AMD).
+    num_closids : int
+        Groups that this resource allows, the root group included.
+    bandwidth_gran : int
+        Step to which the kernel rounds up; 1 where it does not say.
+    min_bandwidth : int
+        Least value; where the kernel does not say 10 for percentages, else 0.
+    maximum : int
+        Value without a limit. 100 for percentages; otherwise the largest that the root group has,
+        which is how AMD's differing ranges show (2048 on the first parts).
+    unit : str
+        Percent (Intel, Arm), MB/s (mount option mba_MBps) or 1/8 GB/s (AMD).
+    delay_linear : bool
+        Whether the delay rises linearly with the value; true where the kernel does not say.
+    thread_throttle_mode : str
+        ``max`` (the least of a core's threads holds for both), ``per-thread`` or ``undefined``.
+    domains : tuple of int
+        Ids of the domains, as the root group's schemata lists them.
+    """
+
+    name: str
+    num_closids: int
+    bandwidth_gran: int = 1
+    min_bandwidth: int = 10
+    maximum: int = 100
+    unit: Unit = "percent"
+    delay_linear: bool = True
+    thread_throttle_mode: str = "undefined"
+    domains: tuple[int, ...] = ()
+
+    def rounded(self, value: int) -> int:
+        """Form the value that the kernel takes for this one: within its range, a step at a time."""
+        if self.unit == "MB/s":
+            return max(0, min(value, self.maximum))
+        step = max(1, self.bandwidth_gran)
+        return min(max(-(-value // step) * step, self.min_bandwidth), self.maximum)
+
+    def refusal(self, value: int) -> str | None:
+        """Say why the kernel would refuse a value; None if it takes it (perhaps rounded up)."""
+        low = 0 if self.unit == "MB/s" else self.min_bandwidth
+        if low <= value <= self.maximum:
+            return None
+        return (
+            f"bandwidth {value} of {self.name} is out of range; expected {low} to {self.maximum} "
+            f"({self.unit})"
+        )
+
+
+@dataclass(frozen=True)
+class MonitoringInfo:
+    """What of the last-level cache is counted, a group.
+
+    Attributes
+    ----------
+    name : str
+        ``L3_MON``.
+    num_rmids : int
+        Groups that can be counted at a time.
+    features : tuple of str
+        Counters: ``llc_occupancy``, ``mbm_total_bytes``, ``mbm_local_bytes``.
+    max_threshold_occupancy : int
+        Bytes of cache that a freed id may still occupy when it is given out again; 0 where the
+        kernel does not say.
+    domains : tuple of int
+        Ids of the caches that are counted.
+    """
+
+    name: str
+    num_rmids: int
+    features: tuple[str, ...]
+    max_threshold_occupancy: int = 0
+    domains: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a machine can allocate and monitor.
+
+    Attributes
+    ----------
+    caches : tuple of CacheInfo
+        L3 first; empty where no cache can be divided.
+    bandwidth : MemoryBandwidthInfo or None
+        Memory bandwidth, where it can be throttled.
+    slow_bandwidth : MemoryBandwidthInfo or None
+        The same of slow memory (AMD).
+    monitoring : MonitoringInfo or None
+        Counters of the L3, where there are any.
+    root : Schemata
+        What the root group may use: all, as long as nobody has changed it.
+    """
+
+    caches: tuple[CacheInfo, ...]
+    bandwidth: MemoryBandwidthInfo | None
+    slow_bandwidth: MemoryBandwidthInfo | None
+    monitoring: MonitoringInfo | None
+    root: Schemata
+
+    @property
+    def num_closids(self) -> int:
+        """Groups that can exist at a time, the root group included: the least of the resources."""
+        counts = [cache.num_closids for cache in self.caches]
+        counts += [mb.num_closids for mb in (self.bandwidth, self.slow_bandwidth) if mb]
+        return min(counts, default=1)
+
+    @property
+    def cdp(self) -> bool:
+        """Whether some cache is divided between code and data."""
+        return any(cache.name != cache.level for cache in self.caches)
+
+    def cache(self, level: str) -> tuple[CacheInfo, ...]:
+        """List the resources of a cache: one, or code and data, or none."""
+        return tuple(cache for cache in self.caches if cache.level == level)
+
+    def refusals(self, schemata: Schemata) -> tuple[str, ...]:
+        """Say what of a schemata the kernel would refuse, before it is written."""
+        found = []
+        takers: dict[str, CacheInfo | MemoryBandwidthInfo] = {c.name: c for c in self.caches}
+        takers |= {mb.name: mb for mb in (self.bandwidth, self.slow_bandwidth) if mb}
+        for resource, domains in schemata.values().items():
+            taker = takers.get(resource)
+            if taker is None:
+                known = ", ".join(takers) or "none"
+                found.append(f"found resource {resource}, expected one of this machine's: {known}")
+                continue
+            for domain, value in domains.items():
+                if domain not in taker.domains:
+                    ids = ", ".join(map(str, taker.domains))
+                    found.append(f"found domain {domain} of {resource}, expected one of {ids}")
+                elif refusal := taker.refusal(value):
+                    found.append(f"domain {domain}: {refusal}")
+        return tuple(found)
+
+
+def read_info(root: Path, mba_mbps: bool | None = None) -> Info:
+    """Read what a mounted resctrl offers. Files that kernels leave out get documented defaults.
+
+    Parameters
+    ----------
+    root : Path
+        Where resctrl is mounted, or a recorded tree.
+    mba_mbps : bool or None
+        Whether it was mounted with ``mba_MBps``; None to infer it from the files.
+
+    Raises
+    ------
+    InputError
+        A file that every kernel writes is missing, or one does not parse.
+    """
+    info = root / "info"
+    if not _is_folder(info):
+        raise InputError(f"{root}: found no folder info, expected a mounted resctrl file system")
+    schemata = Schemata()
+    # A machine that can only monitor has none.
+    text = _read(root / "schemata")
+    if text is not None:
+        try:
+            schemata = Schemata.parse(text)
+        except ValueError as error:
+            raise InputError(f"{root / 'schemata'}: {error}") from None
+    caches = []
+    bandwidth: dict[str, MemoryBandwidthInfo] = {}
+    monitoring = None
+    for folder in _entries(info):
+        if CACHE.fullmatch(folder.name):
+            caches.append(_read_cache(folder, schemata))
+        elif folder.name in BANDWIDTH:
+            bandwidth[folder.name] = _read_bandwidth(folder, schemata, root, mba_mbps)
+        elif folder.name == "L3_MON":
+            monitoring = _read_monitoring(folder, root)
+    caches.sort(key=lambda cache: (cache.level != "L3", cache.name))
+    return Info(
+        tuple(caches), bandwidth.get("MB"), bandwidth.get("SMBA"), monitoring, root=schemata
+    )
+
+
+def _read_cache(folder: Path, schemata: Schemata) -> CacheInfo:
+    return CacheInfo(
+        name=folder.name,
+        num_closids=_integer(folder / "num_closids"),
+        cbm_mask=_integer(folder / "cbm_mask", base=16),
+        min_cbm_bits=_integer(folder / "min_cbm_bits", default=1),
+        shareable_bits=_integer(folder / "shareable_bits", default=0, base=16),
+        sparse_masks=_integer(folder / "sparse_masks", default=0) != 0,
+        domains=tuple(schemata.domains(folder.name)),
+    )
+
+
+def _read_bandwidth(
+    folder: Path, schemata: Schemata, root: Path, mba_mbps: bool | None
+) -> MemoryBandwidthInfo:
+    given = schemata.domains(folder.name)
+    linear = _integer(folder / "delay_linear", default=1) != 0
+    largest = max(given.values(), default=100)
+    if mba_mbps is None:
+        # The file came with Linux 6.14; before, only a group without a limit shows it.
+        mba_mbps = (root / "mba_MBps_event").exists() or largest == _NO_LIMIT
+    unit: Unit = "percent" if linear else "1/8 GB/s"
+    if mba_mbps and folder.name == "MB":
+        unit = "MB/s"
+    return MemoryBandwidthInfo(
+        name=folder.name,
+        num_closids=_integer(folder / "num_closids"),
+        bandwidth_gran=_integer(folder / "bandwidth_gran", default=1),
+        min_bandwidth=_integer(folder / "min_bandwidth", default=10 if unit == "percent" else 0),
+        maximum={"percent": 100, "MB/s": _NO_LIMIT, "1/8 GB/s": largest}[unit],
+        unit=unit,
+        delay_linear=linear,
+        thread_throttle_mode=(_read(folder / "thread_throttle_mode") or "undefined").strip(),
+        domains=tuple(given),
+    )
+
+
+def _read_monitoring(folder: Path, root: Path) -> MonitoringInfo:
+    features = (_read(folder / "mon_features") or "").split()
+    return MonitoringInfo(
+        name=folder.name,
+        num_rmids=_integer(folder / "num_rmids"),
+        # AMD lists the files by which events are configured among the events.
+        features=tuple(f for f in features if not f.endswith("_config")),
+        max_threshold_occupancy=_integer(folder / "max_threshold_occupancy", default=0),
+        domains=tuple(monitored_domains(root)),
+    )
+
+
+def monitored_domains(group: Path) -> dict[int, Path]:
+    """List the folders of counters of a group by domain: ``mon_data/mon_L3_00`` is 0.
+
+    Under sub-NUMA clustering these sum up the clusters', which lie in folders below.
+    """
+    folders = {
+        int(found[1]): folder
+        for folder in (group / "mon_data").glob("mon_L3_*")
+        if (found := re.fullmatch("mon_L3_([0-9]{1,9})", folder.name))
+    }
+    return dict(sorted(folders.items()))
+
+
+@dataclass(frozen=True)
+class GroupState:
+    """A group as it is: what its files say.
+
+    Attributes
+    ----------
+    name : str
+        Its folder's name; empty for the root group.
+    mode : str
+        ``shareable``, ``exclusive``, ``pseudo-locksetup`` or ``pseudo-locked``; shareable where
+        the kernel has no modes.
+    tasks : frozenset of int
+        Ids of its threads.
+    cpus : frozenset of int
+        CPUs that are its own for tasks of the root group.
+    schemata : Schemata
+        What it may use.
+    size : dict
+        Resource -> domain -> bytes of cache; empty where the kernel does not say.
+    """
+
+    name: str
+    mode: str
+    tasks: frozenset[int]
+    cpus: CpuSet
+    schemata: Schemata
+    size: dict[str, dict[int, int]]
+
+
+def read_group(folder: Path, root: Path) -> GroupState:
+    """Read a group's files.
+
+    Parameters
+    ----------
+    folder : Path
+        The group's folder; the root itself for the root group.
+    root : Path
+        Where resctrl is mounted.
+
+    Raises
+    ------
+    InputError
+        One does not parse, or there is no group.
+    """
+    if not _is_folder(folder):
+        raise InputError(f"{folder}: found no such group")
+    try:
+        tasks = frozenset(map(int, (_read(folder / "tasks") or "").split()))
+    except ValueError as error:
+        raise InputError(f"{folder / 'tasks'}: expected thread ids ({error})") from None
+    try:
+        cpus = parse_cpu_list(_read(folder / "cpus_list") or "")
+    except ValueError as error:
+        raise InputError(f"{folder / 'cpus_list'}: {error}") from None
+    try:
+        schemata = Schemata.parse(_read(folder / "schemata") or "")
+    except ValueError as error:
+        raise InputError(f"{folder / 'schemata'}: {error}") from None
+    try:
+        size = parse_size(_read(folder / "size") or "")
+    except ValueError as error:
+        raise InputError(f"{folder / 'size'}: {error}") from None
+    return GroupState(
+        name="" if folder == root else folder.name,
+        mode=(_read(folder / "mode") or "shareable").strip(),
+        tasks=tasks,
+        cpus=cpus,
+        schemata=schemata,
+        size=size,
+    )
+
+
+def groups(root: Path) -> tuple[str, ...]:
+    """List the control groups beside the root group, everybody's, by name.
+
+    Raises
+    ------
+    InputError
+        The root cannot be read.
+    """
+    return tuple(
+        folder.name
+        for folder in _entries(root)
+        if folder.name not in {"info", "mon_data", "mon_groups"} and _is_folder(folder)
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def _integer(path: Path, default: int | None = None, base: int = 10) -> int:
+    text = _read(path)
+    if text is None:
+        if default is None:
+            raise InputError(f"{path}: found no such file, expected one; is this a resctrl tree?")
+        return default
+    digits = "[0-9]{1,20}" if base == 10 else "[0-9a-fA-F]{1,16}"
+    if not re.fullmatch(f"(?:{digits})", text.strip()):
+        raise InputError(f"{path}: found {text.strip()!r}, expected a number in base {base}")
+    return int(text, base)

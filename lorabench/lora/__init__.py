@@ -1,0 +1,1 @@
+"""The LoRA adapter: its layout, its writer, and what learns it."""

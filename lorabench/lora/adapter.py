@@ -1,0 +1,381 @@
+"""The LoRA adapter's memory: how many slots a byte budget buys, and where they lie.
+
+Sizing only; the adapter's layout, its publication and its arithmetic are C (``kernels/adapter.h``
+and what it includes). The budget counts everything that exists because of the LoRA trainer and
+grows with the model (both sides of A, B and the index, and what the trainer keeps a slot: row,
+accumulator, count of lookups, dirty mark, sketch; the gradient sums of the signal spectrum), so
+that "2 % of the tables" means what a memory planner would read.
+
+Ranks and slots change while the trainer runs; the memory does not. What both sides take is
+allocated once (`AdapterPlan.room_bytes`), and every later layout has to fit into it, with the
+trainer's own share within what is left of the budget.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench._hotpath import (
+    MAX_RANK,
+    PIN_BYTES,
+    AdapterReader,
+    AdapterWriter,
+    Mapping,
+    adapter_bytes,
+    format_adapter,
+    slot_state_bytes,
+)
+from lorabench.errors import InputError
+from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
+from lorabench.model.tables import TableLayout
+
+AUTO_RANK = 4
+"""What an adapter whose rank is chosen at run time begins with, and is laid out for."""
+
+MOST_AUTO_RANK = 16
+
+# Rows of a table whose gradient sums are kept for the signal spectrum, and the most that all those
+# sums may take of the budget.
+_SIGNAL_ROWS = (16, 512)
+_SIGNAL_SHARE = 0.25
+
+_ROUNDING = 64
+
+
+def spectrum_bytes(rows: int, dim: int) -> int:
+    """Bytes of what a table's signal spectrum is taken from.
+
+    Gradient sums and counts of `rows` rows over two halves, their index (`HalfSums` of
+    `lorabench.lora.spectrum`), and the averaged matrix (`lorabench.lora.rank`).
+    """
+    if rows == 0:
+        return 0
+    index = ((rows + rows // 2) // 8 + 1) * _ROUNDING + max(4, 2 * rows)
+    return 2 * rows * (dim + 1) * 4 + index + dim * dim * 4
+
+
+@dataclass(frozen=True)
+class AdapterPlan:
+    """How a byte budget is spent.
+
+    Parameters
+    ----------
+    layout : TableLayout
+        The tables it adapts.
+    ranks : tuple of int
+        R_f, 0 where a table is not adapted.
+    servers : int
+        Readers, each with a pin line.
+    slots : tuple of int
+        S_f, rows of each table that can be adapted at one time; 0 where a table is not adapted.
+    signal_rows : tuple of int
+        Rows of each table whose gradient sums are kept.
+    room_bytes : int
+        Of the shared memory: both sides, in any layout that there will be.
+    budget_bytes : int
+        What all of it must stay within.
+    """
+
+    layout: TableLayout
+    ranks: tuple[int, ...]
+    servers: int
+    slots: tuple[int, ...]
+    signal_rows: tuple[int, ...]
+    room_bytes: int
+    budget_bytes: int
+
+    @property
+    def shared_bytes(self) -> int:
+        """Both sides in this layout: A, B, index and their headers."""
+        return adapter_bytes(np.array(self.slots, dtype=np.int64), self.ranks, self.layout.dim)
+
+    @property
+    def breakdown(self) -> dict[str, int]:
+        """Bytes by purpose."""
+        rows = np.array(self.layout.rows, dtype=np.int64)
+        return {
+            "sides": self.room_bytes,
+            "pins": self.servers * PIN_BYTES,
+            "slot_state": slot_state_bytes(np.array(self.slots, dtype=np.int64), rows),
+            "spectra": sum(spectrum_bytes(n, self.layout.dim) for n in self.signal_rows),
+        }
+
+    @property
+    def total_bytes(self) -> int:
+        """All LoRA state."""
+        return sum(self.breakdown.values())
+
+    @property
+    def used_bytes(self) -> int:
+        """All LoRA state, of both sides only what this layout fills."""
+        return self.total_bytes - self.room_bytes + self.shared_bytes
+
+    @property
+    def fraction(self) -> float:
+        """LoRA state as a share of the table bytes."""
+        return self.total_bytes / self.layout.table_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether this layout is within its room and its budget."""
+        return self.shared_bytes <= self.room_bytes and self.total_bytes <= self.budget_bytes
+
+    @property
+    def not_adapted(self) -> tuple[int, ...]:
+        """Tables that get no slot."""
+        return tuple(f for f, slots in enumerate(self.slots) if slots == 0)
+
+    def relaid(self, ranks: Sequence[int], slots: Sequence[int]) -> "AdapterPlan":
+        """Lay the same memory out for other ranks and slots.
+
+        Raises
+        ------
+        ValueError
+            It does not fit: a mistake of the caller, who has `fits` to ask.
+        """
+        found = replace(self, ranks=tuple(ranks), slots=tuple(slots))
+        if not found.fits:
+            raise ValueError(
+                f"layout: found {found.shared_bytes} bytes in a room of {self.room_bytes}, and "
+                f"{found.total_bytes} bytes in all of a budget of {self.budget_bytes}"
+            )
+        return found
+
+
+def adapted_bytes(slots: int, rank: int, dim: int) -> int:
+    """LoRA state of one table with so many slots, its statistics not counted; 0 at rank 0."""
+    if slots == 0 or rank == 0:
+        return 0
+    count = np.array([slots], dtype=np.int64)
+    return adapter_bytes(count, rank, dim) + slot_state_bytes(count)
+
+
+def plan_adapter(
+    layout: TableLayout, rank: int | None, servers: int, budget_fraction: float
+) -> AdapterPlan:
+    """Share a budget out among tables: as many slots each, up to a table's rows.
+
+    Every sample looks one row up in every table, so equal slots is where a further slot catches
+    about as many lookups in one table as in another; a table with fewer rows than that is adapted
+    whole. A table whose own statistics (B and gradient sums) would outweigh it is left out, and
+    where the statistics of all are too much for the budget, the smallest tables are.
+
+    Parameters
+    ----------
+    layout : TableLayout
+        The tables.
+    rank : int or None
+        R of all tables; None where it will be chosen at run time.
+    servers : int
+        Readers.
+    budget_fraction : float
+        Of the table bytes.
+
+    Raises
+    ------
+    InputError
+        The rank is out of range, or the budget does not buy a single slot.
+    """
+    if rank is not None and not 1 <= rank <= min(MAX_RANK, layout.dim):
+        raise InputError(
+            f"--rank: found {rank}, expected auto or 1 to {min(MAX_RANK, layout.dim)} "
+            f"(the embedding dim is {layout.dim})"
+        )
+    start = min(AUTO_RANK, layout.dim) if rank is None else rank
+    budget = int(budget_fraction * layout.table_bytes)
+    signal_rows = _signal_rows(layout, start, int(budget * _SIGNAL_SHARE))
+    worth = [rows if kept else 0 for rows, kept in zip(layout.rows, signal_rows, strict=True)]
+
+    def at(level: int) -> AdapterPlan:
+        slots = tuple(min(rows, level) for rows in worth)
+        ranks = tuple(start if count else 0 for count in slots)
+        room = adapter_bytes(np.array(slots, dtype=np.int64), ranks, layout.dim)
+        return AdapterPlan(layout, ranks, servers, slots, signal_rows, room, budget)
+
+    low, high = 0, max(worth)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if at(middle).fits:
+            low = middle
+        else:
+            high = middle - 1
+    if low == 0:
+        raise InputError(
+            f"the adapter's budget is too small: found {budget_fraction:.2%} of "
+            f"{layout.table_bytes:,} table bytes, expected at least {at(1).total_bytes:,} bytes "
+            f"for one row a table at rank {start}; use a lower --rank or larger tables"
+        )
+    return at(low)
+
+
+def _signal_rows(layout: TableLayout, rank: int, budget: int) -> tuple[int, ...]:
+    """Rows of each table whose gradient sums are kept; 0 for a table that is not worth it."""
+    least, most = _SIGNAL_ROWS
+
+    def sums(rows: int, kept: int) -> int:
+        return spectrum_bytes(min(rows, kept), layout.dim)
+
+    basis = 2 * rank * layout.dim * 4
+    candidates = sorted(
+        (
+            f
+            for f, rows in enumerate(layout.rows)
+            if rows * layout.dim * 4 > basis + sums(rows, least)
+        ),
+        key=lambda f: -layout.rows[f],
+    )
+    # The largest tables whose least statistics the budget pays for; the very largest always.
+    taken: list[int] = []
+    spent = 0
+    for f in candidates:
+        spent += sums(layout.rows[f], least)
+        if taken and spent > budget:
+            break
+        taken.append(f)
+    kept = most
+    while kept > least and sum(sums(layout.rows[f], kept) for f in taken) > budget:
+        kept -= 1
+    found = [0] * len(layout.rows)
+    for f in taken:
+        found[f] = min(layout.rows[f], kept)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class AdapterHandle:
+    """What servers and the trainer need to map the adapter."""
+
+    sides: RegionHandle
+    pins: RegionHandle
+    plan: AdapterPlan
+
+
+class Adapter:
+    """The adapter's shared memory, made by the conductor and empty at first.
+
+    Parameters
+    ----------
+    plan : AdapterPlan
+        What it has room for.
+    policy : MemoryPolicy, optional
+        Which NUMA nodes it is to lie on.
+
+    Raises
+    ------
+    MachineError
+        It cannot lie on these nodes.
+    """
+
+    def __init__(self, plan: AdapterPlan, policy: MemoryPolicy | None = None) -> None:
+        self.plan = plan
+        self.sides = HugeRegion.create("adapter", plan.room_bytes, policy)
+        self.pins = Region.create("pins", plan.servers * PIN_BYTES, policy)
+        _format(self.sides.mapping, plan)
+        # Its buckets and rows of A are read at random, as the tables' rows are.
+        self.sides.settle()
+        self.handle = AdapterHandle(self.sides.handle, self.pins.handle, plan)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self.sides.close()
+        self.pins.close()
+
+
+def attach_reader(handle: AdapterHandle, server: int) -> AdapterReader:
+    """Map the adapter for one server: the sides read-only, the pins writable."""
+    sides = Region.attach(handle.sides, writable=False)
+    sides.mapping.populate()
+    pins = Region.attach(handle.pins, writable=True)
+    return AdapterReader(sides.mapping, pins.mapping, server)
+
+
+def _format(sides: Mapping, plan: AdapterPlan) -> None:
+    format_adapter(sides, np.array(plan.slots, dtype=np.int64), plan.ranks, plan.layout.dim)
+
+
+class WriterState:
+    """The trainer's end: the writer, and the layout that it has just now.
+
+    Attributes
+    ----------
+    writer : AdapterWriter
+        Trains and publishes.
+    plan : AdapterPlan
+        What the memory is laid out for now.
+    """
+
+    def __init__(self, handle: AdapterHandle) -> None:
+        self._handle = handle
+        self._sides = Region.attach(handle.sides, writable=True)
+        self._pins = Region.attach(handle.pins, writable=True)
+        self.reset()
+
+    @property
+    def pins(self) -> Mapping:
+        """The pin lines, one a server."""
+        return self._pins.mapping
+
+    def reset(self) -> None:
+        """Start over with an empty adapter at epoch 0; only while no server reads it."""
+        self.plan = self._handle.plan
+        _format(self._sides.mapping, self.plan)
+        rows = np.array(self.plan.layout.rows, dtype=np.int64)
+        self.writer = AdapterWriter(
+            self._sides.mapping, self._pins.mapping, self.plan.servers, rows
+        )
+
+    def relayout(
+        self,
+        plan: AdapterPlan,
+        basis: Sequence[NDArray[np.floating]],
+        turn: Sequence[NDArray[np.floating]],
+    ) -> None:
+        """Lay the idle side out for another plan; right after the writer's ``begin``.
+
+        Where a table gets fewer slots, the rows that were looked up least of late lose theirs.
+
+        Parameters
+        ----------
+        plan : AdapterPlan
+            Within the room and the budget of the one that the memory was made for.
+        basis : sequence of float arrays, length F
+            New B [R', D] of each table.
+        turn : sequence of float arrays, length F
+            [R, R']; the new A is the old one times this.
+
+        Raises
+        ------
+        ValueError
+            The plan does not fit.
+        """
+        plan = self.plan.relaid(plan.ranks, plan.slots)
+        old, new = max(self.plan.ranks), max(plan.ranks)
+        bases = np.zeros((len(plan.ranks), new, plan.layout.dim), np.float32)
+        turns = np.zeros((len(plan.ranks), old, new), np.float32)
+        keep = []
+        for f, slots in enumerate(plan.slots):
+            if plan.ranks[f]:
+                bases[f, : plan.ranks[f]] = basis[f]
+                turns[f, : self.plan.ranks[f], : plan.ranks[f]] = turn[f]
+            used = self.writer.used[f]
+            if used <= slots:
+                keep.append(np.arange(used, dtype=np.int32))
+                continue
+            heat = self.writer.slot_state(f)[2]
+            hottest = np.argpartition(heat, used - slots)[used - slots :] if slots else heat[:0]
+            keep.append(np.sort(hottest).astype(np.int32))
+        slots_of = np.array(plan.slots, dtype=np.int64)
+        self.writer.relayout(slots_of, list(plan.ranks), keep, bases, turns)
+        self.plan = plan
+
+    def medians(self) -> NDArray[np.float32]:
+        """Median accumulator of each table's slots in use, float32 [F]; 0 where there is none."""
+        return np.array(
+            [
+                np.median(self.writer.slot_state(table)[0]) if used else 0.0
+                for table, used in enumerate(self.writer.used)
+            ],
+            dtype=np.float32,
+        )

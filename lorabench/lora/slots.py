@@ -1,0 +1,117 @@
+r"""Where the slots go when tables compete: to where a byte buys the most signal energy.
+
+A further slot of table f costs :math:`b_f` bytes (A in both sides, index, bookkeeping: it depends
+on the table's rank) and catches the lookups of the table's next most popular row. Slots are given
+out so that every table's last one is worth the same,
+
+.. math:: \frac{E_f \, p_f(S_f)}{b_f} = \theta
+
+with :math:`E_f` the signal energy of the table's window within its rank and :math:`p_f(s)` the
+share of its lookups that the s-th most popular row gets. The counts of the slots in use give p;
+beyond them it goes on as 1/s, the tail of a Zipf law. Energies are drawn half way to their mean:
+that no signal was seen above the noise in one window is no proof that there is none, and a table
+that is starved of slots has no way to show any. No table gets fewer than a few slots.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.lora.adapter import AdapterPlan, adapted_bytes
+
+_LEAST_SLOTS = 16
+_PROBE = 1024  # slots whose bytes are averaged
+_PRICE_RANGE = 30.0  # of its logarithm
+_BISECTIONS = 40
+_FACTORS = np.linspace(2.0, 0.0, 201)
+
+
+def share_slots(
+    plan: AdapterPlan,
+    ranks: Sequence[int],
+    energy: Sequence[float],
+    heat: Sequence[NDArray[np.uint16]],
+) -> AdapterPlan | None:
+    """Lay a plan's memory out anew.
+
+    Parameters
+    ----------
+    plan : AdapterPlan
+        Its room and budget hold.
+    ranks : sequence of int, length F
+        Of each table; 0 where it is not adapted.
+    energy : sequence of float, length F
+        Signal of each table within its rank.
+    heat : sequence of uint16 arrays, length F
+        Lookups of late of each table's slots in use.
+
+    Returns
+    -------
+    AdapterPlan or None
+        None where there is no signal to go by, or where not even the least fits.
+    """
+    adapted = [f for f, rank in enumerate(ranks) if rank > 0]
+    if not any(energy[f] > 0 and len(heat[f]) for f in adapted):
+        return _in_proportion(plan, ranks)
+    bytes_of = {f: adapted_bytes(_PROBE, ranks[f], plan.layout.dim) / _PROBE for f in adapted}
+    curves = {f: _Curve(heat[f]) for f in adapted}
+    mean = sum(energy[f] for f in adapted) / len(adapted)
+    worth = {f: (energy[f] + mean) / 2 / bytes_of[f] for f in adapted}
+
+    def at(price: float) -> AdapterPlan:
+        slots = [0] * len(ranks)
+        for f in adapted:
+            rows = plan.layout.rows[f]
+            wanted = curves[f].slots(price / worth[f])
+            slots[f] = min(max(wanted, _LEAST_SLOTS), rows)
+        return replace(plan, ranks=tuple(ranks), slots=tuple(slots))
+
+    # Bisection on the logarithm of the price.
+    dear = math.log(max(worth.values()))
+    cheap = dear - _PRICE_RANGE
+    if not at(math.exp(dear)).fits:
+        return None
+    for _ in range(_BISECTIONS):
+        middle = (cheap + dear) / 2
+        if at(math.exp(middle)).fits:
+            dear = middle
+        else:
+            cheap = middle
+    return at(math.exp(dear))
+
+
+def _in_proportion(plan: AdapterPlan, ranks: Sequence[int]) -> AdapterPlan | None:
+    """As many slots a table as now, or more, or fewer, by one factor: what just fits."""
+    for factor in _FACTORS:
+        slots = [
+            max(min(_LEAST_SLOTS, rows), min(int(count * factor), rows)) if rank else 0
+            for count, rank, rows in zip(plan.slots, ranks, plan.layout.rows, strict=True)
+        ]
+        found = replace(plan, ranks=tuple(ranks), slots=tuple(slots))
+        if found.fits:
+            return found
+    return None
+
+
+class _Curve:
+    """Share of a table's lookups by popularity rank."""
+
+    def __init__(self, heat: NDArray[np.uint16]) -> None:
+        self._heat = np.sort(heat.astype(np.float64))[::-1]
+        # A row that has just come counts for something.
+        self._heat = np.maximum(self._heat, 0.5)
+        total = self._heat.sum()
+        self._share = self._heat / total if total > 0 else self._heat
+
+    def slots(self, share: float) -> int:
+        """How many rows get at least `share` of the lookups."""
+        known = len(self._share)
+        if known == 0:
+            return _LEAST_SLOTS
+        inside = int(np.searchsorted(-self._share, -share, side="right"))
+        if inside < known:
+            return inside
+        return int(min(known * self._share[-1] / share, 2**31 - 1))

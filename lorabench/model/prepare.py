@@ -1,0 +1,186 @@
+"""What every experiment starts from: rows to serve and a briefly pre-trained model.
+
+The pre-trained model is cached under the hash of everything that made it, so that a second run
+starts at once and from the same weights; the cache is bounded and the least recently used model
+goes first. A user's own checkpoint takes its place with ``--checkpoint``.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lorabench.errors import InputError
+from lorabench.model import pretrain
+from lorabench.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.tables import TableLayout, TableSet
+from lorabench.workload.block import dense_features
+from lorabench.workload.source import RowSource, RowStream, split_pretrain
+
+_CACHE_BYTES = 8 << 30
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model and the rows that it has not seen yet.
+
+    Attributes
+    ----------
+    tables : TableSet
+        Filled, and on the pages it will be served from.
+    net : DenseNet
+        Weights.
+    serving_start : int
+        Row of the source at which serving starts.
+    pretrain_rows : int
+        Rows that the model was trained on; 0 for a user's checkpoint.
+    origin : str
+        Where the weights come from, in words.
+    """
+
+    tables: TableSet
+    net: DenseNet
+    serving_start: int
+    pretrain_rows: int
+    origin: str
+
+    def stream(self, source: RowSource) -> RowStream:
+        """Rows to serve, from the first that the model has not seen."""
+        return RowStream(source, self.serving_start)
+
+
+Report = Callable[[str, float], None]
+
+
+def prepare(
+    source: RowSource, checkpoint: Checkpoint | None, seed: int, report: Report
+) -> Prepared:
+    """Make the model ready to serve.
+
+    Parameters
+    ----------
+    source : RowSource
+        The workload; its spec says what the model looks like.
+    checkpoint : Checkpoint or None
+        Serve this instead of pre-training.
+    seed : int
+        Of the initial weights.
+    report : callable
+        Told what is going on and how much of it is done.
+
+    Raises
+    ------
+    InputError
+        The tables do not fit into memory, or the checkpoint does not fit the workload.
+    """
+    if checkpoint is not None:
+        _check(checkpoint, source)
+        report("loading the checkpoint", 0.0)
+        layout = replace(checkpoint.layout, hotness=source.spec.sparse.hotness)
+        tables, net = TableSet.create(layout), DenseNet(checkpoint.shape)
+        checkpoint.load_into(tables, net)
+        tables.region.settle()
+        return Prepared(tables, net, 0, 0, "the given checkpoint")
+    spec = source.spec
+    shape = DlrmShape(
+        spec.num_dense, spec.num_sparse, spec.model.dim, spec.model.bottom, spec.model.top
+    )
+    layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
+    tables, net = TableSet.create(layout), DenseNet(shape)
+    block, serving_start = split_pretrain(source)
+    key = _cache_key(layout, shape, source.digest, len(block), seed)
+    cached = cache_folder() / f"{key}.pt"
+    if cached.exists() and _load_cached(cached, tables, net):
+        report("loading the pre-trained model", 1.0)
+        origin = f"pre-trained on {len(block):,} rows, cached in {cached}"
+    else:
+        report("filling the tables", 0.0)
+        tables.initialise(np.random.default_rng(seed))
+        net.initialise(seed)
+        pretrain.pretrain(
+            tables,
+            net,
+            dense_features(block.dense),
+            block.sparse,
+            block.label,
+            progress=lambda done: report("pre-training", done),
+        )
+        origin = f"pre-trained on {len(block):,} rows{_store_cached(cached, tables, net)}"
+    tables.region.settle()
+    return Prepared(tables, net, serving_start, len(block), origin)
+
+
+def _check(checkpoint: Checkpoint, source: RowSource) -> None:
+    """Hold a user's checkpoint against the workload that it is to serve."""
+    spec, rows = source.spec, checkpoint.layout.rows
+    if checkpoint.shape.num_dense != spec.num_dense:
+        raise InputError(
+            f"--checkpoint: found {checkpoint.shape.num_dense} dense features, "
+            f"expected the workload's {spec.num_dense}"
+        )
+    if len(rows) != spec.num_sparse:
+        raise InputError(
+            f"--checkpoint: found {len(rows)} tables, expected the workload's {spec.num_sparse}"
+        )
+    for f, (found, expected) in enumerate(zip(rows, spec.table_rows, strict=True)):
+        if found != expected:
+            raise InputError(
+                f"--checkpoint: emb_l.{f}.weight: found {found} rows, expected {expected} "
+                "(the workload's cardinality and one row for missing values)"
+            )
+
+
+def cache_folder() -> Path:
+    """Where pre-trained models are kept: ``$XDG_CACHE_HOME/lorabench``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "lorabench" / "models"
+
+
+def _cache_key(
+    layout: TableLayout, shape: DlrmShape, source_digest: str, rows: int, seed: int
+) -> str:
+    made_from = {
+        "version": pretrain.VERSION,
+        "rows": layout.rows,
+        "shape": [shape.num_dense, shape.dim, shape.bottom, shape.top],
+        "source": source_digest,
+        "pretrain_rows": rows,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _load_cached(path: Path, tables: TableSet, net: DenseNet) -> bool:
+    try:
+        load_checkpoint(path).load_into(tables, net)
+    except InputError:
+        path.unlink(missing_ok=True)  # cut short by a full disk or a crash: make it anew
+        return False
+    path.touch()
+    return True
+
+
+def _store_cached(path: Path, tables: TableSet, net: DenseNet) -> str:
+    """Keep the model for the next run, if the disk has room; say where, in words."""
+    need = tables.layout.table_bytes
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        kept = sorted(path.parent.glob("*.pt"), key=lambda p: p.stat().st_mtime, reverse=True)
+        room = _CACHE_BYTES - need
+        for old in kept:
+            room -= old.stat().st_size
+            if room < 0:
+                old.unlink(missing_ok=True)
+        if need > _CACHE_BYTES:
+            return ", not cached (larger than the cache)"
+        save_checkpoint(path, tables, net)
+    except (OSError, RuntimeError) as error:
+        return f", not cached ({error})"
+    return f", cached in {path}"

@@ -1,0 +1,1 @@
+"""Renders results; knows nothing of how they came about."""

@@ -1,0 +1,62 @@
+"""What the tables of all commands have in common: figures, verdicts, what was not available."""
+
+from rich.console import Console
+from rich.text import Text
+
+from lorabench.results.claims import sentence
+from lorabench.results.schema import Claim, Metric, Result
+
+_STYLES = {
+    "met": "green",
+    "missed": "red",
+    "inconclusive": "yellow",
+    "unavailable": "yellow",
+}
+
+# Two rounds give an interval so wide that it only takes up room; the document has it.
+ROUNDS_FOR_INTERVAL = 3
+
+
+def render_claims(result: Result, console: Console) -> None:
+    """Print the verdicts, then what was not available and what would change that."""
+    for claim in result.claims:
+        console.print(_verdict(claim), highlight=False)
+    for missing in result.unavailable:
+        text = Text.assemble((f"{missing.what}: unavailable", "yellow"), f": {missing.why}")
+        console.print(text.append(f"; to have it, {missing.enable}"), highlight=False)
+
+
+def _verdict(claim: Claim) -> Text:
+    text = Text(f"{sentence(claim)}.")
+    text.stylize(f"bold {_STYLES[claim.verdict]}", 0, len(f"{claim.id} {claim.verdict}"))
+    return text
+
+
+def digits(value: float) -> str:
+    """Write a number that is not negative with three significant digits, or two decimals."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def figure(metric: Metric | None, scale: float) -> str:
+    """Write a metric's estimate; a dash where there is none."""
+    if metric is None or metric.estimate is None:
+        return "-"
+    return digits(metric.estimate * scale)
+
+
+def with_interval(metric: Metric | None, scale: float, gap: str) -> str:
+    """Write a metric's estimate with its interval, which takes a few rounds to say anything."""
+    text = figure(metric, scale)
+    if metric is None or metric.ci95 is None:
+        return text
+    if sum(value is not None for value in metric.values) < ROUNDS_FOR_INTERVAL:
+        return text
+    low, high = (digits(bound * scale) for bound in metric.ci95)
+    return f"{text}{gap}[{low}..{high}]"
+
+
+def count(metric: Metric | None) -> str:
+    """Write a metric's estimate as a whole number."""
+    return "-" if metric is None or metric.estimate is None else f"{metric.estimate:,.0f}"

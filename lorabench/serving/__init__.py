@@ -1,1 +1,0 @@
-"""The open-loop server and its latency records."""

@@ -1,0 +1,1 @@
+"""Update strategies: how a served model takes in what its labels teach."""

@@ -1,0 +1,1 @@
+"""What can be put under load, and the load."""

@@ -1,0 +1,193 @@
+"""The processes of an experiment, as the conductor sees them.
+
+Fresh interpreters, started from the conductor's main thread (the kernel ties the children's death
+signal to the thread that started them), which inherit the descriptors of the shared memory. Not
+threads: the interpreter lock's switch interval alone would ruin a p99.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Self
+
+from lorabench._hotpath import Mapping, clear_pin
+from lorabench.errors import LorabenchError, MachineError
+from lorabench.targets.node.worker import Failed, ServerSetup, TrainerSetup
+
+# A worker imports torch and maps gigabytes before it is ready.
+_START_S = 120.0
+
+_ENTRY = "import sys; from lorabench.targets.node.worker import main; main(sys.argv[1:])"
+
+
+class WorkerDiedError(LorabenchError):
+    """A server or the trainer ended before its time, for example killed for want of memory."""
+
+    exit_code = 1
+
+
+class Worker:
+    """One child process and the link to it.
+
+    Parameters
+    ----------
+    name : str
+        For messages: ``server 0``, ``trainer``.
+    setup : ServerSetup or TrainerSetup
+        What it is to become.
+    descriptors : iterable of int
+        Memory that it may map.
+    """
+
+    def __init__(
+        self, name: str, setup: ServerSetup | TrainerSetup, descriptors: Iterable[int]
+    ) -> None:
+        self.name = name
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _ENTRY, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno(), *descriptors],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self.link = Connection(ours.detach())
+        self.send(setup)
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid
+
+    def send(self, message: object) -> None:
+        """Tell the worker something."""
+        try:
+            self.link.send(message)
+        except OSError:
+            self._died()
+
+    def receive(self, timeout_s: float = _START_S) -> Any:
+        """Wait for the worker's next message.
+
+        Raises
+        ------
+        WorkerDiedError
+            It has ended, or says nothing for `timeout_s`.
+        MachineError
+            The machine refused it something.
+        RuntimeError
+            It met any other exception: a bug, whose traceback is the message.
+        """
+        if not self.link.poll(timeout_s):
+            raise WorkerDiedError(f"{self.name}: no answer within {timeout_s:.0f} s")
+        try:
+            message = self.link.recv()
+        except (EOFError, ConnectionError):
+            self._died()
+        if isinstance(message, Failed):
+            if message.actionable:
+                raise MachineError(f"{self.name}: {message.text}")
+            raise RuntimeError(f"{self.name} failed:\n{message.text}")
+        return message
+
+    def _died(self) -> None:
+        code = self.process.wait()
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        raise WorkerDiedError(f"{self.name} ended {how} before its time")
+
+    def stop(self) -> None:
+        """End the process now and collect it."""
+        self.link.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Fleet:
+    """The servers and the trainer of a round; leaving the context ends them all.
+
+    Parameters
+    ----------
+    servers : sequence of ServerSetup
+        One a server.
+    trainer : TrainerSetup or None
+        None for a round of servers alone.
+    descriptors : iterable of int
+        Memory that they may map.
+    pins : Mapping
+        The adapter's pin lines. A server that died may have left its own set, which would make
+        the trainer defer for ever: it is taken back once the server has been collected.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[ServerSetup],
+        trainer: TrainerSetup | None,
+        *,
+        descriptors: Iterable[int],
+        pins: Mapping,
+    ) -> None:
+        self._pins = pins
+        inherited = list(descriptors)
+        self._all: list[Worker] = []
+        try:
+            for setup in servers:
+                self._all.append(Worker(f"server {setup.server}", setup, inherited))
+            self.servers = list(self._all)
+            self.trainer: Worker | None = None
+            if trainer is not None:
+                self.trainer = Worker("trainer", trainer, inherited)
+                self._all.append(self.trainer)
+            self.ready = [worker.receive() for worker in self._all]
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all workers, the servers first."""
+        return [worker.pid for worker in self._all]
+
+    def gather(self, workers: Sequence[Worker], timeout_s: float) -> list[Any]:
+        """Wait for one message of each of `workers`; notice any other that dies meanwhile."""
+        found: dict[str, Any] = {}
+        while len(found) < len(workers):
+            waiting = [worker for worker in self._all if worker.name not in found]
+            heard = wait([worker.link for worker in waiting], timeout_s)
+            if not heard:
+                silent = ", ".join(w.name for w in workers if w.name not in found)
+                raise WorkerDiedError(f"{silent}: no answer within {timeout_s:.0f} s")
+            for worker in waiting:
+                if worker.link in heard:
+                    found[worker.name] = self._receive(worker)
+        return [found[worker.name] for worker in workers]
+
+    def _receive(self, worker: Worker) -> Any:
+        try:
+            return worker.receive()
+        except WorkerDiedError:
+            if worker in self.servers:
+                clear_pin(self._pins, self.servers.index(worker))
+            raise
+
+    def stop(self) -> None:
+        """End all processes now."""
+        for worker in self._all:
+            with contextlib.suppress(ProcessLookupError):
+                worker.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

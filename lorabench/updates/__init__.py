@@ -1,1 +1,0 @@
-"""How freshness travels from what was just served into what is served next."""

@@ -1,0 +1,90 @@
+"""What is decided before a run: its configuration, its machine, its schedules."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lorabench.errors import InputError
+from lorabench.experiments.colocate.run import ColocateConfig, strongest
+from lorabench.isolation.conditions import parse_condition
+from lorabench.targets.load import Traffic
+from lorabench.targets.node.processes import Schedule
+
+POISSON = Traffic("poisson", 32)
+
+
+def test_the_defaults_can_be_run() -> None:
+    ColocateConfig().check()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rounds": 0}, "--rounds: found 0, expected at least 1"),
+        ({"duration_s": 0.0}, "--duration: found 0.0, expected above 0"),
+        ({"duration_s": float("nan")}, "--duration: found nan"),
+        ({"duration_s": float("inf")}, "--duration: found inf"),
+        ({"load": -0.5}, "--load: found -0.5"),
+        ({"qps": 0.0}, "--qps: found 0.0"),
+        ({"query_rows": "0"}, "--query-rows: found '0'"),
+        ({"max_batch": 0}, "--max-batch: found 0"),
+        ({"label_delay_s": -1.0}, "--label-delay: found -1.0"),
+        ({"memory_budget": 1.5}, "--memory-budget: found 1.5"),
+        ({"replay_bytes": 10}, "--replay-bytes: found 10, expected at least 4096"),
+        ({"seed": -1}, "--seed: found -1"),
+        (
+            {"conditions": ("pinned", "magic")},
+            "--conditions: found 'magic', expected naive, pinned",
+        ),
+        ({"slo_s": 0.0}, "--slo-ms: found 0.0"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        replace(ColocateConfig(), **change).check()  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("naive", None),
+        ("naive,shared", None),
+        ("naive,shared,shared+reuse", None),
+        ("naive,pinned", "pinned"),
+        ("pinned,pinned+rerank", "pinned"),
+        ("pinned,pinned+throttle,shared+idle", "pinned+throttle"),
+        ("shared+idle,shared+idle+throttle", "shared+idle+throttle"),
+        ("shared+idle+throttle,shared+idle", "shared+idle+throttle"),
+        ("isolated,numa,pinned", "isolated"),
+        ("numa,rdt", "rdt"),
+    ],
+)
+def test_a_verdict_is_about_the_condition_that_isolates_most(asked: str, name: str | None) -> None:
+    assert strongest(parse_condition(part) for part in asked.split(",")) == name
+
+
+def test_a_spike_must_lie_in_what_is_measured() -> None:
+    config = replace(ColocateConfig(), arrivals="spike", label_delay_s=9.0, duration_s=5.0)
+    with pytest.raises(InputError, match=r"--duration: found 5\.0, expected a longer one"):
+        config.check()
+    replace(config, duration_s=20.0).check()
+
+
+@pytest.mark.parametrize("option", ["serving_cpus", "trainer_cpus"])
+def test_cpus_that_are_no_list_are_refused_by_option(option: str) -> None:
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')}: found 'x'"):
+        replace(ColocateConfig(), **{option: "x"}).request()  # type: ignore[arg-type]
+
+
+def test_a_schedule_follows_its_seed_and_offers_the_rate_asked_for() -> None:
+    first, again = (
+        Schedule.draw(POISSON, 1000.0, 20.0, servers=3, seed=(1, 2, 3)) for _ in range(2)
+    )
+    other = Schedule.draw(POISSON, 1000.0, 20.0, servers=3, seed=(1, 2, 4))
+    assert first.digest == again.digest != other.digest
+    np.testing.assert_array_equal(first.arrivals, again.arrivals)
+    assert abs(len(first.arrivals) - 20_000) < 6 * 20_000**0.5
+    assert first.arrivals[-1] < 20_000_000_000
+    assert (np.bincount(first.server, minlength=3) > 6000).all()

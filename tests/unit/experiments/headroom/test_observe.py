@@ -1,0 +1,201 @@
+"""Observing: from samples to tracks, what ends early, and the document that comes of it."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorabench.errors import InputError
+from lorabench.experiments.headroom.observe import (
+    UNITS,
+    Passive,
+    PassiveConfig,
+    Recorder,
+    from_trace,
+)
+from lorabench.host.observe import CpuTimes, RunQueue, Sample
+from lorabench.results.schema import Result
+
+
+def silent(text: str, done: float) -> None:
+    pass
+
+
+def record(samples: list[Sample], cpus: int = 2) -> Recorder:
+    recorder = Recorder(samples[0], cpus)
+    for sample in samples[1:]:
+        recorder.add(sample)
+    return recorder
+
+
+def cpus(at: float, **busy: float) -> Sample:
+    """CPUs that have run for so long, and were busy for so long of it."""
+    return Sample(at, cpus={int(c[1:]): CpuTimes(at, at - b, 0.0) for c, b in busy.items()})
+
+
+def test_busy_time_is_that_of_each_cpu_and_of_all_together() -> None:
+    recorder = record([cpus(100, c0=0, c3=0), cpus(101, c0=0.5, c3=1), cpus(103, c0=0.5, c3=2)])
+    np.testing.assert_allclose(recorder.tracks()["cpu_busy"].value, [0.75, 0.25])
+    np.testing.assert_allclose(recorder.tracks()["cpu_busy"].end_s, [1, 3])
+    each = recorder.cpu_tracks()
+    np.testing.assert_allclose(each[0].value, [0.5, 0.0])
+    np.testing.assert_allclose(each[3].value, [1.0, 0.5])
+
+
+def test_a_cpu_that_goes_offline_and_comes_back_is_left_out_meanwhile() -> None:
+    recorder = record(
+        [
+            cpus(100, c0=0, c1=0),
+            cpus(101, c0=0.5, c1=1),
+            cpus(102, c0=0.5),
+            cpus(103, c0=1, c1=1),
+            cpus(104, c0=1, c1=2),
+        ]
+    )
+    np.testing.assert_allclose(recorder.tracks()["cpu_busy"].value, [0.75, 0.0, 0.5, 0.5])
+    np.testing.assert_allclose(recorder.cpu_tracks()[1].begin_s, [0, 3])
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=2, max_size=5))
+def test_whatever_counters_do_a_share_is_a_share(times: list[tuple[float, float]]) -> None:
+    samples = [
+        Sample(
+            float(i),
+            cpus={0: CpuTimes(total, idle, idle)},
+            cpu_s=total,
+            pressure_s={"psi_some_cpu": idle},
+            queue=RunQueue(idle, int(total)),
+            memory_bytes=idle,
+        )
+        for i, (total, idle) in enumerate(times)
+    ]
+    for name, track in record(samples).tracks().items():
+        assert (track.value >= 0).all(), name
+        if UNITS[name][0] == "1" and name not in ("cpu_cores", "runqueue_waiting"):
+            assert (track.value <= 1).all(), name
+
+
+def test_a_process_uses_cores_and_a_share_of_the_node() -> None:
+    recorder = record([Sample(0.0, cpu_s=5.0), Sample(2.0, cpu_s=8.0)], cpus=4)
+    assert recorder.tracks()["cpu_cores"].value == pytest.approx([1.5])
+    assert recorder.tracks()["cpu_busy"].value == pytest.approx([0.375])
+
+
+def test_run_queues_that_are_asked_less_often_have_longer_spans() -> None:
+    recorder = record(
+        [
+            Sample(0.0, queue=RunQueue(1.0, 100)),
+            Sample(1.0),
+            Sample(2.0, queue=RunQueue(2.0, 150)),
+            Sample(3.0, queue=RunQueue(2.0, 150)),
+        ]
+    )
+    track = recorder.tracks()["runqueue_waiting"]
+    np.testing.assert_allclose(track.span_s, [2, 1])
+    np.testing.assert_allclose(track.value, [0.5, 0.0])
+    assert recorder.turns == [25.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def observed() -> Result:
+    run = Passive(PassiveConfig(duration_s=0.6, interval_s=0.1), silent)
+    run.run()
+    assert set(run.raw) >= {"spans_s", "cpu", "cpu_busy", "track/cpu_busy"}
+    return run.document()
+
+
+def test_observing_this_host_gives_a_valid_document(observed: Result) -> None:
+    Result.model_validate_json(observed.model_dump_json(by_alias=True))
+    assert observed.command == "headroom"
+    busy = observed.metric("cpu_busy", "host")
+    assert busy is not None
+    assert busy.estimate is not None
+    assert 0 <= busy.estimate <= 1
+    assert any(metric.condition == "cpu0" for metric in observed.metrics)
+    (line,) = (one for one in observed.series if one.name == "cpu_busy")
+    assert (line.x_unit, line.y_unit) == ("s", "1")
+    assert line.x[-1] == pytest.approx(0.6, abs=0.3)
+
+
+def test_what_observing_costs_is_in_the_document(observed: Result) -> None:
+    share = observed.metric("sampler_cpu_share", "sampler")
+    assert share is not None
+    assert share.estimate is not None
+    assert share.estimate > 0
+
+
+def test_less_than_a_window_gives_no_verdict(observed: Result) -> None:
+    (claim,) = observed.claims
+    assert claim.verdict == "unavailable"
+    assert "window of 10 s" in claim.reason or "a bench made load" in claim.reason
+    peak = observed.metric("cpu_busy_peak", "host")
+    assert peak is not None
+    assert peak.estimate is None
+
+
+def test_a_process_that_ends_leaves_what_was_seen_of_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run = Passive(PassiveConfig(duration_s=120, interval_s=0.05, pid=child.pid), silent)
+
+        def end_it_once_seen() -> None:
+            while not run.observed:
+                time.sleep(0.05)
+            child.kill()
+
+        killer = threading.Thread(target=end_it_once_seen)
+        killer.start()
+        run.run()
+        killer.join()
+    result = run.document()
+    assert result.partial
+    assert f"process {child.pid} ended before the time was up" in result.rounds[0].notes[0]
+    assert result.metric("cpu_cores", "pid") is not None
+    assert result.claims[0].verdict == "unavailable"
+
+
+def test_a_process_that_ends_at_once_is_told() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run = Passive(PassiveConfig(duration_s=30, interval_s=0.5, pid=child.pid), silent)
+        child.kill()
+        child.wait()
+        with pytest.raises(InputError, match="ended before anything could be observed"):
+            run.run()
+
+
+def test_observing_loads_no_torch() -> None:
+    script = "import sys, lorabench.experiments.headroom.observe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_busiest_of_several_recorded_hosts_is_what_counts(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("time,a,b\n" + "".join(f"{10 * i},0.1,0.4\n" for i in range(30)))
+    result, raw = from_trace(path)
+    (claim,) = result.claims
+    assert claim.verdict == "missed"
+    assert "host2, the busiest of 2 recorded hosts" in claim.reason
+    assert set(raw) == {"track/host1/cpu_busy", "track/host2/cpu_busy"}
+
+
+def test_a_coarse_recording_of_an_idle_host_is_inconclusive(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("time,a\n" + "".join(f"{600 * i},0.1\n" for i in range(30)))
+    (claim,) = from_trace(path)[0].claims
+    assert claim.verdict == "inconclusive"
+    assert "between 10.0 and 100.0 % busy" in claim.reason
+    assert "a finer recording would tell" in claim.reason
+
+
+def test_a_long_recording_is_drawn_with_fewer_points(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("time,a\n" + "".join(f"{10 * i},{i % 2 / 10}\n" for i in range(9001)))
+    (line,) = from_trace(path)[0].series
+    assert len(line.x) <= 3600
+    assert np.mean(line.y) == pytest.approx(0.05, abs=0.001)
+    assert line.x[-1] == pytest.approx(90_010)

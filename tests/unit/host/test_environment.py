@@ -1,0 +1,85 @@
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lorabench
+from lorabench.host import environment
+from lorabench.host.topology import read_topology
+from lorabench.memory import PageSizes
+
+
+@pytest.fixture(scope="module")
+def captured():
+    return environment.capture(read_topology())
+
+
+def test_the_environment_is_json_and_holds_no_nan(captured):
+    assert json.loads(json.dumps(captured, allow_nan=False)) == captured
+
+
+def test_it_says_on_what_machine(captured):
+    assert captured["kernel"] == platform.release()
+    assert captured["cpu"]["arch"]
+    assert captured["pyperf"]["cpu_count"] == os.cpu_count()
+    assert captured["topology"] == read_topology().as_document()
+
+
+def test_it_names_neither_host_nor_user_nor_path(captured):
+    text = json.dumps(captured)
+    assert f'"{socket.gethostname()}"' not in text
+    assert "hostname" not in text
+    assert sys.prefix not in text
+    assert str(Path.home()) not in text or str(Path.home()) == "/"
+
+
+def test_it_names_what_makes_noise(captured):
+    noise = captured["noise"]
+    assert noise["load_average_1min"] >= 0
+    assert 0 <= noise["steal_fraction_since_boot"] < 1
+    assert isinstance(noise["hypervisor"], bool)
+    assert noise["clocksource"] in (
+        Path("/sys/devices/system/clocksource/clocksource0/available_clocksource")
+        .read_text()
+        .split()
+    )
+
+
+def test_the_chosen_huge_page_setting_is_given_and_not_the_menu(captured):
+    text = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    assert f"[{captured['transparent_hugepage']['enabled']}]" in text
+
+
+def test_the_program_is_named_by_version_and_commit():
+    program = environment.program()
+    assert program.version == lorabench.__version__
+    root = Path(lorabench.__file__).parents[1]
+    if (root / ".git").exists():
+        assert program.git is not None
+        named, head = (
+            subprocess.run(
+                ["git", "-C", root, "rev-parse", f"{name}^{{commit}}"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for name in (program.git.removesuffix("-dirty"), "HEAD")
+        )
+        assert named == head
+    else:
+        assert program.git is None
+
+
+def test_pages_are_listed_worker_by_worker():
+    assert environment.pages("collapse", [PageSizes(8192, 4096), PageSizes(0, 0)]) == {
+        "method": "collapse",
+        "workers": [
+            {"resident_bytes": 8192, "huge_bytes": 4096, "huge_fraction": 0.5},
+            {"resident_bytes": 0, "huge_bytes": 0, "huge_fraction": 0.0},
+        ],
+    }

@@ -1,0 +1,369 @@
+"""The parsing half: trees that the test writes, or recorded ones of real machines."""
+
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lorabench.errors import InputError
+from lorabench.host.resctrl import (
+    CacheInfo,
+    MemoryBandwidthInfo,
+    Schemata,
+    find_mount,
+    groups,
+    monitored_domains,
+    parse_size,
+    read_counters,
+    read_group,
+    read_info,
+)
+
+
+@pytest.fixture(scope="session", params=["full", "nomb", "l2l3mb"])
+def recorded(request, recorded_resctrl) -> Path:
+    return recorded_resctrl(request.param)
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_recorded_schemata_print_back_byte_identical(recorded):
+    found = list(recorded.rglob("schemata"))
+    assert found
+    for path in found:
+        assert str(Schemata.parse(path.read_bytes().decode())).encode() == path.read_bytes()
+
+
+def test_recorded_groups_are_read(recorded):
+    for folder in [recorded, *(recorded / name for name in groups(recorded))]:
+        state = read_group(folder, recorded)
+        assert state.mode == "shareable"
+        assert state.name == ("" if folder == recorded else folder.name)
+        if (folder / "size").exists():
+            assert state.size["L3"].keys() == state.schemata.domains("L3").keys()
+            assert state.cpus == (frozenset(range(192)) if folder == recorded else frozenset())
+
+
+def test_recorded_capabilities_are_read(recorded):
+    info = read_info(recorded)
+    name = recorded.name.removeprefix("resctrl.")
+    assert info.root == Schemata.parse((recorded / "schemata").read_text())
+    assert info.caches[0] == CacheInfo(
+        name="L3",
+        num_closids=15 if name == "l2l3mb" else 16,
+        cbm_mask=0xFFFFF,
+        min_cbm_bits=2 if name == "nomb" else 1,
+        shareable_bits=0xC0001 if name == "l2l3mb" else 0xC0000,
+        sparse_masks=False,
+        domains=(0, 1) if name == "l2l3mb" else (0, 1, 2, 3),
+    )
+    assert info.caches[0].ways == 20
+    assert not info.cdp
+    assert [c.name for c in info.caches] == (["L3", "L2"] if name == "l2l3mb" else ["L3"])
+    assert info.num_closids == (8 if info.bandwidth else 16)
+    if info.bandwidth:
+        assert (info.bandwidth.maximum, info.bandwidth.unit) == (100, "percent")
+    assert info.monitoring is not None
+    assert info.monitoring.features == ("llc_occupancy", "mbm_total_bytes", "mbm_local_bytes")
+    assert info.monitoring.domains == tuple(monitored_domains(recorded))
+
+
+masks = st.integers(0, 2**32 - 1)
+widths = st.integers(0, 12)
+
+
+@st.composite
+def printed_schemata(draw) -> tuple[str, dict[str, dict[int, int]]]:
+    """A schemata as some kernel might print it, and what it says."""
+    names = draw(
+        st.lists(
+            st.sampled_from(["L3", "L2", "MB", "SMBA", "L3CODE", "L3DATA", "L2CODE", "L2DATA"]),
+            unique=True,
+        )
+    )
+    rows, values = [], {}
+    for name in names:
+        domains = draw(st.dictionaries(st.integers(0, 300), masks, max_size=5))
+        width = draw(widths)
+        values[name] = domains
+        pairs = (
+            f"{domain}={value:{width}d}" if "MB" in name else f"{domain}={value:0{width}x}"
+            for domain, value in domains.items()
+        )
+        rows.append(f"{' ' * draw(widths)}{name}:{';'.join(pairs)}")
+    return "".join(row + "\n" for row in rows), values
+
+
+@given(printed_schemata())
+def test_what_a_kernel_prints_is_read_and_printed_back_byte_identical(printed):
+    text, values = printed
+    schemata = Schemata.parse(text)
+    assert str(schemata) == text
+    assert schemata.values() == values
+    assert schemata == Schemata.of(values)
+    assert Schemata.parse(str(Schemata.of(values))) == schemata
+
+
+@given(printed_schemata(), st.data())
+def test_a_replaced_value_changes_nothing_else(printed, data):
+    schemata = Schemata.parse(printed[0])
+    places = [(r, d) for r, domains in schemata.values().items() for d in domains]
+    if not places:
+        return
+    resource, domain = data.draw(st.sampled_from(places))
+    value = data.draw(masks)
+    changed = schemata.replace(resource, domain, value)
+    expected = schemata.values()
+    expected[resource][domain] = value
+    assert changed.values() == expected
+    assert Schemata.parse(str(changed)) == changed
+    old = schemata.value(resource, domain)
+    if value <= old:  # a longer one takes more room, and keeps it
+        assert str(changed.replace(resource, domain, old)) == printed[0]
+    assert schemata.merged(Schemata.of({resource: {domain: value}})) == changed
+
+
+@given(st.text(alphabet="L3MB2CODE:;=0123456789abf \t\n-x"))
+def test_any_text_is_read_and_printed_back_or_refused_with_its_line(text):
+    refusal = ""
+    try:
+        printed = str(Schemata.parse(text))
+    except ValueError as error:
+        refusal = str(error)
+    if refusal:
+        assert re.match("line [0-9]+: found .*, expected", refusal)
+    else:
+        assert printed == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("L3 0=f\n", "line 1: found 'L3 0=f', expected a resource and domains"),
+        ("MB:0=100\nL3:0=fg\n", "line 2: found '0=fg' for L3, expected a pair such as 0=fff"),
+        ("MB:0=f\n", "line 1: found '0=f' for MB, expected a pair such as 0=100"),
+        ("L3:0=f;0=3\n", "line 1: found domain 0 of L3 again"),
+        ("L3:0=f\nL3:1=3\n", "line 2: found L3 again"),
+    ],
+)
+def test_a_bad_schemata_is_refused_with_what_was_found(text, message):
+    with pytest.raises(ValueError, match="line") as refused:
+        Schemata.parse(text)
+    assert str(refused.value).startswith(message)
+
+
+def test_what_is_not_understood_is_kept_as_it_is():
+    text = "GPU:0=x;1=y\nL2:uninitialized\nL3:0=f\n"
+    schemata = Schemata.parse(text)
+    assert str(schemata) == text
+    assert schemata.values() == {"GPU": {}, "L2": {}, "L3": {0: 15}}
+    with pytest.raises(KeyError):
+        schemata.replace("GPU", 0, 1)
+
+
+def test_sizes_are_read():
+    assert parse_size("    MB:0= 100;1=  50\n    L3:0=57671680\n") == {
+        "MB": {0: 100, 1: 50},
+        "L3": {0: 57671680},
+    }
+    with pytest.raises(ValueError, match="line 1: found 'L3=1'"):
+        parse_size("L3=1\n")
+
+
+def test_code_and_data_are_resources_of_their_own(tmp_path):
+    files = {"schemata": "L3DATA:0=ff\nL3CODE:0=f\n"}
+    for name in "L3CODE", "L3DATA":
+        files |= {f"info/{name}/num_closids": "8\n", f"info/{name}/cbm_mask": "ff\n"}
+    info = read_info(write(tmp_path, files))
+    assert info.cdp
+    assert [c.name for c in info.cache("L3")] == ["L3CODE", "L3DATA"]
+    assert info.num_closids == 8
+
+
+def test_a_machine_with_l2_alone(tmp_path):
+    files = {
+        "schemata": "L2:0=ff;1=ff\n",
+        "info/L2/num_closids": "4\n",
+        "info/L2/cbm_mask": "ff\n",
+    }
+    info = read_info(write(tmp_path, files))
+    assert info.bandwidth is None
+    assert info.monitoring is None
+    assert info.caches == (CacheInfo("L2", 4, 0xFF, 1, 0, False, (0, 1)),)
+    assert info.cache("L3") == ()
+
+
+def test_a_machine_with_bandwidth_alone_and_most_files_absent(tmp_path):
+    info = read_info(write(tmp_path, {"schemata": "MB:0=100\n", "info/MB/num_closids": "4\n"}))
+    assert info.caches == ()
+    assert info.bandwidth == MemoryBandwidthInfo("MB", 4, domains=(0,))
+
+
+def test_a_machine_that_only_monitors(tmp_path):
+    files = {"info/L3_MON/num_rmids": "256\n", "info/L3_MON/mon_features": "llc_occupancy\n"}
+    info = read_info(write(tmp_path, files | {"mon_data/mon_L3_01/llc_occupancy": "0\n"}))
+    assert info.root == Schemata()
+    assert info.num_closids == 1
+    assert info.monitoring is not None
+    assert info.monitoring.domains == (1,)
+
+
+def test_amd_bandwidth_counts_eighths_of_a_gigabyte_a_second(tmp_path):
+    files = {
+        "schemata": "MB:0=2048;1=2048\nL3:0=ffff;1=ffff\n",
+        "info/MB/num_closids": "16\n",
+        "info/MB/bandwidth_gran": "1\n",
+        "info/MB/min_bandwidth": "0\n",
+        "info/MB/delay_linear": "0\n",
+        "info/L3_MON/num_rmids": "256\n",
+        "info/L3_MON/mon_features": "mbm_total_bytes\nmbm_total_bytes_config\n",
+    }
+    info = read_info(write(tmp_path, files))
+    assert info.bandwidth is not None
+    assert (info.bandwidth.maximum, info.bandwidth.unit) == (2048, "1/8 GB/s")
+    assert info.bandwidth.rounded(17) == 17
+    assert info.monitoring is not None
+    assert info.monitoring.features == ("mbm_total_bytes",)
+
+
+@pytest.mark.parametrize(
+    "trace", [{"schemata": "MB:0=4294967295\n"}, {"mba_MBps_event": "mbm_local_bytes\n"}]
+)
+def test_bandwidth_in_megabytes_is_recognised(tmp_path, trace):
+    files = {"schemata": "MB:0=500\n", "info/MB/num_closids": "8\n"}
+    bandwidth = read_info(write(tmp_path, files | trace)).bandwidth
+    assert bandwidth is not None
+    assert bandwidth.unit == "MB/s"
+    assert bandwidth.rounded(1234) == 1234
+    assert bandwidth.refusal(1234) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "found no folder info, expected a mounted resctrl file system"),
+        ({"info/L3/cbm_mask": "ff\n"}, "num_closids: found no such file, expected one"),
+        (
+            {"info/L3/num_closids": "many\n", "info/L3/cbm_mask": "ff\n"},
+            "num_closids: found 'many', expected a number in base 10",
+        ),
+        ({"info/L3/num_closids": "4\n", "schemata": "L3 ff\n"}, "schemata: line 1: found 'L3 ff'"),
+    ],
+)
+def test_a_half_missing_tree_is_refused_by_the_file(tmp_path, files, message):
+    with pytest.raises(InputError) as refused:
+        read_info(write(tmp_path, files))
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("tasks", "1\nx\n"), ("cpus_list", "0-\n"), ("schemata", "L3\n"), ("size", "L3\n")],
+)
+def test_a_group_with_a_bad_file_is_refused_by_it(tmp_path, file, text):
+    group = write(tmp_path, {f"g/{file}": text}) / "g"
+    with pytest.raises(InputError, match=f"g/{file}: "):
+        read_group(group, tmp_path)
+    with pytest.raises(InputError, match="no such group"):
+        read_group(tmp_path / "h", tmp_path)
+
+
+def test_masks_that_the_kernel_would_refuse():
+    cache = CacheInfo("L3", 16, 0xFFF, min_cbm_bits=2)
+    assert cache.refusal(0xF0) is None
+    assert "out of range" in str(cache.refusal(0x1000))
+    assert "out of range" in str(cache.refusal(0))
+    assert "has a gap" in str(cache.refusal(0b1101100))
+    assert "expected at least 2" in str(cache.refusal(0x8))
+    sparse = CacheInfo("L3", 16, 0xFFF, min_cbm_bits=0, sparse_masks=True)
+    assert sparse.refusal(0b1101100) is None
+    assert sparse.refusal(0) is None
+
+
+@given(st.integers(0, 2**20 - 1))
+def test_a_mask_is_contiguous_if_and_only_if_its_bits_are(mask):
+    cache = CacheInfo("L3", 16, 2**20 - 1)
+    digits = f"{mask:b}"
+    contiguous = "1" in digits and "01" not in digits.rstrip("0")
+    assert (cache.refusal(mask) is None) == contiguous
+
+
+def test_bandwidth_is_rounded_up_within_its_range():
+    bandwidth = MemoryBandwidthInfo("MB", 8, bandwidth_gran=10, min_bandwidth=10)
+    assert [bandwidth.rounded(v) for v in (0, 10, 11, 95, 100, 130)] == [10, 10, 20, 100, 100, 100]
+    assert bandwidth.refusal(11) is None
+    assert "expected 10 to 100 (percent)" in str(bandwidth.refusal(5))
+
+
+def test_a_schemata_that_does_not_fit_the_machine_is_refused_before_it_is_written(tmp_path):
+    files = {
+        "schemata": "L3:0=ff;1=ff\n",
+        "info/L3/num_closids": "4\n",
+        "info/L3/cbm_mask": "ff\n",
+    }
+    info = read_info(write(tmp_path, files))
+    assert info.refusals(Schemata.of({"L3": {0: 0xF, 1: 0xF0}})) == ()
+    assert info.refusals(Schemata.of({"MB": {0: 50}, "L3": {2: 1, 1: 5}})) == (
+        "found resource MB, expected one of this machine's: L3",
+        "found domain 2 of L3, expected one of 0, 1",
+        "domain 1: mask 5 of L3 has a gap; expected bits side by side",
+    )
+
+
+FILES = [
+    *("schemata", "size", "mode", "tasks", "cpus_list", "mon_data/mon_L3_00/llc_occupancy"),
+    *(f"info/L3/{n}" for n in ("num_closids", "cbm_mask", "min_cbm_bits", "sparse_masks")),
+    *(f"info/MB/{n}" for n in ("num_closids", "bandwidth_gran", "min_bandwidth", "delay_linear")),
+    *("info/L3_MON/num_rmids", "info/L3_MON/mon_features", "info/last_cmd_status"),
+]
+noise = st.one_of(st.text("0123456789abfx=;:L3MB -,\n", max_size=20), st.binary(max_size=20))
+numbers = st.integers(0, 2**70).map(str)
+LONG = "9" * 5000  # int() refuses to read that
+
+
+@example(dict.fromkeys(FILES, LONG))
+@example({"schemata": f"MB:0={LONG}\nL3:{LONG}=f\n", "size": f"L3:0={LONG}\n"})
+@given(st.dictionaries(st.sampled_from(FILES), st.one_of(noise, numbers)))
+def test_a_tree_of_any_content_is_read_or_refused_in_one_line_with_the_file(contents):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "info").mkdir()
+        for name, content in contents.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            data = content if isinstance(content, bytes) else content.encode()
+            (root / name).write_bytes(data)
+        refusals = []
+        for read in (lambda: read_info(root), lambda: read_group(root, root)):
+            try:
+                read()
+            except InputError as error:
+                refusals.append(str(error))
+        assert all(r.startswith(folder) and "\n" not in r for r in refusals)
+        assert len(read_counters(root)) <= 1
+
+
+@given(st.dictionaries(st.sampled_from(["L3", "L2", "MB"]), st.dictionaries(masks, masks)))
+def test_sizes_that_a_kernel_prints_are_read(sizes):
+    sizes = {r: {d % 10**9: size for d, size in domains.items()} for r, domains in sizes.items()}
+    text = "".join(
+        f"{resource:>6}:{';'.join(f'{d}={size}' for d, size in domains.items())}\n"
+        for resource, domains in sizes.items()
+    )
+    assert parse_size(text) == sizes
+
+
+@given(st.text())
+def test_any_table_of_mounts_is_read(text):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "proc").mkdir()
+        (Path(folder) / "proc/mounts").write_text(text, errors="surrogatepass")
+        found = find_mount(Path(folder))
+        assert found is None or "resctrl" in text

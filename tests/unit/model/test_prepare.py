@@ -1,0 +1,74 @@
+"""Getting a model ready: pre-trained once, cached, bounded, and never wrong for its key."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lorabench.model import prepare as module
+from lorabench.model.prepare import Prepared, cache_folder, prepare
+from lorabench.workload.source import open_source
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def made(seed: int = 0) -> tuple[Prepared, list[str]]:
+    stages: list[str] = []
+    source = open_source("tiny", None, seed)
+    prepared = prepare(source, None, seed, lambda text, _done: stages.append(text))
+    return prepared, stages
+
+
+def test_a_second_run_starts_from_the_cached_model_bit_for_bit() -> None:
+    first, stages = made()
+    assert "pre-training" in stages
+    second, stages = made()
+    assert "pre-training" not in stages
+    for a, b in zip(first.tables.arrays, second.tables.arrays, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(first.net.parameters(), second.net.parameters(), strict=True):
+        assert (a == b).all()
+    assert first.pretrain_rows == second.pretrain_rows == 20_000
+
+
+def test_another_seed_is_another_model() -> None:
+    first, _ = made(0)
+    second, stages = made(1)
+    assert "pre-training" in stages
+    assert not np.array_equal(first.tables.arrays[0], second.tables.arrays[0])
+    assert len(list(cache_folder().glob("*.pt"))) == 2
+
+
+def test_a_cached_model_that_was_cut_short_is_made_anew() -> None:
+    first, _ = made()
+    (cached,) = cache_folder().glob("*.pt")
+    cached.write_bytes(cached.read_bytes()[:1000])
+    second, stages = made()
+    assert "pre-training" in stages
+    np.testing.assert_array_equal(first.tables.arrays[3], second.tables.arrays[3])
+
+
+def test_the_cache_is_bounded_and_the_least_recently_used_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made(0)
+    size = next(cache_folder().glob("*.pt")).stat().st_size
+    monkeypatch.setattr(module, "_CACHE_BYTES", int(2.5 * size))
+    (oldest,) = cache_folder().glob("*.pt")
+    made(1)
+    assert oldest.exists()
+    made(2)
+    assert not oldest.exists()
+    assert len(list(cache_folder().glob("*.pt"))) == 2
+
+
+def test_the_stream_begins_with_the_first_row_that_the_model_has_not_seen() -> None:
+    source = open_source("tiny", None, 0)
+    prepared, _ = made()
+    assert prepared.serving_start == 20_000
+    served = prepared.stream(source).take(5)
+    fresh = next(iter(source.blocks(20_000)))
+    np.testing.assert_array_equal(served.sparse, fresh.sparse[:5])

@@ -1,0 +1,160 @@
+"""The open-loop server: order, batching, clocks, and what it serves after a publish."""
+
+import time
+
+import numpy as np
+import pytest
+from small_node import DELAY_NS, ROWS, Node, small_node
+
+from lorabench.targets.node.server import ServeJob, ServeRecord
+
+NS = 1_000_000_000
+
+
+def serve(node: Node, scheduled: list[int], *, adapted: bool = True, **job: object) -> ServeRecord:
+    start = time.monotonic_ns()
+    return node.server.serve(
+        ServeJob(
+            start_ns=start,
+            stop_ns=start + 60 * NS,
+            scheduled=np.array(scheduled, np.int64),
+            first_row=np.arange(len(scheduled)) * ROWS,
+            rows=np.full(len(scheduled), ROWS),
+            adapted=adapted,
+            **job,  # type: ignore[arg-type]
+        )
+    )
+
+
+@pytest.mark.parametrize("wait", ["block", "spin"])
+def test_no_query_is_taken_up_before_its_arrival_and_all_are_answered(wait: str) -> None:
+    node = small_node()
+    scheduled = [i * 2_000_000 for i in range(20)]
+    record = serve(node, scheduled, wait=wait)
+    assert (record.started >= scheduled).all()
+    assert (record.done > record.started).all()
+    assert (record.late_ns >= 0).all()
+    assert len(record.late_ns) > 0
+
+
+def test_what_is_due_is_batched_up_to_the_largest_batch_in_order() -> None:
+    record = serve(small_node(), [0] * 10)
+    assert list(record.batch) == [4] * 8 + [2] * 2
+    assert (np.diff(record.started) >= 0).all()
+
+
+def test_a_query_is_not_held_back_for_one_that_is_not_due() -> None:
+    record = serve(small_node(), [0, 40_000_000])
+    assert list(record.batch) == [1, 1]
+    assert record.done[0] < 40_000_000
+
+
+def test_what_is_unserved_at_the_stop_is_marked_so() -> None:
+    node = small_node()
+    start = time.monotonic_ns()
+    record = node.server.serve(
+        ServeJob(
+            start,
+            start - 1,
+            np.zeros(3, np.int64),
+            np.arange(3) * ROWS,
+            np.full(3, ROWS),
+            adapted=False,
+        )
+    )
+    assert list(record.done) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("hotness", [(), (5, 1), (2, 30)])
+def test_predictions_are_those_of_the_model_whatever_the_batch(hotness: tuple[int, ...]) -> None:
+    node = small_node(hotness=hotness)
+    for scheduled in ([0] * 7, [i * 3_000_000 for i in range(7)]):
+        for adapted in (False, True):
+            record = serve(node, scheduled, adapted=adapted)
+            for query in range(7):
+                np.testing.assert_allclose(
+                    record.prediction.reshape(-1, ROWS)[query],
+                    node.predict(query),
+                    rtol=1e-4,
+                    atol=1e-6,
+                )
+            assert set(record.epoch) == ({0} if adapted else {-1})
+
+
+def test_queries_of_different_sizes_are_scored_row_by_row_and_offered_to_the_trainer() -> None:
+    node = small_node()
+    sizes = np.array([1, ROWS, 2, 1, ROWS, 3, 1])
+    first = np.array([0, 5, 20, 21, 40, 60, 7])
+    start = time.monotonic_ns()
+    record = node.server.serve(
+        ServeJob(start, start + 60 * NS, np.zeros(7, np.int64), first, sizes, adapted=True)
+    )
+    asked = np.concatenate([np.arange(a, a + n) for a, n in zip(first, sizes, strict=True)])
+    every = np.concatenate([node.predict(query) for query in range(64)])
+    np.testing.assert_allclose(record.prediction, every[asked], rtol=1e-4, atol=1e-6)
+    assert node.replay.take(time.monotonic_ns() + DELAY_NS) == len(asked)
+    assert node.replay.sample[: len(asked)].tolist() == asked.tolist()
+
+
+def test_a_served_prediction_changes_after_a_publish_to_w_plus_a_times_b() -> None:
+    node = small_node()
+    before = serve(node, [0] * 40)
+    node.clock.now = time.monotonic_ns() + DELAY_NS
+    while node.trainer.step():
+        pass
+    epoch = node.state.writer.epoch
+    assert epoch > 1
+    after = serve(node, [0] * 40)
+    assert set(after.epoch) == {epoch}
+    assert not np.allclose(after.prediction, before.prediction, atol=1e-3)
+    for query in range(40):
+        np.testing.assert_allclose(
+            after.prediction.reshape(-1, ROWS)[query], node.predict(query), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_served_rows_are_offered_to_the_trainer_in_order_and_only_beside_one() -> None:
+    node = small_node()
+    serve(node, [0] * 9, adapted=False)
+    node.clock.now = time.monotonic_ns() + DELAY_NS
+    assert node.replay.take(node.clock.now) == 0
+    serve(node, [0] * 9)
+    now = time.monotonic_ns()
+    assert node.replay.take(now) == 0, "labels have not arrived yet"
+    assert node.replay.take(now + DELAY_NS) == 9 * ROWS
+    np.testing.assert_array_equal(node.replay.sample[: 9 * ROWS], np.arange(9 * ROWS))
+    np.testing.assert_array_equal(node.replay.sparse[: 9 * ROWS], node.feed.sparse[: 9 * ROWS])
+    np.testing.assert_array_equal(node.replay.dense[: 9 * ROWS], node.feed.dense[: 9 * ROWS])
+    np.testing.assert_array_equal(node.replay.labels(9 * ROWS), node.labels[: 9 * ROWS])
+
+
+def test_base_vectors_that_are_worth_it_go_along_with_the_samples_and_nothing_else_changes() -> (
+    None
+):
+    node = small_node(hotness=(5, 1))
+    while node.state.writer.epoch < 3:  # served from an adapter that is not empty
+        serve(node, [0] * 40)
+        node.clock.now = time.monotonic_ns() + DELAY_NS
+        while node.trainer.step():
+            pass
+    node.replay.reset(reuse=True)
+    with node.tables.changing():
+        for table in node.tables.arrays:
+            table[:] = table / 2
+    record = serve(node, [0] * 9, reuse=True)
+    n = 9 * ROWS
+    assert node.replay.take(time.monotonic_ns() + DELAY_NS) == n
+    np.testing.assert_array_equal(node.replay.sparse[:n], node.feed.sparse[:n])
+    base = node.replay.base(n)
+    assert base is not None
+    rows = node.tables.arrays[0][node.feed.sparse[:n, :5]]
+    np.testing.assert_allclose(base[:, 0], rows.sum(axis=1), rtol=1e-5, atol=1e-6)
+    assert node.replay.reuse_bytes is not None
+    assert node.replay.reuse_bytes.saved == n * 5 * 4 * node.tables.kernels.dim, "all up to date"
+    node.replay.reset()
+    np.testing.assert_array_equal(serve(node, [0] * 9).prediction, record.prediction)
+
+
+def test_a_server_whose_ring_the_trainer_has_not_laid_out_for_base_vectors_says_so() -> None:
+    with pytest.raises(ValueError, match="ring: found one laid out for 0 floats"):
+        serve(small_node(hotness=(5, 1)), [0], reuse=True)
