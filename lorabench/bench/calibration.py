@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorabench.bench.interference import Neighbourhood, probe
+from lorabench.bench.interference import Interference, probe
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.targets.load import Traffic
-from lorabench.targets.node.processes import NS, Round, Schedule
+from lorabench.targets.node.processes import NS, NodeProcesses, Schedule
 from lorabench.targets.node.settings import TrainerSettings
 
 CAPACITY_ROWS = 1 << 16
@@ -44,7 +44,7 @@ class Calibration:
         p99 of `solo` at that load; None where nothing needs it or too few queries lay beyond it.
     alone_samples_per_s : float or None
         What the trainer learns on its cores with nothing beside it and no lack of samples.
-    neighbours : Neighbourhood or None
+    neighbours : Interference or None
         What the probe found.
     """
 
@@ -52,7 +52,7 @@ class Calibration:
     qps: float
     baseline_p99_s: float | None = None
     alone_samples_per_s: float | None = None
-    neighbours: Neighbourhood | None = None
+    neighbours: Interference | None = None
 
 
 def saturating(traffic: Traffic, servers: int, seconds: float, seed: Sequence[int]) -> Schedule:
@@ -74,7 +74,7 @@ class Calibrator:
 
     Parameters
     ----------
-    processes : Round
+    processes : NodeProcesses
         Servers, and the trainer where `alone_samples_per_s` is wanted.
     traffic : Traffic
         Law of arrivals and sizes.
@@ -88,7 +88,7 @@ class Calibrator:
         Told what is going on.
     """
 
-    processes: Round
+    processes: NodeProcesses
     traffic: Traffic
     servers: int
     cpus: frozenset[int]
@@ -111,7 +111,7 @@ class Calibrator:
         served = trial.done[trial.served]
         return len(served) / (float(served.max()) / NS)
 
-    def neighbours(self, tables: TableSet, trainer_cpus: Sequence[int]) -> Neighbourhood:
+    def neighbours(self, tables: TableSet, trainer_cpus: Sequence[int]) -> Interference:
         """Find out what contends (`lorabench.bench.interference`)."""
         self.report("probing the neighbourhood", 0.0)
         schedule = saturating(self.traffic, self.servers, 1.0, (self.seed, 5))

@@ -22,7 +22,7 @@ from lorabench.errors import MachineError
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.results.statistics import Estimate
-from lorabench.targets.node.processes import NS, Round, Schedule
+from lorabench.targets.node.processes import NS, NodeProcesses, Schedule
 
 NEIGHBOURS = ("random reads", "streaming", "arithmetic")
 
@@ -41,7 +41,7 @@ _READS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class Interference:
     """What the probe found.
 
     Attributes
@@ -89,13 +89,13 @@ def _show(name: str, ratio: Estimate) -> str:
 
 
 def probe(
-    processes: Round, schedule: Schedule, tables: TableSet, cpus: Sequence[int], seed: int
-) -> Neighbourhood:
+    processes: NodeProcesses, schedule: Schedule, tables: TableSet, cpus: Sequence[int], seed: int
+) -> Interference:
     """Run the probe.
 
     Parameters
     ----------
-    processes : Round
+    processes : NodeProcesses
         The servers.
     schedule : Schedule
         More queries, all due at once, than they can answer in a turn.
@@ -124,10 +124,10 @@ def probe(
         for name, turns in values.items()
         if (ratio := statistics.geometric_mean(turns)) is not None
     }
-    return Neighbourhood(ratios, values)
+    return Interference(ratios, values)
 
 
-def _batch_s(processes: Round, schedule: Schedule) -> float | None:
+def _batch_s(processes: NodeProcesses, schedule: Schedule) -> float | None:
     """Median time of a full batch, s."""
     trial = processes.run(
         "probe",

@@ -30,7 +30,7 @@ _WARM_CALLS = 4
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """Somebody who does the work of a case.
 
     Parameters
@@ -63,14 +63,14 @@ class Times:
         return np.asarray(np.sum(list(self.stages.values()), axis=0))
 
 
-def contest(
-    contenders: Sequence[Contender], *, units: int, rounds: int, seed: Sequence[int]
+def time_interleaved(
+    contenders: Sequence[Candidate], *, units: int, rounds: int, seed: Sequence[int]
 ) -> dict[str, Times]:
     """Let contenders take turns.
 
     Parameters
     ----------
-    contenders : sequence of Contender
+    contenders : sequence of Candidate
         At least one.
     units : int
         Units of work, such as looked-up rows, of one call.
@@ -87,7 +87,7 @@ def contest(
     rng = np.random.default_rng(seed)
     calls = max(1, math.ceil(_TURN_UNITS / units))
     times = {c.name: {stage: np.zeros(rounds) for stage in c.stages} for c in contenders}
-    groups: dict[str, list[Contender]] = {}
+    groups: dict[str, list[Candidate]] = {}
     for contender in contenders:
         groups.setdefault(contender.memory, []).append(contender)
     memories = list(groups)
@@ -110,7 +110,7 @@ def contest(
     return {name: Times(stages) for name, stages in times.items()}
 
 
-def _turn(contender: Contender, calls: int, rng: np.random.Generator) -> dict[str, float]:
+def _turn(contender: Candidate, calls: int, rng: np.random.Generator) -> dict[str, float]:
     """Call `calls` times; seconds of each stage."""
     spent = dict.fromkeys(contender.stages, 0)
     for _ in range(calls):

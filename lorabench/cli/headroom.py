@@ -226,13 +226,13 @@ def _refuse(options: "Mapping[str, object]", where: str, expected: str) -> None:
 def _observe(
     duration_s: float, pid: int | None, cgroup: str | None, reporter: "Reporter", path: Path
 ) -> "Result":
-    from lorabench.experiments.headroom.observe import Passive, PassiveConfig
+    from lorabench.experiments.headroom.observe import Observation, ObservationConfig
 
-    config = PassiveConfig(duration_s, pid, cgroup)
+    config = ObservationConfig(duration_s, pid, cgroup)
     config.check()
     reporter.check_path(path)
     with reporter.progress() as observer:
-        run = Passive(config, observer.stage)
+        run = Observation(config, observer.stage)
         try:
             run.run()
         except KeyboardInterrupt:
@@ -257,11 +257,11 @@ def _measure(
     reporter: "Reporter",
     path: Path,
 ) -> "Result":
-    from lorabench.experiments.headroom.sweep import Active, ActiveConfig
+    from lorabench.experiments.headroom.sweep import DutySweep, DutySweepConfig
     from lorabench.isolation.journal import Journal
     from lorabench.isolation.machine import examine
 
-    config = ActiveConfig(**given)
+    config = DutySweepConfig(**given)
     config.check()
     reporter.check_path(path)
     preset, data, checkpoint = inputs
@@ -270,7 +270,7 @@ def _measure(
         reporter.progress() as observer,
     ):
         machine = examine(config.request())
-        run = Active.from_input(
+        run = DutySweep.from_input(
             config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
         )
         try:

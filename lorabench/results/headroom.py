@@ -155,7 +155,7 @@ def peak(track: Track, width_s: float) -> Peak | None:
 
 
 @dataclass(frozen=True)
-class Ladder:
+class DutySweepData:
     """What was measured at each training duty, round by round.
 
     Parameters
@@ -180,14 +180,14 @@ class Ladder:
         """N."""
         return len(self.p99_s)
 
-    def whole(self) -> "Ladder":
+    def whole(self) -> "DutySweepData":
         """Keep the rounds that gave values at every duty: only these can be resampled fairly."""
         there = np.isfinite(self.p99_s) & np.isfinite(self.samples_per_s) & np.isfinite(self.cores)
         return self.take(np.flatnonzero(there.all(axis=1)))
 
-    def take(self, rounds: NDArray[np.intp]) -> "Ladder":
+    def take(self, rounds: NDArray[np.intp]) -> "DutySweepData":
         """Keep some rounds, one maybe more than once."""
-        return Ladder(self.duty, self.p99_s[rounds], self.samples_per_s[rounds], self.cores[rounds])
+        return DutySweepData(self.duty, self.p99_s[rounds], self.samples_per_s[rounds], self.cores[rounds])
 
 
 @dataclass(frozen=True)
@@ -274,13 +274,13 @@ class Headroom:
     open_share: float
 
 
-def fit(ladder: Ladder) -> Fit:
+def fit(sweep_data: DutySweepData) -> Fit:
     """Fit log p99 against trained samples/s, both averaged over rounds, by isotonic regression."""
     return _fit(
-        ladder.duty,
-        ladder.samples_per_s.mean(axis=0),
-        ladder.cores.mean(axis=0),
-        np.log(ladder.p99_s).mean(axis=0),
+        sweep_data.duty,
+        sweep_data.samples_per_s.mean(axis=0),
+        sweep_data.cores.mean(axis=0),
+        np.log(sweep_data.p99_s).mean(axis=0),
     )
 
 
@@ -309,7 +309,7 @@ def invert(found: Fit, log_limit: float) -> Usable:
     )
 
 
-def headroom(ladder: Ladder, slo: Slo, *, seed: int, resamples: int = 2000) -> Headroom | None:
+def headroom(sweep_data: DutySweepData, slo: Slo, *, seed: int, resamples: int = 2000) -> Headroom | None:
     """Estimate the usable headroom and how sure it is.
 
     The interval is a percentile interval over resampled rounds, expanded: a bootstrap of n rounds
@@ -319,7 +319,7 @@ def headroom(ladder: Ladder, slo: Slo, *, seed: int, resamples: int = 2000) -> H
 
     Parameters
     ----------
-    ladder : Ladder
+    ladder : DutySweepData
         Rounds that lack a p99 are left out.
     slo : Slo
         What p99 must keep. A ratio is to the same rounds' p99 at duty 0, which pairs the two.
@@ -333,7 +333,7 @@ def headroom(ladder: Ladder, slo: Slo, *, seed: int, resamples: int = 2000) -> H
     Headroom or None
         None without a round that gave a p99 at every duty.
     """
-    whole = ladder.whole()
+    whole = sweep_data.whole()
     n = whole.rounds
     if n == 0:
         return None

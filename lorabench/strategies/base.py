@@ -60,7 +60,7 @@ class Strategy(Protocol):
 
 
 @dataclass(frozen=True)
-class Arm:
+class StrategySpec:
     """A strategy as it is asked for.
 
     Parameters
@@ -79,7 +79,7 @@ class Arm:
     accumulator_decay: float = ACCUMULATOR_DECAY
 
     @classmethod
-    def parse(cls, name: str) -> "Arm":
+    def parse(cls, name: str) -> "StrategySpec":
         """Read a name.
 
         Raises
@@ -153,11 +153,11 @@ class Ideal:
     tables : TableSet
         Copied.
     net : DenseNet
-    arm : Arm
+    arm : StrategySpec
         Learning rate and decay.
     """
 
-    def __init__(self, tables: TableSet, net: DenseNet, arm: Arm) -> None:
+    def __init__(self, tables: TableSet, net: DenseNet, arm: StrategySpec) -> None:
         self._tables = TableSet.create(tables.layout)
         for mine, base in zip(self._tables.arrays, tables.arrays, strict=True):
             mine[:] = base
@@ -195,7 +195,7 @@ class Lora:
     ----------
     tables : TableSet
     net : DenseNet
-    arm : Arm
+    arm : StrategySpec
         Rank, basis and learning rate.
     memory_budget : float
         LoRA state as a share of the table bytes.
@@ -206,7 +206,7 @@ class Lora:
         The adapter.
     """
 
-    def __init__(self, tables: TableSet, net: DenseNet, arm: Arm, memory_budget: float) -> None:
+    def __init__(self, tables: TableSet, net: DenseNet, arm: StrategySpec, memory_budget: float) -> None:
         plan = plan_adapter(tables.layout, arm.rank, 1, memory_budget)
         self._adapter = Adapter(plan)
         self.state = WriterState(self._adapter.handle)
@@ -244,7 +244,7 @@ class Lora:
         self._adapter.close()
 
 
-def make(arm: Arm, tables: TableSet, net: DenseNet, memory_budget: float) -> "Strategy":
+def make(arm: StrategySpec, tables: TableSet, net: DenseNet, memory_budget: float) -> "Strategy":
     """Make an arm ready to serve.
 
     Raises

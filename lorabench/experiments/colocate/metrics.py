@@ -1,6 +1,6 @@
 """From what was recorded of a condition to the metrics of the result document.
 
-Pure functions of a `Trial`, and the sheet on which a run's values are collected round by round.
+Pure functions of a `Record`, and the sheet on which a run's values are collected round by round.
 What each metric is, and from when to when it is measured, is written in ``docs/methodology.md``.
 """
 
@@ -14,7 +14,7 @@ from lorabench.lora.learner import LearnLog
 from lorabench.results import statistics
 from lorabench.results.quality import auc, normalized_entropy
 from lorabench.results.schema import Metric
-from lorabench.targets.node.processes import NS, Trial, joined
+from lorabench.targets.node.processes import NS, Record, joined
 from lorabench.targets.node.replay import ReuseBytes
 
 Better = Literal["lower", "higher"]
@@ -78,7 +78,7 @@ _GEOMETRIC = ("latency_p", "update_latency_p", "rerank_p", "spike_p", "neighbour
 
 
 @dataclass
-class Sheet:
+class MetricTable:
     """A run's values: one a round for each metric and condition, None where a round gave none."""
 
     rows: dict[tuple[str, str], list[float | None]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Sheet:
 
 
 def measure(
-    trial: Trial,
+    trial: Record,
     labels: NDArray[np.int8],
     window_s: tuple[float, float],
     spike_s: tuple[float, float] | None = None,
@@ -122,7 +122,7 @@ def measure(
 
     Parameters
     ----------
-    trial : Trial
+    trial : Record
         What was recorded.
     labels : int8 [sum of rows]
         Of the rows that were scored.
@@ -209,7 +209,7 @@ def yield_s(
     return float(at_s[yielded[0]] if len(yielded) else end) - begin
 
 
-def _training(trial: Trial, begin: int, end: int) -> dict[str, float | None]:
+def _training(trial: Record, begin: int, end: int) -> dict[str, float | None]:
     assert trial.train is not None
     log = trial.train.log
     published = joined(log.published_ns) - trial.start_ns
@@ -253,12 +253,12 @@ def _mean_rank(log: LearnLog) -> float | None:
     return float(np.mean(ranks)) if ranks else None
 
 
-def update_latency(trial: Trial, begin: int, end: int) -> NDArray[np.float64]:
+def update_latency(trial: Record, begin: int, end: int) -> NDArray[np.float64]:
     """Time from a label's arrival to the first answer from parameters that include it.
 
     Parameters
     ----------
-    trial : Trial
+    trial : Record
         With a trainer's report.
     begin, end : int
         Labels that arrived in this window, ns after the start, count.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lorabench.bench.calibration import CAPACITY_ROWS, Calibration, Calibrator
 from lorabench.errors import InputError
 from lorabench.experiments.colocate import metrics as measures
-from lorabench.experiments.colocate.metrics import Sheet
+from lorabench.experiments.colocate.metrics import MetricTable
 from lorabench.host import environment
 from lorabench.host.missing import Missing
 from lorabench.host.topology import parse_cpu_list
@@ -44,12 +44,12 @@ from lorabench.results.program import program
 from lorabench.targets.load import open_traffic
 from lorabench.targets.node.processes import (
     NS,
-    Bench,
+    NodeSetup,
     PlacedMemory,
-    Round,
+    NodeProcesses,
     Schedule,
     Serving,
-    Trial,
+    Record,
 )
 from lorabench.targets.node.samples import open_ring
 from lorabench.targets.node.server import Wait
@@ -249,11 +249,11 @@ class Observer(Protocol):
 
 
 @dataclass
-class Outcome:
+class RunState:
     """What a run has so far: enough for a document at any moment, so that none is lost."""
 
-    sheet: Sheet = field(default_factory=Sheet)
-    rounds: list[schema.Round] = field(default_factory=list)
+    sheet: MetricTable = field(default_factory=MetricTable)
+    rounds: list[schema.NodeProcesses] = field(default_factory=list)
     raw: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     pages: dict[str, Any] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
@@ -284,7 +284,7 @@ class Interleaved:
 
     Attributes
     ----------
-    outcome : Outcome
+    outcome : RunState
         What has been measured so far.
     """
 
@@ -304,7 +304,7 @@ class Interleaved:
     ) -> None:
         self.config = config
         self.machine = machine
-        self.outcome = Outcome()
+        self.outcome = RunState()
         self._traffic = open_traffic(config.arrivals, config.query_rows)
         self._source = source
         self._prepared = prepared
@@ -399,12 +399,12 @@ class Interleaved:
         finally:
             region.close()
 
-    def _bench(self, servers: int) -> Bench:
+    def _bench(self, servers: int) -> NodeSetup:
         config = self.config
         adapter = plan_adapter(
             self._prepared.tables.layout, config.rank, servers, config.memory_budget
         )
-        return Bench(
+        return NodeSetup(
             prepared=self._prepared,
             serving=Serving(self._traffic.most_rows, config.max_batch, config.wait),
             adapter=adapter,
@@ -414,7 +414,7 @@ class Interleaved:
             replay_bytes=config.replay_bytes,
         )
 
-    def _calibrate(self, bench: Bench) -> Calibration:
+    def _calibrate(self, bench: NodeSetup) -> Calibration:
         """Measure what has to be known before the first round, and write it down."""
         config, sheet = self.config, self.outcome.sheet
         rows = self._stream.take(max(CAPACITY_ROWS, 2 * self._traffic.most_rows))
@@ -464,7 +464,7 @@ class Interleaved:
         self.outcome.calibration = found
         return found
 
-    def _round(self, bench: Bench, index: int, qps: float) -> None:
+    def _round(self, bench: NodeSetup, index: int, qps: float) -> None:
         config = self.config
         schedule = self._schedule(qps, len(self._servers), index)
         order = list(self._per_round)
@@ -472,7 +472,7 @@ class Interleaved:
         rows = self._stream.take(max(1, schedule.total_rows))
         with ExitStack() as stack:
             # Processes that wait for their turn sleep; a condition on placed memory needs its own.
-            fleets: dict[bool, Round] = {}
+            fleets: dict[bool, NodeProcesses] = {}
             for placed in dict.fromkeys((None, self._placed_memory)):
                 processes = stack.enter_context(
                     bench.round(rows, self._servers, with_trainer=True, placed=placed)
@@ -490,7 +490,7 @@ class Interleaved:
         seed = (self.config.seed, 1, index)
         return Schedule.draw(self._traffic, qps, self.config.total_s, servers=servers, seed=seed)
 
-    def _trial(self, processes: Round, name: str, schedule: Schedule, index: int) -> Trial:
+    def _trial(self, processes: NodeProcesses, name: str, schedule: Schedule, index: int) -> Record:
         self._number += 1
         where = f"round {index + 1} of {self.config.rounds}: {name}"
         if name == ALL_CORES:
@@ -513,7 +513,7 @@ class Interleaved:
         return trial
 
     @contextmanager
-    def _noted(self, processes: Round) -> Iterator[None]:
+    def _noted(self, processes: NodeProcesses) -> Iterator[None]:
         """Have the journal end the workers if this process is killed and they are not."""
         with self._journal.scope():
             for pid in processes.pids:
@@ -522,7 +522,7 @@ class Interleaved:
 
     @contextmanager
     def _confined(
-        self, name: str, processes: Round, place: TrainerSettings | None
+        self, name: str, processes: NodeProcesses, place: TrainerSettings | None
     ) -> Iterator[Monitor | None]:
         """Make the control groups that a condition takes, for as long as it lasts."""
         condition, machine = self._condition(name), self.machine
@@ -598,7 +598,7 @@ class Interleaved:
         self,
         index: int,
         order: list[str],
-        trials: list[Trial],
+        trials: list[Record],
         labels: NDArray[np.int8],
         adapter: AdapterPlan,
     ) -> None:
@@ -643,7 +643,7 @@ class Interleaved:
             for key, array in trial.raw().items():
                 outcome.raw[f"round{index}/{name}/{key}"] = array
         outcome.rounds.append(
-            schema.Round(
+            schema.NodeProcesses(
                 index=index,
                 order=order,
                 schedule_sha256={t.condition: t.schedule_digest for t in trials},
@@ -881,7 +881,7 @@ def strongest(conditions: Iterable[Condition]) -> str | None:
     return max(found)[3] if found else None
 
 
-def _queue_grows(trial: Trial) -> Iterator[bool]:
+def _queue_grows(trial: Record) -> Iterator[bool]:
     """Say of each server whether its queue only grew: one that is stuck must not hide."""
     for server in range(int(trial.server.max(initial=0)) + 1):
         mine = trial.server == server

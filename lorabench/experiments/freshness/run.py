@@ -27,7 +27,7 @@ from lorabench.model.prepare import Prepared, prepare
 from lorabench.results import schema, statistics
 from lorabench.results.program import program
 from lorabench.results.quality import auc, normalized_entropy
-from lorabench.strategies.base import IDEAL, LORA, NONE, Arm, Lora, Strategy, make
+from lorabench.strategies.base import IDEAL, LORA, NONE, StrategySpec, Lora, Strategy, make
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.planted import sigmoid
 from lorabench.workload.source import RowSource, RowStream, generated, with_dim
@@ -51,7 +51,7 @@ class FreshnessConfig:
     Parameters
     ----------
     strategies : tuple of str
-        As `lorabench.strategies.base.Arm` reads them.
+        As `lorabench.strategies.base.StrategySpec` reads them.
     windows : int
         Into how many stretches the rows are divided, each with its own quality.
     window_rows : int
@@ -87,7 +87,7 @@ class FreshnessConfig:
     save_adapter: str | None = None
     seed: int = 0
 
-    def validate(self) -> tuple[Arm, ...]:
+    def validate(self) -> tuple[StrategySpec, ...]:
         """Check what the options alone tell; give the strategies.
 
         Raises
@@ -121,7 +121,7 @@ class FreshnessConfig:
             raise InputError(f"--save-adapter: found {len(loras)} lora strategies, expected one")
         if not self.strategies:
             raise InputError("--strategies: found none, expected some, such as none,lora,ideal")
-        arms = tuple(map(Arm.parse, dict.fromkeys(self.strategies)))
+        arms = tuple(map(StrategySpec.parse, dict.fromkeys(self.strategies)))
         if rate is None:
             return arms
         return tuple(replace(arm, learning_rate=rate) if arm.learns else arm for arm in arms)
@@ -140,7 +140,7 @@ class _Window:
 class _Outcome:
     """What was run, and what came out."""
 
-    arms: tuple[Arm, ...]
+    arms: tuple[StrategySpec, ...]
     rates: dict[str, list[Tried]]
     windows: list[_Window] = field(default_factory=list)
     notes: "dict[str, _Note]" = field(default_factory=dict)
@@ -187,7 +187,7 @@ def _spread(
     first, end = prepared.serving_start, _end(source, prepared, config)
     rows = min(config.window_rows, _window_rows(source, end - first, config))
     starts = np.linspace(first, end - rows, config.windows).astype(np.int64)
-    frozen = make(Arm(NONE, None), prepared.tables, prepared.net, config.memory_budget)
+    frozen = make(StrategySpec(NONE, None), prepared.tables, prepared.net, config.memory_budget)
     found = []
     for number, start in enumerate(starts):
         report("predicting", number / len(starts))
@@ -238,7 +238,7 @@ class _Replay:
         self._edges = [*(first + rows * number for number in range(config.windows)), end]
         self.notes: dict[str, _Note] = {}
 
-    def run(self, arms: Sequence[Arm]) -> list[_Window]:
+    def run(self, arms: Sequence[StrategySpec]) -> list[_Window]:
         """Replay for every arm."""
         layout = self._prepared.tables.layout
         given = self._config.adapter
@@ -270,7 +270,7 @@ class _Replay:
     def _truth(self, rows: Block, first: int) -> dict[str, Floats]:
         return {} if self._source.truth is None else {CEILING: _ceiling(self._source, rows, first)}
 
-    def _arm(self, arm: Arm, strategy: Strategy) -> Iterator[Floats]:
+    def _arm(self, arm: StrategySpec, strategy: Strategy) -> Iterator[Floats]:
         """Scores of each window."""
         delay_ns = int(self._source.spec.labels.delay_s * 1e9)
         waiting: deque[Block] = deque()
@@ -329,13 +329,13 @@ def _take(blocks: Iterator[Block], rows: int) -> Iterator[Block]:
 
 
 def _tune(
-    source: RowSource, config: FreshnessConfig, arms: Sequence[Arm], report: Report
-) -> tuple[tuple[Arm, ...], dict[str, list[Tried]]]:
+    source: RowSource, config: FreshnessConfig, arms: Sequence[StrategySpec], report: Report
+) -> tuple[tuple[StrategySpec, ...], dict[str, list[Tried]]]:
     """Choose learning rates, then decays, by the log loss on a stream of another seed.
 
     Returns
     -------
-    arms : tuple of Arm
+    arms : tuple of StrategySpec
         With the best rate and decay each.
     tried : dict
         Of each, the rates and decays tried and their normalized entropies.
@@ -356,7 +356,7 @@ def _tune(
         save_adapter=None,
     )
 
-    def entropy(arm: Arm) -> float:
+    def entropy(arm: StrategySpec) -> float:
         def told(_what: str, done: float) -> None:
             report(f"tuning {arm.name}: {arm.learning_rate:g} x {arm.accumulator_decay:g}", done)
 

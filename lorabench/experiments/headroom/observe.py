@@ -74,7 +74,7 @@ _MOST_POINTS = 3600
 
 
 @dataclass(frozen=True)
-class PassiveConfig:
+class ObservationConfig:
     """What is observed.
 
     Parameters
@@ -229,12 +229,12 @@ class Recorder:
         return arrays
 
 
-class Passive:
+class Observation:
     """One observation of a host, a process or a control group.
 
     Parameters
     ----------
-    config : PassiveConfig
+    config : ObservationConfig
         What is asked for.
     report : callable
         Told how much of it is done.
@@ -247,7 +247,7 @@ class Passive:
         The configuration is none, or what it names is not there.
     """
 
-    def __init__(self, config: PassiveConfig, report: Report, root: Path = Path("/")) -> None:
+    def __init__(self, config: ObservationConfig, report: Report, root: Path = Path("/")) -> None:
         config.check()
         self.config = config
         self._report = report
@@ -531,7 +531,7 @@ def _document(
         environment=environ,
         partial=partial,
         rounds=[
-            schema.Round(
+            schema.NodeProcesses(
                 index=0,
                 order=[condition],
                 schedule_sha256={},

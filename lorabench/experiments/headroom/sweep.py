@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from lorabench.errors import InputError
-from lorabench.experiments.colocate.metrics import Better, Sheet
+from lorabench.experiments.colocate.metrics import Better, MetricTable
 from lorabench.experiments.colocate.run import BASELINE, CONTROL, ColocateConfig, Interleaved
 from lorabench.isolation.conditions import Condition
 from lorabench.results import claims as verdict
 from lorabench.results import schema, statistics
-from lorabench.results.headroom import Headroom, Ladder, Slo, headroom
+from lorabench.results.headroom import Headroom, DutySweepData, Slo, headroom
 from lorabench.targets.node.settings import TrainerSettings
 
 LEAST_DUTIES = 6
@@ -34,7 +34,7 @@ UNITS: dict[str, tuple[str, Better]] = {
 
 
 @dataclass(frozen=True)
-class ActiveConfig(ColocateConfig):
+class DutySweepConfig(ColocateConfig):
     """What a run is asked for, beyond what `ColocateConfig` says.
 
     Parameters
@@ -98,12 +98,12 @@ class ActiveConfig(ColocateConfig):
         return tuple(sorted({duty for duty in self.duties if duty > 0}))
 
 
-def rung(condition: str, duty: float) -> str:
+def duty_label(condition: str, duty: float) -> str:
     """Name a condition at a duty, as it stands in results."""
     return f"{condition}@{duty:g}"
 
 
-def ladder(sheet: Sheet, condition: str, duties: tuple[float, ...], duration_s: float) -> Ladder:
+def sweep_data(sheet: MetricTable, condition: str, duties: tuple[float, ...], duration_s: float) -> DutySweepData:
     """Collect what was measured of a condition at each duty; duty 0 is serving alone.
 
     It was measured twice a round: the mean of the two logarithms is what counts.
@@ -115,9 +115,9 @@ def ladder(sheet: Sheet, condition: str, duties: tuple[float, ...], duration_s: 
     alone = np.exp(
         (np.log(column("latency_p99", BASELINE)) + np.log(column("latency_p99", CONTROL))) / 2
     )
-    names = [rung(condition, duty) for duty in duties]
+    names = [duty_label(condition, duty) for duty in duties]
     nothing = np.zeros_like(alone)
-    return Ladder(
+    return DutySweepData(
         np.array([0.0, *duties]),
         np.stack([alone, *(column("latency_p99", name) for name in names)], axis=1),
         np.stack([nothing, *(column("train_samples_per_s", name) for name in names)], axis=1),
@@ -127,13 +127,13 @@ def ladder(sheet: Sheet, condition: str, duties: tuple[float, ...], duration_s: 
     )
 
 
-class Active(Interleaved):
+class DutySweep(Interleaved):
     """One run of the experiment: each condition at every duty.
 
     As `Interleaved`.
     """
 
-    config: ActiveConfig
+    config: DutySweepConfig
 
     @property
     def _slo_ratio(self) -> float:  # type: ignore[override]
@@ -156,7 +156,7 @@ class Active(Interleaved):
     def _rungs(self) -> dict[str, tuple[Condition, float]]:
         """Condition and duty of each name."""
         return {
-            rung(condition.name, duty): (condition, duty)
+            duty_label(condition.name, duty): (condition, duty)
             for condition in self.conditions.values()
             for duty in self.config.rungs
         }
@@ -172,7 +172,7 @@ class Active(Interleaved):
         ]
         series: list[schema.Series] = []
         for name in self.conditions:
-            measured = ladder(sheet, name, config.rungs, config.duration_s)
+            measured = sweep_data(sheet, name, config.rungs, config.duration_s)
             found = headroom(measured, config.slo, seed=config.seed)
             metrics += _metrics(name, found)
             if found is not None:
@@ -253,7 +253,7 @@ def _metrics(condition: str, found: Headroom | None) -> list[schema.Metric]:
         return []
     usable = found.usable
     fitted = [
-        of("latency_p99_fit", math.exp(value), rung(condition, duty))
+        of("latency_p99_fit", math.exp(value), duty_label(condition, duty))
         for duty, value in zip(found.fit.duty, found.fit.fitted, strict=True)
         if duty > 0
     ]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import AdapterReader, Tables, random_read, zipf
-from lorabench.bench.timing import Contender
+from lorabench.bench.timing import Candidate
 from lorabench.lora.adapter import Adapter, WriterState, attach_reader, plan_adapter
 from lorabench.memory import HugeRegion, PageSizes, Region
 from lorabench.model.tables import TableLayout
@@ -23,7 +23,7 @@ EXPONENT = 1.05
 _PATTERN_BYTES = 32 << 20
 
 
-class Pages:
+class TableMemory:
     """One block of memory that all tables of a page size are views of.
 
     Parameters
@@ -77,7 +77,7 @@ class Bags:
 
 
 @dataclass(frozen=True)
-class Draw:
+class IndexSampler:
     """Draws bags of rows.
 
     Parameters
@@ -129,7 +129,7 @@ def scatter(ranks: NDArray[np.int64], rows: int) -> Ints:
     return ((ranks * 2654435761) % rows).astype(np.int32)
 
 
-def our_lookup(name: str, table: Floats, draw: Draw, *, offsets: bool) -> Contender:
+def our_lookup(name: str, table: Floats, draw: IndexSampler, *, offsets: bool) -> Candidate:
     """Look up with this project's kernel; without `offsets` by the one-hot path."""
     tables = Tables([table])
     out = np.zeros((draw.bags, 1, table.shape[1]), np.float32)
@@ -140,10 +140,10 @@ def our_lookup(name: str, table: Floats, draw: Draw, *, offsets: bool) -> Conten
         else:
             tables.lookup(bags.indices.reshape(-1, 1), out)
 
-    return Contender(name, draw, {"lookup": work})
+    return Candidate(name, draw, {"lookup": work})
 
 
-def random_reads(name: str, table: Floats, rows: int) -> Contender:
+def random_reads(name: str, table: Floats, rows: int) -> Candidate:
     """Read rows at random and do nothing else: the limit. The best distance is found first."""
 
     def prepare(rng: np.random.Generator) -> int:
@@ -154,7 +154,7 @@ def random_reads(name: str, table: Floats, rows: int) -> Contender:
         return lambda seed: random_read(table, rows, ahead=ahead, seed=seed + ahead)
 
     # Every distance is a stage; who asks for the limit takes the fastest.
-    return Contender(
+    return Candidate(
         name, prepare, {f"ahead {ahead}": reader(ahead) for ahead in (16, 32, 64, 128, 256)}
     )
 
@@ -212,7 +212,7 @@ class AdaptedTable:
         rows[scatter(np.arange(self.slots), len(rows))] = True
         return float(rows[bags.indices].mean())
 
-    def lookup(self, name: str, draw: Draw, *, offsets: bool) -> Contender:
+    def lookup(self, name: str, draw: IndexSampler, *, offsets: bool) -> Candidate:
         """Look up with the LoRA term."""
         out = np.zeros((draw.bags, 1, self.tables.dim), np.float32)
 
@@ -222,9 +222,9 @@ class AdaptedTable:
             else:
                 self.reader.lookup(self.tables, bags.indices.reshape(-1, 1), out)
 
-        return Contender(name, draw, {"lookup": work})
+        return Candidate(name, draw, {"lookup": work})
 
-    def update(self, name: str, draw: Draw) -> Contender:
+    def update(self, name: str, draw: IndexSampler) -> Candidate:
         """Train A: forward with the term, then backward with row-wise Adagrad."""
         out = np.zeros((draw.bags, 1, self.tables.dim), np.float32)
 
@@ -240,7 +240,7 @@ class AdaptedTable:
             bags, grad = inputs
             self.learn(bags.indices, grad, bags.offsets)
 
-        return Contender(name, prepare, {"forward": forward, "backward": backward})
+        return Candidate(name, prepare, {"forward": forward, "backward": backward})
 
     def close(self) -> None:
         """Let go of the adapter's memory."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.bench.timing import Contender
-from lorabench.experiments.kernels.ours import Draw
+from lorabench.bench.timing import Candidate
+from lorabench.experiments.kernels.ours import IndexSampler
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,7 +103,7 @@ def _stdout_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def lookup(peer: str, name: str, table: Floats, draw: Draw) -> Contender:
+def lookup(peer: str, name: str, table: Floats, draw: IndexSampler) -> Candidate:
     """Sum pooling of fp32 rows: torch's `embedding_bag`, or FBGEMM's inference TBE.
 
     Parameters
@@ -114,7 +114,7 @@ def lookup(peer: str, name: str, table: Floats, draw: Draw) -> Contender:
         The contender's.
     table : float32 [V, D]
         Read where it lies.
-    draw : Draw
+    draw : IndexSampler
         int32 indices and offsets, which both take as they are.
     """
     import torch
@@ -127,10 +127,10 @@ def lookup(peer: str, name: str, table: Floats, draw: Draw) -> Contender:
         def work(inputs: "tuple[Tensor, Tensor]") -> object:
             return torch.embedding_bag(weight, *inputs, False, _SUM, False, None, True)
 
-    return Contender(name, _tensors(draw), {"lookup": work})
+    return Candidate(name, _tensors(draw), {"lookup": work})
 
 
-def _tensors(draw: Draw) -> "Callable[[np.random.Generator], tuple[Tensor, Tensor]]":
+def _tensors(draw: IndexSampler) -> "Callable[[np.random.Generator], tuple[Tensor, Tensor]]":
     import torch
 
     def prepare(rng: np.random.Generator) -> "tuple[Tensor, Tensor]":
@@ -189,7 +189,7 @@ def trained(peer: str, table: Floats) -> Mapping[str, Stage]:
     return {"forward": forward, "backward": backward}
 
 
-def update(name: str, stages: Mapping[str, Stage], dim: int, draw: Draw) -> Contender:
+def update(name: str, stages: Mapping[str, Stage], dim: int, draw: IndexSampler) -> Candidate:
     """Train with what `trained` gave, on bags that `draw` draws and gradients [B, dim]."""
     import torch
 
@@ -199,7 +199,7 @@ def update(name: str, stages: Mapping[str, Stage], dim: int, draw: Draw) -> Cont
         grad = rng.standard_normal((draw.bags, dim), dtype=np.float32)
         return *tensors(rng), torch.from_numpy(grad * np.float32(1e-3))
 
-    return Contender(name, prepare, stages)
+    return Candidate(name, prepare, stages)
 
 
 def _torch_update(weight: "Tensor") -> tuple[Stage, Stage]:
@@ -300,17 +300,17 @@ def _fbgemm_update(weight: "Tensor") -> tuple[Stage, Stage]:
     return forward, backward
 
 
-def torch_top_rows(name: str, prepare: Prepare, k: int) -> Contender:
+def torch_top_rows(name: str, prepare: Prepare, k: int) -> Candidate:
     """Norms of all rows, then `topk`."""
     import torch
 
     def work(x: Floats) -> object:
         return torch.topk(torch.linalg.vector_norm(torch.from_numpy(x), dim=1), k)
 
-    return Contender(name, prepare, {"find": work})
+    return Candidate(name, prepare, {"find": work})
 
 
-def torch_gram(name: str, prepare: Prepare, dim: int) -> Contender:
+def torch_gram(name: str, prepare: Prepare, dim: int) -> Candidate:
     """Add the full matrix product ``x.T @ x``, both triangles, to what is there."""
     import torch
 
@@ -320,4 +320,4 @@ def torch_gram(name: str, prepare: Prepare, dim: int) -> Contender:
         samples = torch.from_numpy(x[:, 0])
         return sums.addmm_(samples.T, samples)
 
-    return Contender(name, prepare, {"add": work})
+    return Candidate(name, prepare, {"add": work})

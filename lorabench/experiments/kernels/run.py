@@ -26,14 +26,14 @@ from lorabench._hotpath import (
     use_instruction_set,
     zipf,
 )
-from lorabench.bench.timing import Contender, Floats, Times, best, contest
+from lorabench.bench.timing import Candidate, Floats, Times, best, time_interleaved
 from lorabench.errors import InputError, MachineError
 from lorabench.experiments.kernels import peers
 from lorabench.experiments.kernels.ours import (
     EXPONENT,
     AdaptedTable,
-    Draw,
-    Pages,
+    IndexSampler,
+    TableMemory,
     our_lookup,
     random_reads,
 )
@@ -237,7 +237,7 @@ class Kernels:
         self._series: list[schema.Series] = []
         self._worst: statistics.Estimate | None = None
         self._points = 0
-        self._pages: dict[str, Pages] = {}
+        self._pages: dict[str, TableMemory] = {}
 
     def _fitting(self, sizes: Sequence[int]) -> tuple[int, ...]:
         self._unavailable: list[schema.Unavailable] = []
@@ -272,7 +272,7 @@ class Kernels:
             use_instruction_set(config.isa)
         try:
             cases = list(self._cases())
-            self._pages = {kind: Pages(kind, max(self._sizes)) for kind in ("4k", "2m")}
+            self._pages = {kind: TableMemory(kind, max(self._sizes)) for kind in ("4k", "2m")}
             for number, (text, case) in enumerate(cases, start=1):
                 self._observer.condition(number, len(cases), text)
                 case()
@@ -325,9 +325,9 @@ class Kernels:
             yield "scaling: rank", partial(self._scaling_rank, large)
             yield "scaling: tables", partial(self._scaling_tables, large)
 
-    def _contest(self, contenders: Sequence[Contender], units: int, case: str) -> dict[str, Times]:
+    def _contest(self, contenders: Sequence[Candidate], units: int, case: str) -> dict[str, Times]:
         seed = [self._config.seed, *case.encode()]
-        return contest(contenders, units=units, rounds=self._config.rounds, seed=seed)
+        return time_interleaved(contenders, units=units, rounds=self._config.rounds, seed=seed)
 
     def _record(
         self, name: str, condition: str, values: Floats, *, better: str = "lower", unit: str = "s"
@@ -383,7 +383,7 @@ class Kernels:
     # Embedding-bag lookups.
 
     def _lookup(self, point: "Point") -> None:
-        draw = Draw(point.size // (4 * point.dim), BAGS, point.pooling, point.law)
+        draw = IndexSampler(point.size // (4 * point.dim), BAGS, point.pooling, point.law)
         units = BAGS * point.pooling
         contenders, limits = [], []
         for kind, pages in self._pages.items():
@@ -485,11 +485,11 @@ class Kernels:
             for name, draw, limit, words in (
                 (
                     "pooled",
-                    Draw(rows, BAGS, 20, "uniform", adapted.slots, 0.05),
+                    IndexSampler(rows, BAGS, 20, "uniform", adapted.slots, 0.05),
                     1.15,
                     "pooling 20 and 5 % adapted lookups",
                 ),
-                ("one_hot", Draw(rows, BAGS, 1, "zipf"), 1.6, "one-hot Zipf 1.05"),
+                ("one_hot", IndexSampler(rows, BAGS, 1, "zipf"), 1.6, "one-hot Zipf 1.05"),
             ):
                 point = Point(dim, draw.pooling, draw.law, size)
                 where = f"{name}, rank {self._config.rank}, {point}"
@@ -526,10 +526,10 @@ class Kernels:
         try:
             for name, draw in (
                 # Every lookup adapted: the LoRA update does all of its work.
-                ("all adapted", Draw(len(table), BAGS, 20, "uniform", adapted.slots, 1.0)),
-                ("zipf", Draw(len(table), BAGS, 20, "zipf")),
+                ("all adapted", IndexSampler(len(table), BAGS, 20, "uniform", adapted.slots, 1.0)),
+                ("zipf", IndexSampler(len(table), BAGS, 20, "zipf")),
                 # Rows of the whole table: most have no slot, and LoRA learns nothing from them.
-                ("any row", Draw(len(table), BAGS, 20, "uniform")),
+                ("any row", IndexSampler(len(table), BAGS, 20, "uniform")),
             ):
                 where = f"{name}, rank {self._config.rank}, {Point(dim, 20, draw.law, size)}"
                 contenders = [adapted.update("lorabench", draw)]
@@ -566,8 +566,8 @@ class Kernels:
 
         times = self._contest(
             [
-                Contender("lorabench", lambda rng: rng, {"draw": ours}),
-                Contender("numpy", lambda rng: rng, {"draw": lambda rng: rng.zipf(EXPONENT, n)}),
+                Candidate("lorabench", lambda rng: rng, {"draw": ours}),
+                Candidate("numpy", lambda rng: rng, {"draw": lambda rng: rng.zipf(EXPONENT, n)}),
             ],
             n,
             "zipf",
@@ -596,8 +596,8 @@ class Kernels:
 
         times = self._contest(
             [
-                Contender("lorabench", prepare, {"find": lambda asked: index.find(asked, found)}),
-                Contender(
+                Candidate("lorabench", prepare, {"find": lambda asked: index.find(asked, found)}),
+                Candidate(
                     "numpy searchsorted",
                     prepare,
                     {"find": lambda asked: np.searchsorted(ordered, asked)},
@@ -615,7 +615,7 @@ class Kernels:
         def prepare(rng: np.random.Generator) -> NDArray[np.float32]:
             return rng.standard_normal((n, dim), dtype=np.float32)
 
-        contenders = [Contender("lorabench", prepare, {"find": lambda x: top_rows(x, rows, norms)})]
+        contenders = [Candidate("lorabench", prepare, {"find": lambda x: top_rows(x, rows, norms)})]
         if "torch" in self._peers:
             contenders.append(peers.torch_top_rows("torch", prepare, k))
         times = self._contest(contenders, n, "top_rows")
@@ -632,7 +632,7 @@ class Kernels:
             def ours(x: NDArray[np.float32], packed: NDArray[np.float32] = packed) -> None:
                 add_gram(x, np.zeros(1, np.int64), packed)
 
-            contenders = [Contender("lorabench", prepare, {"add": ours})]
+            contenders = [Candidate("lorabench", prepare, {"add": ours})]
             if "torch" in self._peers:
                 contenders.append(peers.torch_gram("torch", prepare, dim))
             times = self._contest(contenders, n, f"gram {dim}")
@@ -648,10 +648,10 @@ class Kernels:
     # How the cost of a row grows: ours alone, on 2 MiB pages.
 
     def _scale(
-        self, name: str, unit: str, where: str, points: Sequence[tuple[float, Contender, int]]
+        self, name: str, unit: str, where: str, points: Sequence[tuple[float, Candidate, int]]
     ) -> None:
         named = [
-            Contender(f"{place}", contender.prepare, contender.stages)
+            Candidate(f"{place}", contender.prepare, contender.stages)
             for place, (_, contender, _) in enumerate(points)
         ]
         y = []
@@ -676,7 +676,7 @@ class Kernels:
             points = []
             for size in sizes:
                 table = self._pages["2m"].table(size, dim)
-                draw = Draw(len(table), BAGS, 20, "uniform")
+                draw = IndexSampler(len(table), BAGS, 20, "uniform")
                 contender = our_lookup("lookup", table, draw, offsets=True)
                 points.append((float(size), contender, BAGS * 20))
             self._scale("table_size", "bytes", f"lookup, D={dim}, pooling 20, uniform", points)
@@ -686,7 +686,7 @@ class Kernels:
             table = self._pages["2m"].table(size, dim)
             points = []
             for pooling in (1, 2, 5, 10, 20, 50, 100):
-                draw = Draw(len(table), BAGS, pooling, "uniform")
+                draw = IndexSampler(len(table), BAGS, pooling, "uniform")
                 contender = our_lookup("lookup", table, draw, offsets=pooling > 1)
                 points.append((float(pooling), contender, BAGS * pooling))
             self._scale("bag_size", "rows", f"lookup, D={dim}, uniform", points)
@@ -694,7 +694,7 @@ class Kernels:
     def _scaling_rank(self, size: int) -> None:
         for dim in self._config.dims:
             table = self._pages["2m"].table(size, dim)
-            draw = Draw(len(table), BAGS, 1, "zipf")
+            draw = IndexSampler(len(table), BAGS, 1, "zipf")
             points = [(0.0, our_lookup("lookup", table, draw, offsets=False), BAGS)]
             tables = []
             for rank in (rank for rank in (1, 2, 4, 8, 16, 32, 64) if rank <= dim):
@@ -731,7 +731,7 @@ class Kernels:
                 ) -> None:
                     tables.lookup(indices, out)
 
-                contender = Contender("lookup", prepare, {"lookup": work})
+                contender = Candidate("lookup", prepare, {"lookup": work})
                 points.append((float(count), contender, batch * count))
             where = f"lookup, D={dim}, one-hot, uniform, batch {batch}, {size_text(size)} in all"
             self._scale("tables", "tables", where, points)

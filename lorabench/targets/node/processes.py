@@ -1,7 +1,7 @@
 """One condition of one round: run it on a fleet, and record everything that happened.
 
-Nothing is judged here. `Bench` holds what stays the same throughout a run (memory, plan, load);
-`Bench.round` starts a round's processes and `Round.run` takes them through one condition.
+Nothing is judged here. `NodeSetup` holds what stays the same throughout a run (memory, plan, load);
+`NodeSetup.round` starts a round's processes and `NodeProcesses.run` takes them through one condition.
 """
 
 import time
@@ -94,7 +94,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Record:
     """What was recorded of one condition of one round.
 
     Attributes
@@ -222,7 +222,7 @@ class Serving:
     wait: Wait
 
 
-class Round:
+class NodeProcesses:
     """A round's processes and the rows that they serve."""
 
     def __init__(
@@ -266,7 +266,7 @@ class Round:
         window_s: tuple[float, float],
         give_up_s: float | None = None,
         watch: bool = False,
-    ) -> Trial:
+    ) -> Record:
         """Take servers and trainer through one condition.
 
         Parameters
@@ -311,7 +311,7 @@ class Round:
             fleet.trainer.send(Stop())
             report = fleet.trainer.receive()
         total = len(schedule.arrivals)
-        trial = Trial(
+        trial = Record(
             condition=condition,
             start_ns=start_ns,
             scheduled=schedule.arrivals,
@@ -451,7 +451,7 @@ def _verify(region: Region, policy: MemoryPolicy) -> None:
 
 
 @dataclass(frozen=True)
-class Bench:
+class NodeSetup:
     """What stays the same throughout a run.
 
     Parameters
@@ -488,7 +488,7 @@ class Bench:
         *,
         with_trainer: bool,
         placed: PlacedMemory | None = None,
-    ) -> Iterator[Round]:
+    ) -> Iterator[NodeProcesses]:
         """Start fresh processes that serve `rows`; end them when the context is left.
 
         Parameters
@@ -567,7 +567,7 @@ class Bench:
                 descriptors=[region.fd for region in regions],
                 pins=adapter.pins.mapping,
             ) as fleet:
-                yield Round(fleet, self.serving, rows.label, server_cpus)
+                yield NodeProcesses(fleet, self.serving, rows.label, server_cpus)
         finally:
             feed.close()
             adapter.close()

@@ -2,15 +2,15 @@
 
 import pytest
 
-from lorabench.bench.interference import Neighbourhood
+from lorabench.bench.interference import Interference
 from lorabench.results.statistics import Estimate
 
 
-def found(**ratios: tuple[float, float, float]) -> Neighbourhood:
+def found(**ratios: tuple[float, float, float]) -> Interference:
     estimates = {
         name: Estimate(value, (low, high), 8) for name, (value, low, high) in ratios.items()
     }
-    return Neighbourhood(estimates, {name: [] for name in ratios})
+    return Interference(estimates, {name: [] for name in ratios})
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_contention_is_found_excluded_or_left_open(
 
 
 def test_no_figures_are_no_verdict() -> None:
-    assert Neighbourhood({}, {}).sentence() == "the neighbour probe gave no figures"
+    assert Interference({}, {}).sentence() == "the neighbour probe gave no figures"

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lorabench.bench.timing import Contender, best, contest
+from lorabench.bench.timing import Candidate, best, time_interleaved
 
 
 class Recorder:
@@ -16,19 +16,19 @@ class Recorder:
         self.calls: list[tuple[str, int]] = []
         self.collecting: set[bool] = set()
 
-    def contender(self, name: str, memory: str = "") -> Contender:
+    def contender(self, name: str, memory: str = "") -> Candidate:
         def work(inputs: int) -> None:
             self.calls.append((name, inputs))
             self.collecting.add(gc.isenabled())
 
-        return Contender(
+        return Candidate(
             name, lambda rng: int(rng.integers(2**62)), {"first": work, "second": work}, memory
         )
 
 
 def test_every_call_meets_inputs_that_nobody_met_before() -> None:
     log = Recorder()
-    contest([log.contender("a"), log.contender("b")], units=10_000, rounds=5, seed=[1])
+    time_interleaved([log.contender("a"), log.contender("b")], units=10_000, rounds=5, seed=[1])
     inputs = [given for _, given in log.calls]
     # Both stages of a call get the same; no other call does.
     assert len(set(inputs)) == len(inputs) // 2
@@ -36,7 +36,7 @@ def test_every_call_meets_inputs_that_nobody_met_before() -> None:
 
 def test_contenders_on_one_memory_follow_each_other_and_orders_change() -> None:
     log = Recorder()
-    contest(
+    time_interleaved(
         [log.contender("a", "x"), log.contender("b", "y"), log.contender("c", "x")],
         units=1_000_000,
         rounds=12,
@@ -54,13 +54,13 @@ def test_contenders_on_one_memory_follow_each_other_and_orders_change() -> None:
 def test_the_same_seed_gives_the_same_inputs_in_the_same_order() -> None:
     logs = [Recorder(), Recorder()]
     for log in logs:
-        contest([log.contender("a"), log.contender("b")], units=50_000, rounds=3, seed=[7, 7])
+        time_interleaved([log.contender("a"), log.contender("b")], units=50_000, rounds=3, seed=[7, 7])
     assert logs[0].calls == logs[1].calls
 
 
 def test_there_is_one_time_a_round_and_stage_and_totals_add_up() -> None:
     log = Recorder()
-    times = contest([log.contender("a")], units=50_000, rounds=4, seed=[0])["a"]
+    times = time_interleaved([log.contender("a")], units=50_000, rounds=4, seed=[0])["a"]
     assert set(times.stages) == {"first", "second"}
     assert all(values.shape == (4,) and (values > 0).all() for values in times.stages.values())
     np.testing.assert_allclose(times.total, times.stages["first"] + times.stages["second"])
@@ -71,7 +71,7 @@ def test_the_garbage_collector_rests_while_the_clock_runs_and_comes_back(
 ) -> None:
     log = Recorder()
     assert gc.isenabled()
-    contest([log.contender("a")], units=50_000, rounds=1, seed=[0])
+    time_interleaved([log.contender("a")], units=50_000, rounds=1, seed=[0])
     assert log.collecting == {False}
     assert gc.isenabled()
 

@@ -28,7 +28,7 @@ from lorabench.host.observe import (
     parse_task_schedstat,
     parse_task_stat,
 )
-from lorabench.isolation import observe
+from lorabench.host import observe
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 COUNTER = st.integers(0, 2**63)

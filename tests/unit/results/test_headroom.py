@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lorabench.results.headroom import (
     Fit,
-    Ladder,
+    DutySweepData,
     Slo,
     Track,
     fit,
@@ -117,20 +117,20 @@ def truth_ratio(samples: np.ndarray | float) -> np.ndarray | float:
     return np.exp(0.3 * (np.asarray(samples) / RATE) ** 2)
 
 
-def simulate(rng: np.random.Generator, rounds: int, noise: float = 0.03) -> Ladder:
+def simulate(rng: np.random.Generator, rounds: int, noise: float = 0.03) -> DutySweepData:
     """Rounds with weather of their own, and noise in every cell."""
     samples = np.tile(DUTY * RATE, (rounds, 1)) * rng.normal(1.0, 0.02, (rounds, len(DUTY)))
     weather = rng.normal(0.0, 0.3, (rounds, 1))
     p99 = P99_S * truth_ratio(samples) * np.exp(weather + rng.normal(0, noise, samples.shape))
-    return Ladder(DUTY, p99, samples, samples / RATE)
+    return DutySweepData(DUTY, p99, samples, samples / RATE)
 
 
 TRUE_SAMPLES = RATE * math.sqrt(math.log(1.10) / 0.3)
 
 
 def test_the_fit_never_falls_and_is_the_data_where_these_rise() -> None:
-    ladder = simulate(np.random.default_rng(1), 4, noise=0.0)
-    found = fit(ladder)
+    sweep_data = simulate(np.random.default_rng(1), 4, noise=0.0)
+    found = fit(sweep_data)
     np.testing.assert_allclose(found.fitted, found.log_p99)
     noisy = fit(simulate(np.random.default_rng(2), 3, noise=0.5))
     assert (np.diff(noisy.fitted) >= 0).all()
@@ -148,14 +148,14 @@ def test_the_headroom_is_where_the_curve_meets_the_slo() -> None:
 
 def test_the_interval_covers_a_simulated_truth_about_as_often_as_it_says() -> None:
     # Of the chord, which is what the ladder's duties let one see.
-    clean = Ladder(DUTY, P99_S * truth_ratio(DUTY * RATE)[None], (DUTY * RATE)[None], DUTY[None])
+    clean = DutySweepData(DUTY, P99_S * truth_ratio(DUTY * RATE)[None], (DUTY * RATE)[None], DUTY[None])
     seen = headroom(clean, Slo(ratio=1.10), seed=0)
     assert seen is not None
     hits = 0
     tries = 120
     for seed in range(tries):
-        ladder = simulate(np.random.default_rng((7, seed)), 8)
-        found = headroom(ladder, Slo(ratio=1.10), seed=seed, resamples=600)
+        sweep_data = simulate(np.random.default_rng((7, seed)), 8)
+        found = headroom(sweep_data, Slo(ratio=1.10), seed=seed, resamples=600)
         assert found is not None
         assert found.samples_interval is not None
         low, high = found.samples_interval
@@ -167,9 +167,9 @@ def test_the_interval_covers_a_simulated_truth_about_as_often_as_it_says() -> No
 def test_an_slo_in_seconds_meets_the_mean_curve() -> None:
     limit = P99_S * float(truth_ratio(0.6 * RATE))
     rng = np.random.default_rng(5)
-    ladder = simulate(rng, 8, noise=0.0)
-    alone = float(np.exp(np.log(ladder.p99_s[:, 0]).mean()))
-    found = headroom(ladder, Slo(limit_s=limit * alone / P99_S), seed=0)
+    sweep_data = simulate(rng, 8, noise=0.0)
+    alone = float(np.exp(np.log(sweep_data.p99_s[:, 0]).mean()))
+    found = headroom(sweep_data, Slo(limit_s=limit * alone / P99_S), seed=0)
     assert found is not None
     assert found.limit_s == pytest.approx(limit * alone / P99_S)
     assert found.usable.samples_per_s == pytest.approx(0.6 * RATE, rel=0.03)
@@ -193,11 +193,11 @@ def test_an_slo_that_serving_alone_breaks_leaves_nothing() -> None:
 
 
 def test_a_round_without_a_p99_at_some_duty_is_left_out() -> None:
-    ladder = simulate(np.random.default_rng(8), 4)
-    ladder.p99_s[2, 3] = np.nan
-    assert ladder.whole().rounds == 3
-    ladder.p99_s[:, 0] = np.nan
-    assert headroom(ladder, Slo(ratio=1.1), seed=0) is None
+    sweep_data = simulate(np.random.default_rng(8), 4)
+    sweep_data.p99_s[2, 3] = np.nan
+    assert sweep_data.whole().rounds == 3
+    sweep_data.p99_s[:, 0] = np.nan
+    assert headroom(sweep_data, Slo(ratio=1.1), seed=0) is None
 
 
 def test_one_round_has_no_interval() -> None:
@@ -207,9 +207,9 @@ def test_one_round_has_no_interval() -> None:
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
-    ladder = simulate(np.random.default_rng(10), 6)
+    sweep_data = simulate(np.random.default_rng(10), 6)
     first, again, other = (
-        headroom(ladder, Slo(ratio=1.1), seed=seed, resamples=200) for seed in (1, 1, 2)
+        headroom(sweep_data, Slo(ratio=1.1), seed=seed, resamples=200) for seed in (1, 1, 2)
     )
     assert first is not None
     assert again is not None

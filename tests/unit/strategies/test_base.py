@@ -6,7 +6,7 @@ import pytest
 from lorabench.errors import InputError
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.strategies.base import Arm, make
+from lorabench.strategies.base import StrategySpec, make
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,14 @@ from lorabench.strategies.base import Arm, make
     ],
 )
 def test_names_are_read(name, learns, rank, basis) -> None:
-    arm = Arm.parse(name)
+    arm = StrategySpec.parse(name)
     assert (arm.learns, arm.rank, arm.basis) == (learns, rank, basis)
 
 
 @pytest.mark.parametrize("name", ["", "lora-", "lora-rx", "lora-random", "full", "LORA"])
 def test_other_names_are_refused(name) -> None:
     with pytest.raises(InputError, match=f"--strategies: found '{name}', expected some of none"):
-        Arm.parse(name)
+        StrategySpec.parse(name)
 
 
 @pytest.mark.parametrize("hotness", [(), (3, 1)])
@@ -40,7 +40,7 @@ def test_the_base_stays_and_what_is_served_moves_if_it_learns(name, hotness) -> 
     before = [table.copy() for table in tables.arrays]
     net = DenseNet(DlrmShape(2, 2, 8, (8,), (16,)))
     net.initialise(0)
-    strategy = make(Arm.parse(name), tables, net, 0.5)
+    strategy = make(StrategySpec.parse(name), tables, net, 0.5)
     dense = rng.standard_normal((1024, 2)).astype(np.float32)
     sparse = rng.integers(0, 50, (1024, tables.layout.columns)).astype(np.int32)
     labels = (sparse[:, 0] % 2).astype(np.int8)

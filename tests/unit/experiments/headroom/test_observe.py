@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lorabench.errors import InputError
 from lorabench.experiments.headroom.observe import (
     UNITS,
-    Passive,
-    PassiveConfig,
+    Observation,
+    ObservationConfig,
     Recorder,
     from_trace,
 )
@@ -104,7 +104,7 @@ def test_run_queues_that_are_asked_less_often_have_longer_spans() -> None:
 
 @pytest.fixture(scope="module")
 def observed() -> Result:
-    run = Passive(PassiveConfig(duration_s=0.6, interval_s=0.1), silent)
+    run = Observation(ObservationConfig(duration_s=0.6, interval_s=0.1), silent)
     run.run()
     assert set(run.raw) >= {"spans_s", "cpu", "cpu_busy", "track/cpu_busy"}
     return run.document()
@@ -141,7 +141,7 @@ def test_less_than_a_window_gives_no_verdict(observed: Result) -> None:
 
 def test_a_process_that_ends_leaves_what_was_seen_of_it() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        run = Passive(PassiveConfig(duration_s=120, interval_s=0.05, pid=child.pid), silent)
+        run = Observation(ObservationConfig(duration_s=120, interval_s=0.05, pid=child.pid), silent)
 
         def end_it_once_seen() -> None:
             while not run.observed:
@@ -161,7 +161,7 @@ def test_a_process_that_ends_leaves_what_was_seen_of_it() -> None:
 
 def test_a_process_that_ends_at_once_is_told() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        run = Passive(PassiveConfig(duration_s=30, interval_s=0.5, pid=child.pid), silent)
+        run = Observation(ObservationConfig(duration_s=30, interval_s=0.5, pid=child.pid), silent)
         child.kill()
         child.wait()
         with pytest.raises(InputError, match="ended before anything could be observed"):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lorabench.errors import InputError
-from lorabench.experiments.colocate.metrics import Sheet
-from lorabench.experiments.headroom.sweep import ActiveConfig, ladder, rung
+from lorabench.experiments.colocate.metrics import MetricTable
+from lorabench.experiments.headroom.sweep import DutySweepConfig, sweep_data, duty_label
 from lorabench.results.headroom import Slo, headroom
 
-CONFIG = ActiveConfig()
+CONFIG = DutySweepConfig()
 
 
 def test_the_defaults_can_be_run_at_six_duties_in_two_places() -> None:
@@ -49,14 +49,14 @@ def test_the_resolved_configuration_says_what_the_slo_is() -> None:
     assert resolved["duties"] == [0.0, 0.2, 0.3, 0.4, 0.5, 1.0]
 
 
-def sheet() -> Sheet:
+def sheet() -> MetricTable:
     """Two rounds of `shared` at four duties, 5 s each: p99 doubles by every 10,000 samples/s."""
-    found = Sheet()
+    found = MetricTable()
     for weather in (1.0, 1.5):
         found.add("latency_p99", "solo", 0.010 * weather * 1.1)
         found.add("latency_p99", "solo_repeat", 0.010 * weather / 1.1)
         for duty in (0.25, 0.5, 0.75, 1.0):
-            name = rung("shared", duty)
+            name = duty_label("shared", duty)
             found.add("latency_p99", name, 0.010 * weather * 2**duty)
             found.add("train_samples_per_s", name, 10_000 * duty)
             found.add("trainer_cpu_s", name, 5 * duty * 0.9)
@@ -64,7 +64,7 @@ def sheet() -> Sheet:
 
 
 def test_the_ladder_is_read_from_the_sheet_round_by_round() -> None:
-    found = ladder(sheet(), "shared", (0.25, 0.5, 0.75, 1.0), 5.0)
+    found = sweep_data(sheet(), "shared", (0.25, 0.5, 0.75, 1.0), 5.0)
     np.testing.assert_allclose(found.duty, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(found.p99_s[0], 0.010 * 2**found.duty)
     np.testing.assert_allclose(found.p99_s[1], 0.015 * 2**found.duty)
@@ -74,7 +74,7 @@ def test_the_ladder_is_read_from_the_sheet_round_by_round() -> None:
 
 def test_the_headroom_of_a_known_curve_is_found() -> None:
     found = headroom(
-        ladder(sheet(), "shared", (0.25, 0.5, 0.75, 1.0), 5.0), Slo(ratio=math.sqrt(2)), seed=0
+        sweep_data(sheet(), "shared", (0.25, 0.5, 0.75, 1.0), 5.0), Slo(ratio=math.sqrt(2)), seed=0
     )
     assert found is not None
     assert found.usable.samples_per_s == pytest.approx(5000)
@@ -85,6 +85,6 @@ def test_the_headroom_of_a_known_curve_is_found() -> None:
 
 def test_a_round_without_a_p99_is_left_out_and_not_guessed() -> None:
     gappy = sheet()
-    gappy.rows["latency_p99", rung("shared", 0.5)][1] = None
-    found = ladder(gappy, "shared", (0.25, 0.5, 0.75, 1.0), 5.0)
+    gappy.rows["latency_p99", duty_label("shared", 0.5)][1] = None
+    found = sweep_data(gappy, "shared", (0.25, 0.5, 0.75, 1.0), 5.0)
     assert found.whole().rounds == 1

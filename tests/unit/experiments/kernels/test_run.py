@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lorabench.errors import InputError
-from lorabench.experiments.kernels.ours import Draw, scatter
+from lorabench.experiments.kernels.ours import IndexSampler, scatter
 from lorabench.experiments.kernels.run import (
     GIB,
     MIB,
@@ -59,7 +59,7 @@ def test_scattering_is_one_to_one(rows: int) -> None:
 
 @pytest.mark.parametrize("law", ["uniform", "zipf"])
 def test_bags_are_in_range_and_all_of_one_size(law: str) -> None:
-    bags = Draw(rows=77, bags=13, pooling=5, law=law)(np.random.default_rng(0))
+    bags = IndexSampler(rows=77, bags=13, pooling=5, law=law)(np.random.default_rng(0))
     assert bags.indices.dtype == bags.offsets.dtype == np.int32
     np.testing.assert_array_equal(np.diff(bags.offsets), 5)
     assert bags.offsets[0] == 0
@@ -70,7 +70,7 @@ def test_bags_are_in_range_and_all_of_one_size(law: str) -> None:
 
 def test_a_hit_share_is_drawn_from_the_adapted_rows() -> None:
     rows, adapted = 10_000, 200
-    draw = Draw(rows, 2000, 10, "uniform", adapted, 0.05)
+    draw = IndexSampler(rows, 2000, 10, "uniform", adapted, 0.05)
     hot = set(scatter(np.arange(adapted), rows).tolist())
     drawn = draw(np.random.default_rng(3)).indices
     share = np.mean([row in hot for row in drawn.tolist()])
@@ -110,7 +110,7 @@ def test_peers_read_and_train_the_very_memory_that_they_are_given(peer: str, dim
         pytest.skip(f"{peer}: {why}")
     rng = np.random.default_rng(0)
     table = rng.standard_normal((1000, dim), dtype=np.float32)
-    draw = Draw(len(table), 32, 5, "uniform")
+    draw = IndexSampler(len(table), 32, 5, "uniform")
     looked_up = peers.lookup(peer, peer, table, draw)
     indices, offsets = looked_up.prepare(rng)
     for _ in range(2):

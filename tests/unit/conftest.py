@@ -1,4 +1,4 @@
-"""Fixtures of the machine's tests."""
+"""Fixtures of the unit tests: machines as trees, written or recorded, and a double of resctrl."""
 
 import contextlib
 import functools
