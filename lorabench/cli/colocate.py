@@ -190,7 +190,7 @@ def colocate(
     from lorabench.errors import InputError
     from lorabench.experiments.colocate import run as experiment
     from lorabench.isolation.journal import Journal
-    from lorabench.isolation.machine import examine
+    from lorabench.isolation.machine import inspect_machine
 
     reporter = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     config = experiment.ColocateConfig(
@@ -228,7 +228,7 @@ def colocate(
         raise InputError(f"{given[0]}: found it beside --plan, expected one of the two")
     required = tuple(require or ())
     if dry_run:
-        machine = examine(config.request(), required, plan_file=plan)
+        machine = inspect_machine(config.request(), required, plan_file=plan)
         reporter.plan(machine.plan, machine.unavailable(config.parsed_conditions()))
         return
     path = output or reporter.default_path("colocate")
@@ -238,7 +238,7 @@ def colocate(
         reporter.progress() as observer,
     ):
         # What a killed run left, groups that are taken for one, has been undone by now.
-        machine = examine(config.request(), required, plan_file=plan)
+        machine = inspect_machine(config.request(), required, plan_file=plan)
         run = experiment.Colocate.from_input(
             config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
         )

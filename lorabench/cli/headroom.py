@@ -259,7 +259,7 @@ def _measure(
 ) -> "Result":
     from lorabench.experiments.headroom.sweep import DutySweep, DutySweepConfig
     from lorabench.isolation.journal import Journal
-    from lorabench.isolation.machine import examine
+    from lorabench.isolation.machine import inspect_machine
 
     config = DutySweepConfig(**given)
     config.check()
@@ -269,7 +269,7 @@ def _measure(
         Journal.open("lorabench headroom", reporter.say) as journal,
         reporter.progress() as observer,
     ):
-        machine = examine(config.request())
+        machine = inspect_machine(config.request())
         run = DutySweep.from_input(
             config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
         )

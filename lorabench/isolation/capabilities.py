@@ -24,7 +24,7 @@ __all__ = [
     "Missing",
     "State",
     "conditions",
-    "examine",
+    "run_checks",
     "look",
     "missing",
     "numa_unavailable",
@@ -77,7 +77,7 @@ def look(sysroot: Path = Path("/")) -> Host:
     return Host(Files(sysroot), topology, why, trials)
 
 
-def examine(host: Host) -> tuple[Capability, ...]:
+def run_checks(host: Host) -> tuple[Capability, ...]:
     """Make the table of capabilities; never fails, whatever is missing is a row that says so."""
     return tuple(row(host) for row in _ROWS)
 
@@ -88,7 +88,7 @@ def conditions(table: Iterable[Capability]) -> tuple[Capability, ...]:
     Parameters
     ----------
     table : iterable of Capability
-        From `examine`.
+        From `run_checks`.
 
     Returns
     -------

@@ -73,7 +73,7 @@ class Machine:
         return list((listed | {(m.what, m.why): m for m in self.fit(conditions)[1]}).values())
 
 
-def examine(
+def inspect_machine(
     request: Request,
     require: Sequence[str] = (),
     *,

@@ -187,7 +187,9 @@ class DutySweepData:
 
     def take(self, rounds: NDArray[np.intp]) -> "DutySweepData":
         """Keep some rounds, one maybe more than once."""
-        return DutySweepData(self.duty, self.p99_s[rounds], self.samples_per_s[rounds], self.cores[rounds])
+        return DutySweepData(
+            self.duty, self.p99_s[rounds], self.samples_per_s[rounds], self.cores[rounds]
+        )
 
 
 @dataclass(frozen=True)
@@ -309,7 +311,9 @@ def invert(found: Fit, log_limit: float) -> Usable:
     )
 
 
-def headroom(sweep_data: DutySweepData, slo: Slo, *, seed: int, resamples: int = 2000) -> Headroom | None:
+def headroom(
+    sweep_data: DutySweepData, slo: Slo, *, seed: int, resamples: int = 2000
+) -> Headroom | None:
     """Estimate the usable headroom and how sure it is.
 
     The interval is a percentile interval over resampled rounds, expanded: a bootstrap of n rounds

@@ -206,7 +206,9 @@ class Lora:
         The adapter.
     """
 
-    def __init__(self, tables: TableSet, net: DenseNet, arm: StrategySpec, memory_budget: float) -> None:
+    def __init__(
+        self, tables: TableSet, net: DenseNet, arm: StrategySpec, memory_budget: float
+    ) -> None:
         plan = plan_adapter(tables.layout, arm.rank, 1, memory_budget)
         self._adapter = Adapter(plan)
         self.state = WriterState(self._adapter.handle)

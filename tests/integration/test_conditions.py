@@ -10,7 +10,7 @@ from command import Run
 
 from lorabench.experiments.colocate.run import Colocate, ColocateConfig
 from lorabench.isolation.journal import Journal
-from lorabench.isolation.machine import examine
+from lorabench.isolation.machine import inspect_machine
 from lorabench.isolation.plan import MemoryPlan
 from lorabench.memory import MemoryPolicy
 from lorabench.results.files import read_result
@@ -96,7 +96,7 @@ def test_conditions_on_placed_memory_run_beside_those_on_any(tmp_path: Path) -> 
         label_delay_s=0.2,
         qps=200.0,
     )
-    machine = examine(config.request())
+    machine = inspect_machine(config.request())
     here = MemoryPolicy("bind", machine.nodes_of(machine.plan.trainer_cpus)[:1])
     memory = MemoryPlan(here, here, (here,) * len(machine.plan.serving_cpus))
     machine = replace(

@@ -7,7 +7,7 @@ from lorabench.host.files import Files
 from lorabench.host.topology import read_topology
 from lorabench.isolation.cgroups import Offer, Place
 from lorabench.isolation.survey.capability import Host
-from lorabench.isolation.survey.trials import Trial, Trials
+from lorabench.isolation.survey.trials import ProbeResult, Probes
 
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"
@@ -91,19 +91,19 @@ def complete() -> dict[str, str]:
     return files
 
 
-WORKED = Trials(
-    hugetlb=Trial(True, "a reserved huge page was mapped"),
-    collapse=Trial(True, "a filled memfd moved onto a huge page"),
-    mbind=Trial(True, "a page was bound to node 0"),
-    tables=Trial(True, "hugetlb"),
-    perf=Trial(True, "counted 12,345"),
-    perf_software=Trial(True, "counted 12,345"),
+WORKED = Probes(
+    hugetlb=ProbeResult(True, "a reserved huge page was mapped"),
+    collapse=ProbeResult(True, "a filled memfd moved onto a huge page"),
+    mbind=ProbeResult(True, "a page was bound to node 0"),
+    tables=ProbeResult(True, "hugetlb"),
+    perf=ProbeResult(True, "counted 12,345"),
+    perf_software=ProbeResult(True, "counted 12,345"),
     cgroups=Offer(
         Place(2, "cpuset", Path("/sys/fs/cgroup/user.slice"), Path("/sys/fs/cgroup/user.slice")),
         Place(2, "cpu", Path("/sys/fs/cgroup/user.slice"), Path("/sys/fs/cgroup/user.slice")),
     ),
     leave_idle=None,
-    nice=Trial(True, "CapEff 000001ffffffffff"),
+    nice=ProbeResult(True, "CapEff 000001ffffffffff"),
     nice_limit=20,
     clock_resolution_s=1e-9,
 )
@@ -119,7 +119,7 @@ def write(root: Path, files: dict[str, str | None]) -> Path:
     return root
 
 
-def host(root: Path, trials: Trials | None = WORKED, cpu: str = "") -> Host:
+def host(root: Path, trials: Probes | None = WORKED, cpu: str = "") -> Host:
     """Take in a tree as if it were this machine: with trials, which went as given."""
     topology, why = None, ""
     try:

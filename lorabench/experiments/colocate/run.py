@@ -44,12 +44,12 @@ from lorabench.results.program import program
 from lorabench.targets.load import open_traffic
 from lorabench.targets.node.processes import (
     NS,
+    NodeProcesses,
     NodeSetup,
     PlacedMemory,
-    NodeProcesses,
+    Record,
     Schedule,
     Serving,
-    Record,
 )
 from lorabench.targets.node.samples import open_ring
 from lorabench.targets.node.server import Wait

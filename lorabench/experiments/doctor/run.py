@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lorabench.host import environment
 from lorabench.host.files import UnreadableError, cpu_field
 from lorabench.host.processor import ask
-from lorabench.isolation.capabilities import Capability, Host, conditions, examine, look, missing
+from lorabench.isolation.capabilities import Capability, Host, conditions, look, missing, run_checks
 from lorabench.isolation.survey.cgroups import cpu_quota, memory_limit
 from lorabench.isolation.survey.host import steal_fraction
 from lorabench.results import schema
@@ -55,7 +55,7 @@ def diagnose(sysroot: Path = _REAL, asked: Future[dict[str, Any]] | None = None)
     else:
         host = look(sysroot)
         surroundings = _recorded(host)
-    rows = examine(host)
+    rows = run_checks(host)
     runs = conditions(rows)
     now = datetime.now(UTC)
     config = {"sysroot": str(sysroot)}

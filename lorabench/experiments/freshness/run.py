@@ -27,7 +27,7 @@ from lorabench.model.prepare import Prepared, prepare
 from lorabench.results import schema, statistics
 from lorabench.results.program import program
 from lorabench.results.quality import auc, normalized_entropy
-from lorabench.strategies.base import IDEAL, LORA, NONE, StrategySpec, Lora, Strategy, make
+from lorabench.strategies.base import IDEAL, LORA, NONE, Lora, Strategy, StrategySpec, make
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.planted import sigmoid
 from lorabench.workload.source import RowSource, RowStream, generated, with_dim

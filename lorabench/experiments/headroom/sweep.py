@@ -18,7 +18,7 @@ from lorabench.experiments.colocate.run import BASELINE, CONTROL, ColocateConfig
 from lorabench.isolation.conditions import Condition
 from lorabench.results import claims as verdict
 from lorabench.results import schema, statistics
-from lorabench.results.headroom import Headroom, DutySweepData, Slo, headroom
+from lorabench.results.headroom import DutySweepData, Headroom, Slo, headroom
 from lorabench.targets.node.settings import TrainerSettings
 
 LEAST_DUTIES = 6
@@ -103,7 +103,9 @@ def duty_label(condition: str, duty: float) -> str:
     return f"{condition}@{duty:g}"
 
 
-def sweep_data(sheet: MetricTable, condition: str, duties: tuple[float, ...], duration_s: float) -> DutySweepData:
+def sweep_data(
+    sheet: MetricTable, condition: str, duties: tuple[float, ...], duration_s: float
+) -> DutySweepData:
     """Collect what was measured of a condition at each duty; duty 0 is serving alone.
 
     It was measured twice a round: the mean of the two logarithms is what counts.

@@ -21,7 +21,7 @@ from lorabench.host.files import (
 )
 from lorabench.host.resctrl import Info, find_mount, groups
 from lorabench.host.topology import Topology
-from lorabench.isolation.survey.trials import Trials
+from lorabench.isolation.survey.trials import Probes
 
 State = Literal["available", "restricted", "unavailable"]
 
@@ -77,7 +77,7 @@ class Host:
         None where sysfs has none.
     no_topology : str
         Why, then.
-    trials : Trials or None
+    trials : Probes or None
         What has been tried out on it; None for a recorded tree.
     cpu : str
         The processor's name by py-cpuinfo; empty where that was not asked.
@@ -88,7 +88,7 @@ class Host:
     files: Files
     topology: Topology | None
     no_topology: str = ""
-    trials: Trials | None = None
+    trials: Probes | None = None
     cpu: str = ""
     cpu_flags: frozenset[str] = frozenset()
 

@@ -36,7 +36,7 @@ _CAP_SYS_NICE = 23
 
 
 @dataclass(frozen=True)
-class Trial:
+class ProbeResult:
     """How an attempt went.
 
     Attributes
@@ -52,28 +52,28 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Trials:
+class Probes:
     """What has been tried out.
 
     Attributes
     ----------
-    hugetlb : Trial
+    hugetlb : ProbeResult
         A memfd on reserved huge pages.
-    collapse : Trial
+    collapse : ProbeResult
         ``MADV_COLLAPSE`` on a filled memfd.
-    mbind : Trial
+    mbind : ProbeResult
         Memory bound to a node, and found there.
-    tables : Trial
+    tables : ProbeResult
         The huge pages that tables get, by whichever step of the ladder.
-    perf : Trial
+    perf : ProbeResult
         A counter of the processor's cycles in user mode.
-    perf_software : Trial
+    perf_software : ProbeResult
         A counter of the kernel's.
     cgroups : Offer
         Where groups can be made, or why not.
     leave_idle : Missing or None
         Why a thread may not go to SCHED_IDLE and come back; None where it may.
-    nice : Trial
+    nice : ProbeResult
         CAP_SYS_NICE.
     nice_limit : int
         The lowest nice value that RLIMIT_NICE grants.
@@ -81,15 +81,15 @@ class Trials:
         Of the monotonic clock.
     """
 
-    hugetlb: Trial
-    collapse: Trial
-    mbind: Trial
-    tables: Trial
-    perf: Trial
-    perf_software: Trial
+    hugetlb: ProbeResult
+    collapse: ProbeResult
+    mbind: ProbeResult
+    tables: ProbeResult
+    perf: ProbeResult
+    perf_software: ProbeResult
     cgroups: Offer
     leave_idle: Missing | None
-    nice: Trial
+    nice: ProbeResult
     nice_limit: int
     clock_resolution_s: float
 
@@ -113,12 +113,12 @@ class Trials:
         )
 
 
-def _try(act: Callable[[], Trial | str]) -> Trial:
+def _try(act: Callable[[], ProbeResult | str]) -> ProbeResult:
     try:
         found = act()
     except OSError as error:
-        return Trial(False, (error.strerror or str(error)).lower())
-    return found if isinstance(found, Trial) else Trial(True, found)
+        return ProbeResult(False, (error.strerror or str(error)).lower())
+    return found if isinstance(found, ProbeResult) else ProbeResult(True, found)
 
 
 def _hugetlb() -> str:
@@ -132,7 +132,7 @@ def _hugetlb() -> str:
     return "a reserved huge page was mapped"
 
 
-def _collapse() -> Trial:
+def _collapse() -> ProbeResult:
     region = Region.create("trial", HUGE_PAGE_BYTES)
     try:
         memoryview(region.mapping)[:: mmap.PAGESIZE] = bytes(HUGE_PAGE_BYTES // mmap.PAGESIZE)
@@ -140,30 +140,34 @@ def _collapse() -> Trial:
         huge = region.page_sizes().huge > 0
     finally:
         region.close()
-    return Trial(huge, "a filled memfd moved onto a huge page" if huge else "it stayed on 4 KiB")
+    return ProbeResult(
+        huge, "a filled memfd moved onto a huge page" if huge else "it stayed on 4 KiB"
+    )
 
 
-def _bind() -> Trial:
+def _bind() -> ProbeResult:
     refused = placement_unavailable()
-    return Trial(refused is None, refused or "a page was bound to a node and lies there")
+    return ProbeResult(refused is None, refused or "a page was bound to a node and lies there")
 
 
-def _tables() -> Trial:
+def _tables() -> ProbeResult:
     region = HugeRegion.create("trial", HUGE_PAGE_BYTES)
     try:
         memoryview(region.mapping)[:: mmap.PAGESIZE] = bytes(HUGE_PAGE_BYTES // mmap.PAGESIZE)
         region.settle()
-        return Trial(region.method != "4k", region.method)
+        return ProbeResult(region.method != "4k", region.method)
     finally:
         region.close()
 
 
-def _perf(kind: str) -> Trial:
+def _perf(kind: str) -> ProbeResult:
     # struct perf_event_attr, its first published size: type, size, config, ..., the bit field.
     attributes = struct.pack("=IIQQQQQ16x", _PERF_TYPES[kind], 64, 0, 0, 0, 0, _PERF_EXCLUDE)
     number = _PERF_EVENT_OPEN.get(platform.machine())
     if number is None:
-        return Trial(False, f"the system call's number on {platform.machine()} is not known here")
+        return ProbeResult(
+            False, f"the system call's number on {platform.machine()} is not known here"
+        )
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.syscall(number, attributes, 0, -1, -1, _PERF_FLAG_FD_CLOEXEC)
     if fd < 0:
@@ -174,12 +178,12 @@ def _perf(kind: str) -> Trial:
         counted = int.from_bytes(os.read(fd, 8), "little")
     finally:
         os.close(fd)
-    return Trial(counted > 0, f"counted {counted:,}")
+    return ProbeResult(counted > 0, f"counted {counted:,}")
 
 
-def _may_nice() -> Trial:
+def _may_nice() -> ProbeResult:
     found = re.search(
         r"^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.MULTILINE
     )
     mask = found[1] if found else "0"
-    return Trial(bool(int(mask, 16) >> _CAP_SYS_NICE & 1), f"CapEff {mask}")
+    return ProbeResult(bool(int(mask, 16) >> _CAP_SYS_NICE & 1), f"CapEff {mask}")

@@ -54,7 +54,9 @@ def test_contenders_on_one_memory_follow_each_other_and_orders_change() -> None:
 def test_the_same_seed_gives_the_same_inputs_in_the_same_order() -> None:
     logs = [Recorder(), Recorder()]
     for log in logs:
-        time_interleaved([log.contender("a"), log.contender("b")], units=50_000, rounds=3, seed=[7, 7])
+        time_interleaved(
+            [log.contender("a"), log.contender("b")], units=50_000, rounds=3, seed=[7, 7]
+        )
     assert logs[0].calls == logs[1].calls
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.errors import InputError
+from lorabench.host import observe
 from lorabench.host.observe import (
     CgroupReader,
     GoneError,
@@ -28,7 +29,6 @@ from lorabench.host.observe import (
     parse_task_schedstat,
     parse_task_stat,
 )
-from lorabench.host import observe
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 COUNTER = st.integers(0, 2**63)

@@ -11,13 +11,13 @@ from lorabench.isolation.capabilities import (
     Capability,
     Missing,
     conditions,
-    examine,
     look,
     missing,
     numa_unavailable,
+    run_checks,
 )
 from lorabench.isolation.numa import placement_unavailable
-from lorabench.isolation.survey.trials import Trial, Trials
+from lorabench.isolation.survey.trials import ProbeResult, Probes
 
 
 def with_nodes(*nodes: Node) -> Topology:
@@ -42,8 +42,8 @@ def test_with_two_nodes_and_a_kernel_that_binds_memory_nothing_is_missing():
         assert why in found.why
 
 
-def run(root: Path, trials: Trials | None = machine_tree.WORKED) -> dict[str, Capability]:
-    return {row.name: row for row in conditions(examine(machine_tree.host(root, trials)))}
+def run(root: Path, trials: Probes | None = machine_tree.WORKED) -> dict[str, Capability]:
+    return {row.name: row for row in conditions(run_checks(machine_tree.host(root, trials)))}
 
 
 CONDITIONS = ["naive", "pinned", "shared", "numa", "rdt", "isolated"]
@@ -108,7 +108,7 @@ def test_bandwidth_alone_is_enough_for_rdt(tmp_path: Path):
 
 
 def test_a_filter_on_mbind_leaves_no_numa(tmp_path: Path):
-    refused = replace(machine_tree.WORKED, mbind=Trial(False, "operation not permitted"))
+    refused = replace(machine_tree.WORKED, mbind=ProbeResult(False, "operation not permitted"))
     found = run(machine_tree.write(tmp_path, {}), refused)
     assert found["numa"].state == "unavailable"
     assert "2 nodes, but operation not permitted" in found["numa"].detail
@@ -139,13 +139,13 @@ def test_a_tree_without_a_topology_still_gives_a_table(tmp_path: Path):
     (tmp_path / "proc").mkdir()
     host = look(tmp_path)
     assert (host.topology, host.trials) == (None, None)
-    assert {row.state for row in examine(host)} == {"unavailable"}
+    assert {row.state for row in run_checks(host)} == {"unavailable"}
 
 
 def test_this_machine_gets_a_table_and_a_reason_for_every_condition():
     host = look()
     assert host.trials is not None
-    rows = examine(host)
+    rows = run_checks(host)
     assert len({row.name for row in rows}) == len(rows)
     assert [row.name for row in conditions(rows)] == CONDITIONS
     for row in (*rows, *conditions(rows)):
@@ -165,7 +165,7 @@ def test_this_machine_gets_a_table_and_a_reason_for_every_condition():
     ],
 )
 def test_recorded_machines_get_a_table(recorded_tree, name, cores, nodes):
-    table = examine(look(recorded_tree(name)))
+    table = run_checks(look(recorded_tree(name)))
     rows = {row.name: row for row in table}
     assert cores in rows["cores"].detail
     assert nodes in rows["numa"].detail

@@ -6,13 +6,13 @@ import pytest
 
 from lorabench.errors import InputError, MachineError
 from lorabench.isolation.conditions import parse_condition
-from lorabench.isolation.machine import examine
+from lorabench.isolation.machine import inspect_machine
 from lorabench.isolation.plan import Request
 
 
 def test_a_required_condition_that_is_missing_ends_it_before_it_starts() -> None:
     with pytest.raises(MachineError, match="numa is required: ") as caught:
-        examine(Request(), require=("pinned", "numa"))
+        inspect_machine(Request(), require=("pinned", "numa"))
     assert caught.value.exit_code == 3
 
 
@@ -30,26 +30,26 @@ def small_machine(root: Path, cpus: int) -> Path:
 
 
 def test_the_plan_is_for_the_machine_that_was_examined(tmp_path: Path) -> None:
-    machine = examine(Request(), sysroot=small_machine(tmp_path, 8))
+    machine = inspect_machine(Request(), sysroot=small_machine(tmp_path, 8))
     assert len(machine.plan.serving_cpus) == 6
     assert len(machine.plan.trainer_cpus) == 2
     assert list(machine.missing)[:2] == ["numa", "rdt"]
-    machine = examine(Request(servers=2), sysroot=tmp_path)
+    machine = inspect_machine(Request(servers=2), sysroot=tmp_path)
     assert len(machine.plan.serving_cpus) == 2
 
 
 def test_one_core_is_too_few(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="expected at least 2"):
-        examine(Request(), sysroot=small_machine(tmp_path, 1))
+        inspect_machine(Request(), sysroot=small_machine(tmp_path, 1))
 
 
 def test_what_is_required_must_be_a_condition() -> None:
     with pytest.raises(InputError, match="--require: found 'magic', expected naive"):
-        examine(Request(), require=("magic",))
+        inspect_machine(Request(), require=("magic",))
 
 
 def test_a_condition_that_cannot_be_run_is_listed_with_the_reason(tmp_path: Path) -> None:
-    machine = examine(Request(), sysroot=small_machine(tmp_path, 4))
+    machine = inspect_machine(Request(), sysroot=small_machine(tmp_path, 4))
     asked = [parse_condition(name) for name in ("pinned", "pinned+rdt", "rdt", "isolated")]
     runnable, lacking = machine.fit(asked)
     assert [condition.name for condition in runnable] == ["pinned", "isolated"]

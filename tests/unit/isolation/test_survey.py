@@ -11,11 +11,11 @@ import machine_tree
 import pytest
 from machine_tree import CLOCK, CPU, GROUP, HUGE, NODE, RESCTRL, THP, WORKED, cpuinfo
 
-from lorabench.isolation.capabilities import Capability, Missing, examine
+from lorabench.isolation.capabilities import Capability, Missing, run_checks
 from lorabench.isolation.cgroups import Offer
-from lorabench.isolation.survey.trials import Trial, Trials
+from lorabench.isolation.survey.trials import ProbeResult, Probes
 
-REFUSED = Trial(False, "operation not permitted")
+REFUSED = ProbeResult(False, "operation not permitted")
 NO_GROUPS = Missing("cgroup", "/sys/fs/cgroup/user.slice is not writable", "start it as root")
 NO_OFFER = {"cgroups": Offer(NO_GROUPS, NO_GROUPS)}
 RECORDED = None  # in place of trials
@@ -32,8 +32,8 @@ V1 = {
 }
 
 
-def table(root: Path, trials: Trials | None = WORKED, cpu: str = "") -> dict[str, Capability]:
-    return {row.name: row for row in examine(machine_tree.host(root, trials, cpu))}
+def table(root: Path, trials: Probes | None = WORKED, cpu: str = "") -> dict[str, Capability]:
+    return {row.name: row for row in run_checks(machine_tree.host(root, trials, cpu))}
 
 
 SIBLINGS = {
@@ -150,12 +150,12 @@ CASES = [
     (
         "collapse",
         {"proc/sys/kernel/osrelease": "5.15.0\n"},
-        {"collapse": Trial(False, "invalid argument")},
+        {"collapse": ProbeResult(False, "invalid argument")},
         "unavailable",
         "invalid argument",
     ),
     ("table pages", {}, {}, "available", "2 MiB, by MFD_HUGETLB"),
-    ("table pages", {}, {"tables": Trial(False, "4k")}, "restricted", "4 KiB"),
+    ("table pages", {}, {"tables": ProbeResult(False, "4k")}, "restricted", "4 KiB"),
     ("resctrl", {}, {}, "available", "groups for servers and trainer can be made"),
     ("resctrl", NO_MOUNT, {}, "restricted", "not mounted"),
     (
@@ -382,7 +382,7 @@ def test_every_row_is_tried_in_every_state_that_it_can_take() -> None:
     for name, _, _, state, _ in CASES:
         reached[name].add(state)
     everything = {"available", "restricted", "unavailable"}
-    rows = {row.name for row in examine(machine_tree.host(Path("/nowhere")))}
+    rows = {row.name for row in run_checks(machine_tree.host(Path("/nowhere")))}
     assert {name: everything - reached[name] for name in rows} == {
         name: NEVER.get(name, set()) for name in rows
     }
@@ -398,7 +398,7 @@ def test_cpus_that_this_process_may_not_use_restrict_its_cores(tmp_path: Path) -
     assert host.topology is not None
     for allowed, state in ((frozenset({0, 1, 2}), "restricted"), (frozenset({3}), "unavailable")):
         less = replace(host, topology=replace(host.topology, allowed=allowed))
-        row = next(row for row in examine(less) if row.name == "cores")
+        row = next(row for row in run_checks(less) if row.name == "cores")
         assert row.state == state
         assert "4 online" in row.detail
         assert "allowed: " in row.evidence
@@ -501,7 +501,7 @@ def test_files_that_may_not_be_read_are_named_with_that_reason(tmp_path: Path) -
 
 
 def test_this_machine_lets_itself_be_tried_out() -> None:
-    found = Trials.attempt()
+    found = Probes.attempt()
     assert found.clock_resolution_s > 0
     assert -20 <= found.nice_limit <= 20
     assert found.tables.said in ("hugetlb", "thp", "collapse", "4k")

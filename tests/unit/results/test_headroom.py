@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.results.headroom import (
-    Fit,
     DutySweepData,
+    Fit,
     Slo,
     Track,
     fit,
@@ -148,7 +148,9 @@ def test_the_headroom_is_where_the_curve_meets_the_slo() -> None:
 
 def test_the_interval_covers_a_simulated_truth_about_as_often_as_it_says() -> None:
     # Of the chord, which is what the ladder's duties let one see.
-    clean = DutySweepData(DUTY, P99_S * truth_ratio(DUTY * RATE)[None], (DUTY * RATE)[None], DUTY[None])
+    clean = DutySweepData(
+        DUTY, P99_S * truth_ratio(DUTY * RATE)[None], (DUTY * RATE)[None], DUTY[None]
+    )
     seen = headroom(clean, Slo(ratio=1.10), seed=0)
     assert seen is not None
     hits = 0

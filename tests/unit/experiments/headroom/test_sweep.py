@@ -8,7 +8,7 @@ import pytest
 
 from lorabench.errors import InputError
 from lorabench.experiments.colocate.metrics import MetricTable
-from lorabench.experiments.headroom.sweep import DutySweepConfig, sweep_data, duty_label
+from lorabench.experiments.headroom.sweep import DutySweepConfig, duty_label, sweep_data
 from lorabench.results.headroom import Slo, headroom
 
 CONFIG = DutySweepConfig()
