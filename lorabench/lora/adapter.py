@@ -47,7 +47,7 @@ _ROUNDING = 64
 def spectrum_bytes(rows: int, dim: int) -> int:
     """Bytes of what a table's signal spectrum is taken from.
 
-    Gradient sums and counts of `rows` rows over two halves, their index (`HalfSums` of
+    Gradient sums and counts of `rows` rows over two halves, their index (`SplitGradientSums` of
     `lorabench.lora.spectrum`), and the averaged matrix (`lorabench.lora.rank`).
     """
     if rows == 0:
@@ -127,7 +127,7 @@ class AdapterPlan:
         """Tables that get no slot."""
         return tuple(f for f, slots in enumerate(self.slots) if slots == 0)
 
-    def relaid(self, ranks: Sequence[int], slots: Sequence[int]) -> "AdapterPlan":
+    def with_ranks(self, ranks: Sequence[int], slots: Sequence[int]) -> "AdapterPlan":
         """Lay the same memory out for other ranks and slots.
 
         Raises
@@ -295,7 +295,7 @@ def _format(sides: Mapping, plan: AdapterPlan) -> None:
     format_adapter(sides, np.array(plan.slots, dtype=np.int64), plan.ranks, plan.layout.dim)
 
 
-class WriterState:
+class AdapterOwner:
     """The trainer's end: the writer, and the layout that it has just now.
 
     Attributes
@@ -350,7 +350,7 @@ class WriterState:
         ValueError
             The plan does not fit.
         """
-        plan = self.plan.relaid(plan.ranks, plan.slots)
+        plan = self.plan.with_ranks(plan.ranks, plan.slots)
         old, new = max(self.plan.ranks), max(plan.ranks)
         bases = np.zeros((len(plan.ranks), new, plan.layout.dim), np.float32)
         turns = np.zeros((len(plan.ranks), old, new), np.float32)

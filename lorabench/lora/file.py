@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
-from lorabench.lora.adapter import WriterState
+from lorabench.lora.adapter import AdapterOwner
 from lorabench.model.tables import TableLayout
 
 _FORMAT = "lorabench.adapter/1"
@@ -38,7 +38,7 @@ class SavedTable:
     rows: NDArray[np.int32]
 
 
-def save_adapter(path: Path, state: WriterState) -> None:
+def save_adapter(path: Path, state: AdapterOwner) -> None:
     """Write what is published, whole or not at all.
 
     Raises
@@ -136,12 +136,12 @@ def _tables(
     return found
 
 
-def restore(state: WriterState, saved: dict[int, SavedTable], slots: Sequence[int]) -> None:
+def restore(state: AdapterOwner, saved: dict[int, SavedTable], slots: Sequence[int]) -> None:
     """Fill an empty adapter and publish it.
 
     Parameters
     ----------
-    state : WriterState
+    state : AdapterOwner
         Laid out for the ranks of `saved` already, and begun.
     saved : dict of int to SavedTable
         Tables without a slot in `state` are left out.

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
 from lorabench.errors import InputError
-from lorabench.lora.adapter import AUTO_RANK, MOST_AUTO_RANK, AdapterPlan, WriterState
+from lorabench.lora.adapter import AUTO_RANK, MOST_AUTO_RANK, AdapterOwner, AdapterPlan
 from lorabench.lora.file import SavedTable, restore
 from lorabench.lora.guard import QualityGuard, log_loss
-from lorabench.lora.rank import RankController, RankRule, Turn
-from lorabench.lora.slots import share_slots
-from lorabench.lora.spectrum import HalfSums
+from lorabench.lora.rank import RankController, RankRule, Rotation
+from lorabench.lora.slots import allocate_slots
+from lorabench.lora.spectrum import SplitGradientSums
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.gradients import embedding_gradients
 
@@ -142,21 +142,21 @@ class Learner:
         Base tables.
     net : DenseNet
         Frozen here.
-    state : WriterState
+    state : AdapterOwner
         The adapter.
     config : LearnerConfig
         How to learn.
     """
 
     def __init__(
-        self, tables: Tables, net: DenseNet, state: WriterState, config: LearnerConfig
+        self, tables: Tables, net: DenseNet, state: AdapterOwner, config: LearnerConfig
     ) -> None:
         self._tables = tables
         self._net = net.freeze()
         self._state = state
         self._config = config
         self._adapted = [f for f, rank in enumerate(state.plan.ranks) if rank]
-        self._halves = HalfSums(
+        self._halves = SplitGradientSums(
             self._adapted,
             tables.dim,
             [state.plan.signal_rows[f] for f in self._adapted],
@@ -205,7 +205,7 @@ class Learner:
             for f, rank in enumerate(plan.ranks)
         ]
         none = [np.zeros(0, np.uint16)] * len(ranks)
-        laid = share_slots(plan, ranks, [0.0] * len(ranks), none)
+        laid = allocate_slots(plan, ranks, [0.0] * len(ranks), none)
         if laid is None:
             raise InputError(
                 f"--adapter: found ranks of up to {max(ranks)}, expected such as fit into "
@@ -249,7 +249,7 @@ class Learner:
         if self.stage is not Stage.LEARN:
             return False
         writer, most = self._state.writer, min(MOST_AUTO_RANK, self._tables.dim)
-        turns: dict[int, Turn] = {}
+        turns: dict[int, Rotation] = {}
         for place, f in enumerate(self._adapted):
             basis = writer.basis(f).astype(np.float64)
             rank = min(2 * len(basis), most) if self._halved else max(1, len(basis) // 2)
@@ -391,13 +391,13 @@ class Learner:
     def _first_basis(self) -> None:
         signals = self._observe()
         rng = np.random.default_rng(0)
-        turns: dict[int, Turn] = {}
+        turns: dict[int, Rotation] = {}
         for place, f in enumerate(self._adapted):
             basis = self._controllers[place].first()
             if self._config.basis == "random":
                 drawn = rng.standard_normal((self._tables.dim, len(basis)))
                 basis = np.linalg.qr(drawn)[0].T
-            turns[f] = Turn(basis, np.zeros((self._state.plan.ranks[f], len(basis))), 0.0)
+            turns[f] = Rotation(basis, np.zeros((self._state.plan.ranks[f], len(basis))), 0.0)
         self._rebase(turns)
         self._note(signals)
         self.stage = Stage.LEARN
@@ -405,7 +405,7 @@ class Learner:
     def _end_window(self) -> None:
         signals = self._observe()
         writer = self._state.writer
-        turns: dict[int, Turn] = {}
+        turns: dict[int, Rotation] = {}
         if self._config.basis == "pca":
             for place, f in enumerate(self._adapted):
                 basis = writer.basis(f).astype(np.float64)
@@ -437,7 +437,7 @@ class Learner:
         self.log.signal_ranks.append(signals)
         self.log.used_bytes.append(self._state.plan.used_bytes)
 
-    def _rebase(self, turns: dict[int, Turn]) -> None:
+    def _rebase(self, turns: dict[int, Rotation]) -> None:
         """Turn some tables' bases, lay the idle side out for it, and publish it."""
         plan, writer = self._state.plan, self._state.writer
         ranks = list(plan.ranks)
@@ -455,7 +455,7 @@ class Learner:
                 ranks[f] = turn.rank
             heat.append(writer.slot_state(f)[2])
             energy.append(self._energy(f, ranks[f]))
-        laid = share_slots(plan, ranks, energy, heat)
+        laid = allocate_slots(plan, ranks, energy, heat)
         if laid is None:  # not even the least of every table fits at these ranks: stay
             return
         self._relayout(laid, bases, applied)

@@ -59,7 +59,7 @@ class RankRule:
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class Rotation:
     """A change of basis.
 
     Attributes
@@ -125,7 +125,7 @@ class RankController:
         rule, average = self._rule, self.average()
         return average.directions[: self._bounded(average.kept.rank(rule.share))]
 
-    def decide(self, basis: Matrix, gram: Matrix) -> Turn | None:
+    def decide(self, basis: Matrix, gram: Matrix) -> Rotation | None:
         """Say how the basis is to turn after the window that was observed, if it is.
 
         Parameters
@@ -142,7 +142,7 @@ class RankController:
             return _grown(average, basis, wanted)
         return self._shrunk(average, basis, gram) or self._turned(average, basis, gram)
 
-    def to_rank(self, basis: Matrix, gram: Matrix, rank: int) -> Turn:
+    def to_rank(self, basis: Matrix, gram: Matrix, rank: int) -> Rotation:
         """Turn to a given rank, 1 to D, whatever the signal says; arguments as of `decide`."""
         if rank > len(basis):
             return _grown(self.average(), basis, rank)
@@ -151,7 +151,7 @@ class RankController:
     def _bounded(self, rank: int) -> int:
         return min(max(rank, self._rule.least), self._rule.most)
 
-    def _shrunk(self, average: Signal, basis: Matrix, gram: Matrix) -> Turn | None:
+    def _shrunk(self, average: Signal, basis: Matrix, gram: Matrix) -> Rotation | None:
         rule = self._rule
         low = np.where(average.values > _LOW_FLOOR * average.floor, average.values, 0.0)
         share = min(rule.share + rule.margin, 1.0)
@@ -165,7 +165,7 @@ class RankController:
         self._smaller = 0
         return shrunk(basis, gram, wanted)
 
-    def _turned(self, average: Signal, basis: Matrix, gram: Matrix) -> Turn | None:
+    def _turned(self, average: Signal, basis: Matrix, gram: Matrix) -> Rotation | None:
         kept = average.kept
         count = min(int((kept.values > 0).sum()), len(basis))
         best = float(kept.values[:count].sum())
@@ -180,18 +180,18 @@ class RankController:
         turn = basis @ turned.T
         total = float(np.trace(gram))
         held = float(np.trace(turn.T @ gram @ turn))
-        return Turn(turned, turn, max(0.0, 1 - held / total) if total > 0 else 0.0)
+        return Rotation(turned, turn, max(0.0, 1 - held / total) if total > 0 else 0.0)
 
 
-def _grown(average: Signal, basis: Matrix, rank: int) -> Turn:
+def _grown(average: Signal, basis: Matrix, rank: int) -> Rotation:
     beside = np.eye(basis.shape[1]) - basis.T @ basis
     moment = (average.directions.T * average.values) @ average.directions
     rest = Spectrum.of(beside @ moment @ beside)
     grown = np.concatenate([basis, rest.directions[: rank - len(basis)]])
-    return Turn(grown, np.eye(len(basis), rank), 0.0)
+    return Rotation(grown, np.eye(len(basis), rank), 0.0)
 
 
-def shrunk(basis: Matrix, gram: Matrix, rank: int) -> Turn:
+def shrunk(basis: Matrix, gram: Matrix, rank: int) -> Rotation:
     """Turn to the best approximation of A @ B of a lower rank (Eckart and Young 1936).
 
     Parameters
@@ -206,4 +206,4 @@ def shrunk(basis: Matrix, gram: Matrix, rank: int) -> Turn:
     inner = Spectrum.of(gram)
     turn = inner.directions[:rank].T
     lost = float(inner.values[rank:].sum()) / inner.energy if inner.energy > 0 else 0.0
-    return Turn(turn.T @ basis, turn, lost)
+    return Rotation(turn.T @ basis, turn, lost)

@@ -29,7 +29,7 @@ _BISECTIONS = 40
 _FACTORS = np.linspace(2.0, 0.0, 201)
 
 
-def share_slots(
+def allocate_slots(
     plan: AdapterPlan,
     ranks: Sequence[int],
     energy: Sequence[float],

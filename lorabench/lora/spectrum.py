@@ -173,7 +173,7 @@ class MomentSum:
         self.packed[:] = 0
 
 
-class HalfSums:
+class SplitGradientSums:
     """Gradient sums over two random halves of a window, for the first rows of it.
 
     Rows are kept as they first appear, up to `most` a table: under a skewed popularity those are

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
 from lorabench.errors import InputError
-from lorabench.lora.adapter import Adapter, WriterState, plan_adapter
+from lorabench.lora.adapter import Adapter, AdapterOwner, plan_adapter
 from lorabench.lora.file import SavedTable
 from lorabench.lora.learner import (
     ACCUMULATOR_DECAY,
@@ -202,7 +202,7 @@ class Lora:
 
     Attributes
     ----------
-    state : WriterState
+    state : AdapterOwner
         The adapter.
     """
 
@@ -211,7 +211,7 @@ class Lora:
     ) -> None:
         plan = plan_adapter(tables.layout, arm.rank, 1, memory_budget)
         self._adapter = Adapter(plan)
-        self.state = WriterState(self._adapter.handle)
+        self.state = AdapterOwner(self._adapter.handle)
         config = LearnerConfig(
             rank=arm.rank,
             learning_rate=arm.learning_rate or 0.0,

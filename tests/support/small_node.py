@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import LOAD_BYTES, LoadLine
-from lorabench.lora.adapter import Adapter, WriterState, attach_reader, plan_adapter
+from lorabench.lora.adapter import Adapter, AdapterOwner, attach_reader, plan_adapter
 from lorabench.lora.learner import LearnerConfig
 from lorabench.lora.spectrum import rows_of
 from lorabench.memory import Region
@@ -40,7 +40,7 @@ class Node:
     net: DenseNet
     feed: Feed
     labels: NDArray[np.int8]
-    state: WriterState
+    state: AdapterOwner
     replay: Replay
     trainer: Trainer
     server: Server
@@ -84,7 +84,7 @@ def small_node(
     feed = Feed.create(dense, sparse)
     adapter = Adapter(plan_adapter(layout, 4, 1, 5.0))
     memory = Region.create("ring", 1 << 20)
-    state = WriterState(adapter.handle)
+    state = AdapterOwner(adapter.handle)
     clock = Clock()
     replay = Replay(
         [memory],

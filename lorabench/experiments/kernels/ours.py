@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import AdapterReader, Tables, random_read, zipf
 from lorabench.bench.timing import Candidate
-from lorabench.lora.adapter import Adapter, WriterState, attach_reader, plan_adapter
+from lorabench.lora.adapter import Adapter, AdapterOwner, attach_reader, plan_adapter
 from lorabench.memory import HugeRegion, PageSizes, Region
 from lorabench.model.tables import TableLayout
 
@@ -179,7 +179,7 @@ class AdaptedTable:
         self.fraction = plan.fraction
         self.tables = Tables([table])
         self._adapter = Adapter(plan)
-        self.state = WriterState(self._adapter.handle)
+        self.state = AdapterOwner(self._adapter.handle)
         self.reader: AdapterReader = attach_reader(self._adapter.handle, 0)
         writer = self.state.writer
         writer.begin()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import LorabenchError
-from lorabench.lora.spectrum import HalfSums, MomentSum, Signal, Spectrum, rows_of
+from lorabench.lora.spectrum import MomentSum, Signal, Spectrum, SplitGradientSums, rows_of
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.full import FullTrainer, OptimizerName
 from lorabench.model.gradients import embedding_gradients
@@ -125,7 +125,7 @@ class WindowMeter:
         self._trainer = FullTrainer(tables, net, config.optimizer, config.learning_rate)
         every = range(self._kernels.count)
         self._gradients = MomentSum(every, self._kernels.dim)
-        self._halves = HalfSums(
+        self._halves = SplitGradientSums(
             every, self._kernels.dim, config.signal_rows, config.seed, self._kernels.hotness
         )
         self._rng = np.random.default_rng(config.seed)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
-from lorabench.lora.adapter import WriterState
+from lorabench.lora.adapter import AdapterOwner
 from lorabench.lora.learner import Learner, LearnerConfig, LearnLog, Stage
 from lorabench.model.dlrm import DenseNet
 from lorabench.targets.node.replay import Replay
@@ -49,7 +49,7 @@ class Trainer:
         Base tables.
     net : DenseNet
         Frozen here.
-    state : WriterState
+    state : AdapterOwner
         The adapter.
     replay : Replay
         Where samples come from.
@@ -63,7 +63,7 @@ class Trainer:
         self,
         tables: Tables,
         net: DenseNet,
-        state: WriterState,
+        state: AdapterOwner,
         replay: Replay,
         config: LearnerConfig,
         *,

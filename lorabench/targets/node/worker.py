@@ -196,7 +196,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     from lorabench.isolation.affinity import verify
     from lorabench.isolation.numa import verify_process
     from lorabench.isolation.scheduling import verify_classes
-    from lorabench.lora.adapter import WriterState
+    from lorabench.lora.adapter import AdapterOwner
     from lorabench.memory import Region
     from lorabench.model.tables import TableSet
     from lorabench.targets.node.replay import Replay
@@ -215,7 +215,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
         batch=setup.batch,
         num_dense=setup.num_dense,
     )
-    state = WriterState(setup.model.adapter)
+    state = AdapterOwner(setup.model.adapter)
     trainer = Trainer(tables.kernels, _dense_net(setup.model), state, replay, setup.config)
     pid, pages = os.getpid(), tables.region.page_sizes()
     nice = os.getpriority(os.PRIO_PROCESS, 0)

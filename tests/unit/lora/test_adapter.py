@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lorabench.errors import InputError
 from lorabench.lora.adapter import (
     Adapter,
-    WriterState,
+    AdapterOwner,
     attach_reader,
     plan_adapter,
 )
@@ -72,7 +72,7 @@ def test_servers_see_through_their_own_mapping_what_the_trainer_published() -> N
     rng = np.random.default_rng(0)
     tables.initialise(rng)
     adapter = Adapter(plan_adapter(layout, 2, 2, 0.5))
-    state = WriterState(adapter.handle)
+    state = AdapterOwner(adapter.handle)
     readers = [attach_reader(adapter.handle, server) for server in range(2)]
     indices = np.array([[7, 9], [7, 11]], np.int32)
     out = np.zeros((2, 2, 8), np.float32)

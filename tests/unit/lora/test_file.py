@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from lorabench.errors import InputError
-from lorabench.lora.adapter import Adapter, WriterState, plan_adapter
+from lorabench.lora.adapter import Adapter, AdapterOwner, plan_adapter
 from lorabench.lora.file import load_adapter, save_adapter
 from lorabench.lora.learner import Learner, LearnerConfig, Stage
 from lorabench.model.dlrm import DenseNet, DlrmShape
@@ -16,17 +16,17 @@ from lorabench.model.tables import TableLayout, TableSet
 LAYOUT = TableLayout((4000, 5000), 8)
 
 
-def learner(rank: int | None = None) -> tuple[Learner, WriterState]:
+def learner(rank: int | None = None) -> tuple[Learner, AdapterOwner]:
     tables = TableSet.create(LAYOUT)
     tables.initialise(np.random.default_rng(0))
     net = DenseNet(DlrmShape(2, 2, 8, (8,), (16,)))
     net.initialise(0)
-    state = WriterState(Adapter(plan_adapter(LAYOUT, rank, 1, 0.3)).handle)
+    state = AdapterOwner(Adapter(plan_adapter(LAYOUT, rank, 1, 0.3)).handle)
     config = LearnerConfig(rank=rank, basis_samples=256)
     return Learner(tables.kernels, net, state, config), state
 
 
-def trained() -> WriterState:
+def trained() -> AdapterOwner:
     learns, state = learner(3)
     rng = np.random.default_rng(1)
     for _ in range(4):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from lorabench.lora.adapter import Adapter, WriterState, plan_adapter
+from lorabench.lora.adapter import Adapter, AdapterOwner, plan_adapter
 from lorabench.lora.learner import Learner, LearnerConfig, Stage
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
@@ -28,7 +28,7 @@ class Node:
             self.net.over_arch.layers[-1].weight.mul_(25.0)
         self.truth = [table.copy() for table in self.tables.arrays]
         self.directions = np.linalg.qr(self.rng.standard_normal((DIM, 4)))[0].T
-        self.state = WriterState(Adapter(plan_adapter(layout, rank, 1, budget)).handle)
+        self.state = AdapterOwner(Adapter(plan_adapter(layout, rank, 1, budget)).handle)
         settings = {
             "window": 16_384,
             "base_stride": 1,

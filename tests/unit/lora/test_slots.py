@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorabench.lora.adapter import plan_adapter
-from lorabench.lora.slots import share_slots
+from lorabench.lora.slots import allocate_slots
 from lorabench.model.tables import TableLayout
 
 LAYOUT = TableLayout((400_000, 400_000, 50), 32)
@@ -24,7 +24,7 @@ def heat(slots: int) -> np.ndarray:
 def test_whatever_the_signal_the_layout_stays_within_room_and_budget(ranks, energy, used) -> None:
     plan = plan_adapter(LAYOUT, None, 1, 0.02)
     wanted = [*ranks, 1 if plan.ranks[2] else 0]
-    found = share_slots(plan, wanted, energy, [heat(used), heat(used), heat(min(used, 50))])
+    found = allocate_slots(plan, wanted, energy, [heat(used), heat(used), heat(min(used, 50))])
     assert found is not None
     assert found.fits
     assert found.ranks == tuple(wanted)
@@ -37,9 +37,9 @@ def test_more_signal_buys_more_slots_and_a_higher_rank_costs_some() -> None:
     plan = plan_adapter(LAYOUT, None, 1, 0.02)
     last = 1 if plan.ranks[2] else 0
     curves = [heat(3000), heat(3000), heat(50)]
-    even = share_slots(plan, [2, 2, last], [1.0, 1.0, 0.0], curves)
-    tilted = share_slots(plan, [2, 2, last], [9.0, 1.0, 0.0], curves)
-    dear = share_slots(plan, [8, 8, last], [1.0, 1.0, 0.0], curves)
+    even = allocate_slots(plan, [2, 2, last], [1.0, 1.0, 0.0], curves)
+    tilted = allocate_slots(plan, [2, 2, last], [9.0, 1.0, 0.0], curves)
+    dear = allocate_slots(plan, [8, 8, last], [1.0, 1.0, 0.0], curves)
     assert even is not None
     assert tilted is not None
     assert dear is not None
@@ -52,6 +52,6 @@ def test_more_signal_buys_more_slots_and_a_higher_rank_costs_some() -> None:
 def test_without_any_signal_the_proportions_stay() -> None:
     plan = plan_adapter(LAYOUT, None, 1, 0.02)
     none = [np.zeros(0, np.uint16)] * 3
-    found = share_slots(plan, plan.ranks, [0.0, 0.0, 0.0], none)
+    found = allocate_slots(plan, plan.ranks, [0.0, 0.0, 0.0], none)
     assert found is not None
     assert found.slots[0] == found.slots[1]

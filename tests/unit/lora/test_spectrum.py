@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted_drift import lagging_gradients
 
-from lorabench.lora.spectrum import HalfSums, MomentSum, Spectrum, alignment, signal
+from lorabench.lora.spectrum import MomentSum, Spectrum, SplitGradientSums, alignment, signal
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([1, 5, 16, 33]))
@@ -54,8 +54,8 @@ def test_alignment_is_one_for_the_same_subspace_and_zero_for_an_orthogonal_one()
     assert alignment(first, np.eye(4)[1:3]) == pytest.approx(0.5)
 
 
-def half_sums(rows, grad, most=512, seed=0) -> HalfSums:
-    halves = HalfSums(range(grad.shape[1]), grad.shape[2], most, seed)
+def half_sums(rows, grad, most=512, seed=0) -> SplitGradientSums:
+    halves = SplitGradientSums(range(grad.shape[1]), grad.shape[2], most, seed)
     for begin in range(0, len(rows), 2048):
         part = slice(begin, begin + 2048)
         halves.add(rows[part], np.ascontiguousarray(grad[part]))
@@ -94,7 +94,7 @@ def test_half_sums_add_up_to_all_gradients_of_the_rows_that_came_first() -> None
     rng = np.random.default_rng(4)
     rows = rng.integers(0, 40, (500, 1)).astype(np.int32)
     grad = rng.standard_normal((500, 1, 3)).astype(np.float32)
-    halves = HalfSums([0], 3, most=10, seed=0)
+    halves = SplitGradientSums([0], 3, most=10, seed=0)
     for begin in range(0, 500, 100):
         halves.add(rows[begin : begin + 100], grad[begin : begin + 100])
     first = list(dict.fromkeys(rows[:, 0].tolist()))[:10]
@@ -127,7 +127,7 @@ def test_half_sums_of_bags_add_a_gradient_for_each_time_its_sample_names_the_row
 ) -> None:
     rng = np.random.default_rng(seed)
     dim, most = 3, 6
-    halves = HalfSums(range(len(hotness)), dim, most, 5, hotness)
+    halves = SplitGradientSums(range(len(hotness)), dim, most, 5, hotness)
     coins = np.random.default_rng(5)
     sums: list[dict[int, np.ndarray]] = [{} for _ in hotness]
     for _ in range(batches):
