@@ -16,7 +16,7 @@ from lorabench.isolation.numa import placement_unavailable
 from lorabench.isolation.survey import host as hosts
 from lorabench.isolation.survey import measuring, memory, partitions, processor, scheduling
 from lorabench.isolation.survey.capability import Capability, Host, State
-from lorabench.isolation.survey.trials import Trials
+from lorabench.isolation.survey.trials import Probes
 
 __all__ = [
     "Capability",
@@ -24,10 +24,10 @@ __all__ = [
     "Missing",
     "State",
     "conditions",
-    "run_checks",
     "look",
     "missing",
     "numa_unavailable",
+    "run_checks",
 ]
 
 _ROWS = (
@@ -73,7 +73,7 @@ def look(sysroot: Path = Path("/")) -> Host:
         why = str(error)
     except OSError as error:
         why = f"it cannot be read ({error.strerror})"
-    trials = Trials.attempt() if sysroot == Path("/") else None
+    trials = Probes.attempt() if sysroot == Path("/") else None
     return Host(Files(sysroot), topology, why, trials)
 
 

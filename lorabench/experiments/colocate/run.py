@@ -253,7 +253,7 @@ class RunState:
     """What a run has so far: enough for a document at any moment, so that none is lost."""
 
     sheet: MetricTable = field(default_factory=MetricTable)
-    rounds: list[schema.NodeProcesses] = field(default_factory=list)
+    rounds: list[schema.Round] = field(default_factory=list)
     raw: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     pages: dict[str, Any] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
@@ -643,7 +643,7 @@ class Interleaved:
             for key, array in trial.raw().items():
                 outcome.raw[f"round{index}/{name}/{key}"] = array
         outcome.rounds.append(
-            schema.NodeProcesses(
+            schema.Round(
                 index=index,
                 order=order,
                 schedule_sha256={t.condition: t.schedule_digest for t in trials},

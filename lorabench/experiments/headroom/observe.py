@@ -531,7 +531,7 @@ def _document(
         environment=environ,
         partial=partial,
         rounds=[
-            schema.NodeProcesses(
+            schema.Round(
                 index=0,
                 order=[condition],
                 schedule_sha256={},

@@ -1,7 +1,7 @@
 """One condition of one round: run it on a fleet, and record everything that happened.
 
 Nothing is judged here. `NodeSetup` holds what stays the same throughout a run (memory, plan, load);
-`NodeSetup.round` starts a round's processes and `NodeProcesses.run` takes them through one condition.
+`NodeSetup.round` starts a round's processes; `NodeProcesses.run` takes them through a condition.
 """
 
 import time
