@@ -124,7 +124,7 @@ class Queries(Part):
     served: int
 
 
-class NodeProcesses(Part):
+class Round(Part):
     """One round: what ran in which order, and what shows that it was fair.
 
     Parameters
@@ -183,7 +183,7 @@ class Result(Part):
     config_hash: str
     environment: Json
     partial: bool = False
-    rounds: list[NodeProcesses]
+    rounds: list[Round]
     metrics: list[Metric]
     claims: list[Claim]
     unavailable: list[Unavailable]
