@@ -22,12 +22,11 @@ from lorabench.host.resctrl import (
     Unusable,
     availability,
     find_mount,
-    group,
     groups,
     read_counters,
 )
 from lorabench.isolation import journal
-from lorabench.isolation.resctrl import Group, Monitor, group_name
+from lorabench.isolation.resctrl import Group, Monitor, group, group_name
 from lorabench.isolation.undo import ResctrlGroup
 
 NAME = "lorabench-1-trainer"
