@@ -11,6 +11,8 @@ counts as not written, since its change had not been made.
 Two locks, both of which the kernel frees when their holder ends, however it ends: ``flock`` on a
 file in the run-time folder guards the journal, and a name in the abstract socket namespace guards
 the machine, across users, whose run-time folders differ. Commands that only read take neither.
+``LORABENCH_RUN_DIR`` names another folder for both, for runs that cannot measure each other:
+containers with cores of their own, tests.
 """
 
 import contextlib
@@ -497,7 +499,10 @@ def _lock(locks: contextlib.ExitStack, path: Path | None, command: str) -> _Fold
     MachineError
         Another run has one of them.
     """
-    if path is None:
+    given = os.environ.get("LORABENCH_RUN_DIR")
+    if path is None and given:
+        path = Path(given)
+    elif path is None:
         locks.enter_context(_machine_lock())
         path = run_time_folder()
     folder = _Folder(path)
