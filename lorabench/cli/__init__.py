@@ -17,8 +17,9 @@ from lorabench.cli.generate import generate
 from lorabench.cli.headroom import headroom
 from lorabench.cli.ingest import ingest
 from lorabench.cli.kernels import kernels
-from lorabench.cli.profile import profile
+from lorabench.cli.options import typer_function
 from lorabench.errors import LorabenchError
+from lorabench.experiments.profile import COMMAND as PROFILE
 
 app = typer.Typer(
     name="lorabench",
@@ -34,7 +35,8 @@ app.command()(generate)
 app.command()(headroom)
 app.command()(ingest)
 app.command()(kernels)
-app.command()(profile)
+for command in (PROFILE,):
+    app.command(command.name)(typer_function(command))
 
 
 def _version(wanted: bool) -> None:

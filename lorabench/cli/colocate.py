@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lorabench.cli.options import AsJson, OutputWithRaw, Quiet, Strict, Verbose, parse_rank
+from lorabench.cli.common import AsJson, OutputWithRaw, Quiet, Strict, Verbose, parse_rank
 
 _DATA = "Input"
 _RUN = "Experiment"

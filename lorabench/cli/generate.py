@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet
+from lorabench.cli.common import OUTPUT_PANEL, AsJson, Quiet
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorabench.cli.options import AsJson, OutputWithRaw, Quiet, Strict, Verbose, parse_rank
+from lorabench.cli.common import AsJson, OutputWithRaw, Quiet, Strict, Verbose, parse_rank
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:

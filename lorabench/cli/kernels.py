@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lorabench.cli.options import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose
+from lorabench.cli.common import OUTPUT_PANEL, AsJson, Quiet, Strict, Verbose
 
 _RUN = "Benchmark"
 

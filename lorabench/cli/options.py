@@ -1,58 +1,141 @@
-"""Options that subcommands which write a result document have in common."""
+"""An options dataclass becomes the parameters of a Typer command, and a table for ``docs/``."""
 
-from pathlib import Path
-from typing import Annotated
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
+from lorabench.bench.command import Command, Output
+from lorabench.bench.options import Option, flags, options_of
 from lorabench.errors import InputError
 
-OUTPUT_PANEL = "Output"
 
-OutputWithRaw = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="Result document; raw samples go beside it as .npz. By default a new file in "
-        "results/.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
-AsJson = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="Print the document on stdout, all else on stderr.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Exit with 1 if a claim is missed.", rich_help_panel=OUTPUT_PANEL
-    ),
-]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT_PANEL)
-]
-Verbose = Annotated[
-    bool,
-    typer.Option("--verbose", "-v", help="Say what each step did.", rich_help_panel=OUTPUT_PANEL),
-]
+def typer_function(command: Command) -> Callable[..., None]:
+    """Return a function that Typer makes a subcommand of: all options, then what is output.
+
+    Its parameters are those of the command's dataclass and of `Output`; what it does is to fill
+    both and to run the command.
+    """
+    kinds = (command.options, Output)
+
+    def function(**given: Any) -> None:
+        options, output = (
+            kind(
+                **{one.name: _value(one, known, given[one.name]) for one, known in options_of(kind)}
+            )
+            for kind in kinds
+        )
+        command.run(options, output)
+
+    parameters = [parameter for kind in kinds for parameter in _parameters(kind)]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__doc__ = _help(command)
+    function.__name__ = command.name
+    return function
 
 
-def parse_rank(text: str) -> int | None:
-    """Read ``N|auto``; None for ``auto``.
+def _help(command: Command) -> str:
+    about = f"\n\n{command.about}" if command.about else ""
+    example = f"\n\nExample: {command.example}" if command.example else ""
+    return f"{command.summary}{about}{example}"
+
+
+def _parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(kind)
+    for one, known in options_of(kind):
+        yield inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if one.default is MISSING else _default(one, known),
+            annotation=_annotation(one, known, hints[one.name]),
+        )
+
+
+def _default(one: Field[Any], known: Option) -> Any:
+    """Return the default as it would be given."""
+    if known.parse is None or one.default is None:
+        return one.default
+    return _text(one, known)
+
+
+def _text(one: Field[Any], known: Option) -> str:
+    """Return the default as a person would write it."""
+    if known.shown is not None:
+        return known.shown
+    if isinstance(one.default, tuple):
+        return ",".join(
+            f"{value:g}" if isinstance(value, float) else str(value) for value in one.default
+        )
+    return "" if one.default is None else str(one.default)
+
+
+def _annotation(one: Field[Any], known: Option, hint: Any) -> Any:
+    names = flags(one, known)
+    kind = _given_type(known, hint)
+    shared: dict[str, Any] = {
+        "help": known.help,
+        "metavar": known.metavar,
+        "rich_help_panel": known.panel or None,
+    }
+    if not names[0].startswith("-"):
+        return Annotated[kind, typer.Argument(**{**shared, "metavar": known.metavar or names[0]})]
+    if known.shown is not None and one.default is None:
+        shared["show_default"] = known.shown
+    return Annotated[kind, typer.Option(*names, **shared)]
+
+
+def _given_type(known: Option, hint: Any) -> Any:
+    """Return the type that Typer reads: text where the option reads it itself."""
+    if known.parse is not None:
+        return str | None if NoneType in get_args(hint) else str
+    plain = [part for part in get_args(hint) if part is not NoneType]
+    if get_origin(hint) is UnionType and len(plain) == 1:
+        return _plain(plain[0]) | None
+    return _plain(hint)
+
+
+def _plain(hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        return hint
+    if get_origin(hint) is tuple:  # given once for each
+        return list[str]
+    return hint
+
+
+def _value(one: Field[Any], known: Option, given: Any) -> Any:
+    """Return the field's value from what was given.
 
     Raises
     ------
     InputError
-        Neither an integer nor ``auto``.
+        It cannot be read.
     """
-    if text == "auto":
-        return None
+    if isinstance(given, list):
+        return tuple(given)
+    if known.parse is None or given is None or not isinstance(given, str):
+        return given
+    if given == _default(one, known):
+        return one.default
     try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"--rank: found {text!r}, expected auto or an integer") from None
+        return known.parse(given)
+    except ValueError as error:
+        raise InputError(f"{flags(one, known)[0]}: found {given!r}, expected {error}") from None
+
+
+def options_table(command: Command) -> str:
+    """Return a command's options as a table in Markdown, for ``docs/``."""
+    lines = ["| option | what | default |", "|---|---|---|"]
+    for one, known in options_of(command.options):
+        names = flags(one, known)
+        value = f" {known.metavar}" if known.metavar and names[0].startswith("-") else ""
+        given = ", ".join(f"`{name}{value}`" for name in names)
+        expected = f" ({known.expected()}{f' {known.unit}' if known.unit else ''})"
+        told = known.help + (expected if known.expected() else "")
+        default = _text(one, known) if one.default is not MISSING else "required"
+        if isinstance(one.default, bool):
+            default = "on" if one.default else "off"
+        lines.append(f"| {given} | {told} | {default} |".replace("\n", " "))
+    return "\n".join(lines)

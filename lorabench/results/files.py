@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from lorabench.errors import InputError
 from lorabench.results.schema import SCHEMA, Result
+from lorabench.results.upgrade import SCHEMA_1, upgrade
 
 
 def check_writable(path: Path) -> None:
@@ -127,10 +128,10 @@ def read_result(path: Path) -> Result:
         # A number of thousands of digits, brackets nested without end, or NaN.
         raise InputError(f"{path}: found no usable JSON ({error})") from None
     found = document.get("schema") if isinstance(document, dict) else None
-    if found != SCHEMA:
+    if found not in (SCHEMA, SCHEMA_1):
         raise InputError(f"{path}: schema: found {found!r:.60}, expected {SCHEMA!r}")
     try:
-        return Result.model_validate(document)
+        return Result.model_validate(upgrade(document))
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}") from None
 

@@ -8,14 +8,16 @@ NaN or infinity gets in: what was not measured is null.
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from lorabench.results.case import Case, Label
 from lorabench.results.statistics import Estimate
 
-SCHEMA: Literal["lorabench.result/1"] = "lorabench.result/1"
+SCHEMA: Literal["lorabench.result/2"] = "lorabench.result/2"
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -27,6 +29,7 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 
 
 Json = Annotated[dict[str, Any], AfterValidator(_plain)]
+Better = Literal["lower", "higher"]
 Interval = tuple[Finite, Finite]
 Verdict = Literal["met", "missed", "inconclusive", "unavailable"]
 Basis = Literal["measured-real", "measured-synthetic", "derived"]
@@ -45,13 +48,43 @@ class Program(Part):
     git: str | None = None
 
 
-class Metric(Part):
-    """One quantity in one condition, round by round and summarised."""
+class _Labelled(Part):
+    """Something that is of one case.
+
+    Attributes
+    ----------
+    condition : str
+        The case's name for people.
+    labels : dict of str to str, int or float
+        What tells it from other cases; the name as ``condition`` where nothing else does.
+    """
 
     name: str
     condition: str
+    labels: dict[str, Label] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "labels" not in value and "condition" in value:
+            return {**value, "labels": {"condition": value["condition"]}}
+        return value
+
+    @property
+    def case(self) -> Case:
+        """The case that it is of."""
+        return Case(self.condition, self.labels)
+
+    def has(self, **labels: Label) -> bool:
+        """Whether it bears all of these labels."""
+        return all(self.labels.get(name) == value for name, value in labels.items())
+
+
+class Metric(_Labelled):
+    """One quantity in one case, round by round and summarised."""
+
     unit: str
-    better: Literal["lower", "higher"]
+    better: Better
     values: list[Finite | None]
     estimate: Finite | None
     ci95: Interval | None
@@ -63,7 +96,7 @@ class Metric(Part):
         condition: str,
         *,
         unit: str,
-        better: Literal["lower", "higher"],
+        better: Better,
         values: list[float | None],
         estimate: Estimate | None,
     ) -> Self:
@@ -100,11 +133,9 @@ class Unavailable(Part):
     enable: str
 
 
-class Series(Part):
+class Series(_Labelled):
     """What a plot draws."""
 
-    name: str
-    condition: str
     x: list[Finite]
     y: list[Finite]
     x_unit: str
@@ -174,7 +205,7 @@ class Result(Part):
         extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True
     )
 
-    schema_: Literal["lorabench.result/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["lorabench.result/2"] = Field(default=SCHEMA, alias="schema")
     command: str
     id: str
     created: AwareDatetime
@@ -190,9 +221,14 @@ class Result(Part):
     series: list[Series]
     raw: RawFile | None = None
 
-    def metric(self, name: str, condition: str) -> Metric | None:
-        """Find a metric; None where it was not measured."""
-        return next((m for m in self.metrics if m.name == name and m.condition == condition), None)
+    def metric(self, name: str, condition: str | None = None, **labels: Label) -> Metric | None:
+        """Find a metric by its case's text or labels; None where it was not measured."""
+        found = self.select(name, **labels)
+        return next((m for m in found if condition is None or m.condition == condition), None)
+
+    def select(self, name: str, **labels: Label) -> Iterator[Metric]:
+        """Find a metric in all cases that bear these labels."""
+        return (metric for metric in self.metrics if metric.name == name and metric.has(**labels))
 
 
 def config_hash(config: dict[str, Any]) -> str:

@@ -9,10 +9,12 @@ logarithms. See ``docs/methodology.md``.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Mean = Literal["arithmetic", "geometric", "median"]
 
 # Samples that must lie beyond a quantile for it to be more than an anecdote.
 MIN_BEYOND = 20
@@ -100,6 +102,11 @@ def median(values: Sequence[float | None]) -> Estimate | None:
         tail += math.comb(n, skipped) / 2**n
     interval = (found[skipped], found[n - 1 - skipped]) if skipped >= 0 else None
     return Estimate(centre, interval, n)
+
+
+def summarise(values: Sequence[float | None], kind: Mean) -> Estimate | None:
+    """Average the rounds that gave a value, by the mean of that kind."""
+    return {"arithmetic": mean, "geometric": geometric_mean, "median": median}[kind](values)
 
 
 def _t_interval(values: Sequence[float]) -> Estimate | None:

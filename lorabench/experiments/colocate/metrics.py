@@ -26,7 +26,7 @@ UNITS: dict[str, tuple[str, Better]] = {
     "latency_p99": ("s", "lower"),
     "latency_p999": ("s", "lower"),
     "latency_p99_ratio": ("1", "lower"),
-    "rerank_p99_ratio": ("1", "lower"),
+    "rank_change_p99_ratio": ("1", "lower"),
     "spike_p99": ("s", "lower"),
     "spike_p99_ratio": ("1", "lower"),
     "yield_s": ("s", "lower"),

@@ -704,7 +704,7 @@ class Interleaved:
     ) -> None:
         head, base = found[RERANK]["latency_p99"], found["pinned"]["latency_p99"]
         ratio = head / base if valid and head is not None and base is not None else None
-        self.outcome.sheet.add("rerank_p99_ratio", RERANK, ratio)
+        self.outcome.sheet.add("rank_change_p99_ratio", RERANK, ratio)
 
     def _document(
         self,

@@ -134,7 +134,7 @@ def _context(result: Result) -> list[Text]:
         if shown:
             lines.append(Text(f"{text}: {', '.join(shown)}"))
     for ratio in result.metrics:
-        if ratio.name == "rerank_p99_ratio":
+        if ratio.name == "rank_change_p99_ratio":
             changes = result.metric("rebases", ratio.condition)
             lines.append(
                 Text(

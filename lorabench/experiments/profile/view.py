@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lorabench.report.terminal import render_claims
+from lorabench.results.case import Case, Label
 from lorabench.results.schema import Metric, Result
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -28,20 +29,18 @@ def sparkline(explained: list[float]) -> str:
 
 def render(result: Result, console: Console) -> None:
     """Print every table's ranks and spectrum, then what they come to."""
-    groups: dict[str, list[str]] = {}
-    for metric in result.metrics:
-        if metric.name == "effective_rank":
-            dim, _, name = metric.condition.rpartition("/")
-            groups.setdefault(dim, []).append(name)
-    for dim, names in groups.items():
-        _render_group(result, console, dim, names)
+    groups: dict[Label | None, list[Case]] = {}
+    for metric in result.select("effective_rank"):
+        groups.setdefault(metric.labels.get("dim"), []).append(metric.case)
+    for dim, cases in groups.items():
+        _render_group(result, console, "" if dim is None else f"D{dim}", cases)
     for text in _summary(result):
         console.print(text, highlight=False)
     console.print()
     render_claims(result, console)
 
 
-def _render_group(result: Result, console: Console, dim: str, names: list[str]) -> None:
+def _render_group(result: Result, console: Console, dim: str, cases: list[Case]) -> None:
     share = f"{100 * result.config['experiment']['variance']:.3g}"
     trained = any(m.name == "signal_rank" for m in result.metrics)
     table = Table(
@@ -60,9 +59,9 @@ def _render_group(result: Result, console: Console, dim: str, names: list[str]) 
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("ΔW spectrum", no_wrap=True)
     series = {(one.name, one.condition): one for one in result.series}
-    whole = sum(_value(result, "update_energy", name) or 0.0 for name in names) or 1.0
-    for name in names:
-        condition = f"{dim}/{name}" if dim else name
+    whole = sum(_value(result, "update_energy", case.text) or 0.0 for case in cases) or 1.0
+    for case in cases:
+        condition, name = case.text, str(case.labels["table"])
 
         def cell(metric: str, form: str, scale: float = 1.0, condition: str = condition) -> str:
             value = _value(result, metric, condition)
@@ -93,14 +92,13 @@ def _render_group(result: Result, console: Console, dim: str, names: list[str]) 
 
 def _summary(result: Result) -> list[str]:
     lines = []
-    for metric in result.metrics:
-        if metric.name != "train_samples_per_s" or metric.estimate is None:
+    for metric in result.select("train_samples_per_s"):
+        if metric.estimate is None:
             continue
-        prefix = metric.condition.removesuffix("all")
+        prefix = f"D{metric.labels['dim']}: " if "dim" in metric.labels else ""
         share = _value(result, "train_time_share", metric.condition) or 0.0
         lines.append(
-            f"{prefix.replace('/', ': ')}{metric.estimate:,.0f} samples/s, "
-            f"{share:.2f} of the time in training itself"
+            f"{prefix}{metric.estimate:,.0f} samples/s, {share:.2f} of the time in training itself"
         )
     names = {m.condition for m in result.metrics if m.name == "recommended_bytes"}
     total = sum(_value(result, "recommended_bytes", name) or 0.0 for name in names)

@@ -8,7 +8,7 @@ length of the stream.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,22 @@ class Window:
     loss: float
     train_s: float
     measure_s: float
+
+
+@dataclass
+class Profiled:
+    """One dim's windows so far, the warm-up first.
+
+    `stability` has, for every window but the first, how alike each table's leading subspace is to
+    that of the window before.
+    """
+
+    dim: int
+    windows: list[Window] = field(default_factory=list)
+    stability: list[list[float]] = field(default_factory=list)
+    wraps: int = 0
+    origin: str = ""
+    window_rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_result(result, tmp_path / "out.json")
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
     assert read_result(tmp_path / "out.json") == result
-    assert json.loads((tmp_path / "out.json").read_text())["schema"] == "lorabench.result/1"
+    assert json.loads((tmp_path / "out.json").read_text())["schema"] == "lorabench.result/2"
 
 
 def test_a_write_that_fails_leaves_what_was_there(
@@ -90,10 +90,10 @@ def broken(change: dict[str, object]) -> str:
     ("content", "message"),
     [
         ('{"a": 1,\n  b}', "line 2, column 3: found no JSON"),
-        ("[1]", "schema: found None, expected 'lorabench.result/1'"),
+        ("[1]", "schema: found None, expected 'lorabench.result/2'"),
         ('{"schema": "other/2"}', "schema: found 'other/2'"),
         (broken({"rounds": 3}), "rounds: found 3"),
-        (broken({"extra": 3}), "extra: found a key that lorabench.result/1 does not have"),
+        (broken({"extra": 3}), "extra: found a key that lorabench.result/2 does not have"),
         (broken({"metrics": [{"name": 1}]}), "metrics.0.name: found 1"),
         (broken({"rounds": [{}]}), "rounds.0.index: found nothing, expected a value (and 7 more)"),
         (broken({"created": "2026-01-02T03:04:05"}), "created: found '2026-01-02T03:04:05'"),

@@ -190,7 +190,7 @@ def test_an_interrupted_run_says_so():
 def test_what_a_change_of_rank_costs_is_a_line_of_its_own_where_it_was_measured():
     result = example()
     assert "rank changes" not in " ".join(printed(result, 200))
-    result.metrics.append(metric("rerank_p99_ratio", "pinned+rerank", 1.012, (0.98, 1.05)))
+    result.metrics.append(metric("rank_change_p99_ratio", "pinned+rerank", 1.012, (0.98, 1.05)))
     result.metrics.append(metric("rebases", "pinned+rerank", 5.0))
     (line,) = [text for text in printed(result, 200) if "rank changes" in text]
     assert "1.01 [0.98..1.05] (5 changes a condition)" in line

@@ -1,0 +1,127 @@
+"""What an experiment is: it measures cases and can tell at any moment what it has found so far.
+
+`lorabench.bench.runner` runs any of them. An experiment knows nothing of files, terminals, exit
+codes or of how a document is put together.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.isolation.journal import Journal
+from lorabench.results import schema
+from lorabench.results.metrics import MetricTable
+
+
+class Observer(Protocol):
+    """Whoever wants to know how a run is getting on."""
+
+    def stage(self, text: str, done: float) -> None:
+        """Something that is not a case is going on; `done` is the share of it."""
+
+    def condition(self, number: int, total: int, text: str) -> None:
+        """Case `number` of `total` begins."""
+
+
+class Lack(Protocol):
+    """Something that the machine or the run cannot give, and what would change that."""
+
+    what: str
+    why: str
+    enable: str
+
+
+@dataclass
+class Findings:
+    """What an experiment has to say.
+
+    Parameters
+    ----------
+    config : dict
+        The fully resolved configuration.
+    hashed : dict or None
+        What of it makes two runs the same run; None for all of it.
+    table : MetricTable
+        What was measured.
+    claims, series, rounds, unavailable : sequence
+        As the document has them.
+    environment : dict
+        What is known of where it was measured, beside what is asked of every machine.
+    machine : dict or None
+        What stands in the place of that, where another machine than this one was looked at.
+    raw : mapping of str to array
+        Samples for the file beside the document.
+    """
+
+    config: dict[str, Any]
+    hashed: dict[str, Any] | None = None
+    table: MetricTable = field(default_factory=MetricTable)
+    claims: Sequence[schema.Claim] = ()
+    series: Sequence[schema.Series] = ()
+    rounds: Sequence[schema.Round] = ()
+    unavailable: Sequence[Lack] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] | None = None
+    raw: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+
+class Experiment(ABC):
+    """One run of a command.
+
+    Parameters
+    ----------
+    options : dataclass
+        As of its command; their ranges have been checked.
+
+    Attributes
+    ----------
+    alone : bool
+        It would measure another run on this machine, and be measured by it.
+    journal : Journal
+        Undoes what is changed on the machine, where it runs alone.
+    """
+
+    alone: ClassVar[bool] = False
+    journal: Journal
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def preview(self) -> "Preview | None":
+        """Return what ``--dry-run`` prints; None where the run is wanted."""
+        return None
+
+    def also_written(self) -> Sequence[str]:
+        """Return further files that the run will write, so that they are tried before it begins."""
+        return ()
+
+    @abstractmethod
+    def measure(self, observer: Observer) -> None:
+        """Measure all cases; what is finished is in `findings` from then on."""
+
+    @abstractmethod
+    def findings(self) -> Findings | None:
+        """Return what has been found so far; None while there is nothing worth keeping."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of what it holds, however the run has ended."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run would do.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        For people.
+    document : dict
+        For ``--json``.
+    """
+
+    lines: Sequence[str]
+    document: dict[str, Any]

@@ -1,0 +1,267 @@
+"""Options of a command, each said once: on the field of a dataclass that holds its value.
+
+The field has the help, unit, range, panel and example beside its type and default. The command
+line, the check of ranges and the tables of ``docs/`` are made from it (`lorabench.cli.options`);
+torchrec's benchmarks, whose arguments come from their config dataclasses, are the model. Nothing
+heavy is imported here: ``--help`` must answer at once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from lorabench.errors import InputError
+
+RARE = "Rarely needed"
+"""The panel of options that the common case does without."""
+
+INPUT = "Input"
+OUTPUT = "Output"
+
+_KEY = "option"
+# Units whose name a field bears at its end and an option does not.
+_UNITS = ("_s", "_bytes")
+
+
+class Options(Protocol):
+    """A dataclass of options; it may have a ``check()`` of what ranges alone do not tell."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of an option beside its field's name, type and default.
+
+    Parameters
+    ----------
+    help : str
+        A sentence.
+    flags : tuple of str
+        As it is given; empty for one made from the field's name. A name without dashes makes it
+        an argument.
+    unit : str
+        Of the number that is given, shown with the help.
+    least, above, most, below : float or None
+        The range of a number, or of each of several.
+    panel : str
+        Where ``--help`` shows it.
+    metavar : str or None
+        What stands for the value in the help.
+    parse : callable or None
+        From the text that is given to the field's value; raises ValueError with what is expected.
+    shown : str or None
+        The default as the help shows it, where the value does not show itself.
+    choices : tuple of str
+        The values that there are.
+    """
+
+    help: str
+    flags: tuple[str, ...] = ()
+    unit: str = ""
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    panel: str = ""
+    metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
+    shown: str | None = None
+    choices: tuple[str, ...] = ()
+
+    def expected(self) -> str:
+        """Return the range in words."""
+        low = f"above {self.above:g}" if self.above is not None else ""
+        if self.least is not None:
+            low = f"at least {_number(self.least)}"
+        high = f"below {self.below:g}" if self.below is not None else ""
+        if self.most is not None:
+            high = f"at most {_number(self.most)}"
+        if self.least is not None and self.most is not None:
+            return f"{_number(self.least)} to {_number(self.most)}"
+        return " and ".join(filter(None, (low, high)))
+
+    def allows(self, value: float) -> bool:
+        """Whether a number is in the range; NaN never is."""
+        return (
+            (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+
+def option(
+    default: Any,
+    text: str,
+    *flags: str,
+    unit: str = "",
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    panel: str = "",
+    metavar: str | None = None,
+    parse: Callable[[str], Any] | None = None,
+    shown: str | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Return the field of a dataclass that is an option; the arguments are those of `Option`.
+
+    A mutable default is no option's: take a tuple. ``MISSING`` as default makes it required.
+    """
+    known = Option(
+        text, flags, unit, least, above, most, below, panel, metavar, parse, shown, choices
+    )
+    return field(default=default, metadata={_KEY: known})
+
+
+def options_of(kind: type[Options]) -> Iterator[tuple[Field[Any], Option]]:
+    """Give each field that is an option, with what is known of it, in order."""
+    for one in fields(kind):
+        if _KEY in one.metadata:
+            yield one, one.metadata[_KEY]
+
+
+def flags(one: Field[Any], known: Option) -> tuple[str, ...]:
+    """Return how an option is given, the long form first."""
+    if known.flags:
+        return known.flags
+    name = one.name
+    for unit in _UNITS:
+        if known.unit and name.endswith(unit):
+            name = name.removesuffix(unit)
+    return (f"--{name.replace('_', '-')}",)
+
+
+def check(options: Options) -> None:
+    """Hold every option against its range, then ask the dataclass's own ``check``.
+
+    Raises
+    ------
+    InputError
+        Naming the option, what was found and what was expected.
+    """
+    for one, known in options_of(type(options)):
+        value = getattr(options, one.name)
+        listed = value if isinstance(value, tuple) else (value,)
+        for number in listed:
+            if known.choices and number is not None and number not in known.choices:
+                raise InputError(
+                    f"{flags(one, known)[0]}: found {number!r}, expected "
+                    f"{'one' if listed is not value else 'some'} of {', '.join(known.choices)}"
+                )
+            if isinstance(number, (int, float)) and not known.allows(number):
+                raise InputError(
+                    f"{flags(one, known)[0]}: found {number}, expected {known.expected()}"
+                )
+    own = getattr(options, "check", None)
+    if own is not None:
+        own()
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names that are separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read whole numbers that are separated by commas, each once.
+
+    Raises
+    ------
+    ValueError
+        One is none.
+    """
+    try:
+        return tuple(dict.fromkeys(int(name) for name in names(text)))
+    except ValueError:
+        raise ValueError("whole numbers separated by commas") from None
+
+
+def shares(text: str) -> tuple[float, ...]:
+    """Read numbers that are separated by commas.
+
+    Raises
+    ------
+    ValueError
+        One is none.
+    """
+    try:
+        return tuple(float(name) for name in names(text))
+    except ValueError:
+        raise ValueError("numbers separated by commas") from None
+
+
+def rank(text: str) -> int | None:
+    """Read ``N|auto``; None for ``auto``.
+
+    Raises
+    ------
+    ValueError
+        Neither an integer nor ``auto``.
+    """
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("auto or an integer") from None
+
+
+def milliseconds(text: str) -> float:
+    """Read ms as s.
+
+    Raises
+    ------
+    ValueError
+        It is no number.
+    """
+    try:
+        return float(text) / 1e3
+    except ValueError:
+        raise ValueError("a number of milliseconds") from None
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "") if float(value).is_integer() else f"{value:g}"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Which rows an experiment reads.
+
+    Parameters
+    ----------
+    preset : str or None
+        Name of a preset, or a ``.toml`` file of one's own.
+    data : Path or None
+        A folder that was generated or ingested, or raw Criteo rows.
+    """
+
+    preset: str | None = option(
+        None,
+        "Generate this workload; with --data it names the tables and the model alone.",
+        metavar="NAME|SPEC.toml",
+        panel=INPUT,
+    )
+    data: Path | None = option(
+        None,
+        "Rows: a folder from generate or ingest, or raw Criteo TSV, plain or gzipped.",
+        metavar="PATH",
+        panel=INPUT,
+    )
+
+
+def resolved(options: Any, *apart: str) -> dict[str, Any]:
+    """Return options as a document's ``config`` has them: what is input and `apart` left out.
+
+    A file that is named is not what a run *is*: the same rows elsewhere are the same run.
+    """
+    inputs = {one.name for one in fields(Workload)}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(options).items()
+        if name not in inputs and name not in apart
+    }

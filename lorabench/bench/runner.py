@@ -1,0 +1,187 @@
+"""The one way in which a command runs: check, lock, measure, save, show, gate.
+
+Whatever ends a run before its time, what was finished is saved and marked as partial.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lorabench.bench.command import Command, Output
+from lorabench.bench.experiment import Experiment, Findings, Preview
+from lorabench.bench.options import check
+from lorabench.bench.progress import progress
+from lorabench.errors import GateError, InputError
+from lorabench.host import environment
+from lorabench.host.processor import ask
+from lorabench.host.topology import read_topology
+from lorabench.isolation.journal import Journal
+from lorabench.report.pyperf import write_suite
+from lorabench.results import files, schema
+from lorabench.results.claims import sentence
+from lorabench.results.program import program
+
+
+def run(command: Command, options: Any, output: Output) -> None:
+    """Run a command to its end.
+
+    Parameters
+    ----------
+    command : Command
+        Which.
+    options : dataclass
+        Its options.
+    output : Output
+        Where its result goes.
+
+    Raises
+    ------
+    InputError
+        The options cannot be run, or the result cannot be written.
+    GateError
+        A claim was missed under ``--strict``.
+    """
+    check(options)
+    errors = Console(stderr=True)
+    console = errors if output.as_json else Console()
+    experiment: Experiment = command.load("experiment")(options)
+    if (preview := experiment.preview()) is not None:
+        _show_preview(preview, console, as_json=output.as_json)
+        return
+    path = _path(command, output)
+    if path is not None:
+        for written in (path, *_beside(command, path), *map(Path, experiment.also_written())):
+            files.check_writable(written)
+    with _saved(command, experiment, path) as results, ExitStack() as stack:
+        if experiment.alone:
+            journal = Journal.open(f"lorabench {command.name}", _say(errors))
+            experiment.journal = stack.enter_context(journal)
+        drawn = progress(errors, quiet=output.quiet, verbose=output.verbose)
+        experiment.measure(stack.enter_context(drawn))
+    (result,) = results
+    command.load("view")(result, console)
+    if path is not None:
+        console.print(f"\nresult: {path}", highlight=False, soft_wrap=True)
+    if output.as_json:
+        print(result.model_dump_json(indent=1, by_alias=True))  # noqa: T201
+    if output.strict:
+        _gate(result)
+
+
+@contextmanager
+def _saved(
+    command: Command, experiment: Experiment, path: Path | None
+) -> Iterator[list[schema.Result]]:
+    """Save what was found when the context is left, as partial where an exception ends it."""
+    results: list[schema.Result] = []
+    try:
+        try:
+            yield results
+        except BaseException:
+            # Interrupted, or a worker died: what was finished is kept.
+            found = experiment.findings()
+            if found is not None and path is not None:
+                _save(command, document(command.name, found, partial=True), found, path)
+            raise
+        found = experiment.findings()
+        assert found is not None
+        results.append(_save(command, document(command.name, found), found, path))
+    finally:
+        experiment.close()
+
+
+def document(command: str, found: Findings, *, partial: bool = False) -> schema.Result:
+    """Put a result document together; this is the only place where one is.
+
+    Parameters
+    ----------
+    command : str
+        Whose it is.
+    found : Findings
+        What it says.
+    partial : bool
+        The run was interrupted.
+    """
+    surroundings = found.machine
+    if surroundings is None:
+        surroundings = environment.capture(read_topology(), ask())
+    now = datetime.now(UTC)
+    return schema.Result(
+        command=command,
+        id=schema.new_id(now),
+        created=now,
+        lorabench=program(),
+        config=found.config,
+        config_hash=schema.config_hash(found.config if found.hashed is None else found.hashed),
+        environment=surroundings | found.environment,
+        partial=partial,
+        rounds=list(found.rounds),
+        metrics=found.table.metrics(),
+        claims=list(found.claims),
+        unavailable=[
+            schema.Unavailable(what=lack.what, why=lack.why, enable=lack.enable)
+            for lack in found.unavailable
+        ],
+        series=list(found.series),
+    )
+
+
+def _save(
+    command: Command, result: schema.Result, found: Findings, path: Path | None
+) -> schema.Result:
+    """Write what lies beside, then the document that may name it; return that document."""
+    if path is None:
+        return result
+    for beside in _beside(command, path):
+        if command.beside == ".npz":
+            digest = files.write_raw(beside, found.raw)
+            raw = schema.RawFile(name=beside.name, sha256=digest)
+            result = result.model_copy(update={"raw": raw})
+        else:
+            write_suite(result, beside)
+    files.write_result(result, path)
+    return result
+
+
+def _path(command: Command, output: Output) -> Path | None:
+    if output.output is not None:
+        path = Path(output.output)
+        if command.beside and path.suffix == command.beside:
+            raise InputError(
+                f"{path}: found a name that ends in {command.beside}, where the raw samples go; "
+                "expected another, such as out.json"
+            )
+        return path
+    if not command.always_saved:
+        return None
+    return Path("results") / f"{command.name}-{schema.new_id()}.json"
+
+
+def _beside(command: Command, path: Path) -> Iterator[Path]:
+    if command.beside:
+        yield path.with_suffix(command.beside)
+
+
+def _say(console: Console) -> Any:
+    """Return who prints a line that the user has to know, whatever else is shown or not."""
+    return lambda line: console.print(
+        f"lorabench: {line}", highlight=False, markup=False, soft_wrap=True
+    )
+
+
+def _show_preview(preview: Preview, console: Console, *, as_json: bool) -> None:
+    for line in preview.lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps(preview.document, indent=1))  # noqa: T201
+
+
+def _gate(result: schema.Result) -> None:
+    missed = [claim for claim in result.claims if claim.verdict == "missed"]
+    if missed:
+        raise GateError("; ".join(map(sentence, missed)))
