@@ -30,9 +30,20 @@ class Observer(Protocol):
 class Lack(Protocol):
     """Something that the machine or the run cannot give, and what would change that."""
 
-    what: str
-    why: str
-    enable: str
+    @property
+    def what(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """Why not."""
+        ...
+
+    @property
+    def enable(self) -> str:
+        """What to do to have it."""
+        ...
 
 
 @dataclass

@@ -10,7 +10,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from lorabench import __version__
-from lorabench.cli.colocate import colocate
 from lorabench.cli.doctor import doctor
 from lorabench.cli.freshness import freshness
 from lorabench.cli.generate import generate
@@ -19,6 +18,7 @@ from lorabench.cli.ingest import ingest
 from lorabench.cli.kernels import kernels
 from lorabench.cli.options import typer_function
 from lorabench.errors import LorabenchError
+from lorabench.experiments.colocate import COMMAND as COLOCATE
 from lorabench.experiments.profile import COMMAND as PROFILE
 
 app = typer.Typer(
@@ -28,14 +28,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(colocate)
 app.command()(doctor)
 app.command()(freshness)
 app.command()(generate)
 app.command()(headroom)
 app.command()(ingest)
 app.command()(kernels)
-for command in (PROFILE,):
+for command in (COLOCATE, PROFILE):
     app.command(command.name)(typer_function(command))
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lorabench.cli.reporting import Reporter
+    from lorabench.isolation.conditions import Condition
     from lorabench.results.schema import Result
 
 _PASSIVE = "Observe (the default)"
@@ -177,7 +178,7 @@ def headroom(
             "slo_s": None if slo_ms is None else slo_ms / 1e3,
             "slo_ratio": slo_ratio,
             "duties": None if duties is None else _duties(duties),
-            "conditions": None if conditions is None else _names(conditions),
+            "conditions": None if conditions is None else _conditions(conditions),
             "rounds": rounds,
             "duration_s": duration,
             "warmup_s": warmup,
@@ -187,7 +188,7 @@ def headroom(
             "seed": seed,
         }
         inputs = (preset, data, checkpoint)
-        result = _measure({k: v for k, v in given.items() if v is not None}, inputs, reporter, path)
+        result = _measure({k: v for k, v in given.items() if v is not None}, inputs, path)
     else:
         _refuse(measuring, "without --preset or --data", "one of these, to have a load to serve")
         result = _observe(_PASSIVE_S if duration is None else duration, pid, cgroup, reporter, path)
@@ -204,6 +205,12 @@ def _duties(text: str) -> tuple[float, ...]:
             f"--duties: found {text!r}, expected numbers with commas between, such as "
             "0,0.1,0.25,0.5,0.75,1"
         ) from None
+
+
+def _conditions(text: str) -> "tuple[Condition, ...]":
+    from lorabench.bench.serving.options import conditions
+
+    return conditions(text)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -254,30 +261,22 @@ def _read(trace: Path, reporter: "Reporter", path: Path) -> "Result":
 def _measure(
     given: "dict[str, Any]",
     inputs: tuple[str | None, Path | None, Path | None],
-    reporter: "Reporter",
     path: Path,
 ) -> "Result":
-    from lorabench.experiments.headroom.sweep import DutySweep, DutySweepConfig
-    from lorabench.isolation.journal import Journal
-    from lorabench.isolation.machine import inspect_machine
+    from lorabench.bench.command import Command, Output
+    from lorabench.bench.runner import run
+    from lorabench.experiments.headroom.sweep import DutySweepOptions
+    from lorabench.results.files import read_result
 
-    config = DutySweepConfig(**given)
-    config.check()
-    reporter.check_path(path)
     preset, data, checkpoint = inputs
-    with (
-        Journal.open("lorabench headroom", reporter.say) as journal,
-        reporter.progress() as observer,
-    ):
-        machine = inspect_machine(config.request())
-        run = DutySweep.from_input(
-            config, machine, preset=preset, data=data, checkpoint=checkpoint, observer=observer
-        )
-        try:
-            run.run(journal)
-        except BaseException:
-            # Interrupted, or a worker died: what was finished is kept, marked as partial.
-            if run.outcome.rounds:
-                reporter.save(run.document(partial=True), run.outcome.raw, path)
-            raise
-    return reporter.save(run.document(partial=False), run.outcome.raw, path)
+    options = DutySweepOptions(preset=preset, data=data, checkpoint=checkpoint, **given)
+    command = Command(
+        "headroom",
+        "",
+        DutySweepOptions,
+        experiment="lorabench.experiments.headroom.sweep:DutySweep",
+        view="lorabench.experiments.headroom.view:render",
+        beside=".npz",
+    )
+    run(command, options, Output(output=str(path)))
+    return read_result(path)

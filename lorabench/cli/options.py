@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -44,13 +44,12 @@ def _help(command: Command) -> str:
 
 
 def _parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(kind)
     for one, known in options_of(kind):
         yield inspect.Parameter(
             one.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if one.default is MISSING else _default(one, known),
-            annotation=_annotation(one, known, hints[one.name]),
+            annotation=_annotation(one, known),
         )
 
 
@@ -72,9 +71,9 @@ def _text(one: Field[Any], known: Option) -> str:
     return "" if one.default is None else str(one.default)
 
 
-def _annotation(one: Field[Any], known: Option, hint: Any) -> Any:
+def _annotation(one: Field[Any], known: Option) -> Any:
     names = flags(one, known)
-    kind = _given_type(known, hint)
+    kind = _given_type(one, known)
     shared: dict[str, Any] = {
         "help": known.help,
         "metavar": known.metavar,
@@ -87,10 +86,11 @@ def _annotation(one: Field[Any], known: Option, hint: Any) -> Any:
     return Annotated[kind, typer.Option(*names, **shared)]
 
 
-def _given_type(known: Option, hint: Any) -> Any:
+def _given_type(one: Field[Any], known: Option) -> Any:
     """Return the type that Typer reads: text where the option reads it itself."""
     if known.parse is not None:
-        return str | None if NoneType in get_args(hint) else str
+        return str | None if one.default is None else str
+    hint: Any = one.type
     plain = [part for part in get_args(hint) if part is not NoneType]
     if get_origin(hint) is UnionType and len(plain) == 1:
         return _plain(plain[0]) | None

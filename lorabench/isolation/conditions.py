@@ -14,7 +14,7 @@ from lorabench.host.missing import Missing
 from lorabench.isolation.scheduling import BATCH, IDLE, NORMAL, SchedulingClass
 
 Place = Literal["naive", "pinned", "shared"]
-Mechanism = Literal["numa", "rdt", "cgroup", "batch", "idle", "throttle", "reuse", "rerank"]
+Mechanism = Literal["numa", "rdt", "cgroup", "batch", "idle", "throttle", "reuse", "rank-change"]
 
 PLACES: tuple[Place, ...] = get_args(Place)
 MECHANISMS: tuple[Mechanism, ...] = get_args(Mechanism)
@@ -85,7 +85,9 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
     """
     if name in BUNDLES:
         return Condition(name, "pinned", BUNDLES[name])
-    place, *wanted = name.split("+")
+    place, *parts = name.split("+")
+    # `rerank` is what `rank-change` was called before.
+    wanted = ["rank-change" if part == "rerank" else part for part in parts]
     if place not in PLACES:
         raise InputError(
             f"{option}: found {name!r}, expected {', '.join((*PLACES, *BUNDLES))}, or one of the "

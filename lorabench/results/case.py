@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 Label = str | int | float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """What is measured beside other cases.
 
@@ -24,11 +24,17 @@ class Case:
     """
 
     text: str
-    labels: Mapping[str, Label] = field(default_factory=dict, compare=False)
+    labels: Mapping[str, Label] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.labels:
             object.__setattr__(self, "labels", {"condition": self.text})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
     def __str__(self) -> str:
         return self.text

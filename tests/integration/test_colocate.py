@@ -142,7 +142,7 @@ def test_the_rank_changes_every_second_where_that_is_asked_for(finished) -> None
     changes = result.metric("rebases", "pinned+rerank")
     assert changes is not None
     assert min(changes.values) >= 2  # type: ignore[type-var]
-    ratio = result.metric("rerank_p99_ratio", "pinned+rerank")
+    ratio = result.metric("rank_change_p99_ratio", "pinned+rerank")
     assert ratio is not None
     for value, head, base in zip(
         ratio.values,

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from command import Run
 
-from lorabench.experiments.colocate.run import Colocate, ColocateConfig
+from lorabench.bench.serving.options import conditions
+from lorabench.experiments.colocate.options import ColocateOptions
+from lorabench.experiments.colocate.run import Colocate
 from lorabench.isolation.journal import Journal
-from lorabench.isolation.machine import inspect_machine
+from lorabench.isolation.machine import Machine
 from lorabench.isolation.plan import MemoryPlan
 from lorabench.memory import MemoryPolicy
 from lorabench.results.files import read_result
@@ -86,31 +88,39 @@ class Silent:
     def condition(self, number: int, total: int, text: str) -> None: ...
 
 
+class OnPlacedMemory(Colocate):
+    """With a plan that binds to the node that every machine has, which is no plan of its own."""
+
+    def machine(self) -> Machine:
+        machine = super().machine()
+        here = MemoryPolicy("bind", machine.nodes_of(machine.plan.trainer_cpus)[:1])
+        memory = MemoryPlan(here, here, (here,) * len(machine.plan.serving_cpus))
+        return replace(
+            machine,
+            plan=replace(machine.plan, memory=memory),
+            missing={name: why for name, why in machine.missing.items() if name != "numa"},
+        )
+
+
 def test_conditions_on_placed_memory_run_beside_those_on_any(tmp_path: Path) -> None:
     """The real calls, on the node that every machine has; test_numa has machines of several."""
-    config = ColocateConfig(
-        conditions=("pinned", "numa"),
+    options = ColocateOptions(
+        preset="tiny",
+        conditions=conditions("pinned,numa"),
         rounds=1,
         duration_s=1.0,
         warmup_s=0.2,
         label_delay_s=0.2,
         qps=200.0,
     )
-    machine = inspect_machine(config.request())
-    here = MemoryPolicy("bind", machine.nodes_of(machine.plan.trainer_cpus)[:1])
-    memory = MemoryPlan(here, here, (here,) * len(machine.plan.serving_cpus))
-    machine = replace(
-        machine,
-        plan=replace(machine.plan, memory=memory),
-        missing={name: why for name, why in machine.missing.items() if name != "numa"},
-    )
-    run = Colocate.from_input(
-        config, machine, preset="tiny", data=None, checkpoint=None, observer=Silent()
-    )
+    run = OnPlacedMemory(options)
     with Journal.open("test", lambda line: None, tmp_path / "run") as journal:
-        run.run(journal)
-    (first, _) = run.document(partial=False).rounds
+        run.journal = journal
+        run.measure(Silent())
+    found = run.findings()
+    assert found is not None
+    (first, _) = found.rounds
     assert set(first.order) == {"solo", "solo_repeat", "pinned", "numa"}
     for name in ("pinned", "numa"):
         assert first.queries[name].served == first.queries[name].offered > 0
-        assert run.outcome.raw[f"round0/{name}/epoch"].max() > 0
+        assert found.raw[f"round0/{name}/epoch"].max() > 0

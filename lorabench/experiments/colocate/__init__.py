@@ -1,1 +1,17 @@
 """p99 of a serving node with and without a trainer beside its servers."""
+
+from lorabench.bench.command import Command
+from lorabench.experiments.colocate.options import ColocateOptions
+
+COMMAND = Command(
+    "colocate",
+    "Measure p99 with and without a LoRA trainer co-located with the servers.",
+    ColocateOptions,
+    experiment="lorabench.experiments.colocate.run:Colocate",
+    view="lorabench.experiments.colocate.view:render",
+    about="Serves an open-loop stream of queries from shared embedding tables, alone (solo) and "
+    "beside a trainer that learns from what was just served and publishes to the servers, with and "
+    "without isolation. Prints latency, its ratio to solo with a 95 % interval, and verdicts.",
+    example="lorabench colocate --preset tiny --rounds 6 --duration 1 -o out.json",
+    beside=".npz",
+)

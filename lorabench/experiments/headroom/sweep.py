@@ -1,57 +1,55 @@
 """Usable headroom: the most training beside the servers that keeps their p99 inside the SLO.
 
-The ladder of training duties is run as conditions of interleaved rounds, as `colocate` runs its
-own; what is made of it is in `lorabench.results.headroom`. How idle a host is that somebody else
-loads is asked by `lorabench.experiments.headroom.observe`.
+The conditions are measured at several training duties, as `colocate` measures its own; what is made
+of that is in `lorabench.results.headroom`. How idle a host is that somebody else loads is asked by
+`lorabench.experiments.headroom.observe`.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lorabench.bench.experiment import Findings
+from lorabench.bench.options import RARE, check, option, shares
+from lorabench.bench.serving.cases import SOLO, SOLO_REPEAT, ServingCase, case_of
+from lorabench.bench.serving.experiment import ServingExperiment
+from lorabench.bench.serving.options import ServingOptions, conditions
 from lorabench.errors import InputError
-from lorabench.experiments.colocate.metrics import Better, MetricTable
-from lorabench.experiments.colocate.run import BASELINE, CONTROL, ColocateConfig, Interleaved
 from lorabench.isolation.conditions import Condition
-from lorabench.results import claims as verdict
-from lorabench.results import schema, statistics
+from lorabench.isolation.machine import Machine, inspect_machine
+from lorabench.results import claims, schema
+from lorabench.results.case import Case
 from lorabench.results.headroom import DutySweepData, Headroom, Slo, headroom
-from lorabench.targets.node.settings import TrainerSettings
+from lorabench.results.metrics import MetricTable
+from lorabench.results.statistics import Estimate
 
 LEAST_DUTIES = 6
-
-UNITS: dict[str, tuple[str, Better]] = {
-    "headroom_samples_per_s": ("1/s", "higher"),
-    "headroom_cores": ("1", "higher"),
-    "headroom_slo": ("s", "lower"),
-    "headroom_slo_reached": ("1", "lower"),
-    "headroom_open": ("1", "higher"),
-    "latency_p99_fit": ("s", "lower"),
-}
+DEFAULT_CONDITIONS = "pinned,shared"
 
 
 @dataclass(frozen=True)
-class DutySweepConfig(ColocateConfig):
-    """What a run is asked for, beyond what `ColocateConfig` says.
+class DutySweepOptions(ServingOptions):
+    """What a sweep is asked for."""
 
-    Parameters
-    ----------
-    conditions : tuple of str
-        Where the trainer runs, each at every duty.
-    duties : tuple of float
-        Shares of the time in which it may work; six or more, 0 among them.
-    slo_s : float or None
-        p99 to keep.
-    slo_ratio : float or None
-        p99 to keep, over that without training; 1.10 where neither is given.
-    """
+    conditions: "tuple[Condition, ...] | None" = option(
+        None, "Where the trainer runs, each at every duty.", parse=conditions
+    )
+    duties: tuple[float, ...] = option(
+        (0.0, 0.1, 0.25, 0.5, 0.75, 1.0),
+        "Shares of the time in which the trainer may work, six or more, from 0 to 1.",
+        parse=shares,
+    )
+    slo_ratio: float | None = option(
+        None, "p99 to keep, over that without training; 1.10 where neither is given.", panel=RARE
+    )
 
-    conditions: tuple[str, ...] = ("pinned", "shared")
-    duties: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-    slo_ratio: float | None = None
+    @property
+    def asked(self) -> tuple[Condition, ...]:
+        """The conditions that are swept."""
+        return conditions(DEFAULT_CONDITIONS) if self.conditions is None else self.conditions
 
     def check(self) -> None:
         """Refuse what cannot be run.
@@ -77,196 +75,155 @@ class DutySweepConfig(ColocateConfig):
                 f"--slo-ratio: found {self.slo_ratio}, expected above 1 and at most 1000"
             )
 
-    def resolved(self) -> dict[str, Any]:
-        """Form it as the result document's ``config``."""
-        return super().resolved() | {
-            "mode": "active",
-            "duties": [0.0, *self.rungs],
-            "slo_ratio": self.slo.ratio,
-        }
-
     @property
     def slo(self) -> Slo:
         """What p99 must keep."""
         if self.slo_s is not None:
             return Slo(limit_s=self.slo_s)
-        return Slo(ratio=self.slo_ratio or verdict.TOLERANCE)
+        return Slo(ratio=self.slo_ratio or claims.TOLERANCE)
 
     @property
-    def rungs(self) -> tuple[float, ...]:
+    def worked(self) -> tuple[float, ...]:
         """Duties at which the trainer works at all, rising."""
         return tuple(sorted({duty for duty in self.duties if duty > 0}))
 
 
-def duty_label(condition: str, duty: float) -> str:
-    """Name a condition at a duty, as it stands in results."""
-    return f"{condition}@{duty:g}"
+class DutySweep(ServingExperiment):
+    """One run: each condition at every duty.
+
+    As `ServingExperiment`.
+    """
+
+    options: DutySweepOptions
+
+    def __init__(self, options: DutySweepOptions) -> None:
+        check(options)
+        super().__init__(options)
+        # A throttle keeps what is asked for.
+        self.slo_ratio = options.slo.ratio
+
+    def machine(self) -> Machine:
+        """Look at the machine and plan for it."""
+        return inspect_machine(self.options.request())
+
+    def asked(self) -> Sequence[Condition]:
+        """Return the conditions that are swept."""
+        return self.options.asked
+
+    def cases_of(self, conditions: Sequence[Condition]) -> list[ServingCase]:
+        """Return a case for each condition and duty."""
+        return [case_of(one, duty) for one in conditions for duty in self.options.worked]
+
+    def experiment_config(self) -> dict[str, Any]:
+        """Return what the document says was asked for."""
+        options = self.options
+        return super().experiment_config() | {
+            "conditions": [condition.name for condition in options.asked],
+            "mode": "active",
+            "duties": [0.0, *options.worked],
+            "slo_ratio": options.slo.ratio,
+        }
+
+    def findings(self) -> Findings | None:
+        """Return what the finished rounds say, with the headroom of each condition."""
+        found = super().findings()
+        if found is None:
+            return None
+        options = self.options
+        table = MetricTable(dict(found.table.rows))
+        for case in found.table.named("trainer_cpu_s"):
+            cpu = found.table.values("trainer_cpu_s", case)
+            cores = [None if value is None else value / options.duration_s for value in cpu]
+            table.add("trainer_cores", case, *cores)
+        series: list[schema.Series] = []
+        for condition in self.conditions:
+            swept = sweep_data(found.table, condition, options.worked, options.duration_s)
+            one = headroom(swept, options.slo, seed=options.seed)
+            if one is not None:
+                _add(table, condition, one)
+                series += _series(condition.name, one)
+        idle = claims.Idle(
+            "this host", whole=True, peak=None, observed_s=0.0, bench=("this run's own servers",)
+        )
+        found.table, found.series, found.claims = table, series, [claims.headroom_idle(idle)]
+        *rest, last = found.rounds
+        notes = list(self._notes(table))
+        found.rounds = [*rest, last.model_copy(update={"notes": [*last.notes, *notes]})]
+        return found
+
+    def _notes(self, table: MetricTable) -> Iterator[str]:
+        """Give what weakens the estimate."""
+        count = len(self.state.rounds)
+        if count < claims.MIN_ROUNDS:
+            yield (
+                f"from {count} round{'' if count == 1 else 's'}; an interval to rely on takes "
+                f"at least {claims.MIN_ROUNDS} (--rounds)"
+            )
+        control = table.estimate("latency_p99_ratio", SOLO_REPEAT)
+        if control is not None and control.interval is not None:
+            low, high = control.interval
+            if low < 1 / claims.TOLERANCE or high > claims.TOLERANCE:
+                yield (
+                    f"the machine was noisy: serving alone, run twice, gave p99 "
+                    f"{control.value:.2f} times its own (95 % interval {low:.2f} to {high:.2f})"
+                )
+        measured = table.named("headroom_samples_per_s")
+        for condition in self.conditions:
+            if Case(condition.name) not in measured:
+                yield (
+                    f"{condition.name}: no round had a p99 at every duty; measure for longer "
+                    "(--duration)"
+                )
+
+
+def make(options: Any) -> DutySweep:
+    """Return the sweep that the options of the command ask for; what is not given is default."""
+    names = DutySweepOptions.__dataclass_fields__
+    given = {name: value for name, value in vars(options).items() if name in names}
+    return DutySweep(DutySweepOptions(**{k: v for k, v in given.items() if v is not None}))
 
 
 def sweep_data(
-    sheet: MetricTable, condition: str, duties: tuple[float, ...], duration_s: float
+    table: MetricTable, condition: Condition, duties: Sequence[float], duration_s: float
 ) -> DutySweepData:
     """Collect what was measured of a condition at each duty; duty 0 is serving alone.
 
     It was measured twice a round: the mean of the two logarithms is what counts.
     """
 
-    def column(metric: str, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return np.array([math.nan if v is None else v for v in sheet.values(metric, name)])
+    def column(metric: str, case: Case) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array([math.nan if v is None else v for v in table.values(metric, case)])
 
     alone = np.exp(
-        (np.log(column("latency_p99", BASELINE)) + np.log(column("latency_p99", CONTROL))) / 2
+        (np.log(column("latency_p99", SOLO)) + np.log(column("latency_p99", SOLO_REPEAT))) / 2
     )
-    names = [duty_label(condition, duty) for duty in duties]
+    cases = [case_of(condition, duty) for duty in duties]
     nothing = np.zeros_like(alone)
     return DutySweepData(
         np.array([0.0, *duties]),
-        np.stack([alone, *(column("latency_p99", name) for name in names)], axis=1),
-        np.stack([nothing, *(column("train_samples_per_s", name) for name in names)], axis=1),
+        np.stack([alone, *(column("latency_p99", case) for case in cases)], axis=1),
+        np.stack([nothing, *(column("train_samples_per_s", case) for case in cases)], axis=1),
         np.stack(
-            [nothing, *(column("trainer_cpu_s", name) / duration_s for name in names)], axis=1
+            [nothing, *(column("trainer_cpu_s", case) / duration_s for case in cases)], axis=1
         ),
     )
 
 
-class DutySweep(Interleaved):
-    """One run of the experiment: each condition at every duty.
-
-    As `Interleaved`.
-    """
-
-    config: DutySweepConfig
-
-    @property
-    def _slo_ratio(self) -> float:  # type: ignore[override]
-        """A throttle keeps what is asked for."""
-        return self.config.slo.ratio or super()._slo_ratio
-
-    def _names(self) -> tuple[str, ...]:
-        return tuple(self._rungs)
-
-    def _condition(self, name: str) -> Condition | None:
-        return self._rungs[name][0] if name in self._rungs else None
-
-    def _placement(self, name: str) -> TrainerSettings | None:
-        if name not in self._rungs:
-            return None
-        condition, duty = self._rungs[name]
-        return replace(self._placed(condition), duty=duty)
-
-    @property
-    def _rungs(self) -> dict[str, tuple[Condition, float]]:
-        """Condition and duty of each name."""
-        return {
-            duty_label(condition.name, duty): (condition, duty)
-            for condition in self.conditions.values()
-            for duty in self.config.rungs
-        }
-
-    def document(self, *, partial: bool) -> schema.Result:
-        """Assemble the result document from what has been measured so far."""
-        config, sheet = self.config, self.outcome.sheet
-        metrics = sheet.metrics()
-        metrics += [
-            _cores(metric, config.duration_s)
-            for metric in metrics
-            if metric.name == "trainer_cpu_s"
-        ]
-        series: list[schema.Series] = []
-        for name in self.conditions:
-            measured = sweep_data(sheet, name, config.rungs, config.duration_s)
-            found = headroom(measured, config.slo, seed=config.seed)
-            metrics += _metrics(name, found)
-            if found is not None:
-                series += _series(name, found)
-        idle = verdict.Idle(
-            "this host", whole=True, peak=None, observed_s=0.0, bench=("this run's own servers",)
-        )
-        document = self._document(
-            "headroom",
-            metrics=metrics,
-            claims=[verdict.headroom_idle(idle)],
-            series=series,
-            partial=partial,
-        )
-        return self._with_notes(document)
-
-    def _with_notes(self, document: schema.Result) -> schema.Result:
-        """Say in the last round's notes what weakens the estimate."""
-        sheet, notes = self.outcome.sheet, []
-        count = len(document.rounds)
-        if count < verdict.MIN_ROUNDS:
-            notes.append(
-                f"from {count} round{'' if count == 1 else 's'}; an interval to rely on takes "
-                f"at least {verdict.MIN_ROUNDS} (--rounds)"
-            )
-        control = statistics.geometric_mean(sheet.values("latency_p99_ratio", CONTROL))
-        if control is not None and control.interval is not None:
-            low, high = control.interval
-            if low < 1 / verdict.TOLERANCE or high > verdict.TOLERANCE:
-                notes.append(
-                    f"the machine was noisy: serving alone, run twice, gave p99 "
-                    f"{control.value:.2f} times its own (95 % interval {low:.2f} to {high:.2f})"
-                )
-        notes += [
-            f"{name}: no round had a p99 at every duty; measure for longer (--duration)"
-            for name in self.conditions
-            if document.metric("headroom_samples_per_s", name) is None
-        ]
-        if not notes or not document.rounds:
-            return document
-        *rest, last = document.rounds
-        noted = last.model_copy(update={"notes": [*last.notes, *notes]})
-        return document.model_copy(update={"rounds": [*rest, noted]})
-
-
-def _cores(cpu: schema.Metric, duration_s: float) -> schema.Metric:
-    """Turn the trainer's CPU time into cores in use."""
-    low, high = cpu.ci95 or (0.0, 0.0)
-    return schema.Metric(
-        name="trainer_cores",
-        condition=cpu.condition,
-        unit="1",
-        better="lower",
-        values=[None if value is None else value / duration_s for value in cpu.values],
-        estimate=None if cpu.estimate is None else cpu.estimate / duration_s,
-        ci95=None if cpu.ci95 is None else (low / duration_s, high / duration_s),
-    )
-
-
-def _metrics(condition: str, found: Headroom | None) -> list[schema.Metric]:
-    """Form the estimates as metrics: they are of all rounds together and have no value a round."""
-
-    def of(
-        name: str, value: float, where: str = condition, ci95: tuple[float, float] | None = None
-    ) -> schema.Metric:
-        unit, better = UNITS[name]
-        return schema.Metric(
-            name=name,
-            condition=where,
-            unit=unit,
-            better=better,
-            values=[],
-            estimate=value,
-            ci95=ci95,
-        )
-
-    if found is None:
-        return []
-    usable = found.usable
-    fitted = [
-        of("latency_p99_fit", math.exp(value), duty_label(condition, duty))
-        for duty, value in zip(found.fit.duty, found.fit.fitted, strict=True)
-        if duty > 0
-    ]
-    return [
-        of("headroom_samples_per_s", usable.samples_per_s, ci95=found.samples_interval),
-        of("headroom_cores", usable.cores, ci95=found.cores_interval),
-        of("headroom_slo", found.limit_s),
-        of("headroom_slo_reached", 0.0 if usable.at_least else 1.0),
-        of("headroom_open", found.open_share),
-        *fitted,
-    ]
+def _add(table: MetricTable, condition: Condition, found: Headroom) -> None:
+    """Write down estimates that are of all rounds together and have no value a round."""
+    usable, case = found.usable, Case(condition.name)
+    for name, value, interval in (
+        ("headroom_samples_per_s", usable.samples_per_s, found.samples_interval),
+        ("headroom_cores", usable.cores, found.cores_interval),
+        ("headroom_slo", found.limit_s, None),
+        ("headroom_slo_reached", 0.0 if usable.at_least else 1.0, None),
+        ("headroom_open", found.open_share, None),
+    ):
+        table.put(name, case, Estimate(value, interval, 0))
+    for duty, value in zip(found.fit.duty, found.fit.fitted, strict=True):
+        if duty > 0:
+            fitted = Estimate(math.exp(value), None, 0)
+            table.put("latency_p99_fit", case_of(condition, float(duty)), fitted)
 
 
 def _series(condition: str, found: Headroom) -> Iterator[schema.Series]:

@@ -5,9 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lorabench.bench.options import check
+from lorabench.bench.serving.cases import SOLO, SOLO_REPEAT, case_of, strongest
+from lorabench.bench.serving.log import comparisons
+from lorabench.bench.serving.options import conditions
+from lorabench.cli import app
 from lorabench.errors import InputError
-from lorabench.experiments.colocate.run import ColocateConfig, strongest
+from lorabench.experiments.colocate.options import DEFAULT_CONDITIONS, ColocateOptions
 from lorabench.isolation.conditions import parse_condition
+from lorabench.lora.learner import LEARNING_RATE
 from lorabench.targets.load import Traffic
 from lorabench.targets.node.processes import Schedule
 
@@ -15,7 +21,9 @@ POISSON = Traffic("poisson", 32)
 
 
 def test_the_defaults_can_be_run() -> None:
-    ColocateConfig().check()
+    check(ColocateOptions())
+    assert ColocateOptions().asked == conditions(DEFAULT_CONDITIONS)
+    assert ColocateOptions().learning_rate == LEARNING_RATE
 
 
 @pytest.mark.parametrize(
@@ -33,16 +41,12 @@ def test_the_defaults_can_be_run() -> None:
         ({"memory_budget": 1.5}, "--memory-budget: found 1.5"),
         ({"replay_bytes": 10}, "--replay-bytes: found 10, expected at least 4096"),
         ({"seed": -1}, "--seed: found -1"),
-        (
-            {"conditions": ("pinned", "magic")},
-            "--conditions: found 'magic', expected naive, pinned",
-        ),
         ({"slo_s": 0.0}, "--slo-ms: found 0.0"),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        replace(ColocateConfig(), **change).check()  # type: ignore[arg-type]
+        check(replace(ColocateOptions(), **change))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
@@ -62,20 +66,53 @@ def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], mess
     ],
 )
 def test_a_verdict_is_about_the_condition_that_isolates_most(asked: str, name: str | None) -> None:
-    assert strongest(parse_condition(part) for part in asked.split(",")) == name
+    found = strongest([SOLO, *map(case_of, conditions(asked))])
+    assert (None if found is None else found.text) == name
+
+
+def test_each_case_is_compared_with_solo_and_a_changing_rank_with_the_same_that_stands_still():
+    pinned, changing, throttled = map(
+        case_of, conditions("pinned,pinned+rank-change,pinned+rank-change+throttle")
+    )
+    found = list(comparisons([pinned, SOLO, changing, SOLO_REPEAT, throttled]))
+    ratios = {(head.text, base.text) for name, head, base in found if name == "latency_p99_ratio"}
+    assert ratios == {(case.text, "solo") for case in (pinned, changing, SOLO_REPEAT, throttled)}
+    changes = [(head, base) for name, head, base in found if name == "rank_change_p99_ratio"]
+    assert changes == [(changing, pinned)]
+
+
+def test_a_round_without_solo_compares_nothing():
+    assert list(comparisons([case_of(parse_condition("pinned"))])) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--conditions", "pinned,magic"), "--conditions: found 'magic', expected naive, pinned"),
+        (("--rank", "few"), "--rank: found 'few', expected auto or an integer"),
+        (("--slo-ms", "x"), "--slo-ms: found 'x', expected a number of milliseconds"),
+        (("--slo-ms", "0"), "--slo-ms: found 0.0, expected above 0"),
+        (("--wait", "idle"), "--wait: found 'idle', expected one of block, spin"),
+        (("--plan", "p.json", "--servers", "1"), "--servers: found it beside --plan"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_option(options: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        app(["colocate", *options], standalone_mode=False)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_spike_must_lie_in_what_is_measured() -> None:
-    config = replace(ColocateConfig(), arrivals="spike", label_delay_s=9.0, duration_s=5.0)
+    config = replace(ColocateOptions(), arrivals="spike", label_delay_s=9.0, duration_s=5.0)
     with pytest.raises(InputError, match=r"--duration: found 5\.0, expected a longer one"):
-        config.check()
-    replace(config, duration_s=20.0).check()
+        check(config)
+    check(replace(config, duration_s=20.0))
 
 
 @pytest.mark.parametrize("option", ["serving_cpus", "trainer_cpus"])
 def test_cpus_that_are_no_list_are_refused_by_option(option: str) -> None:
     with pytest.raises(InputError, match=f"--{option.replace('_', '-')}: found 'x'"):
-        replace(ColocateConfig(), **{option: "x"}).request()  # type: ignore[arg-type]
+        replace(ColocateOptions(), **{option: "x"}).request()  # type: ignore[arg-type]
 
 
 def test_a_schedule_follows_its_seed_and_offers_the_rate_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""The ladder of training duties: what is refused, and what its sheet comes to."""
+"""The sweep of training duties: what is refused, and what its values come to."""
 
 import math
 from dataclasses import replace
@@ -6,18 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lorabench.bench.options import check
+from lorabench.bench.serving.cases import case_of
+from lorabench.bench.serving.options import conditions
 from lorabench.errors import InputError
-from lorabench.experiments.colocate.metrics import MetricTable
-from lorabench.experiments.headroom.sweep import DutySweepConfig, duty_label, sweep_data
+from lorabench.experiments.headroom.sweep import DEFAULT_CONDITIONS, DutySweepOptions, sweep_data
+from lorabench.isolation.conditions import parse_condition
 from lorabench.results.headroom import Slo, headroom
+from lorabench.results.metrics import MetricTable
 
-CONFIG = DutySweepConfig()
+CONFIG = DutySweepOptions()
 
 
 def test_the_defaults_can_be_run_at_six_duties_in_two_places() -> None:
-    CONFIG.check()
+    check(CONFIG)
     assert len(CONFIG.duties) == 6
-    assert CONFIG.conditions == ("pinned", "shared")
+    assert CONFIG.asked == conditions(DEFAULT_CONDITIONS)
     assert CONFIG.slo == Slo(ratio=1.10)
 
 
@@ -32,21 +36,22 @@ def test_the_defaults_can_be_run_at_six_duties_in_two_places() -> None:
         ({"slo_ratio": 1.0}, "--slo-ratio: found 1.0, expected above 1"),
         ({"slo_ratio": 1.1, "slo_s": 0.01}, "--slo-ms: found --slo-ratio beside it, expected one"),
         ({"slo_s": 0.0}, "--slo-ms: found 0.0"),
-        ({"conditions": ("beside",)}, "--conditions: found 'beside', expected naive, pinned"),
         ({"rounds": 0}, "--rounds: found 0, expected at least 1"),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        replace(CONFIG, **change).check()  # type: ignore[arg-type]
+        check(replace(CONFIG, **change))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
-def test_the_resolved_configuration_says_what_the_slo_is() -> None:
-    assert CONFIG.resolved()["slo_ratio"] == 1.10
-    resolved = replace(CONFIG, slo_s=0.005, duties=(1.0, 0.0, 0.5, 0.2, 0.3, 0.4)).resolved()
-    assert (resolved["slo_ratio"], resolved["slo_s"]) == (None, 0.005)
-    assert resolved["duties"] == [0.0, 0.2, 0.3, 0.4, 0.5, 1.0]
+def test_what_is_to_be_kept_and_swept_follows_from_the_options() -> None:
+    changed = replace(CONFIG, slo_s=0.005, duties=(1.0, 0.0, 0.5, 0.2, 0.3, 0.4))
+    assert changed.slo == Slo(limit_s=0.005)
+    assert changed.worked == (0.2, 0.3, 0.4, 0.5, 1.0)
+
+
+SHARED = parse_condition("shared")
 
 
 def sheet() -> MetricTable:
@@ -56,15 +61,15 @@ def sheet() -> MetricTable:
         found.add("latency_p99", "solo", 0.010 * weather * 1.1)
         found.add("latency_p99", "solo_repeat", 0.010 * weather / 1.1)
         for duty in (0.25, 0.5, 0.75, 1.0):
-            name = duty_label("shared", duty)
-            found.add("latency_p99", name, 0.010 * weather * 2**duty)
-            found.add("train_samples_per_s", name, 10_000 * duty)
-            found.add("trainer_cpu_s", name, 5 * duty * 0.9)
+            case = case_of(SHARED, duty)
+            found.add("latency_p99", case, 0.010 * weather * 2**duty)
+            found.add("train_samples_per_s", case, 10_000 * duty)
+            found.add("trainer_cpu_s", case, 5 * duty * 0.9)
     return found
 
 
 def test_the_ladder_is_read_from_the_sheet_round_by_round() -> None:
-    found = sweep_data(sheet(), "shared", (0.25, 0.5, 0.75, 1.0), 5.0)
+    found = sweep_data(sheet(), SHARED, (0.25, 0.5, 0.75, 1.0), 5.0)
     np.testing.assert_allclose(found.duty, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(found.p99_s[0], 0.010 * 2**found.duty)
     np.testing.assert_allclose(found.p99_s[1], 0.015 * 2**found.duty)
@@ -74,7 +79,7 @@ def test_the_ladder_is_read_from_the_sheet_round_by_round() -> None:
 
 def test_the_headroom_of_a_known_curve_is_found() -> None:
     found = headroom(
-        sweep_data(sheet(), "shared", (0.25, 0.5, 0.75, 1.0), 5.0), Slo(ratio=math.sqrt(2)), seed=0
+        sweep_data(sheet(), SHARED, (0.25, 0.5, 0.75, 1.0), 5.0), Slo(ratio=math.sqrt(2)), seed=0
     )
     assert found is not None
     assert found.usable.samples_per_s == pytest.approx(5000)
@@ -85,6 +90,6 @@ def test_the_headroom_of_a_known_curve_is_found() -> None:
 
 def test_a_round_without_a_p99_is_left_out_and_not_guessed() -> None:
     gappy = sheet()
-    gappy.rows["latency_p99", duty_label("shared", 0.5)][1] = None
-    found = sweep_data(gappy, "shared", (0.25, 0.5, 0.75, 1.0), 5.0)
+    gappy.rows["latency_p99", case_of(SHARED, 0.5)][1] = None
+    found = sweep_data(gappy, SHARED, (0.25, 0.5, 0.75, 1.0), 5.0)
     assert found.whole().rounds == 1

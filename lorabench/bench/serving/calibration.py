@@ -6,16 +6,21 @@ the rate that it has with its cores to itself.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorabench.bench.interference import Interference, probe
+from lorabench.bench.serving.cases import ServingCase
+from lorabench.bench.serving.interference import Interference, probe
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.targets.load import Traffic
 from lorabench.targets.node.processes import NS, NodeProcesses, Schedule
 from lorabench.targets.node.settings import TrainerSettings
+
+if TYPE_CHECKING:
+    from lorabench.bench.serving.node import ServingNode
 
 CAPACITY_ROWS = 1 << 16
 _CAPACITY_S = 2.0
@@ -137,3 +142,41 @@ class Calibrator:
         found = self.processes.train_alone(schedule, place, _FILL_S, label_delay_s + _ALONE_S)
         self.report("measuring the trainer alone", 1.0)
         return found
+
+
+def calibrate(
+    node: "ServingNode", processes: NodeProcesses, cases: Sequence[ServingCase], report: Report
+) -> Calibration:
+    """Measure what `cases` need to be known before the first round.
+
+    Parameters
+    ----------
+    node : ServingNode
+        What is measured.
+    processes : NodeProcesses
+        Its servers, and a trainer where there are cases.
+    cases : sequence of ServingCase
+        Those beside serving alone.
+    report : callable
+        Told what is going on.
+    """
+    options = node.options
+    calibrator = Calibrator(
+        processes, node.traffic, len(node.servers), node.cpus, options.seed, report
+    )
+    capacity = None if options.qps is not None else calibrator.capacity_qps()
+    qps = options.load * capacity if capacity is not None else options.qps
+    assert qps is not None
+    found = Calibration(capacity, qps)
+    if cases:
+        cpus = node.machine.plan.trainer_cpus
+        alone = TrainerSettings(frozenset(cpus), len(cpus))
+        found = replace(
+            found,
+            neighbours=calibrator.neighbours(node.prepared.tables, cpus),
+            alone_samples_per_s=calibrator.alone_samples_per_s(alone, options.label_delay_s or 0.0),
+        )
+    if any(case.has("throttle") for case in cases) and options.slo_s is None:
+        p99_s = calibrator.baseline_p99_s(qps, options.discarded_s)
+        found = replace(found, baseline_p99_s=p99_s)
+    return found

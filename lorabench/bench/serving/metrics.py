@@ -1,11 +1,8 @@
 """From what was recorded of a condition to the metrics of the result document.
 
-Pure functions of a `Record`, and the sheet on which a run's values are collected round by round.
-What each metric is, and from when to when it is measured, is written in ``docs/methodology.md``.
+Pure functions of a `Record`. What each metric is, and from when to when it is measured, is written
+in ``docs/methodology.md``.
 """
-
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,103 +10,12 @@ from numpy.typing import NDArray
 from lorabench.lora.learner import LearnLog
 from lorabench.results import statistics
 from lorabench.results.quality import auc, normalized_entropy
-from lorabench.results.schema import Metric
 from lorabench.targets.node.processes import NS, Record, joined
 from lorabench.targets.node.replay import ReuseBytes
-
-Better = Literal["lower", "higher"]
-
-# Unit of every metric, and which way is better.
-UNITS: dict[str, tuple[str, Better]] = {
-    "latency_p50": ("s", "lower"),
-    "latency_p95": ("s", "lower"),
-    "latency_p99": ("s", "lower"),
-    "latency_p999": ("s", "lower"),
-    "latency_p99_ratio": ("1", "lower"),
-    "rank_change_p99_ratio": ("1", "lower"),
-    "spike_p99": ("s", "lower"),
-    "spike_p99_ratio": ("1", "lower"),
-    "yield_s": ("s", "lower"),
-    "neighbour_batch_ratio": ("1", "lower"),
-    "latency_impact": ("s", "lower"),
-    "throughput_qps": ("1/s", "higher"),
-    "wakeup_late_p99": ("s", "lower"),
-    "batch_mean": ("1", "lower"),
-    "auc": ("1", "higher"),
-    "normalized_entropy": ("1", "lower"),
-    "cpu_busy": ("1", "lower"),
-    "steal_s": ("s", "lower"),
-    "involuntary_switches": ("1", "lower"),
-    "train_samples_per_s": ("1/s", "higher"),
-    "train_rate_ratio": ("1", "higher"),
-    "trainer_cpu_s": ("s", "lower"),
-    "idle_used": ("1", "higher"),
-    "duty": ("1", "higher"),
-    "update_latency_p50": ("s", "lower"),
-    "update_latency_p95": ("s", "lower"),
-    "epochs": ("1", "higher"),
-    "publish_deferred": ("1", "lower"),
-    "replay_dropped": ("1", "lower"),
-    "replay_skipped": ("1", "lower"),
-    "lookups_refused": ("1", "lower"),
-    "slots_used": ("1", "higher"),
-    "guard_trips": ("1", "lower"),
-    "rank": ("1", "lower"),
-    "rebases": ("1", "lower"),
-    "rebase_loss": ("1", "lower"),
-    "lora_bytes": ("B", "lower"),
-    "lora_fraction": ("1", "lower"),
-    "replay_bytes": ("B", "lower"),
-    "overhead_fraction": ("1", "lower"),
-    "reuse_bytes_saved": ("B", "higher"),
-    "reuse_bytes_written": ("B", "lower"),
-    "reuse_bytes_read": ("B", "lower"),
-    "reuse_net_bytes": ("B", "higher"),
-    "capacity_qps": ("1/s", "higher"),
-}
-
 
 # A trainer has yielded when it took less than this share of its CPUs for so long.
 _YIELDED = 0.1
 _YIELD_S = 0.05
-
-# Skewed and positive: averaged as logarithms.
-_GEOMETRIC = ("latency_p", "update_latency_p", "rerank_p", "spike_p", "neighbour_")
-
-
-@dataclass
-class MetricTable:
-    """A run's values: one a round for each metric and condition, None where a round gave none."""
-
-    rows: dict[tuple[str, str], list[float | None]] = field(default_factory=dict)
-
-    def add(self, name: str, condition: str, value: float | None) -> None:
-        """Write down the value of one more round."""
-        self.rows.setdefault((name, condition), []).append(value)
-
-    def values(self, name: str, condition: str) -> list[float | None]:
-        """All rounds' values, empty where nothing was measured."""
-        return self.rows.get((name, condition), [])
-
-    def metrics(self) -> list[Metric]:
-        """Summarise over rounds, with intervals.
-
-        Latencies and their ratios are skewed and positive: their mean is geometric, so that an
-        interval never reaches below zero. All else is averaged as it is.
-        """
-        found = []
-        for (name, condition), values in self.rows.items():
-            unit, better = UNITS[name]
-            if name.startswith(_GEOMETRIC):
-                estimate = statistics.geometric_mean(values)
-            else:
-                estimate = statistics.mean(values)
-            found.append(
-                Metric.of(
-                    name, condition, unit=unit, better=better, values=values, estimate=estimate
-                )
-            )
-        return found
 
 
 def measure(

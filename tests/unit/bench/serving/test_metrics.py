@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.experiments.colocate.metrics import duty_mean, yield_s
+from lorabench.bench.serving.metrics import duty_mean, yield_s
 
 AT_S = np.array([0.5, 1.0, 1.5, 3.0])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorabench.bench.interference import Interference
+from lorabench.bench.serving.interference import Interference
 from lorabench.results.statistics import Estimate
 
 

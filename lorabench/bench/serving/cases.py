@@ -1,0 +1,131 @@
+"""What a serving node is measured in: with nothing beside the servers, or with a trainer, and how.
+
+A name given by a user is parsed once, into the condition that a case holds; from there on the case
+is handed down, and nothing is found again by its name.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from lorabench.isolation.conditions import Condition
+from lorabench.isolation.machine import Machine
+from lorabench.results.case import Case, Label
+from lorabench.targets.node.settings import TrainerSettings
+from lorabench.targets.node.throttle import ThrottleRule
+
+# What isolates best is what a verdict is about, if it was run: these bundles first.
+_STRONGEST = ("isolated", "rdt", "numa")
+
+# A change of rank that no signal asks for, to be held against the same condition without it.
+_RANK_CHANGE_S = 1.0
+
+# On cores that it shares, a throttled trainer makes so many steps of one batch: the throttle is
+# asked between steps, and on a busy core a trainer takes ten times a step's CPU time to finish it.
+_SHARED_STEPS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ServingCase(Case):
+    """A case of a serving node.
+
+    Parameters
+    ----------
+    condition : Condition or None
+        Where the trainer is and what holds it in check; None for serving alone.
+    duty : float
+        Share of the time in which it may work, above 0 and at most 1.
+    all_cores : bool
+        The trainer's cores serve, too.
+    """
+
+    condition: Condition | None = None
+    duty: float = 1.0
+    all_cores: bool = False
+
+    def has(self, mechanism: str) -> bool:
+        """Whether a mechanism is part of it."""
+        return self.condition is not None and mechanism in self.condition.mechanisms
+
+    @property
+    def without_rank_change(self) -> Condition | None:
+        """The condition that a change of rank is held against; None where there is none."""
+        if self.condition is None or not self.has("rank-change"):
+            return None
+        kept = tuple(m for m in self.condition.mechanisms if m != "rank-change")
+        return replace(self.condition, mechanisms=kept)
+
+
+SOLO = ServingCase("solo")
+SOLO_REPEAT = ServingCase("solo_repeat")
+SOLO_ALL = ServingCase("solo_all", all_cores=True)
+
+
+def case_of(condition: Condition, duty: float | None = None) -> ServingCase:
+    """Return the case of a condition, at a duty where one is swept."""
+    if duty is None:
+        return ServingCase(condition.name, condition=condition)
+    labels: dict[str, Label] = {"condition": condition.name, "duty": duty}
+    return ServingCase(f"{condition.name}@{duty:g}", labels, condition, duty)
+
+
+def trainer_settings(
+    case: ServingCase, machine: Machine, *, batch: int, rule: ThrottleRule | None
+) -> TrainerSettings | None:
+    """Return what the trainer is told before a case; None where there is none.
+
+    The servers stay where the plan has them in every case, so that a ratio to `solo` shows what the
+    trainer does and nothing else.
+
+    Parameters
+    ----------
+    case : ServingCase
+        Which.
+    machine : Machine
+        Where.
+    batch : int
+        Most samples of a step of the run.
+    rule : ThrottleRule or None
+        Law of a throttle, for a case that has one.
+    """
+    condition = case.condition
+    if condition is None:
+        return None
+    cpus = {
+        "naive": machine.topology.allowed,
+        "pinned": frozenset(machine.plan.trainer_cpus),
+        "shared": frozenset(machine.plan.serving_cpus),
+    }[condition.place]
+    throttled = case.has("throttle")
+    small = throttled and condition.place == "shared"
+    return TrainerSettings(
+        cpus,
+        len(cpus),
+        scheduling=condition.scheduling,
+        duty=case.duty,
+        throttle=rule if throttled else None,
+        batch=max(1, batch // _SHARED_STEPS) if small else None,
+        reuse=case.has("reuse"),
+        rerank_s=_RANK_CHANGE_S if case.has("rank-change") else None,
+    )
+
+
+def strongest(cases: Iterable[ServingCase]) -> ServingCase | None:
+    """Return the case that a verdict is about; None where none of them isolates.
+
+    The bundles go first, what isolates most before what isolates less; then of those with cores of
+    their own, and then of those that share, the one with most mechanisms, the last if there are
+    several.
+    """
+    found: list[tuple[tuple[int, int, int], ServingCase]] = []
+    for number, case in enumerate(cases):
+        condition = case.condition
+        if condition is None or condition.place == "naive" or case.has("rank-change"):
+            continue
+        checked = set(condition.mechanisms) - {"reuse"}
+        if condition.name in _STRONGEST:
+            found.append(((2 + len(_STRONGEST) - _STRONGEST.index(condition.name), 0, 0), case))
+        elif condition.place == "pinned":
+            found.append(((1, len(checked), number), case))
+        elif checked:
+            found.append(((0, len(checked), number), case))
+    return max(found, key=lambda one: one[0])[1] if found else None

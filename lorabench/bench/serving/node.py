@@ -1,0 +1,246 @@
+"""A serving node of this machine, opened for an experiment: its model, its rows, its plan.
+
+What stays the same through all rounds; `ServingNode.round` starts a round's processes and gives
+what takes them through a case.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any, Self
+
+from lorabench.bench.experiment import Observer
+from lorabench.bench.serving.cases import ServingCase
+from lorabench.bench.serving.options import ServingOptions
+from lorabench.isolation.affinity import pin_threads
+from lorabench.isolation.confine import confined
+from lorabench.isolation.journal import Journal
+from lorabench.isolation.machine import Machine
+from lorabench.isolation.resctrl import Monitor
+from lorabench.isolation.undo import Process
+from lorabench.lora.adapter import plan_adapter
+from lorabench.lora.learner import LearnerConfig
+from lorabench.memory import Region
+from lorabench.model.checkpoint import load_checkpoint
+from lorabench.model.prepare import Prepared, prepare
+from lorabench.targets.load import open_traffic
+from lorabench.targets.node.processes import (
+    NodeProcesses,
+    NodeSetup,
+    PlacedMemory,
+    Record,
+    Schedule,
+    Serving,
+)
+from lorabench.targets.node.samples import open_ring
+from lorabench.targets.node.settings import TrainerSettings
+from lorabench.workload.block import Block
+from lorabench.workload.source import RowSource, open_source
+
+Measured = tuple[Record, Monitor | None]
+
+
+class ServingNode:
+    """What is put under load. Use `open`.
+
+    Parameters
+    ----------
+    options : ServingOptions
+        What is asked for; its label delay is known.
+    machine : Machine
+        Where.
+    source : RowSource
+        Rows.
+    prepared : Prepared
+        Model.
+    journal : Journal
+        Undoes what is changed on the machine.
+    """
+
+    def __init__(
+        self,
+        options: ServingOptions,
+        machine: Machine,
+        source: RowSource,
+        prepared: Prepared,
+        journal: Journal,
+    ) -> None:
+        self.options = options
+        self.machine = machine
+        self.source = source
+        self.prepared = prepared
+        self.traffic = open_traffic(options.arrivals, options.query_rows)
+        self.stream = prepared.stream(source)
+        self.servers = [frozenset({cpu}) for cpu in machine.plan.serving_cpus]
+        self.cpus = frozenset(machine.plan.serving_cpus + machine.plan.trainer_cpus)
+        # What buys nothing is better found out before the first measurement.
+        self.setup = self.setup_for(len(self.servers))
+        self._journal = journal
+        self._placed: PlacedMemory | None = None
+
+    @classmethod
+    def open(
+        cls, options: ServingOptions, machine: Machine, journal: Journal, observer: Observer
+    ) -> Self:
+        """Open the rows and make the model ready.
+
+        Raises
+        ------
+        InputError
+            The input is not what it should be, or the tables or the adapter do not fit.
+        """
+        path = options.checkpoint
+        weights = None if path is None else load_checkpoint(path)
+        rows = None if weights is None else weights.layout.rows
+        source = open_source(options.preset, options.data, options.seed, rows)
+        if options.label_delay_s is None:
+            options = replace(options, label_delay_s=source.spec.labels.delay_s)
+        prepared = prepare(source, weights, options.seed, observer.stage)
+        return cls(options, machine, source, prepared, journal)
+
+    def setup_for(self, servers: int) -> NodeSetup:
+        """Return what a node of so many servers consists of.
+
+        Raises
+        ------
+        InputError
+            The budget buys no adapter.
+        """
+        options = self.options
+        return NodeSetup(
+            prepared=self.prepared,
+            serving=Serving(
+                self.traffic.most_rows,
+                options.max_batch,
+                "spin" if options.wait == "spin" else "block",
+            ),
+            adapter=plan_adapter(
+                self.prepared.tables.layout, options.rank, servers, options.memory_budget
+            ),
+            trainer=LearnerConfig(rank=options.rank, learning_rate=options.learning_rate),
+            train_batch=options.train_batch,
+            label_delay_s=options.label_delay_s or 0.0,
+            replay_bytes=options.replay_bytes,
+        )
+
+    def ready_for(self, cases: Sequence[ServingCase]) -> None:
+        """Make ready what cases take beside the tables: rings that hold a sample, placed memory.
+
+        Raises
+        ------
+        InputError
+            A ring does not hold a sample, or a second copy of the tables does not fit.
+        MachineError
+            The kernel does not place memory as it is told.
+        """
+        tables, num_dense = self.prepared.tables.kernels, self.source.spec.num_dense
+        region = Region.create("ring", self.options.replay_bytes)
+        try:
+            open_ring(region, tables, num_dense, reuse=any(case.has("reuse") for case in cases))
+        finally:
+            region.close()
+        if any(case.has("numa") for case in cases):
+            plan = self.machine.plan
+            assert plan.memory is not None
+            nodes = self.machine.nodes_of(plan.trainer_cpus)
+            self._placed = PlacedMemory.create(self.prepared.tables, plan.memory, nodes)
+
+    def schedule(self, qps: float, servers: int, index: int) -> Schedule:
+        """Draw the arrivals of a round: the same in each of its cases."""
+        seed = (self.options.seed, 1, index)
+        return Schedule.draw(self.traffic, qps, self.options.total_s, servers=servers, seed=seed)
+
+    @contextmanager
+    def processes(
+        self,
+        rows: Block,
+        *,
+        setup: NodeSetup | None = None,
+        servers: Sequence[frozenset[int]] | None = None,
+        with_trainer: bool = True,
+        placed: PlacedMemory | None = None,
+    ) -> Iterator[NodeProcesses]:
+        """Start processes over rows; they end with the context, or with this process."""
+        with (
+            (setup or self.setup).round(
+                rows, servers or self.servers, with_trainer=with_trainer, placed=placed
+            ) as found,
+            self._journal.scope(),
+        ):
+            for pid in found.pids:
+                self._journal.record(Process.of(pid))
+            yield found
+
+    @contextmanager
+    def round(
+        self,
+        rows: Block,
+        schedule: Schedule,
+        settings: Callable[[ServingCase], TrainerSettings | None],
+    ) -> Iterator[Callable[[ServingCase], Measured]]:
+        """Start a round's processes; give what takes them through a case.
+
+        Processes that wait for their turn sleep; a case on placed memory needs its own.
+        """
+        with ExitStack() as stack:
+            on = {
+                placed is not None: stack.enter_context(self.processes(rows, placed=placed))
+                for placed in dict.fromkeys((None, self._placed))
+            }
+            yield lambda case: self.run(on[case.has("numa")], case, schedule, settings(case))
+
+    def run(
+        self,
+        processes: NodeProcesses,
+        case: ServingCase,
+        schedule: Schedule,
+        settings: TrainerSettings | None,
+    ) -> Measured:
+        """Take processes through a case, within the control groups that it takes."""
+        # A cpuset that came and went can have widened it.
+        pin_threads(os.getpid(), frozenset(self.machine.plan.trainer_cpus))
+        with self._confined(processes, case, settings) as monitor:
+            record = processes.run(
+                case.text,
+                schedule,
+                settings,
+                cpus=self.cpus,
+                window_s=self.options.window_s,
+                watch=self.traffic.spike_s(self.options.total_s) is not None,
+            )
+        return record, monitor
+
+    @contextmanager
+    def _confined(
+        self, processes: NodeProcesses, case: ServingCase, settings: TrainerSettings | None
+    ) -> Iterator[Monitor | None]:
+        if settings is None:
+            yield None
+            return
+        machine, resctrl = self.machine, None
+        if case.has("rdt"):
+            assert machine.resctrl is not None
+            assert machine.plan.rdt is not None
+            resctrl = machine.resctrl, machine.plan.rdt
+        offer = machine.cgroups if case.has("cgroup") else None
+        workers = processes.workers(settings)
+        with confined(self._journal, workers, offer=offer, resctrl=resctrl) as monitor:
+            yield monitor
+
+    def config(self) -> Mapping[str, Any]:
+        """Return what a document's ``config`` says of it."""
+        source = self.source
+        return {
+            "traffic": self.traffic.describe(),
+            "workload": {
+                "kind": source.kind,
+                "digest": source.digest,
+                "spec": source.spec.model_dump(mode="json"),
+            },
+            "model": {
+                "origin": self.prepared.origin,
+                "pretrain_rows": self.prepared.pretrain_rows,
+            },
+            "plan": self.machine.plan.as_document(),
+        }

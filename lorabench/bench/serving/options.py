@@ -1,0 +1,188 @@
+"""Options of every experiment that puts a serving node under load."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorabench.bench.options import INPUT, RARE, Workload, milliseconds, names, option, rank
+from lorabench.errors import InputError
+
+if TYPE_CHECKING:
+    from lorabench.isolation.conditions import Condition
+    from lorabench.isolation.plan import Request
+
+
+def conditions(text: str) -> "tuple[Condition, ...]":
+    """Read isolation conditions that are separated by commas, each once.
+
+    Raises
+    ------
+    InputError
+        One is none.
+    """
+    # Only now: --help lists options without looking at what a machine offers.
+    from lorabench.isolation.conditions import parse_condition
+
+    return tuple(parse_condition(name) for name in dict.fromkeys(names(text)))
+
+
+@dataclass(frozen=True)
+class ServingOptions(Workload):
+    """What is served, how it is loaded, what is trained beside it."""
+
+    checkpoint: Path | None = option(
+        None,
+        "Serve your own tables and MLPs: a file of torch.save with the names of the reference "
+        "DLRM. Without it a model is briefly pre-trained (and cached).",
+        metavar="FILE",
+        panel=INPUT,
+    )
+    rounds: int = option(8, "Rounds of all cases; fewer than 6 give no verdict.", least=1)
+    duration_s: float = option(
+        5.0,
+        "Measured seconds of a case in a round, after its warm-up.",
+        unit="s",
+        above=0,
+        most=86_400,
+    )
+    load: float = option(0.5, "Offered load as a share of the measured capacity.", above=0, most=10)
+    qps: float | None = option(
+        None, "Offered load in queries/s, instead of --load.", above=0, most=1e9
+    )
+    slo_s: float | None = option(
+        None,
+        "Latency in ms above which a query is late to a throttle.",
+        "--slo-ms",
+        metavar="MS",
+        parse=milliseconds,
+        shown="1.1 times the p99 of solo",
+        above=0,
+    )
+    rank: int | None = option(
+        None,
+        "Rank of the adapter; auto, 4 to 16, follows the signal in the gradients.",
+        metavar="N|auto",
+        parse=rank,
+        shown="auto",
+    )
+    seed: int = option(0, "Of rows, arrivals, orders, weights.", least=0)
+    arrivals: str = option(
+        "poisson",
+        "poisson, bursts, diurnal or spike (--load is then their peak), or a file of recorded "
+        "times: seconds, and maybe a comma and the query's rows.",
+        metavar="LAW|FILE",
+        panel=RARE,
+    )
+    query_rows: str = option(
+        "32",
+        "Candidate rows a query, or MLPerf's DLRM sizes: 100 to 700, mean 270.",
+        metavar="N|mlperf",
+        panel=RARE,
+    )
+    max_batch: int = option(4, "Most queries scored together.", least=1, panel=RARE)
+    servers: int | None = option(
+        None,
+        "Server processes, one a core.",
+        shown="all cores but the trainer's",
+        panel=RARE,
+    )
+    serving_cpus: str | None = option(
+        None,
+        "CPUs of the servers, such as 0-3,8.",
+        metavar="LIST",
+        shown="the plan's choice",
+        panel=RARE,
+    )
+    trainer_cpus: str | None = option(
+        None, "CPUs of the trainer.", metavar="LIST", shown="the plan's choice", panel=RARE
+    )
+    memory_budget: float = option(
+        0.02, "LoRA state as a share of the table bytes, at most.", above=0, most=1, panel=RARE
+    )
+    label_delay_s: float | None = option(
+        None,
+        "Seconds from an answer to its label.",
+        unit="s",
+        shown="the workload's own",
+        least=0,
+        panel=RARE,
+    )
+    warmup_s: float = option(
+        1.0,
+        "Seconds discarded at the start of a case, after the first labels.",
+        unit="s",
+        least=0,
+        panel=RARE,
+    )
+    replay_bytes: int = option(
+        16 << 20,
+        "Bytes of each server's replay ring.",
+        "--replay-bytes",
+        unit="B",
+        least=4096,
+        panel=RARE,
+    )
+    train_batch: int = option(512, "Most samples the trainer takes at once.", least=1, panel=RARE)
+    learning_rate: float = option(
+        0.3, "Of the row-wise Adagrad on A.", above=0, below=float("inf"), panel=RARE
+    )
+    wait: str = option(
+        "block",
+        "What a server does between arrivals; spinning hides what the scheduler does.",
+        choices=("block", "spin"),
+        metavar="block|spin",
+        panel=RARE,
+    )
+
+    @property
+    def discarded_s(self) -> float:
+        """Time at the start of a case that is not measured."""
+        return self.warmup_s + (self.label_delay_s or 0.0)
+
+    @property
+    def total_s(self) -> float:
+        """Length of a case's schedule."""
+        return self.discarded_s + self.duration_s
+
+    @property
+    def window_s(self) -> tuple[float, float]:
+        """Begin and end of what is measured."""
+        return self.discarded_s, self.total_s
+
+    def check(self) -> None:
+        """Refuse a traffic that is none, and a spike that would not be measured.
+
+        Raises
+        ------
+        InputError
+            Naming the option, what was found and what was expected.
+        """
+        from lorabench.targets.load import open_traffic
+
+        spike_s = open_traffic(self.arrivals, self.query_rows).spike_s(self.total_s)
+        if spike_s is not None and spike_s[0] <= self.discarded_s:
+            raise InputError(
+                f"--duration: found {self.duration_s}, expected a longer one with --arrivals spike "
+                f"(the spike would begin {spike_s[0]:.1f} s after the start, within the first "
+                f"{self.discarded_s:.1f} s that are discarded)"
+            )
+
+    def request(self) -> "Request":
+        """Return what the plan has to keep to.
+
+        Raises
+        ------
+        InputError
+            What is given as CPUs is no list of them.
+        """
+        from lorabench.host.topology import parse_cpu_list
+        from lorabench.isolation.plan import Request
+
+        cpus: dict[str, Any] = {}
+        for name in ("serving_cpus", "trainer_cpus"):
+            text: str | None = getattr(self, name)
+            try:
+                cpus[name] = None if text is None else parse_cpu_list(text)
+            except ValueError as error:
+                raise InputError(f"--{name.replace('_', '-')}: {error}") from None
+        return Request(self.servers, **cpus)

@@ -1,0 +1,67 @@
+"""Options of ``lorabench colocate``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorabench.bench.options import RARE, option
+from lorabench.bench.serving.options import ServingOptions, conditions
+from lorabench.errors import InputError
+
+if TYPE_CHECKING:
+    from lorabench.isolation.conditions import Condition
+
+DEFAULT_CONDITIONS = "naive,pinned,isolated"
+
+
+@dataclass(frozen=True)
+class ColocateOptions(ServingOptions):
+    """What a run of the experiment is asked for."""
+
+    conditions: "tuple[Condition, ...] | None" = option(
+        None,
+        "What to run beside solo, separated by commas: a place for the trainer (naive: wherever "
+        "the OS puts it; pinned: on cores of its own; shared: on the servers' cores) and "
+        "mechanisms joined to it by + (numa, rdt, cgroup, batch, idle, throttle, reuse, "
+        "rank-change), or a bundle: numa, rdt, isolated (all that this machine offers).",
+        metavar="C[,C]...",
+        parse=conditions,
+        shown=DEFAULT_CONDITIONS,
+    )
+    require: tuple[str, ...] = option(
+        (),
+        "Exit with 3 if this condition cannot be run here; may be repeated.",
+        metavar="C",
+        panel=RARE,
+    )
+    plan: Path | None = option(
+        None,
+        "Take this plan, JSON as --dry-run --json prints it, instead of making one.",
+        metavar="FILE",
+        panel=RARE,
+    )
+    dry_run: bool = option(False, "Print the plan and stop.", panel=RARE)
+
+    @property
+    def asked(self) -> "tuple[Condition, ...]":
+        """The conditions to run beside serving alone."""
+        if self.conditions is None:
+            return conditions(DEFAULT_CONDITIONS)
+        return self.conditions
+
+    def check(self) -> None:
+        """Refuse options that do not go together.
+
+        Raises
+        ------
+        InputError
+            Naming the option, what was found and what was expected.
+        """
+        super().check()
+        if self.plan is not None:
+            for name in ("servers", "serving_cpus", "trainer_cpus"):
+                if getattr(self, name) is not None:
+                    raise InputError(
+                        f"--{name.replace('_', '-')}: found it beside --plan, expected one of the "
+                        "two"
+                    )
