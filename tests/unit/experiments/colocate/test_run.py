@@ -1,11 +1,14 @@
 """What is decided before a run: its configuration, its machine, its schedules."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lorabench.bench.options import check
+from lorabench.bench.rounds import run_rounds
 from lorabench.bench.serving.cases import SOLO, SOLO_REPEAT, case_of, strongest
 from lorabench.bench.serving.log import comparisons
 from lorabench.bench.serving.options import conditions
@@ -14,7 +17,8 @@ from lorabench.errors import InputError
 from lorabench.experiments.colocate.options import DEFAULT_CONDITIONS, ColocateOptions
 from lorabench.isolation.conditions import parse_condition
 from lorabench.lora.learner import LEARNING_RATE
-from lorabench.targets.load import Traffic
+from lorabench.results.files import read_result
+from lorabench.targets.load import Traffic, open_traffic
 from lorabench.targets.node.processes import Schedule
 
 POISSON = Traffic("poisson", 32)
@@ -125,3 +129,41 @@ def test_a_schedule_follows_its_seed_and_offers_the_rate_asked_for() -> None:
     assert abs(len(first.arrivals) - 20_000) < 6 * 20_000**0.5
     assert first.arrivals[-1] < 20_000_000_000
     assert (np.bincount(first.server, minlength=3) > 6000).all()
+
+
+class Order:
+    """Remembers the cases that it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def stage(self, text: str, done: float) -> None: ...
+
+    def condition(self, number: int, total: int, text: str) -> None:
+        self.told.append(text)
+
+
+def test_a_seed_gives_the_order_and_the_arrivals_that_it_always_gave() -> None:
+    kept = read_result(Path(__file__).parents[3] / "data" / "schema1" / "colocate.json")
+    asked = kept.config["experiment"]
+    cases = [SOLO, SOLO_REPEAT, *map(case_of, conditions(",".join(asked["conditions"])))]
+    observer, found = Order(), []
+    run_rounds(
+        cases,
+        asked["rounds"],
+        seed=asked["seed"],
+        open_round=lambda index: nullcontext(lambda case: (index, case)),
+        record=lambda index, order, measured: found.append((index, list(order), measured)),
+        observer=observer,
+    )
+    total_s = asked["duration_s"] + asked["warmup_s"] + asked["label_delay_s"]
+    traffic = open_traffic(asked["arrivals"], asked["query_rows"])
+    for index, order, measured in found:
+        before = kept.rounds[index]
+        assert [case.text for case in order] == before.order
+        assert measured == [(index, case) for case in order]
+        seed = (asked["seed"], 1, index)
+        schedule = Schedule.draw(traffic, asked["qps"], total_s, servers=1, seed=seed)
+        assert set(before.schedule_sha256.values()) == {schedule.digest}
+    assert observer.told[0] == f"round 1 of 2: {kept.rounds[0].order[0]}"
+    assert len(observer.told) == 2 * len(cases)
