@@ -135,50 +135,14 @@ class ColumnsInput(Input):
 
     def _convert(self, batch: Any, path: Path, row: int, *, keep_bad: bool) -> RawBatch:
         columns = self._columns
-        bad = np.zeros(batch.num_rows, bool)
-        errors: list[tuple[int, InputError]] = []
-
-        def take(name: str, of: Callable[[Any], int], expected: str) -> NDArray[np.int64]:
-            column = batch.column(name)
-            try:
-                return _fast(column, of)
-            except (pa.ArrowException, ValueError, OverflowError):
-                pass
-            values = np.zeros(len(column), np.int64)  # one by one, to name what is wrong
-            for i, value in enumerate(column.to_pylist()):
-                try:
-                    values[i] = of(value)
-                except (ValueError, OverflowError, TypeError):
-                    error = InputError(
-                        f"{path}, row {row + i}, column {name}: found {str(value)[:60]!r}, "
-                        f"expected {expected}"
-                    )
-                    if not keep_bad:
-                        raise error from None
-                    errors.append((i, error))
-                    bad[i] = True
-            return values
-
-        label = take(columns.label, _label, "0 or 1")
-        time_ns = None
-        if columns.time is not None:
-            unit = _NS[columns.time_unit]
-            place = batch.schema.get_field_index(columns.time)
-            kind = batch.schema.field(place).type
-            if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-                at = batch.column(place).cast(pa.timestamp("ns")).cast(pa.int64())
-                batch = batch.set_column(place, columns.time, at)
-                unit = 1
-            time_ns = take(columns.time, lambda v: _time(v, unit), "a time")
-        dense = np.array(
-            [
-                take(name, _dense, "a number within ±2147483647, or nothing")
-                for name in columns.dense
-            ],
-            np.int32,
-        ).reshape(len(columns.dense), batch.num_rows)
+        reader = _Reader(batch, path, row, keep_bad=keep_bad)
+        label = reader.take(columns.label, _label, "0 or 1")
+        time_ns = None if columns.time is None else reader.times(columns.time, columns.time_unit)
+        number = "a number within ±2147483647, or nothing"
+        dense = np.array([reader.take(name, _dense, number) for name in columns.dense], np.int32)
+        dense = dense.reshape(len(columns.dense), batch.num_rows)
         ids = np.array([_ids(batch.column(name)) for name in columns.sparse], np.int64)
-        good = ~bad
+        good = ~reader.bad
         if time_ns is not None:
             time_ns = time_ns[good]
             falls = np.flatnonzero(np.diff(time_ns) < 0)
@@ -188,15 +152,70 @@ class ColumnsInput(Input):
                     f"{columns.time}: found an earlier time than the row before has, expected "
                     "rows in order of time: sort them first"
                 )
-        first_of_row = dict(reversed(errors))
         return RawBatch(
             label[good].astype(np.int8),
             time_ns,
             np.ascontiguousarray(dense[:, good]),
             np.ascontiguousarray(ids[:, good]),
-            tuple(first_of_row[i] for i in sorted(first_of_row)),
+            reader.errors(),
             "",
         )
+
+
+class _Reader:
+    """Takes columns of a batch as integers; rows with a value that is none are bad.
+
+    Attributes
+    ----------
+    bad : bool [N]
+        Those rows.
+    """
+
+    def __init__(self, batch: Any, path: Path, row: int, *, keep_bad: bool) -> None:
+        self._batch = batch
+        self._path = path
+        self._row = row
+        self._keep_bad = keep_bad
+        self._found: list[tuple[int, InputError]] = []
+        self.bad = np.zeros(batch.num_rows, bool)
+
+    def take(self, name: str, of: Callable[[Any], int], expected: str) -> NDArray[np.int64]:
+        """Read a column; raise the first error unless bad rows are to be kept apart."""
+        column = self._batch.column(name)
+        try:
+            return _fast(column, of)
+        except (pa.ArrowException, ValueError, OverflowError):
+            pass
+        values = np.zeros(len(column), np.int64)  # one by one, to name what is wrong
+        for i, value in enumerate(column.to_pylist()):
+            try:
+                values[i] = of(value)
+            except (ValueError, OverflowError, TypeError):
+                error = InputError(
+                    f"{self._path}, row {self._row + i}, column {name}: found "
+                    f"{str(value)[:60]!r}, expected {expected}"
+                )
+                if not self._keep_bad:
+                    raise error from None
+                self._found.append((i, error))
+                self.bad[i] = True
+        return values
+
+    def times(self, name: str, time_unit: str) -> NDArray[np.int64]:
+        """Read a column of times as ns: numbers of that unit, or what says its unit itself."""
+        batch, unit = self._batch, _NS[time_unit]
+        place = batch.schema.get_field_index(name)
+        kind = batch.schema.field(place).type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            at = batch.column(place).cast(pa.timestamp("ns")).cast(pa.int64())
+            self._batch = batch.set_column(place, name, at)
+            unit = 1
+        return self.take(name, lambda value: _time(value, unit), "a time")
+
+    def errors(self) -> tuple[InputError, ...]:
+        """Return the first error of each bad row, in order."""
+        first_of_row = dict(reversed(self._found))
+        return tuple(first_of_row[i] for i in sorted(first_of_row))
 
 
 def _batches(path: Path, columns: ColumnMap) -> Iterator[Any]:

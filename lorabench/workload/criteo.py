@@ -120,17 +120,26 @@ def read_criteo(
     if block_rows < 1:
         raise ValueError(f"block_rows: found {block_rows}, expected at least 1")
     gap_ns = row_gap_ns(rows_per_s)
+
+    def parsed() -> Iterator[Block]:
+        for line, lines in _from(path, start):
+            raw = parse_lines(lines, path, line)
+            sparse = np.empty((NUM_SPARSE, len(raw)), np.int32)
+            for rows, ids, cardinality in zip(sparse, raw.ids, cardinalities, strict=True):
+                hash_ids(ids, cardinality, rows)
+            time_ns = np.arange(line, line + len(raw), dtype=np.int64) * gap_ns
+            yield Block(raw.label, time_ns, raw.dense.T, sparse.T)
+
+    yield from _in_blocks(parsed(), block_rows)
+
+
+def _in_blocks(parts: Iterator[Block], block_rows: int) -> Iterator[Block]:
+    """Cut rows into blocks of one length; the last may have fewer."""
     pending: list[Block] = []
     ready = 0
-    for line, lines in _from(path, start):
-        raw = parse_lines(lines, path, line)
-        sparse = np.empty((NUM_SPARSE, len(raw)), np.int32)
-        for rows, ids, cardinality in zip(sparse, raw.ids, cardinalities, strict=True):
-            hash_ids(ids, cardinality, rows)
-        time_ns = np.arange(line, line + len(raw), dtype=np.int64) * gap_ns
-        parsed = Block(raw.label, time_ns, raw.dense.T, sparse.T)
-        pending.append(parsed)
-        ready += len(parsed)
+    for part in parts:
+        pending.append(part)
+        ready += len(part)
         if ready >= block_rows:
             joined = Block.concat(pending)
             whole = ready - ready % block_rows
