@@ -8,6 +8,9 @@ Nodes are set by ``mbind`` before the first touch, since pages that several proc
 moved afterwards; the policy is the memfd's, so it holds whoever touches a page first (of reserved
 huge pages it is not, and they are touched at once). Which nodes is not decided here
 (`lorabench.isolation.plan`).
+
+Longer than 400 lines: how a region is laid out, which pages it gets and which nodes these come from
+are settled by the same few system calls, in one order.
 """
 
 import errno

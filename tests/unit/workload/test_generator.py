@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.features import DenseSpec, SparseSpec
 from lorabench.workload.generator import CHUNK_ROWS, Generator, generate_blocks, in_order
 from lorabench.workload.planted import TICK_ROWS, PlantedModel
-from lorabench.workload.spec import (
-    DenseSpec,
-    LabelSpec,
-    ModelSpec,
-    SparseSpec,
-    WorkloadSpec,
-    load_spec,
-)
+from lorabench.workload.spec import LabelSpec, ModelSpec, WorkloadSpec, load_spec
 
 SMALL = WorkloadSpec(
     name="small",
