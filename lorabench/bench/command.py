@@ -12,55 +12,6 @@ from lorabench.bench.options import OUTPUT, option
 
 
 @dataclass(frozen=True)
-class Command:
-    """A subcommand.
-
-    Parameters
-    ----------
-    name : str
-        As it is called.
-    summary : str
-        Its line in the list of commands.
-    options : type
-        Dataclass of its options (`lorabench.bench.options`).
-    experiment : str
-        ``module:callable`` from the options to a `lorabench.bench.experiment.Experiment`.
-    view : str
-        ``module:callable`` that prints a result on a console.
-    about : str
-        What ``--help`` says below the summary.
-    example : str
-        A command that works as it stands.
-    beside : str
-        Ending of the file that lies beside the document; empty for none.
-    always_saved : bool
-        Without ``-o`` a new file in ``results/`` is written.
-    start : str
-        ``module:callable`` from command, options and output to what runs; the runner by default.
-    """
-
-    name: str
-    summary: str
-    options: type[Any]
-    experiment: str
-    view: str
-    about: str = ""
-    example: str = ""
-    beside: str = ""
-    always_saved: bool = True
-    start: str = "lorabench.bench.runner:run"
-
-    def load(self, what: str) -> Any:
-        """Import what one of the fields names."""
-        module, _, name = str(getattr(self, what)).partition(":")
-        return getattr(importlib.import_module(module), name)
-
-    def run(self, options: Any, output: "Output") -> None:
-        """Run it with these options."""
-        self.load("start")(self, options, output)
-
-
-@dataclass(frozen=True)
 class Output:
     """Where a command's result goes."""
 
@@ -78,3 +29,56 @@ class Output:
     strict: bool = option(False, "Exit with 1 if a claim is missed.", panel=OUTPUT)
     quiet: bool = option(False, "No progress.", "--quiet", "-q", panel=OUTPUT)
     verbose: bool = option(False, "Tell what each step did.", "--verbose", "-v", panel=OUTPUT)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Parameters
+    ----------
+    name : str
+        As it is called.
+    summary : str
+        Its line in the list of commands.
+    options : type
+        Dataclass of its options (`lorabench.bench.options`).
+    experiment : str
+        ``module:callable`` from the options to a `lorabench.bench.experiment.Experiment`; empty
+        where `start` runs something else.
+    view : str
+        ``module:callable`` that prints a result on a console; likewise.
+    about : str
+        What ``--help`` says below the summary.
+    example : str
+        A command that works as it stands.
+    beside : str
+        Ending of the file that lies beside the document; empty for none.
+    always_saved : bool
+        Without ``-o`` a new file in ``results/`` is written.
+    start : str
+        ``module:callable`` from command, options and output to what runs; the runner by default.
+    output : type
+        Dataclass of the options that say where the result goes.
+    """
+
+    name: str
+    summary: str
+    options: type[Any]
+    experiment: str = ""
+    view: str = ""
+    about: str = ""
+    example: str = ""
+    beside: str = ""
+    always_saved: bool = True
+    start: str = "lorabench.bench.runner:run"
+    output: type[Any] = Output
+
+    def load(self, what: str) -> Any:
+        """Import what one of the fields names."""
+        module, _, name = str(getattr(self, what)).partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def run(self, options: Any, output: Any) -> None:
+        """Run it with these options."""
+        self.load("start")(self, options, output)

@@ -66,6 +66,8 @@ class Findings:
         What stands in the place of that, where another machine than this one was looked at.
     raw : mapping of str to array
         Samples for the file beside the document.
+    partial : bool
+        It ended before its time, though nothing failed.
     """
 
     config: dict[str, Any]
@@ -78,6 +80,7 @@ class Findings:
     environment: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] | None = None
     raw: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    partial: bool = False
 
 
 class Experiment(ABC):

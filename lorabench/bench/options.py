@@ -17,6 +17,7 @@ RARE = "Rarely needed"
 """The panel of options that the common case does without."""
 
 INPUT = "Input"
+RUN = "Run"
 OUTPUT = "Output"
 
 _KEY = "option"
@@ -64,7 +65,7 @@ class Option:
     above: float | None = None
     most: float | None = None
     below: float | None = None
-    panel: str = ""
+    panel: str = RUN
     metavar: str | None = None
     parse: Callable[[str], Any] | None = None
     shown: str | None = None
@@ -101,7 +102,7 @@ def option(
     above: float | None = None,
     most: float | None = None,
     below: float | None = None,
-    panel: str = "",
+    panel: str = RUN,
     metavar: str | None = None,
     parse: Callable[[str], Any] | None = None,
     shown: str | None = None,

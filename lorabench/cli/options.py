@@ -8,18 +8,18 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from lorabench.bench.command import Command, Output
-from lorabench.bench.options import Option, flags, options_of
+from lorabench.bench.command import Command
+from lorabench.bench.options import INPUT, OUTPUT, RARE, RUN, Option, flags, options_of
 from lorabench.errors import InputError
 
 
 def typer_function(command: Command) -> Callable[..., None]:
     """Return a function that Typer makes a subcommand of: all options, then what is output.
 
-    Its parameters are those of the command's dataclass and of `Output`; what it does is to fill
-    both and to run the command.
+    Its parameters are those of the command's two dataclasses, and ``--help``; what it does is to
+    fill both and to run the command.
     """
-    kinds = (command.options, Output)
+    kinds = (command.options, command.output)
 
     def function(**given: Any) -> None:
         options, output = (
@@ -30,8 +30,7 @@ def typer_function(command: Command) -> Callable[..., None]:
         )
         command.run(options, output)
 
-    parameters = [parameter for kind in kinds for parameter in _parameters(kind)]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__signature__ = inspect.Signature(_in_panels(kinds))  # type: ignore[attr-defined]
     function.__doc__ = _help(command)
     function.__name__ = command.name
     return function
@@ -43,14 +42,54 @@ def _help(command: Command) -> str:
     return f"{command.summary}{about}{example}"
 
 
-def _parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
+def _in_panels(kinds: tuple[type[Any], ...]) -> list[inspect.Parameter]:
+    """Return all parameters, those of a panel together: Typer shows panels by first use."""
+    found = [(known.panel, parameter) for kind in kinds for known, parameter in _parameters(kind)]
+    found.append((OUTPUT, _HELP))
+    return [parameter for _, parameter in sorted(found, key=lambda one: _place(one[0]))]
+
+
+def _place(panel: str) -> int:
+    order = (INPUT, RUN, OUTPUT, RARE)
+    return order.index(panel if panel in order else RUN)
+
+
+def _parameters(kind: type[Any]) -> Iterator[tuple[Option, inspect.Parameter]]:
     for one, known in options_of(kind):
-        yield inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if one.default is MISSING else _default(one, known),
-            annotation=_annotation(one, known),
+        yield (
+            known,
+            inspect.Parameter(
+                one.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if one.default is MISSING else _default(one, known),
+                annotation=_annotation(one, known),
+            ),
         )
+
+
+def _show_help(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+# Of our own: the one that Typer adds stands in a panel apart, before all others.
+_HELP = inspect.Parameter(
+    "help",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--help",
+            "-h",
+            callback=_show_help,
+            is_eager=True,
+            help="Show this message and exit.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
+)
 
 
 def _default(one: Field[Any], known: Option) -> Any:
@@ -76,11 +115,11 @@ def _annotation(one: Field[Any], known: Option) -> Any:
     kind = _given_type(one, known)
     shared: dict[str, Any] = {
         "help": known.help,
-        "metavar": known.metavar,
-        "rich_help_panel": known.panel or None,
+        "metavar": known.metavar or "|".join(known.choices) or None,
     }
     if not names[0].startswith("-"):
         return Annotated[kind, typer.Argument(**{**shared, "metavar": known.metavar or names[0]})]
+    shared["rich_help_panel"] = known.panel
     if known.shown is not None and one.default is None:
         shared["show_default"] = known.shown
     return Annotated[kind, typer.Option(*names, **shared)]
@@ -98,10 +137,10 @@ def _given_type(one: Field[Any], known: Option) -> Any:
 
 
 def _plain(hint: Any) -> Any:
-    if get_origin(hint) is Literal:
-        return hint
+    if get_origin(hint) is Literal:  # which of them there are, `Option.choices` says
+        return str
     if get_origin(hint) is tuple:  # given once for each
-        return list[str]
+        return list[get_args(hint)[0]]  # type: ignore[misc]
     return hint
 
 
