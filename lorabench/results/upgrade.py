@@ -45,8 +45,12 @@ def _condition(text: str) -> Labels:
     return {"condition": text}
 
 
-def _duty(text: str) -> Labels:
-    """Read ``pinned@0.25``."""
+def _cpu_or_duty(text: str) -> Labels:
+    """Read ``cpu3``, ``host2/cpu3`` or ``pinned@0.25``."""
+    cpu = re.fullmatch(r"(?:(host[0-9]+)/)?cpu(.+)", text)
+    if cpu:
+        number = int(cpu[2]) if cpu[2].isdecimal() else cpu[2]
+        return {"condition": cpu[1] or "host", "cpu": number}
     condition, _, duty = text.rpartition("@")
     try:
         return {"condition": condition, "duty": float(duty)} if condition else _condition(text)
@@ -60,4 +64,4 @@ def _table(text: str) -> Labels:
     return {"table": found[2], "dim": int(found[1])} if found else {"table": text}
 
 
-_READERS: dict[str, Callable[[str], Labels]] = {"headroom": _duty, "profile": _table}
+_READERS: dict[str, Callable[[str], Labels]] = {"headroom": _cpu_or_duty, "profile": _table}

@@ -7,85 +7,21 @@ of that is in `lorabench.results.headroom`. How idle a host is that somebody els
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lorabench.bench.experiment import Findings
-from lorabench.bench.options import RARE, check, option, shares
 from lorabench.bench.serving.cases import SOLO, SOLO_REPEAT, ServingCase, case_of
 from lorabench.bench.serving.experiment import ServingExperiment
-from lorabench.bench.serving.options import ServingOptions, conditions
-from lorabench.errors import InputError
+from lorabench.experiments.headroom.options import DutySweepOptions
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine
 from lorabench.results import claims, schema
 from lorabench.results.case import Case
-from lorabench.results.headroom import DutySweepData, Headroom, Slo, headroom
+from lorabench.results.headroom import DutySweepData, Headroom, headroom
 from lorabench.results.metrics import MetricTable
 from lorabench.results.statistics import Estimate
-
-LEAST_DUTIES = 6
-DEFAULT_CONDITIONS = "pinned,shared"
-
-
-@dataclass(frozen=True)
-class DutySweepOptions(ServingOptions):
-    """What a sweep is asked for."""
-
-    conditions: "tuple[Condition, ...] | None" = option(
-        None, "Where the trainer runs, each at every duty.", parse=conditions
-    )
-    duties: tuple[float, ...] = option(
-        (0.0, 0.1, 0.25, 0.5, 0.75, 1.0),
-        "Shares of the time in which the trainer may work, six or more, from 0 to 1.",
-        parse=shares,
-    )
-    slo_ratio: float | None = option(
-        None, "p99 to keep, over that without training; 1.10 where neither is given.", panel=RARE
-    )
-
-    @property
-    def asked(self) -> tuple[Condition, ...]:
-        """The conditions that are swept."""
-        return conditions(DEFAULT_CONDITIONS) if self.conditions is None else self.conditions
-
-    def check(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises
-        ------
-        InputError
-            Naming the option, what was found and what was expected.
-        """
-        super().check()
-        found = ",".join(f"{duty:g}" for duty in self.duties)
-        if any(not 0 <= duty <= 1 for duty in self.duties):
-            raise InputError(f"--duties: found {found}, expected shares of the time, 0 to 1")
-        if len(set(self.duties)) < LEAST_DUTIES or 0 not in self.duties:
-            raise InputError(
-                f"--duties: found {found}, expected {LEAST_DUTIES} or more different ones, 0 among "
-                "them"
-            )
-        if self.slo_s is not None and self.slo_ratio is not None:
-            raise InputError("--slo-ms: found --slo-ratio beside it, expected one or the other")
-        if self.slo_ratio is not None and not 1 < self.slo_ratio <= 1000:
-            raise InputError(
-                f"--slo-ratio: found {self.slo_ratio}, expected above 1 and at most 1000"
-            )
-
-    @property
-    def slo(self) -> Slo:
-        """What p99 must keep."""
-        if self.slo_s is not None:
-            return Slo(limit_s=self.slo_s)
-        return Slo(ratio=self.slo_ratio or claims.TOLERANCE)
-
-    @property
-    def worked(self) -> tuple[float, ...]:
-        """Duties at which the trainer works at all, rising."""
-        return tuple(sorted({duty for duty in self.duties if duty > 0}))
 
 
 class DutySweep(ServingExperiment):
@@ -97,7 +33,6 @@ class DutySweep(ServingExperiment):
     options: DutySweepOptions
 
     def __init__(self, options: DutySweepOptions) -> None:
-        check(options)
         super().__init__(options)
         # A throttle keeps what is asked for.
         self.slo_ratio = options.slo.ratio
@@ -174,13 +109,6 @@ class DutySweep(ServingExperiment):
                     f"{condition.name}: no round had a p99 at every duty; measure for longer "
                     "(--duration)"
                 )
-
-
-def make(options: Any) -> DutySweep:
-    """Return the sweep that the options of the command ask for; what is not given is default."""
-    names = DutySweepOptions.__dataclass_fields__
-    given = {name: value for name, value in vars(options).items() if name in names}
-    return DutySweep(DutySweepOptions(**{k: v for k, v in given.items() if v is not None}))
 
 
 def sweep_data(

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lorabench.report.terminal import render_claims
+from lorabench.results.case import Case
 from lorabench.results.schema import Metric, Result
 
 # Each single CPU has a line, up to so many; of more, the busiest.
@@ -68,7 +69,7 @@ def _render_passive(result: Result, console: Console) -> None:
     for metric in result.metrics:
         if metric.name.endswith(("_p95", "_peak")) or metric.name == "sampler_cpu_share":
             continue
-        if "cpu" in metric.condition:
+        if "cpu" in metric.labels:
             singles.append(metric)
         else:
             label = _LABELS.get(metric.name, metric.name)
@@ -130,40 +131,43 @@ def _render_active(result: Result, console: Console) -> None:
         f"{', interrupted' if result.partial else ''}",
         *("trainer", "duty", "trained/s", "cores", "p99 ms", "fit ms", "p99 / solo [95 %]"),
     )
-    _add_duty(table, result, "solo", "solo", "0")
+    _add_duty(table, result, Case("solo"), "0")
     for condition in experiment["conditions"]:
         for duty in experiment["duties"]:
             if duty > 0:
-                _add_duty(table, result, f"{condition}@{duty:g}", condition, f"{duty:g}")
+                case = Case(f"{condition}@{duty:g}", {"condition": condition, "duty": duty})
+                _add_duty(table, result, case, f"{duty:g}")
     console.print(table)
-    for metric in result.metrics:
-        if metric.name == "headroom_samples_per_s":
-            console.print(_usable(result, metric), highlight=False)
+    for metric in result.select("headroom_samples_per_s"):
+        console.print(_usable(result, metric), highlight=False)
 
 
-def _add_duty(table: Table, result: Result, name: str, condition: str, duty: str) -> None:
+def _add_duty(table: Table, result: Result, case: Case, duty: str) -> None:
+    def of(metric: str) -> Metric | None:
+        return next(result.select(metric, **case.labels), None)
+
     def cell(metric: str, form: str, scale: float = 1.0) -> str:
-        found = result.metric(metric, name)
-        if found is None or found.estimate is None:
-            return "-"
-        return f"{found.estimate * scale:{form}}"
+        found = of(metric)
+        return (
+            "-" if found is None or found.estimate is None else f"{found.estimate * scale:{form}}"
+        )
 
-    if result.metric("latency_p50", name) is None:
+    if of("latency_p50") is None:
         return
     ratio = cell("latency_p99_ratio", ".2f")
-    found = result.metric("latency_p99_ratio", name)
+    found = of("latency_p99_ratio")
     if found is not None and found.ci95 is not None:
         ratio += " [{:.2f}..{:.2f}]".format(*found.ci95)
-    if any(name in round_.saturated for round_ in result.rounds):
+    if any(case.text in round_.saturated for round_ in result.rounds):
         ratio = "saturated"
     table.add_row(
-        Text(condition),
+        Text(str(case.labels["condition"])),
         duty,
         cell("train_samples_per_s", ",.0f"),
         cell("trainer_cores", ".2f"),
         cell("latency_p99", ".2f", 1e3),
         cell("latency_p99_fit", ".2f", 1e3),
-        "1" if name == "solo" else ratio,
+        "1" if case.text == "solo" else ratio,
     )
 
 

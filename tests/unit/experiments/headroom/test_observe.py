@@ -4,27 +4,24 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lorabench.bench.progress import ProgressObserver
+from lorabench.bench.runner import document
 from lorabench.errors import InputError
-from lorabench.experiments.headroom.observe import (
-    UNITS,
-    Observation,
-    ObservationConfig,
-    Recorder,
-    from_trace,
-)
+from lorabench.experiments.headroom.metrics import drawn
+from lorabench.experiments.headroom.observe import Observation
+from lorabench.experiments.headroom.options import HeadroomOptions
+from lorabench.experiments.headroom.recorder import Recorder
 from lorabench.host.observe import CpuTimes, RunQueue, Sample
+from lorabench.results.case import Case
+from lorabench.results.headroom import Track
+from lorabench.results.metrics import metric_spec
 from lorabench.results.schema import Result
-
-
-def silent(text: str, done: float) -> None:
-    pass
 
 
 def record(samples: list[Sample], cpus: int = 2) -> Recorder:
@@ -77,7 +74,7 @@ def test_whatever_counters_do_a_share_is_a_share(times: list[tuple[float, float]
     ]
     for name, track in record(samples).tracks().items():
         assert (track.value >= 0).all(), name
-        if UNITS[name][0] == "1" and name not in ("cpu_cores", "runqueue_waiting"):
+        if metric_spec(name).unit == "1" and name not in ("cpu_cores", "runqueue_waiting"):
             assert (track.value <= 1).all(), name
 
 
@@ -104,10 +101,12 @@ def test_run_queues_that_are_asked_less_often_have_longer_spans() -> None:
 
 @pytest.fixture(scope="module")
 def observed() -> Result:
-    run = Observation(ObservationConfig(duration_s=0.6, interval_s=0.1), silent)
-    run.run()
-    assert set(run.raw) >= {"spans_s", "cpu", "cpu_busy", "track/cpu_busy"}
-    return run.document()
+    run = Observation(HeadroomOptions(duration_s=0.6), interval_s=0.1)
+    run.measure(ProgressObserver(None, None))
+    found = run.findings()
+    assert found is not None
+    assert set(found.raw) >= {"spans_s", "cpu", "cpu_busy", "track/cpu_busy"}
+    return document("headroom", found)
 
 
 def test_observing_this_host_gives_a_valid_document(observed: Result) -> None:
@@ -117,7 +116,11 @@ def test_observing_this_host_gives_a_valid_document(observed: Result) -> None:
     assert busy is not None
     assert busy.estimate is not None
     assert 0 <= busy.estimate <= 1
-    assert any(metric.condition == "cpu0" for metric in observed.metrics)
+    cpus = [
+        metric.labels["cpu"] for metric in observed.select("cpu_busy") if "cpu" in metric.labels
+    ]
+    assert cpus == sorted(set(cpus))
+    assert cpus
     (line,) = (one for one in observed.series if one.name == "cpu_busy")
     assert (line.x_unit, line.y_unit) == ("s", "1")
     assert line.x[-1] == pytest.approx(0.6, abs=0.3)
@@ -141,18 +144,20 @@ def test_less_than_a_window_gives_no_verdict(observed: Result) -> None:
 
 def test_a_process_that_ends_leaves_what_was_seen_of_it() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        run = Observation(ObservationConfig(duration_s=120, interval_s=0.05, pid=child.pid), silent)
+        run = Observation(HeadroomOptions(duration_s=120, pid=child.pid), interval_s=0.05)
 
         def end_it_once_seen() -> None:
-            while not run.observed:
+            while run.findings() is None:
                 time.sleep(0.05)
             child.kill()
 
         killer = threading.Thread(target=end_it_once_seen)
         killer.start()
-        run.run()
+        run.measure(ProgressObserver(None, None))
         killer.join()
-    result = run.document()
+    found = run.findings()
+    assert found is not None
+    result = document("headroom", found)
     assert result.partial
     assert f"process {child.pid} ended before the time was up" in result.rounds[0].notes[0]
     assert result.metric("cpu_cores", "pid") is not None
@@ -161,11 +166,12 @@ def test_a_process_that_ends_leaves_what_was_seen_of_it() -> None:
 
 def test_a_process_that_ends_at_once_is_told() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        run = Observation(ObservationConfig(duration_s=30, interval_s=0.5, pid=child.pid), silent)
+        run = Observation(HeadroomOptions(duration_s=30, pid=child.pid), interval_s=0.5)
         child.kill()
         child.wait()
         with pytest.raises(InputError, match="ended before anything could be observed"):
-            run.run()
+            run.measure(ProgressObserver(None, None))
+        assert run.findings() is None
 
 
 def test_observing_loads_no_torch() -> None:
@@ -173,29 +179,9 @@ def test_observing_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_the_busiest_of_several_recorded_hosts_is_what_counts(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text("time,a,b\n" + "".join(f"{10 * i},0.1,0.4\n" for i in range(30)))
-    result, raw = from_trace(path)
-    (claim,) = result.claims
-    assert claim.verdict == "missed"
-    assert "host2, the busiest of 2 recorded hosts" in claim.reason
-    assert set(raw) == {"track/host1/cpu_busy", "track/host2/cpu_busy"}
-
-
-def test_a_coarse_recording_of_an_idle_host_is_inconclusive(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text("time,a\n" + "".join(f"{600 * i},0.1\n" for i in range(30)))
-    (claim,) = from_trace(path)[0].claims
-    assert claim.verdict == "inconclusive"
-    assert "between 10.0 and 100.0 % busy" in claim.reason
-    assert "a finer recording would tell" in claim.reason
-
-
-def test_a_long_recording_is_drawn_with_fewer_points(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text("time,a\n" + "".join(f"{10 * i},{i % 2 / 10}\n" for i in range(9001)))
-    (line,) = from_trace(path)[0].series
+def test_a_long_track_is_drawn_with_fewer_points() -> None:
+    begin = 10.0 * np.arange(9001)
+    line = drawn("cpu_busy", Case("host"), Track(begin, begin + 10, np.arange(9001) % 2 / 10))
     assert len(line.x) <= 3600
     assert np.mean(line.y) == pytest.approx(0.05, abs=0.001)
     assert line.x[-1] == pytest.approx(90_010)

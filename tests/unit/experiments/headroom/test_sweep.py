@@ -10,7 +10,8 @@ from lorabench.bench.options import check
 from lorabench.bench.serving.cases import case_of
 from lorabench.bench.serving.options import conditions
 from lorabench.errors import InputError
-from lorabench.experiments.headroom.sweep import DEFAULT_CONDITIONS, DutySweepOptions, sweep_data
+from lorabench.experiments.headroom.options import DEFAULT_CONDITIONS, DutySweepOptions
+from lorabench.experiments.headroom.sweep import sweep_data
 from lorabench.isolation.conditions import parse_condition
 from lorabench.results.headroom import Slo, headroom
 from lorabench.results.metrics import MetricTable

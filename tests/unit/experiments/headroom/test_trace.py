@@ -2,14 +2,18 @@
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lorabench.bench.experiment import Findings
+from lorabench.bench.progress import ProgressObserver
 from lorabench.errors import InputError
-from lorabench.experiments.headroom.trace import parse_trace, read_trace
+from lorabench.experiments.headroom.options import HeadroomOptions
+from lorabench.experiments.headroom.trace import TraceReading, parse_trace, read_trace
 
 BUSY = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 START = 1_700_000_000
@@ -274,3 +278,42 @@ def test_a_file_that_is_missing_or_no_text_is_told(tmp_path) -> None:
     (tmp_path / "b").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="found no text"):
         read_trace(tmp_path / "b")
+
+
+def judged(path: Path) -> Findings:
+    reading = TraceReading(HeadroomOptions(trace=path))
+    assert reading.findings() is None
+    reading.measure(ProgressObserver(None, None))
+    found = reading.findings()
+    assert found is not None
+    return found
+
+
+def test_the_busiest_of_several_recorded_hosts_is_what_counts(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("time,a,b\n" + "".join(f"{10 * i},0.1,0.4\n" for i in range(30)))
+    found = judged(path)
+    (claim,) = found.claims
+    assert claim.verdict == "missed"
+    assert "host2, the busiest of 2 recorded hosts" in claim.reason
+    assert set(found.raw) == {"track/host1/cpu_busy", "track/host2/cpu_busy"}
+
+
+def test_a_coarse_recording_of_an_idle_host_is_inconclusive(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("time,a\n" + "".join(f"{600 * i},0.1\n" for i in range(30)))
+    (claim,) = judged(path).claims
+    assert claim.verdict == "inconclusive"
+    assert "between 10.0 and 100.0 % busy" in claim.reason
+    assert "a finer recording would tell" in claim.reason
+
+
+def test_a_recorded_cpu_is_labelled_by_its_number_and_its_host(tmp_path: Path) -> None:
+    lines = ["timestamp,instance,cpu,mode,value"]
+    lines += [f"{10 * i},{h},{c},idle,{1000 + 5 * i}" for h in "ab" for c in "03" for i in range(9)]
+    path = tmp_path / "p.csv"
+    path.write_text("\n".join(lines))
+    cases = judged(path).table.named("cpu_busy")
+    assert {case.text: case.labels for case in cases if "cpu" in case.labels} == {
+        f"host{h}/cpu{c}": {"condition": f"host{h}", "cpu": c} for h in (1, 2) for c in (0, 3)
+    }

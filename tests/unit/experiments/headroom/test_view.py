@@ -9,17 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from lorabench.experiments.headroom.metrics import cpu_case
 from lorabench.experiments.headroom.view import _si, render
+from lorabench.results.case import Case
 from lorabench.results.schema import Metric, Program, Queries, Result, Round
 
 
 def metric(
-    name: str, condition: str, value: float | None, ci95: tuple[float, float] | None = None
+    name: str, case: Case | str, value: float | None, ci95: tuple[float, float] | None = None
 ) -> Metric:
+    case = Case(case) if isinstance(case, str) else case
     units = {"runqueue_delay": "s", "memory_bandwidth": "B/s"}
     return Metric(
         name=name,
-        condition=condition,
+        condition=case.text,
+        labels=dict(case.labels),
         unit=units.get(name.removesuffix("_p95").removesuffix("_peak"), "1"),
         better="lower",
         values=[value],
@@ -73,7 +77,7 @@ def test_an_observation_shows_mean_p95_and_peak_in_units_one_can_read() -> None:
                 metric("cpu_busy_peak", "host", None),
                 metric("runqueue_delay", "host", 0.00123),
                 metric("memory_bandwidth", "host", 12.3e9),
-                metric("cpu_busy", "cpu0", 0.5),
+                metric("cpu_busy", cpu_case(0), 0.5),
                 metric("sampler_cpu_share", "sampler", 0.0012),
             ],
             partial=True,
@@ -91,7 +95,7 @@ def test_an_observation_shows_mean_p95_and_peak_in_units_one_can_read() -> None:
 
 
 def test_of_many_cpus_the_busiest_are_shown() -> None:
-    cpus = [metric("cpu_busy", f"cpu{n}", n / 100) for n in range(40)]
+    cpus = [metric("cpu_busy", cpu_case(n), n / 100) for n in range(40)]
     text = printed(document({"mode": "passive"}, [metric("cpu_busy", "host", 0.2), *cpus]))
     assert "cpu39" in text
     assert "cpu23 " not in text
@@ -101,19 +105,21 @@ def test_of_many_cpus_the_busiest_are_shown() -> None:
 ACTIVE = {"mode": "active", "conditions": ["shared"], "duties": [0.0, 0.5, 1.0]}
 
 
+def at(duty: float) -> Case:
+    return Case(f"shared@{duty:g}", {"condition": "shared", "duty": duty})
+
+
 def active(*, reached: float) -> Result:
-    rows = [("solo", 0.010), ("shared@0.5", 0.011), ("shared@1", 0.02)]
+    rows = [(Case("solo"), 0.010), (at(0.5), 0.011), (at(1), 0.02)]
     metrics = [
-        metric(name, condition, value)
-        for condition, value in rows
-        for name in ("latency_p50", "latency_p99")
+        metric(name, case, value) for case, value in rows for name in ("latency_p50", "latency_p99")
     ]
     return document(
         ACTIVE,
         [
             *metrics,
-            metric("latency_p99_ratio", "shared@0.5", 1.1, (1.0, 1.2)),
-            metric("train_samples_per_s", "shared@0.5", 12_345.0),
+            metric("latency_p99_ratio", at(0.5), 1.1, (1.0, 1.2)),
+            metric("train_samples_per_s", at(0.5), 12_345.0),
             metric("headroom_samples_per_s", "shared", 6000.0, (5000.0, 7000.0)),
             metric("headroom_cores", "shared", 0.5, (0.4, 0.6)),
             metric("headroom_slo", "shared", 0.011),

@@ -1,0 +1,8 @@
+"""All subcommands, in the order in which ``lorabench --help`` lists them."""
+
+from lorabench.bench.command import Command
+from lorabench.experiments.colocate import COMMAND as COLOCATE
+from lorabench.experiments.headroom import COMMAND as HEADROOM
+from lorabench.experiments.profile import COMMAND as PROFILE
+
+COMMANDS: tuple[Command, ...] = (COLOCATE, HEADROOM, PROFILE)

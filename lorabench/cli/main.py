@@ -1,0 +1,86 @@
+"""The Typer application, and how a run ends: what the user can act on is one line and a code."""
+
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from lorabench import __version__
+from lorabench.cli.commands import COMMANDS
+from lorabench.cli.doctor import doctor
+from lorabench.cli.freshness import freshness
+from lorabench.cli.generate import generate
+from lorabench.cli.ingest import ingest
+from lorabench.cli.kernels import kernels
+from lorabench.cli.options import typer_function
+from lorabench.errors import LorabenchError
+
+app = typer.Typer(
+    name="lorabench",
+    help="Bench for inference-side model updates: LoRA training beside DLRM serving, on one node.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for function in (doctor, freshness, generate, ingest, kernels):
+    app.command()(function)
+for command in COMMANDS:
+    app.command(command.name, add_help_option=False)(typer_function(command))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lorabench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take what comes before the subcommand."""
+
+
+_INTERRUPTED = 130
+
+# Base of all errors in how the command line was used. Typer exports only this one of its leaves,
+# and whether click is a dependency or vendored depends on Typer's version.
+_UsageError = typer.BadParameter.__bases__[0]
+
+
+def main() -> None:
+    """Run the command line; turn what the user can act on into one line and an exit code."""
+    # As Ctrl-C: the run unwinds, keeps its finished rounds and ends its processes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = app(standalone_mode=False)
+    except LorabenchError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", _INTERRUPTED)
+    except Exception as error:
+        if not isinstance(error, _UsageError):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+            sys.exit(2)
+        _fail(_usage(error), 2)
+    if code == _INTERRUPTED:  # Typer turns Ctrl-C into a code and says nothing
+        _fail("interrupted", _INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> str:
+    """Put a usage error into one line that also says what was found."""
+    message: str = error.format_message()  # type: ignore[attr-defined]
+    option = next(iter(getattr(getattr(error, "param", None), "opts", [])), None)
+    if option in sys.argv[:-1]:
+        message = f"{message}, found {sys.argv[sys.argv.index(option) + 1]!r}"
+    return f"{message} (see lorabench --help)"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"lorabench: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)

@@ -1,0 +1,231 @@
+"""Options of ``lorabench headroom``, which observes, reads a recording or measures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lorabench.bench.options import (
+    INPUT,
+    RARE,
+    Workload,
+    check,
+    flags,
+    milliseconds,
+    option,
+    options_of,
+    rank,
+    shares,
+)
+from lorabench.bench.serving.options import ServingOptions, conditions
+from lorabench.errors import InputError
+
+if TYPE_CHECKING:
+    from lorabench.isolation.conditions import Condition
+    from lorabench.results.headroom import Slo
+
+LEAST_DUTIES = 6
+
+# Which options say something in one way of working alone.
+_OBSERVING = ("pid", "cgroup")
+_MEASURING = (
+    *("checkpoint", "load", "qps", "slo_s", "slo_ratio", "duties", "conditions", "rounds"),
+    *("warmup_s", "label_delay_s", "servers", "rank"),
+)
+
+
+DEFAULT_CONDITIONS = "pinned,shared"
+
+
+@dataclass(frozen=True)
+class DutySweepOptions(ServingOptions):
+    """What a sweep is asked for."""
+
+    conditions: "tuple[Condition, ...] | None" = option(
+        None, "Where the trainer runs, each at every duty.", parse=conditions
+    )
+    duties: tuple[float, ...] = option(
+        (0.0, 0.1, 0.25, 0.5, 0.75, 1.0),
+        "Shares of the time in which the trainer may work, six or more, from 0 to 1.",
+        parse=shares,
+    )
+    slo_ratio: float | None = option(
+        None, "p99 to keep, over that without training; 1.10 where neither is given.", panel=RARE
+    )
+
+    @property
+    def asked(self) -> "tuple[Condition, ...]":
+        """The conditions that are swept."""
+        return conditions(DEFAULT_CONDITIONS) if self.conditions is None else self.conditions
+
+    def check(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises
+        ------
+        InputError
+            Naming the option, what was found and what was expected.
+        """
+        super().check()
+        found = ",".join(f"{duty:g}" for duty in self.duties)
+        if any(not 0 <= duty <= 1 for duty in self.duties):
+            raise InputError(f"--duties: found {found}, expected shares of the time, 0 to 1")
+        if len(set(self.duties)) < LEAST_DUTIES or 0 not in self.duties:
+            raise InputError(
+                f"--duties: found {found}, expected {LEAST_DUTIES} or more different ones, 0 among "
+                "them"
+            )
+        if self.slo_s is not None and self.slo_ratio is not None:
+            raise InputError("--slo-ms: found --slo-ratio beside it, expected one or the other")
+        if self.slo_ratio is not None and not 1 < self.slo_ratio <= 1000:
+            raise InputError(
+                f"--slo-ratio: found {self.slo_ratio}, expected above 1 and at most 1000"
+            )
+
+    @property
+    def slo(self) -> "Slo":
+        """What p99 must keep."""
+        from lorabench.results.claims import TOLERANCE
+        from lorabench.results.headroom import Slo
+
+        if self.slo_s is not None:
+            return Slo(limit_s=self.slo_s)
+        return Slo(ratio=self.slo_ratio or TOLERANCE)
+
+    @property
+    def worked(self) -> tuple[float, ...]:
+        """Duties at which the trainer works at all, rising."""
+        return tuple(sorted({duty for duty in self.duties if duty > 0}))
+
+
+@dataclass(frozen=True)
+class HeadroomOptions(Workload):
+    """What to observe, to read or to measure.
+
+    None stands for what was not given: which default that is depends on the way of working.
+    """
+
+    pid: int | None = option(
+        None, "Observe this process, by its stat and schedstat alone.", least=1, panel=INPUT
+    )
+    cgroup: str | None = option(
+        None,
+        "Observe this control group: a path below /sys/fs/cgroup.",
+        metavar="PATH",
+        panel=INPUT,
+    )
+    trace: Path | None = option(
+        None,
+        "Judge a recording of a production host: sadf -d FILE -- -u ALL, or an export of "
+        "Prometheus.",
+        metavar="CSV",
+        panel=INPUT,
+    )
+    duration_s: float | None = option(
+        None,
+        "Seconds to observe, or measured seconds of each condition.",
+        unit="s",
+        above=0,
+        most=7 * 86_400,
+        shown="60, or 5",
+    )
+    load: float | None = option(
+        None,
+        "Offered load as a share of the measured capacity.",
+        above=0,
+        most=10,
+        shown="0.5",
+    )
+    qps: float | None = option(
+        None, "Offered load in queries/s, instead of --load.", above=0, most=1e9
+    )
+    slo_s: float | None = option(
+        None, "p99 to keep, in ms.", "--slo-ms", metavar="MS", parse=milliseconds
+    )
+    slo_ratio: float | None = option(
+        None,
+        "p99 to keep, over p99 without training.",
+        above=1,
+        most=1000,
+        shown="1.10",
+    )
+    duties: tuple[float, ...] | None = option(
+        None,
+        "Shares of the time that the trainer may use, six or more.",
+        metavar="D,D,...",
+        parse=shares,
+        shown="0,0.1,0.25,0.5,0.75,1",
+    )
+    conditions: "tuple[Condition, ...] | None" = option(
+        None,
+        "Where the trainer runs: pinned, on cores that do not serve; shared, on those that do; "
+        "with + more, as of colocate.",
+        metavar="C[,C]...",
+        parse=conditions,
+        shown=DEFAULT_CONDITIONS,
+    )
+    rounds: int | None = option(None, "Rounds of all duties.", least=1, shown="8")
+    checkpoint: Path | None = option(
+        None, "Serve your own tables and MLPs.", metavar="FILE", panel=RARE
+    )
+    warmup_s: float | None = option(
+        None,
+        "Seconds discarded at the start of a condition, after the first labels.",
+        unit="s",
+        least=0,
+        shown="1",
+        panel=RARE,
+    )
+    label_delay_s: float | None = option(
+        None,
+        "Seconds from an answer to its label.",
+        unit="s",
+        least=0,
+        shown="the workload's",
+        panel=RARE,
+    )
+    servers: int | None = option(
+        None, "Server processes, one a core.", shown="all cores but the trainer's", panel=RARE
+    )
+    rank: int | None = option(
+        None, "Of the adapter.", metavar="N|auto", parse=rank, shown="auto", panel=RARE
+    )
+    seed: int = option(0, "Of rows, arrivals, orders, weights, resampling.", least=0, panel=RARE)
+
+    @property
+    def mode(self) -> Literal["passive", "trace", "active"]:
+        """Which of the three ways of working is asked for, as a document names it."""
+        if self.trace is not None:
+            return "trace"
+        return "passive" if self.preset is None and self.data is None else "active"
+
+    def check(self) -> None:
+        """Refuse options that say nothing in this way of working, or that cannot be measured.
+
+        Raises
+        ------
+        InputError
+            Naming the option, what was found and what was expected.
+        """
+        if self.mode == "trace":
+            serving = ("duration_s", "preset", "data")
+            self._refuse((*_OBSERVING, *serving, *_MEASURING), "with --trace", "--trace alone")
+        elif self.mode == "active":
+            self._refuse(_OBSERVING, "with --preset or --data", "one or the other")
+            check(self.sweep())
+        else:
+            where, expected = "without --preset or --data", "one of these, to have a load to serve"
+            self._refuse(_MEASURING, where, expected)
+            if self.pid is not None and self.cgroup is not None:
+                raise InputError("--pid: found --cgroup beside it, expected one or the other")
+
+    def _refuse(self, fields: tuple[str, ...], where: str, expected: str) -> None:
+        for one, known in options_of(type(self)):
+            if one.name in fields and getattr(self, one.name) is not None:
+                name = flags(one, known)[0]
+                raise InputError(f"{name}: found it {where}, expected {expected}")
+
+    def sweep(self) -> DutySweepOptions:
+        """Return what the sweep is asked for; what was not given is its default."""
+        known = DutySweepOptions.__dataclass_fields__
+        given = {name: value for name, value in vars(self).items() if name in known}
+        return DutySweepOptions(**{k: v for k, v in given.items() if v is not None})
