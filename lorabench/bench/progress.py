@@ -5,9 +5,10 @@ A thread that redraws ten times a second would be a neighbour that the experimen
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 class ProgressObserver:
@@ -62,3 +63,46 @@ def progress(console: Console, *, quiet: bool, verbose: bool) -> Iterator[Progre
         )
         with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
             yield ProgressObserver(bar, None)
+
+
+class RowsProgress:
+    """Counts the rows that this run made, and draws how far it is."""
+
+    def __init__(self, progress: Progress, total: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=total)
+        self._begun = perf_counter()
+        self._first: int | None = None
+        self._last = 0
+
+    def done(self, rows: int) -> None:
+        """Show that so many rows are done, those of an earlier run included."""
+        if self._first is None:
+            self._first = self._last
+        self._last = rows
+        self._progress.update(self._task, completed=rows, description=f"{rows:,} rows")
+
+    def start_at(self, rows: int) -> None:
+        """Tell that an earlier run made so many."""
+        self._last = rows
+
+    @property
+    def rate(self) -> float:
+        """Rows a second of this run."""
+        return (self._last - (self._first or 0)) / max(perf_counter() - self._begun, 1e-9)
+
+
+@contextmanager
+def rows_progress(total: int | None, *, quiet: bool) -> Iterator[RowsProgress]:
+    """Show progress on stderr, if that is a terminal; `total` is None where nobody knows it."""
+    console = Console(stderr=True)
+    ending = (TimeElapsedColumn(),) if total is None else (TimeRemainingColumn(),)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *ending,
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    ) as progress:
+        yield RowsProgress(progress, total)

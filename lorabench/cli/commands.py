@@ -4,5 +4,6 @@ from lorabench.bench.command import Command
 from lorabench.experiments.colocate import COMMAND as COLOCATE
 from lorabench.experiments.headroom import COMMAND as HEADROOM
 from lorabench.experiments.profile import COMMAND as PROFILE
+from lorabench.experiments.workload import GENERATE, INGEST
 
-COMMANDS: tuple[Command, ...] = (COLOCATE, HEADROOM, PROFILE)
+COMMANDS: tuple[Command, ...] = (COLOCATE, GENERATE, HEADROOM, INGEST, PROFILE)

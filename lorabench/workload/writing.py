@@ -1,17 +1,29 @@
 """Writing a generated workload to a folder, so that a killed run can go on."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
+from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.ceiling import CeilingCounts
 from lorabench.workload.generator import CHUNK_ROWS, Generator
 from lorabench.workload.parts import Unfinished
 from lorabench.workload.spec import WorkloadSpec
-from lorabench.workload.store import Format, Manifest, check_format, part_name, write_rows
+from lorabench.workload.store import (
+    Format,
+    Manifest,
+    check_format,
+    part_name,
+    row_bytes,
+    write_rows,
+)
 
 PART_ROWS = 16 * CHUNK_ROWS
 """Rows of a part: some 170 MB in Arrow, a few seconds' work to do again."""
@@ -28,6 +40,60 @@ class Progress(Protocol):
 
     def done(self, rows: int) -> None:
         """Tell that so many rows are done, those of an earlier run included."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a workload takes, and what there is.
+
+    Parameters
+    ----------
+    place : Path
+        Whose disk it is written to.
+    needed_bytes : int
+        On disk, at most.
+    free_bytes : int
+        There, with what an unfinished run has already written.
+    memory_bytes : int
+        Of this machine.
+    """
+
+    place: Path
+    needed_bytes: int
+    free_bytes: int
+    memory_bytes: int
+
+    def check(self) -> None:
+        """Refuse what the disk has no room for.
+
+        Raises
+        ------
+        InputError
+            Naming both numbers.
+        """
+        if self.needed_bytes > self.free_bytes:
+            raise InputError(
+                f"{self.place}: found {self.free_bytes:,} bytes free, expected at least "
+                f"{self.needed_bytes:,} for the workload; fewer --rows or a smaller --scale would "
+                "fit"
+            )
+
+
+def needed_room(folder: Path, spec: WorkloadSpec, form: Format) -> Room:
+    """Return what a workload will take in a folder."""
+    place = folder.absolute().parent
+    written = sum(entry.stat().st_size for entry in folder.glob("part-*"))
+    return Room(
+        place,
+        spec.rows * row_bytes(spec, form),
+        shutil.disk_usage(place).free + written,
+        psutil.virtual_memory().total,
+    )
+
+
+def usable_threads(jobs: int | None) -> int:
+    """Return how many threads to use: `jobs`, or one for each CPU that this process may use."""
+    return len(os.sched_getaffinity(0)) if jobs is None else jobs
 
 
 def write_generated(

@@ -4,7 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from lorabench.cli import like_table
+from lorabench.experiments.workload import view
 from lorabench.workload.like import FeatureDistance
 
 
@@ -16,7 +16,7 @@ def test_pairs_and_what_lies_beyond_noise_are_shown() -> None:
         FeatureDistance("I2", (1.0, 1.0), None, None, ((), ()), 0.0, 0.0),
     ]
     out = StringIO()
-    like_table.render(found, 1999, Console(file=out, width=100))
+    view.render_fit(found, 1999, Console(file=out, width=100))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 100
     (first,) = (line for line in lines if line.startswith("I1"))

@@ -1,0 +1,129 @@
+"""Options of ``lorabench generate`` and ``lorabench ingest``."""
+
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Literal
+
+from lorabench.bench.options import INPUT, OUTPUT, RARE, option
+from lorabench.errors import InputError
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """What to generate."""
+
+    workload: str = option(
+        MISSING, "Name of a preset, or a spec file.", "WORKLOAD", metavar="PRESET|SPEC.toml"
+    )
+    rows: int | None = option(None, "Rows to generate.", metavar="N", shown="the spec's", least=1)
+    minutes: float | None = option(
+        None,
+        "Minutes of workload time to generate, at the spec's mean rate of rows.",
+        metavar="M",
+    )
+    scale: float = option(
+        1.0,
+        "Shrink every cardinality to F times itself; features of ten ids keep them.",
+        metavar="F",
+    )
+    like: Path | None = option(
+        None,
+        "Fit ids, counts and click rate to raw Criteo rows, and show how well they fit.",
+        metavar="FILE.tsv",
+    )
+    seed: int = option(0, "Same seed, same bytes.", metavar="N", least=0)
+    form: Literal["arrow", "parquet", "criteo-tsv"] = option(
+        "arrow",
+        "Of the parts; only arrow and parquet can be given to --data as a folder.",
+        "--format",
+        choices=("arrow", "parquet", "criteo-tsv"),
+        panel=OUTPUT,
+    )
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises
+        ------
+        InputError
+            Naming them.
+        """
+        if self.like is not None and self.scale != 1:
+            raise InputError(
+                "--like, --scale: found both, expected one: the sample gives the scale"
+            )
+        if self.rows is not None and self.minutes is not None:
+            raise InputError("--rows, --minutes: found both, expected one of them")
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """What to take in, and how."""
+
+    files: tuple[Path, ...] = option(
+        MISSING,
+        "Raw Criteo lines, plain or gzipped, in order of time; - is stdin. With --columns, Parquet "
+        "or CSV.",
+        "FILES",
+        metavar="FILE...",
+    )
+    preset: str = option(
+        "criteo-kaggle",
+        "Gives the model, the rate of the rows and, for hashing, the cardinalities.",
+        metavar="NAME|SPEC.toml",
+        panel=INPUT,
+    )
+    columns: Path | None = option(
+        None,
+        "The files are Parquet or CSV; this says which columns are label, time, dense and sparse.",
+        metavar="MAP.toml",
+        panel=INPUT,
+    )
+    ids: Literal["hash", "exact"] = option(
+        "hash",
+        "hash: into the preset's tables, in constant memory. exact: numbered as they first appear; "
+        "memory grows with the distinct ids.",
+        choices=("hash", "exact"),
+        panel=INPUT,
+    )
+    skip_bad: int = option(
+        0, "Leave out, and name, up to N bad lines.", metavar="N", least=0, panel=INPUT
+    )
+    form: Literal["arrow", "parquet"] = option(
+        "arrow", "Of the parts.", "--format", choices=("arrow", "parquet"), panel=OUTPUT
+    )
+    table_rows: int = option(
+        1_000_000,
+        "With --columns, if the preset has another number of features: rows to hash each one's ids "
+        "to.",
+        metavar="N",
+        least=1,
+        most=2**31 - 3,
+        panel=RARE,
+    )
+
+
+@dataclass(frozen=True)
+class FolderOutput:
+    """Where a workload goes."""
+
+    output: Path = option(
+        MISSING,
+        "New folder to write; after a kill the same command goes on with it.",
+        "--output",
+        "-o",
+        metavar="DIR",
+        panel=OUTPUT,
+    )
+    jobs: int | None = option(
+        None,
+        "Threads; no influence on the bytes.",
+        metavar="N",
+        shown="one a usable CPU",
+        least=1,
+        panel=OUTPUT,
+    )
+    as_json: bool = option(
+        False, "Print the manifest on stdout, all else on stderr.", "--json", panel=OUTPUT
+    )
+    quiet: bool = option(False, "No progress.", "--quiet", "-q", panel=OUTPUT)
