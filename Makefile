@@ -7,6 +7,8 @@ PYTHON ?= python3
 # three minutes; and more options for pytest.
 DEMO_ARGS ?= --rounds 6 --duration 2.5 --load 0.3 --warmup 0.5 --label-delay 0.3
 PYTEST_ARGS ?=
+# How many tests run at once.
+JOBS ?= 2
 
 # What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
@@ -23,11 +25,14 @@ PIP := $(IN_VENV) python -m pip -qq --disable-pip-version-check --require-virtua
 # The build folder of the editable install lies in the environment whose tools it names, so that
 # two environments of one checkout never share it and none outlives its tools.
 BUILD_DIR := $(abspath $(VENV))/lorabench-build
+# A file's tests stay together, since they read what one of its fixtures made; those that run whole
+# experiments begin.
+PYTEST := pytest --quiet --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 C_FILES = $(wildcard kernels/*.h) $(shell find tests -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# Tests that measure want the machine to themselves.
+# Targets take turns whatever make's own -j says: tests that measure want no compiler beside them.
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
@@ -35,7 +40,7 @@ MAKEFLAGS += --no-print-directory
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(firstword $(MAKEFILE_LIST)) | \
 	  while read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
-	@echo "  VENV=$(VENV) and PYTHON=$(PYTHON) can be set on the command line."
+	@echo "  VENV=$(VENV), PYTHON=$(PYTHON) and JOBS=$(JOBS) can be set on the command line."
 
 .PHONY: demo
 demo: install ## set up, then run the main job on a generated workload
@@ -43,11 +48,11 @@ demo: install ## set up, then run the main job on a generated workload
 
 .PHONY: test
 test: install lint ## set up, then run every check and every test
-	@$(IN_VENV) pytest --quiet $(PYTEST_ARGS)
+	@$(IN_VENV) $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: install ## run the unit tests alone
-	@$(IN_VENV) pytest --quiet tests/unit $(PYTEST_ARGS)
+	@$(IN_VENV) $(PYTEST) tests/unit $(PYTEST_ARGS)
 
 # The emulated machine of test-numa: kernel, modules and busybox out of Debian's packages, which are
 # unpacked here and not installed, so that this machine's own kernel and boot loader are left alone.

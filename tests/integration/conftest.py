@@ -2,15 +2,19 @@
 
 import os
 import subprocess
+from functools import partial
 
 import pytest
-from command import COMMAND, Run
+from command import COMMAND, Run, forked
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment whose model cache is this session's own."""
-    return os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "COLUMNS": "100"}
+    """An environment whose model cache is this session's own, shared by its workers."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "100"}
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +33,13 @@ def lorabench(environment: dict[str, str]) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def refuse(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run the command in a fork of this process: for the many that end before they measure."""
+    import torch  # noqa: F401 - once, for all that is forked
+
+    import lorabench.experiments.colocate.run  # noqa: F401
+
+    return partial(forked, folder=tmp_path_factory.mktemp("said"), environment=environment)

@@ -91,10 +91,10 @@ def test_a_recorded_machine_is_read_whole(lorabench: Run, data_dir: Path, tmp_pa
     ],
 )
 def test_bad_usage_is_one_line(
-    lorabench: Run, tmp_path: Path, options: list[str], expected: list[str]
+    refuse: Run, tmp_path: Path, options: list[str], expected: list[str]
 ) -> None:
     (tmp_path / "file").touch()
-    run = lorabench("doctor", *options, cwd=tmp_path)
+    run = refuse("doctor", *options, cwd=tmp_path)
     assert run.returncode == 2
     assert run.stdout == ""
     assert len(run.stderr.splitlines()) == 1
@@ -125,11 +125,11 @@ def test_another_user_sees_what_is_closed_to_him(open_folder: Path) -> None:
 import json, os
 from dataclasses import asdict
 from pathlib import Path
-from lorabench.isolation.capabilities import examine, look
-examine(look())
+from lorabench.isolation.capabilities import look, run_checks
+run_checks(look())
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 for sysroot in ({str(root)!r}, "/"):
-    print(json.dumps([asdict(row) for row in examine(look(Path(sysroot)))]))
+    print(json.dumps([asdict(row) for row in run_checks(look(Path(sysroot)))]))
 """
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
@@ -147,10 +147,8 @@ for sysroot in ({str(root)!r}, "/"):
 
 @pytest.fixture
 def private(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """An environment whose run-time folder, where the journal lies, is the test's own."""
-    folder = tmp_path / "run"
-    folder.mkdir(mode=0o700)
-    return environment | {"XDG_RUNTIME_DIR": str(folder)}
+    """An environment whose lock and journal are the test's own."""
+    return environment | {"LORABENCH_RUN_DIR": str(tmp_path / "run")}
 
 
 def cleanup(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

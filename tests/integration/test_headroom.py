@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from command import COMMAND, Run
 
@@ -34,6 +35,15 @@ def test_a_process_is_watched_by_its_number(lorabench: Run, tmp_path: Path) -> N
     assert result.metric("cpu_cores", "pid") is not None
 
 
+def wait_for_samples(pid: int) -> None:
+    """Wait until a process has read, slept and read again a few times."""
+    process = psutil.Process(pid)
+    for _ in range(4):
+        before = process.io_counters().read_count
+        while process.io_counters().read_count == before:
+            time.sleep(0.05)
+
+
 def test_ctrl_c_keeps_what_was_seen(environment: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     with subprocess.Popen(
@@ -44,7 +54,7 @@ def test_ctrl_c_keeps_what_was_seen(environment: dict[str, str], tmp_path: Path)
     ) as run:
         assert run.stderr is not None
         assert "observing host" in run.stderr.readline()
-        time.sleep(5)  # some samples; how many does not matter
+        wait_for_samples(run.pid)
         run.send_signal(signal.SIGINT)
         assert run.wait(60) == 130
     assert read_result(path).partial
@@ -60,8 +70,8 @@ def test_ctrl_c_keeps_what_was_seen(environment: dict[str, str], tmp_path: Path)
         (("--preset", "tiny", "--pid", 1), 2, "--pid: found it with --preset or --data"),
     ],
 )
-def test_bad_use_is_one_line(lorabench: Run, tmp_path: Path, arguments, code, message) -> None:
-    run = lorabench("headroom", *arguments, cwd=tmp_path)
+def test_bad_use_is_one_line(refuse: Run, tmp_path: Path, arguments, code, message) -> None:
+    run = refuse("headroom", *arguments, cwd=tmp_path)
     assert run.returncode == code
     assert run.stderr.startswith("lorabench: ")
     assert message in run.stderr

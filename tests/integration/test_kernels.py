@@ -98,11 +98,13 @@ def test_it_can_be_asked_for_one_kernel_one_build_and_no_peer(
     assert document["environment"]["peers"] == {}
 
 
-def test_an_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_was_finished(
+    tmp_path: Path, signal_: signal.Signals
+) -> None:
     path = tmp_path / "out.json"
-    # Asked for by name: a shell's background jobs, and what they start, ignore the signal.
     with subprocess.Popen(
-        ["env", "--default-signal=INT", COMMAND, *map(str, SMALL), "-v", "-o", path],
+        [COMMAND, *map(str, SMALL), "-v", "-o", path],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -110,7 +112,7 @@ def test_an_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("3/"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal_)
                 break
         said = process.stderr.read()
         assert process.wait(timeout=60) == 130
@@ -133,18 +135,18 @@ def test_an_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    lorabench: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
+    refuse: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     output = () if "-o" in arguments else ("-o", tmp_path / "out.json")
-    run = lorabench(*SMALL, *arguments, *output)
+    run = refuse(*SMALL, *arguments, *output)
     assert run.returncode == 2, run.stderr
     assert message in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_tables_that_do_not_fit_end_with_both_numbers(lorabench: Run, tmp_path: Path) -> None:
-    run = lorabench(*SMALL, "--table-mib", 1 << 20, "-o", tmp_path / "out.json")
+def test_tables_that_do_not_fit_end_with_both_numbers(refuse: Run, tmp_path: Path) -> None:
+    run = refuse(*SMALL, "--table-mib", 1 << 20, "-o", tmp_path / "out.json")
     assert run.returncode == 3
     assert "found 1.02e+03 GiB" in run.stderr or "found 1024 GiB" in run.stderr
     assert "available" in run.stderr

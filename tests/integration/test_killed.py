@@ -16,7 +16,8 @@ from lorabench.isolation.cgroups import locate, survey
 from lorabench.isolation.journal import Contents, parse
 from lorabench.isolation.undo import CgroupMember, Process
 
-# A network namespace of its own hides the lock of the machine, so that no other run is in the way.
+# These take the lock of the machine. A network namespace of its own hides it, so that no other run
+# is in the way.
 APART = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
 
 
@@ -47,6 +48,7 @@ def test_a_killed_run_is_cleaned_up_after(
                 pytest.skip(f"{place.what}: {place.why}")
             condition = "pinned"
     mine = environment | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    del mine["LORABENCH_RUN_DIR"]
     journal = tmp_path / "lorabench/journal.jsonl"
     arguments = [*SHORT[:-1], condition, "-o", tmp_path / "out.json"]
     with subprocess.Popen(

@@ -9,8 +9,6 @@ from command import Run
 
 from lorabench.results.files import read_result
 
-CRITEO = Path(__file__).parents[3] / "shared" / "data" / "criteo" / "train.tsv"
-
 pytestmark = pytest.mark.slow
 
 
@@ -44,10 +42,11 @@ def test_every_table_gets_its_three_spectra(lorabench: Run, tmp_path: Path) -> N
     assert "█" in run.stdout
 
 
-@pytest.mark.skipif(not CRITEO.exists(), reason="the recorded Criteo rows are not there")
-def test_few_real_rows_are_profiled_and_called_too_few(lorabench: Run, tmp_path: Path) -> None:
+def test_few_raw_rows_are_profiled_and_called_too_few(
+    lorabench: Run, tmp_path: Path, criteo_rows: Path
+) -> None:
     path = tmp_path / "out.json"
-    run = lorabench("profile", "--data", CRITEO, "--preset", "tiny", "--dim", 64, "-o", path)
+    run = lorabench("profile", "--data", criteo_rows, "--preset", "tiny", "--dim", 64, "-o", path)
     assert run.returncode == 0, run.stderr
     (claim,) = read_result(path).claims
     assert (claim.verdict, claim.basis) == ("inconclusive", "measured-real")
@@ -78,7 +77,7 @@ def test_the_difference_of_two_snapshots_has_its_own_rank(lorabench: Run, tmp_pa
     assert result.metric("rank_at_95", moved).values[0] <= 3  # type: ignore[union-attr,operator]
 
 
-def test_bad_input_is_one_line(lorabench: Run, tmp_path: Path) -> None:
+def test_bad_input_is_one_line(refuse: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 3), np.float32))
     np.save(tmp_path / "b.npy", np.zeros((5, 3), np.float32))
     bad = np.zeros((4, 3), np.float32)
@@ -97,7 +96,7 @@ def test_bad_input_is_one_line(lorabench: Run, tmp_path: Path) -> None:
         ((*pair, tmp_path / "c.npy"), "found a value that is not finite in row 2"),
     ):
         path = tmp_path / "out.json"
-        run = lorabench("profile", *arguments, "-o", path)
+        run = refuse("profile", *arguments, "-o", path)
         assert run.returncode == 2, (arguments, run.stderr)
         assert len(run.stderr.splitlines()) == 1, run.stderr
         assert expected in run.stderr

@@ -1,22 +1,25 @@
 """generate, ingest and freshness by the installed command: killed, out of disk, fed nonsense."""
 
+import itertools
 import json
 import random
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import COMMAND, Run
+from command import Run
 
 from lorabench.workload.criteo import criteo_lines
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.spec import load_spec
 from lorabench.workload.store import Store
 
-ROWS = 2_200_000
+ROWS = 300_000
 
 
 PRESETS = Path(__file__).parents[2] / "workloads"
@@ -40,88 +43,120 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in folder.iterdir()}
 
 
-def kill_until_done(command: list[str], folder: Path, seed: int) -> int:
-    """Run a command again and again, each time killed a little later; how often it took."""
+# The command with parts of a sixteenth of the usual rows: as many parts of fewer rows.
+SMALL_PARTS = [
+    sys.executable,
+    "-c",
+    "from lorabench.workload import ingest, writing; ingest._CHUNKS_A_PART = 4;"
+    "writing.write_generated.__kwdefaults__['part_rows'] = 65_536;"
+    "from lorabench.cli import main; main()",
+]
+
+
+def small_parts(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SMALL_PARTS, *map(str, command)], capture_output=True, text=True, check=False
+    )
+
+
+def parts_of(folder: Path) -> int:
+    """How many parts are finished; -1 before the first is begun."""
+    begun = (folder / ".unfinished").exists()
+    return len(list(folder.glob("part-*"))) if begun else -1
+
+
+def kill_in_every_part(command: list[str], folder: Path, seed: int) -> int:
+    """Kill a command somewhere in its first part, run it again and kill it in its second, and so
+    on until it is done; how often it was killed.
+    """
     chance = random.Random(seed)
-    for attempt in range(1, 30):
-        with subprocess.Popen([COMMAND, *command]) as process:
-            # Later each time, so that it ends; at any place, the first part included.
+    for part in itertools.count():
+        with subprocess.Popen([*SMALL_PARTS, *command]) as process:
+            while process.poll() is None and parts_of(folder) < part:
+                time.sleep(0.002)
             try:
-                process.wait(0.5 + 0.4 * attempt * chance.random() + 0.05 * attempt)
+                process.wait(0.1 * chance.random())
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
-            else:
-                assert process.returncode == 0
-                return attempt
+        if process.returncode == 0:
+            return part
+        assert process.returncode == -signal.SIGKILL
         if (folder / "workload.json").exists():  # killed on its way out: the workload is whole
             shutil.rmtree(folder / ".unfinished", ignore_errors=True)
-            return attempt
-    raise AssertionError("never done")
+            return part + 1
+    raise AssertionError
 
 
 @pytest.mark.slow
-def test_generate_killed_at_any_point_goes_on_to_the_same_bytes(run: Run, tmp_path: Path) -> None:
+def test_generate_killed_at_any_point_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     common = ["generate", "criteo-kaggle", "--rows", str(ROWS), "--quiet"]
-    run(*common, "-o", tmp_path / "whole", "--jobs", "1")
+    whole = small_parts(*common, "-o", tmp_path / "whole", "--jobs", "1")
+    assert whole.returncode == 0, whole.stderr
     command = [*common, "-o", str(tmp_path / "killed")]
-    attempts = kill_until_done(command, tmp_path / "killed", 1)
-    assert attempts > 1
+    assert kill_in_every_part(command, tmp_path / "killed", 1) > 1
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert len(Store.open(tmp_path / "killed").manifest.parts) == 3
+    assert len(Store.open(tmp_path / "killed").manifest.parts) == 5
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Raw rows of Criteo's form."""
+    path = tmp_path_factory.mktemp("raw") / "day_0"
+    with path.open("wb") as file:
+        for block in generate_blocks(load_spec("tiny"), 0, rows=ROWS):
+            file.write(criteo_lines(block))
+    return path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ids", ["hash", "exact"])
 def test_ingest_killed_at_any_point_goes_on_to_the_same_bytes(
-    run: Run, tmp_path: Path, ids: str
+    lines: Path, tmp_path: Path, ids: str
 ) -> None:
-    lines = tmp_path / "day_0"
-    with lines.open("wb") as file:
-        for block in generate_blocks(load_spec("tiny"), 0, rows=ROWS):
-            file.write(criteo_lines(block))
     common = ["ingest", str(lines), "--ids", ids, "--quiet"]
-    run(*common, "-o", tmp_path / "whole")
+    whole = small_parts(*common, "-o", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
     command = [*common, "-o", str(tmp_path / "killed")]
-    assert kill_until_done(command, tmp_path / "killed", 2) > 1
+    assert kill_in_every_part(command, tmp_path / "killed", 2) > 1
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert len(Store.open(tmp_path / "killed").manifest.parts) > 1
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 300 MB."""
+    """A disk of 40 MB."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300m", "none", place], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "none", place], check=False, capture_output=True
     )
     if mounted.returncode:
-        pytest.skip(f"no small disk: {mounted.stderr.decode().strip()}")
+        pytest.skip(f"no small disk ({mounted.stderr.decode().strip()}): run the tests as root")
     yield place
     subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_is_one_line_and_room_lets_it_go_on(
-    run: Run, tmp_path: Path, small_disk: Path
+    refuse: Run, lines: Path, small_disk: Path
 ) -> None:
     folder = small_disk / "data"
-    found = run("generate", "tiny", "--rows", str(ROWS), "-o", folder, code=2)
+    found = refuse("generate", "tiny", "--rows", str(ROWS), "-o", folder)
+    assert found.returncode == 2, found.stderr
     assert "bytes free, expected at least" in found.stderr
     assert not folder.exists()
 
-    lines = tmp_path / "day_0"
-    with lines.open("wb") as file:
-        for block in generate_blocks(load_spec("tiny"), 0, rows=ROWS):
-            file.write(criteo_lines(block))
-    found = run("ingest", lines, "-o", folder, "-q", code=2)
+    found = small_parts("ingest", lines, "-o", folder, "-q")
+    assert found.returncode == 2, found.stderr
     (line,) = found.stderr.splitlines()
     assert "No space left on device" in line
     assert "finished parts are kept: run it again to go on" in line
-    found = run("colocate", "--data", folder, code=2)
+    found = refuse("colocate", "--data", folder)
+    assert found.returncode == 2, found.stderr
     assert "found an unfinished workload" in found.stderr
-    subprocess.run(["mount", "-o", "remount,size=900m", small_disk], check=True)
-    run("ingest", lines, "-o", folder, "-q")
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    found = small_parts("ingest", lines, "-o", folder, "-q")
+    assert found.returncode == 0, found.stderr
     assert Store.open(folder).rows == ROWS
 
 
@@ -174,9 +209,10 @@ def test_the_manifest_goes_to_stdout_and_what_is_said_to_stderr(run: Run, tmp_pa
     ],
 )
 def test_bad_usage_is_one_line_and_leaves_nothing(
-    run: Run, tmp_path: Path, arguments: tuple[str, ...], words: str
+    refuse: Run, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    found = run(*arguments, "-o", tmp_path / "new", code=2)
+    found = refuse(*arguments, "-o", tmp_path / "new")
+    assert found.returncode == 2, found.stderr
     (line,) = found.stderr.splitlines()
     assert words in line
     assert not (tmp_path / "new").exists()
@@ -207,16 +243,8 @@ def test_a_frozen_model_ages_and_the_ceiling_stays(run: Run, tmp_path: Path) -> 
     # Stored rows are the same rows.
     run("generate", spec, "-q", "-o", tmp_path / "stored")
     again = run(
-        "freshness",
-        "--data",
-        tmp_path / "stored",
-        "--strategies",
-        "none",
-        "--windows",
-        "4",
-        "-o",
-        tmp_path / "s.json",
-        "--json",
+        *("freshness", "--data", tmp_path / "stored", "--strategies", "none", "--windows", "4"),
+        *("-o", tmp_path / "s.json", "--json"),
     )
     stored = {
         m["condition"]: m["values"]
@@ -226,27 +254,19 @@ def test_a_frozen_model_ages_and_the_ceiling_stays(run: Run, tmp_path: Path) -> 
     assert stored["ceiling"] == pytest.approx(areas["ceiling"])
 
 
-def test_freshness_of_real_rows_has_no_ceiling(run: Run, tmp_path: Path, data_dir: Path) -> None:
-    rows = data_dir / "criteo" / "train.tsv"
-    found = run(
-        "freshness",
-        "--data",
-        rows,
-        "--preset",
-        "tiny",
-        "--windows",
-        "3",
-        "--json",
-        "-o",
-        tmp_path / "r.json",
-    )
+def test_freshness_of_raw_rows_has_no_ceiling(
+    run: Run, refuse: Run, tmp_path: Path, criteo_rows: Path
+) -> None:
+    data = ("freshness", "--data", criteo_rows, "--preset", "tiny")
+    found = run(*data, "--windows", "3", "--json", "-o", tmp_path / "r.json")
     metrics = json.loads(found.stdout)["metrics"]
     assert {m["condition"] for m in metrics} == {"none", "lora", "ideal"}
-    found = run("freshness", "--data", rows, "--preset", "tiny", "--windows", "9", code=2)
+    found = refuse(*data, "--windows", "9")
+    assert found.returncode == 2
     assert "expected at least 2304 for 9 windows" in found.stderr
 
 
-def test_strategies_are_replayed_on_the_same_rows(run: Run, tmp_path: Path) -> None:
+def test_strategies_are_replayed_on_the_same_rows(run: Run, refuse: Run, tmp_path: Path) -> None:
     spec = tmp_path / "drifting.toml"
     preset = (PRESETS / "tiny.toml").read_text(encoding="utf-8")
     spec.write_text(preset.replace("strength = 1.35", "strength = 3.0") + SHAPE)
@@ -267,7 +287,7 @@ def test_strategies_are_replayed_on_the_same_rows(run: Run, tmp_path: Path) -> N
     assert all(0 < fraction <= 0.2 for fraction in fractions)
     assert "share of the AUC gap" in found.stderr
     saved = tmp_path / "a.safetensors"
-    common = ("freshness", "--preset", spec, "--strategies", "lora", "--windows", "4", "-q")
+    common = ("freshness", "--preset", spec, "--strategies", "lora", "--rows", "30000", "-q")
     run(*common, "--save-adapter", saved, "-o", tmp_path / "cold.json")
     run(*common, "--adapter", saved, "-o", tmp_path / "warm.json")
     cold, warm = (
@@ -275,7 +295,9 @@ def test_strategies_are_replayed_on_the_same_rows(run: Run, tmp_path: Path) -> N
         for path in (tmp_path / "cold.json", tmp_path / "warm.json")
     )
     assert cold != warm
-    refused = run(*common[:-1], "--adapter", tmp_path / "cold.json", code=2)
+    refused = refuse(*common[:-1], "--adapter", tmp_path / "cold.json")
+    assert refused.returncode == 2
     assert "found no adapter" in refused.stderr
-    refused = run("freshness", "--preset", "tiny", "--strategies", "none,full", code=2)
+    refused = refuse("freshness", "--preset", "tiny", "--strategies", "none,full")
+    assert refused.returncode == 2
     assert "--strategies: found 'full'" in refused.stderr

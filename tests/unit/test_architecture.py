@@ -26,7 +26,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
         cwd=folder,
-        env=os.environ | {"MESONPY_EDITABLE_SKIP": build_folder},
+        env={"MESONPY_EDITABLE_SKIP": build_folder} | os.environ,
         capture_output=True,
         text=True,
         check=False,

@@ -2,13 +2,11 @@ import json
 import os
 import platform
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import lorabench
 from lorabench.host import environment
 from lorabench.host.topology import read_topology
 from lorabench.memory import PageSizes
@@ -53,26 +51,6 @@ def test_it_names_what_makes_noise(captured):
 def test_the_chosen_huge_page_setting_is_given_and_not_the_menu(captured):
     text = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     assert f"[{captured['transparent_hugepage']['enabled']}]" in text
-
-
-def test_the_program_is_named_by_version_and_commit():
-    program = environment.program()
-    assert program.version == lorabench.__version__
-    root = Path(lorabench.__file__).parents[1]
-    if (root / ".git").exists():
-        assert program.git is not None
-        named, head = (
-            subprocess.run(
-                ["git", "-C", root, "rev-parse", f"{name}^{{commit}}"],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-            for name in (program.git.removesuffix("-dirty"), "HEAD")
-        )
-        assert named == head
-    else:
-        assert program.git is None
 
 
 def test_pages_are_listed_worker_by_worker():

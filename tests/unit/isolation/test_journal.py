@@ -440,6 +440,7 @@ with Journal.open("first", print):
 def test_one_run_a_machine_even_of_different_users(tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare (util-linux)")
+    machine_wide = {k: v for k, v in os.environ.items() if k != "LORABENCH_RUN_DIR"}
     theirs = Path(tempfile.mkdtemp())
     os.chown(theirs, 65534, 65534)
     try:
@@ -449,7 +450,7 @@ def test_one_run_a_machine_even_of_different_users(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=True,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+            env=machine_wide | {"XDG_RUNTIME_DIR": str(tmp_path)},
         )
     finally:
         shutil.rmtree(theirs)

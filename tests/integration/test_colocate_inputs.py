@@ -1,0 +1,70 @@
+"""What ``lorabench colocate`` can serve: raw rows, stored ones, a checkpoint of the user's own."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from command import SHORT, Run
+
+from lorabench.results.files import read_result
+
+pytestmark = pytest.mark.slow
+
+
+def test_gzipped_raw_rows_are_served(lorabench: Run, tmp_path: Path, criteo_rows: Path) -> None:
+    zipped = tmp_path / "rows.bin"
+    with criteo_rows.open("rb") as source, gzip.open(zipped, "wb") as target:
+        shutil.copyfileobj(source, target)
+    path = tmp_path / "out.json"
+    run = lorabench("colocate", *SHORT, "--data", zipped, "-o", path)
+    assert run.returncode == 0, run.stderr
+    result = read_result(path)
+    assert result.config["workload"]["kind"] == "criteo-tsv"
+    assert {claim.basis for claim in result.claims} == {"measured-real"}
+    assert result.rounds[-1].wraps > 0
+
+
+def checkpoint_of(shape: dict[str, list[int]], rows: list[int]) -> dict[str, torch.Tensor]:
+    """Random tables and MLPs by the names of the DLRM reference implementation."""
+    state = {f"emb_l.{f}.weight": torch.randn(v, 8) / 10 for f, v in enumerate(rows)}
+    for name, widths in shape.items():
+        for i in range(len(widths) - 1):
+            state[f"{name}.{2 * i}.weight"] = torch.randn(widths[i + 1], widths[i]) / 10
+            state[f"{name}.{2 * i}.bias"] = torch.zeros(widths[i + 1])
+    return state
+
+
+def test_generated_rows_and_a_checkpoint_of_the_users_own_are_served_alike_on_every_run(
+    lorabench: Run, refuse: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rows"
+    made = lorabench("generate", "tiny", "-o", folder, "--rows", 5000)
+    assert made.returncode == 0, made.stderr
+    spec = json.loads((folder / "workload.json").read_text())["spec"]
+    rows = [cardinality + 1 for cardinality in spec["sparse"]["cardinality"]]
+    # Another dim and other MLPs than the workload's spec: the checkpoint's count.
+    state = checkpoint_of({"bot_l": [13, 20, 8], "top_l": [8 + 27 * 26 // 2, 30, 1]}, rows)
+    checkpoint = tmp_path / "model.pt"
+    torch.save(state, checkpoint)
+    data = ("--data", folder, "--checkpoint", checkpoint)
+    digests = []
+    for name in "ab":
+        path = tmp_path / f"{name}.json"
+        more = ("--memory-budget", 0.2, "--seed", 5, "--json", "-o", path)
+        run = lorabench("colocate", *SHORT[2:], *data, *more)
+        assert run.returncode == 0, run.stderr
+        result = read_result(path)
+        assert result.config["workload"]["kind"] == "store"
+        assert result.config["model"]["origin"] == "the given checkpoint"
+        digests.append([r.schedule_sha256 for r in result.rounds])
+        assert json.loads(run.stdout) == json.loads(path.read_text())
+        assert "latency from scheduled arrival" in run.stderr
+    assert digests[0] == digests[1]
+    state["emb_l.3.weight"] = torch.randn(rows[3] + 1, 8)
+    torch.save(state, checkpoint)
+    run = refuse("colocate", *data)
+    assert run.returncode == 2
+    assert f"emb_l.3.weight: found {rows[3] + 1} rows, expected {rows[3]}" in run.stderr

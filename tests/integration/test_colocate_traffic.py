@@ -1,0 +1,75 @@
+"""``lorabench colocate`` under MLPerf's query sizes, and with kept vectors: short runs of each."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import SHORT, Run
+
+from lorabench.results.files import read_result
+from lorabench.results.schema import Result
+
+pytestmark = pytest.mark.slow
+
+
+def reuse_of(result: Result) -> dict[str, Any]:
+    """What became of kept vectors; the net saving is what was saved without what it cost."""
+    found = {(m.name, m.condition): m.values for m in result.metrics}
+    assert ("reuse_net_bytes", "pinned") not in found
+    names = ("bytes_saved", "bytes_written", "bytes_read", "net_bytes")
+    saved, written, read, net = (found[f"reuse_{name}", "pinned+reuse"][0] for name in names)
+    assert net == saved - written - read
+    notes = [note for r in result.rounds for note in r.notes]
+    nothing = any("pinned+reuse: nothing was kept for reuse (0 bytes)" in note for note in notes)
+    return {"saved": saved, "written": written, "read": read, "net": net, "nothing": nothing}
+
+
+# Long enough for a machine whose trainer begins late.
+REUSE = (*SHORT[2:], "--conditions", "pinned,pinned+reuse", "--duration", 3)
+
+
+def test_bursts_of_mlperf_sizes_are_learnt_from_and_single_ids_not_kept_for_reuse(
+    lorabench: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.json"
+    traffic = ("--arrivals", "bursts", "--query-rows", "mlperf")
+    run = lorabench("colocate", "--preset", "tiny", *REUSE, *traffic, "-o", path)
+    assert run.returncode == 0, run.stderr
+    result = read_result(path)
+    assert result.config["traffic"]["arrivals"] == "bursts"
+    raw = np.load(path.with_suffix(".npz"))
+    rows = raw["round0/pinned/rows"]
+    assert set(rows.tolist()) <= {100, 200, 300, 400, 500, 600, 700}
+    assert len(set(rows.tolist())) > 2
+    sample = raw["round0/pinned/trained_sample"]
+    assert len(sample) > 0
+    query = np.searchsorted(np.cumsum(rows), sample, side="right")
+    delay = result.config["experiment"]["label_delay_s"] * 1e9
+    np.testing.assert_array_equal(
+        raw["round0/pinned/label_ns"], raw["round0/pinned/done_ns"][query] + delay
+    )
+    assert max(result.config["workload"]["spec"]["sparse"]["hotness"]) == 1
+    reuse = reuse_of(result)
+    assert reuse == {"saved": 0, "written": 0, "read": 0, "net": 0, "nothing": True}
+
+
+def test_reuse_of_bags_is_counted_net(lorabench: Run, tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    run = lorabench("colocate", "--preset", "tiny-multihot", *REUSE, "-o", path)
+    assert run.returncode == 0, run.stderr
+    result = read_result(path)
+    reuse = reuse_of(result)
+    assert not reuse["nothing"]
+    spec = result.config["workload"]["spec"]
+    kept = [hotness for hotness in spec["sparse"]["hotness"] if hotness > 2]
+    row = 4 * spec["model"]["dim"]
+    sample = len(kept) * row + 8
+    assert 0 < reuse["read"] <= reuse["written"]
+    assert reuse["read"] % sample == reuse["written"] % sample == 0
+    # The tables stand still, so that all that is taken is up to date; the guard may let some pass.
+    assert 0 < reuse["saved"] <= reuse["read"] / sample * sum(kept) * row
+    assert reuse["net"] > 0
+    raw = np.load(path.with_suffix(".npz"))
+    for condition in ("pinned", "pinned+reuse"):
+        assert len(raw[f"round0/{condition}/trained_sample"]) > 0
