@@ -59,10 +59,10 @@ unit: install ## run the unit tests alone
 GUEST_DIR := $(abspath $(VENV))/lorabench-guest
 GUEST_MODULES := drivers/virtio net/9p fs/9p fs/netfs fs/fscache
 .PHONY: test-numa
-test-numa: install guest ## boot a kernel with three NUMA nodes and test memory placement on it
+test-numa: install guest ## test memory placement and cgroup v2 on an emulated machine of three NUMA nodes
 	@command -v qemu-system-x86_64 >/dev/null || { test "$$(id -u)" = 0 && $(MAKE) test-packages; } || { \
 	  echo "there is no qemu-system-x86_64; on Debian, run as root: make test-packages" >&2; exit 1; }
-	@$(IN_VENV) pytest --quiet tests/integration/test_numa.py $(PYTEST_ARGS)
+	@$(IN_VENV) pytest --quiet tests/integration/test_guest.py $(PYTEST_ARGS)
 
 .PHONY: guest
 guest: $(GUEST_DIR)/vmlinuz ## fetch the kernel that test-numa boots (from Debian, 70 MB)

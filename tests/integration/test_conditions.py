@@ -103,7 +103,7 @@ class OnPlacedMemory(Colocate):
 
 
 def test_conditions_on_placed_memory_run_beside_those_on_any(tmp_path: Path) -> None:
-    """The real calls, on the node that every machine has; test_numa has machines of several."""
+    """The real calls, on the node that every machine has; test_guest has machines of several."""
     options = ColocateOptions(
         preset="tiny",
         conditions=conditions("pinned,numa"),

@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,13 @@ $bb mount -t devtmpfs dev /root/dev
 $bb mount -t tmpfs tmp /root/run
 $bb mkdir /root/run/out
 $bb mount -t 9p -o $share out /root/run/out || $bb poweroff -f
-$bb chroot /root {command} >/root/run/out/stdout 2>/root/run/out/stderr
-echo $? >/root/run/out/exit
+{programs}
 $bb poweroff -f
+"""
+
+_PROGRAM = """\
+$bb chroot /root {command} >/root/run/out/{name}.stdout 2>/root/run/out/{name}.stderr
+echo $? >/root/run/out/{name}.exit
 """
 
 
@@ -78,28 +83,30 @@ def missing() -> str | None:
     return None
 
 
-def run(program: Path, folder: Path, *, timeout_s: float) -> Ran:
-    """Boot, run a Python program as root, switch off.
+def run(programs: Sequence[Path], folder: Path, *, timeout_s: float) -> dict[str, Ran]:
+    """Boot, run Python programs as root one after the other, switch off.
 
-    Only `/run` is writable there. What is printed to stdout and stderr comes back.
+    Only `/run` is writable there. What they print to stdout and stderr comes back, by their names.
     """
     out = folder / "out"
     out.mkdir()
+    skip = os.environ.get("MESONPY_EDITABLE_SKIP", Path(_hotpath.__file__).parent)
     command = " ".join(
         [
             "/usr/bin/env",
             f"PYTHONPATH={_site(folder)}",
-            f"MESONPY_EDITABLE_SKIP={Path(_hotpath.__file__).parent}",
+            f"MESONPY_EDITABLE_SKIP={skip}",
             "PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 TMPDIR=/run",
-            f"{sys.executable} {program}",
+            sys.executable,
         ]
     )
+    calls = [_PROGRAM.format(command=f"{command} {path}", name=path.stem) for path in programs]
     found = {path.stem: path for path in (FOLDER / "modules").rglob("*.ko")}
     # What is not there is part of another module, or of the kernel.
     modules = [name for name in _MODULES if name in found]
     files = {f"modules/{name}.ko": found[name] for name in modules}
     init = folder / "init"
-    init.write_text(_INIT.format(modules=" ".join(modules), command=command))
+    init.write_text(_INIT.format(modules=" ".join(modules), programs="".join(calls)))
     initramfs = folder / "initramfs"
     initramfs.write_bytes(cpio({"init": init, "bin/busybox": FOLDER / "busybox"} | files, ["root"]))
     console = folder / "console"
@@ -126,13 +133,16 @@ def run(program: Path, folder: Path, *, timeout_s: float) -> Ran:
     def text(path: Path) -> str:
         return path.read_text(errors="replace") if path.exists() else ""
 
-    code = text(out / "exit")
-    return Ran(
-        int(code) if code else None,
-        text(out / "stdout"),
-        text(out / "stderr"),
-        said.decode(errors="replace") + text(console),
-    )
+    def ran(name: str) -> Ran:
+        code = text(out / f"{name}.exit")
+        return Ran(
+            int(code) if code else None,
+            text(out / f"{name}.stdout"),
+            text(out / f"{name}.stderr"),
+            said.decode(errors="replace") + text(console),
+        )
+
+    return {path.stem: ran(path.stem) for path in programs}
 
 
 def _site(folder: Path) -> Path:

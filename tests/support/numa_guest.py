@@ -266,7 +266,7 @@ def conduct() -> Facts:
 
 if __name__ == "__main__":
     # What a run that hangs was doing is more than the host's time-out would tell.
-    faulthandler.dump_traceback_later(180, exit=True)
+    faulthandler.dump_traceback_later(400, exit=True)
     if len(sys.argv) > 1:
         serve(socket.socket(fileno=int(sys.argv[1])))
     else:

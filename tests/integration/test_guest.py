@@ -1,30 +1,51 @@
-"""Memory placement on a real kernel with three NUMA nodes, which an emulator boots once.
+"""Memory placement and cgroup v2 on a real kernel with three NUMA nodes, which is booted once.
 
-What ran in there is `tests/support/numa_guest.py`. Nodes 0 and 1 have CPUs; the conductor is on
-node 0 and the server on node 1, so that without a policy memory lies with whoever touched it first.
+What runs in there is `tests/support/numa_guest.py` and `cgroups_guest.py`. Nodes 0 and 1 have CPUs;
+the conductor is on node 0 and the server on node 1, so that without a policy memory lies with
+whoever touched it first.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+import cgroups_guest
 import guest
+import numa_guest
 import pytest
 
-PROGRAM = Path(guest.__file__).with_name("numa_guest.py")
 MIB = 1 << 20
 
 Facts = dict[str, Any]
 
+# The guest is emulated: it takes a minute or two where nothing else runs.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+missing = guest.missing()
+if missing:
+    pytest.skip(f"NUMA AND CGROUP V2 ARE NOT TESTED: {missing}", allow_module_level=True)
+
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    missing = guest.missing()
-    if missing:
-        pytest.skip(f"MEMORY PLACEMENT IS NOT TESTED: {missing}")
-    ran = guest.run(PROGRAM, tmp_path_factory.mktemp("guest"), timeout_s=240)
+def booted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, guest.Ran]:
+    """What both programs did in the guest, by name."""
+    programs = [Path(module.__file__) for module in (cgroups_guest, numa_guest)]
+    return guest.run(programs, tmp_path_factory.mktemp("guest"), timeout_s=560)
+
+
+@pytest.fixture(scope="module")
+def facts(booted: dict[str, guest.Ran]) -> Facts:
+    ran = booted["numa_guest"]
     assert ran.exit_code == 0, f"{ran.stderr}\n{ran.console[-4000:]}"
     return json.loads(ran.stdout)
+
+
+def test_groups_are_made_wherever_version_2_allows_them_and_leave_no_trace(
+    booted: dict[str, guest.Ran],
+) -> None:
+    ran = booted["cgroups_guest"]
+    assert ran.exit_code == 0, f"{ran.stderr}\n{ran.console}"
+    assert ran.stdout == "all as it should be\n"
 
 
 def placed(facts: Facts, pages: str, plan: str) -> Facts:
