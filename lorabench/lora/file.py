@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
-from lorabench.lora.adapter import AdapterOwner
+from lorabench.lora.writer import AdapterOwner
 from lorabench.model.tables import TableLayout
 
 _FORMAT = "lorabench.adapter/1"

@@ -4,28 +4,24 @@ Base tables and dense net are frozen; the adapter's A moves with every batch, B 
 windows. While it warms up nothing is served from the adapter: gradients at the base parameters
 give the first signal spectrum, and that gives B. From then on every batch is learned in the
 adapter's idle side and published; one batch in a few is looked at by the base as well, for the
-quality guard and for the next window's signal. At the end of a window each table's rank and basis
-are considered (`lorabench.lora.rank`), and where one changes the idle side is laid out anew
-(`lorabench.lora.slots`), which no server notices before it is published.
+quality guard and for the next window's signal; what is done with that at the end of a window, is in
+`lorabench.lora.basis`.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
-from lorabench.errors import InputError
-from lorabench.lora.adapter import AUTO_RANK, MOST_AUTO_RANK, AdapterOwner, AdapterPlan
-from lorabench.lora.file import SavedTable, restore
+from lorabench.lora.basis import BasisKeeper, BasisKind, LearnLog
+from lorabench.lora.file import SavedTable
 from lorabench.lora.guard import QualityGuard, log_loss
-from lorabench.lora.rank import RankController, RankRule, Rotation
-from lorabench.lora.slots import allocate_slots
-from lorabench.lora.spectrum import SplitGradientSums
+from lorabench.lora.layout import AUTO_RANK, MOST_AUTO_RANK
+from lorabench.lora.rank import RankRule
+from lorabench.lora.writer import AdapterOwner
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.gradients import embedding_gradients
 
@@ -40,8 +36,6 @@ ACCUMULATOR_DECAY = 0.5
 
 WINDOW = 131_072
 """Samples of a training window."""
-
-BasisKind = Literal["pca", "random"]
 
 
 @dataclass(frozen=True)
@@ -94,43 +88,14 @@ class Stage(Enum):
     DIVERGED = "diverged"
 
 
-@dataclass
-class LearnLog:
-    """What happened beside the learning itself.
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Labelled samples, and of some tables the base vectors that were gathered already."""
 
-    Attributes
-    ----------
-    most : dict of str to int
-        Bytes of all LoRA state by purpose, allocated and not only used, when they were most.
-    basis_samples : int
-        Samples that went into choosing the first B.
-    refused : int
-        Lookups whose row had not earned a slot.
-    guard_trips : int
-        How often the adapter was switched off.
-    diverged : bool
-        Training met a NaN or an infinite value and stopped publishing.
-    samples, used_bytes : list of int
-        At the end of every window: samples seen so far, and bytes of LoRA state in use.
-    ranks, signal_ranks : list of tuple of int
-        At the end of every window, of each table: rank from then on, and of the window's signal.
-    rebases : int
-        Changes of rank, basis or slots.
-    rebase_loss : list of float
-        Of each change of a table's basis: the share of A @ B's energy that it cost.
-    """
-
-    most: dict[str, int]
-    basis_samples: int = 0
-    refused: int = 0
-    guard_trips: int = 0
-    diverged: bool = False
-    samples: list[int] = field(default_factory=list)
-    used_bytes: list[int] = field(default_factory=list)
-    ranks: list[tuple[int, ...]] = field(default_factory=list)
-    signal_ranks: list[tuple[int, ...]] = field(default_factory=list)
-    rebases: int = 0
-    rebase_loss: list[float] = field(default_factory=list)
+    dense: NDArray[np.float32]
+    sparse: NDArray[np.int32]
+    labels: NDArray[np.int8]
+    base: NDArray[np.float32] | None
 
 
 class Learner:
@@ -142,51 +107,47 @@ class Learner:
         Base tables.
     net : DenseNet
         Frozen here.
-    state : AdapterOwner
+    owner : AdapterOwner
         The adapter.
     config : LearnerConfig
         How to learn.
     """
 
     def __init__(
-        self, tables: Tables, net: DenseNet, state: AdapterOwner, config: LearnerConfig
+        self, tables: Tables, net: DenseNet, owner: AdapterOwner, config: LearnerConfig
     ) -> None:
         self._tables = tables
         self._net = net.freeze()
-        self._state = state
+        self._owner = owner
         self._config = config
-        self._adapted = [f for f, rank in enumerate(state.plan.ranks) if rank]
-        self._halves = SplitGradientSums(
-            self._adapted,
-            tables.dim,
-            [state.plan.signal_rows[f] for f in self._adapted],
-            hotness=tables.hotness,
-        )
         most = min(MOST_AUTO_RANK, tables.dim)
-        rank = config.rank
         least = min(config.least_rank, most)
-        self._rule = (
-            RankRule(least=least, most=most) if rank is None else RankRule(least=rank, most=rank)
-        )
-        self.reset()
+        if config.rank is not None:
+            least = most = config.rank
+        rule = RankRule(least=least, most=most)
+        self._bases = BasisKeeper(tables, owner, rule, config.basis)
+        self.start_over()
+
+    @property
+    def log(self) -> LearnLog:
+        """What happened beside the learning itself."""
+        return self._bases.log
 
     def reset(self) -> None:
         """Begin anew with an empty adapter and an empty log."""
-        self.log = LearnLog(most=self._state.plan.breakdown)
+        self._bases.reset()
         self.start_over()
 
     def start_over(self) -> None:
         """Begin anew with choosing a basis; the adapter must be empty."""
         self.stage = Stage.BASIS
-        self._halves.clear()
-        self._controllers = [RankController(self._rule) for _ in self._adapted]
+        self._bases.start_over()
         self._guard = QualityGuard(self._config.guard_window)
         self._medians = np.zeros(self._tables.count, np.float32)
         self._batches = 0
         self._passed = 0
         self._in_window = 0
         self._seen = 0
-        self._halved = False
 
     def resume(self, saved: dict[int, SavedTable]) -> None:
         """Go on from a saved adapter instead of choosing a basis; only at the start.
@@ -199,24 +160,7 @@ class Learner:
         InputError
             Its ranks do not fit into the budget.
         """
-        plan, writer = self._state.plan, self._state.writer
-        ranks = [
-            (len(saved[f].B) if f in saved else rank) if rank else 0
-            for f, rank in enumerate(plan.ranks)
-        ]
-        none = [np.zeros(0, np.uint16)] * len(ranks)
-        laid = allocate_slots(plan, ranks, [0.0] * len(ranks), none)
-        if laid is None:
-            raise InputError(
-                f"--adapter: found ranks of up to {max(ranks)}, expected such as fit into "
-                f"{plan.budget_bytes:,} bytes (--memory-budget)"
-            )
-        writer.begin()
-        identity = np.eye(self._tables.dim)
-        bases = [saved[f].B if f in saved else identity[:rank] for f, rank in enumerate(ranks)]
-        turns = [np.zeros((old, new)) for old, new in zip(plan.ranks, ranks, strict=True)]
-        self._relayout(laid, bases, turns)
-        restore(self._state, saved, laid.slots)
+        self._bases.resume(saved)
         self.stage = Stage.LEARN
 
     def begin(self) -> bool:
@@ -227,15 +171,16 @@ class Learner:
         bool
             False while a server still reads it: try again later.
         """
-        writer = self._state.writer
+        writer = self._owner.writer
         if not writer.begin():
             return False
         if self._in_window >= self._config.window and self.stage is Stage.LEARN:
-            self._end_window()
+            self._bases.end_window(self._config.accumulator_decay, self._seen)
+            self._in_window = 0
             return writer.begin()
         return True
 
-    def rerank(self) -> bool:
+    def change_ranks(self) -> bool:
         """Halve every table's rank, and double it the next time, whatever the signal says.
 
         For measuring what a change of rank costs those who are being served; right after `begin`,
@@ -248,14 +193,7 @@ class Learner:
         """
         if self.stage is not Stage.LEARN:
             return False
-        writer, most = self._state.writer, min(MOST_AUTO_RANK, self._tables.dim)
-        turns: dict[int, Rotation] = {}
-        for place, f in enumerate(self._adapted):
-            basis = writer.basis(f).astype(np.float64)
-            rank = min(2 * len(basis), most) if self._halved else max(1, len(basis) // 2)
-            turns[f] = self._controllers[place].to_rank(basis, writer.gram(f), rank)
-        self._halved = not self._halved
-        self._rebase(turns)
+        self._bases.change_ranks()
         return True
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -303,54 +241,42 @@ class Learner:
             if self._passed >= self._config.guard_window:
                 self.start_over()
             return None
+        batch = _Batch(dense, sparse, labels, base)
         if self.stage is Stage.BASIS:
-            self._gather(dense, sparse, labels, base)
+            self._gather(batch)
             return None
-        return self._step(dense, sparse, labels, base)
+        return self._step(batch)
 
-    def _gather(
-        self,
-        dense: NDArray[np.float32],
-        sparse: NDArray[np.int32],
-        labels: NDArray[np.int8],
-        base: NDArray[np.float32] | None,
-    ) -> None:
-        logits, grad = self._at_base(dense, sparse, labels, base)
+    def _gather(self, batch: _Batch) -> None:
+        logits, grad = self._at_base(batch)
         if not _finite(logits, grad):
             self._diverge()
             return
-        self._halves.add(sparse, grad)
-        self.log.basis_samples += len(labels)
-        if self._halves.samples >= self._config.basis_samples:
-            self._first_basis()
+        self._bases.add(batch.sparse, grad)
+        self.log.basis_samples += len(batch.labels)
+        if self._bases.samples >= self._config.basis_samples:
+            self._bases.choose(self._seen)
+            self._in_window = 0
+            self.stage = Stage.LEARN
 
-    def _step(
-        self,
-        dense: NDArray[np.float32],
-        sparse: NDArray[np.int32],
-        labels: NDArray[np.int8],
-        base: NDArray[np.float32] | None,
-    ) -> int | None:
-        logits, grad = embedding_gradients(self._net, dense, self._look_up(sparse, base), labels)
+    def _step(self, batch: _Batch) -> int | None:
+        embeddings = self._look_up(batch.sparse, batch.base)
+        logits, grad = embedding_gradients(self._net, batch.dense, embeddings, batch.labels)
         if not _finite(logits, grad):
             self._diverge()
             return None
-        if self._batches % self._config.base_stride == 0:
-            # Prequential: A has not moved for these samples yet.
-            plain, at_base = self._at_base(dense, sparse, labels, base)
-            self._halves.add(sparse, at_base)
-            target = labels.astype(np.float32)
-            if self._guard.observe(log_loss(plain, target), log_loss(logits, target)):
-                self._switch_off()
-                return None
-        writer = self._state.writer
+        # Prequential: A has not moved for these samples yet.
+        if self._batches % self._config.base_stride == 0 and self._is_worse(batch, logits):
+            self._switch_off()
+            return None
+        writer = self._owner.writer
         if self._batches % _MEDIAN_BATCHES == 0:
-            self._medians = self._state.medians()
+            self._medians = self._owner.medians()
         self._batches += 1
-        self._in_window += len(labels)
+        self._in_window += len(batch.labels)
         self.log.refused += writer.learn(
             self._tables,
-            sparse,
+            batch.sparse,
             grad,
             learning_rate=self._config.learning_rate,
             epsilon=self._config.epsilon,
@@ -358,23 +284,26 @@ class Learner:
         )
         return writer.publish()
 
+    def _is_worse(self, batch: _Batch, logits: NDArray[np.float32]) -> bool:
+        """Look at a batch by the base: for the signal, and for the guard; whether that trips."""
+        plain, at_base = self._at_base(batch)
+        self._bases.add(batch.sparse, at_base)
+        target = batch.labels.astype(np.float32)
+        return self._guard.observe(log_loss(plain, target), log_loss(logits, target))
+
     def _look_up(
         self, sparse: NDArray[np.int32], base: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         embeddings = np.empty((len(sparse), self._tables.count, self._tables.dim), np.float32)
-        self._state.writer.lookup(self._tables, sparse, embeddings, base=base)
+        self._owner.writer.lookup(self._tables, sparse, embeddings, base=base)
         return embeddings
 
-    def _at_base(
-        self,
-        dense: NDArray[np.float32],
-        sparse: NDArray[np.int32],
-        labels: NDArray[np.int8],
-        base: NDArray[np.float32] | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        embeddings = np.empty((len(sparse), self._tables.count, self._tables.dim), np.float32)
-        self._tables.lookup(sparse, embeddings, base=base)
-        return embedding_gradients(self._net, dense, embeddings, labels)
+    def _at_base(self, batch: _Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return logits and gradients at the base parameters."""
+        shape = len(batch.sparse), self._tables.count, self._tables.dim
+        embeddings = np.empty(shape, np.float32)
+        self._tables.lookup(batch.sparse, embeddings, base=batch.base)
+        return embedding_gradients(self._net, batch.dense, embeddings, batch.labels)
 
     def _diverge(self) -> None:
         # The idle side is never published: servers go on with the last good epoch.
@@ -382,107 +311,11 @@ class Learner:
         self.log.diverged = True
 
     def _switch_off(self) -> None:
-        self._state.writer.clear()
-        self._state.writer.publish()
+        self._owner.writer.clear()
+        self._owner.writer.publish()
         self.log.guard_trips += 1
         self._passed = 0
         self.stage = Stage.OFF
-
-    def _first_basis(self) -> None:
-        signals = self._observe()
-        rng = np.random.default_rng(0)
-        turns: dict[int, Rotation] = {}
-        for place, f in enumerate(self._adapted):
-            basis = self._controllers[place].first()
-            if self._config.basis == "random":
-                drawn = rng.standard_normal((self._tables.dim, len(basis)))
-                basis = np.linalg.qr(drawn)[0].T
-            turns[f] = Rotation(basis, np.zeros((self._state.plan.ranks[f], len(basis))), 0.0)
-        self._rebase(turns)
-        self._note(signals)
-        self.stage = Stage.LEARN
-
-    def _end_window(self) -> None:
-        signals = self._observe()
-        writer = self._state.writer
-        turns: dict[int, Rotation] = {}
-        if self._config.basis == "pca":
-            for place, f in enumerate(self._adapted):
-                basis = writer.basis(f).astype(np.float64)
-                turn = self._controllers[place].decide(basis, writer.gram(f))
-                if turn is not None:
-                    turns[f] = turn
-        writer.decay(self._config.accumulator_decay)
-        # Once, when it is first known which rows are looked up, slots move to where they are worth
-        # most; later only along with a basis.
-        first = len(self.log.samples) == 1
-        if turns or first:
-            self._rebase(turns)
-        self._note(signals)
-
-    def _observe(self) -> tuple[int, ...]:
-        """End the window of the signal; ranks of its signal, 0 for tables that are not adapted."""
-        found = [0] * self._tables.count
-        for place, f in enumerate(self._adapted):
-            signal = self._halves.signal(place)
-            self._controllers[place].observe(signal)
-            found[f] = signal.significant
-        self._halves.clear()
-        self._in_window = 0
-        return tuple(found)
-
-    def _note(self, signals: tuple[int, ...]) -> None:
-        self.log.samples.append(self._seen)
-        self.log.ranks.append(self._state.plan.ranks)
-        self.log.signal_ranks.append(signals)
-        self.log.used_bytes.append(self._state.plan.used_bytes)
-
-    def _rebase(self, turns: dict[int, Rotation]) -> None:
-        """Turn some tables' bases, lay the idle side out for it, and publish it."""
-        plan, writer = self._state.plan, self._state.writer
-        ranks = list(plan.ranks)
-        bases: list[NDArray[np.floating]] = []
-        applied: list[NDArray[np.floating]] = []
-        energy, heat = [], []
-        for f, rank in enumerate(plan.ranks):
-            turn = turns.get(f)
-            if turn is None:
-                bases.append(writer.basis(f))
-                applied.append(np.eye(rank))
-            else:
-                bases.append(turn.basis)
-                applied.append(turn.turn)
-                ranks[f] = turn.rank
-            heat.append(writer.slot_state(f)[2])
-            energy.append(self._energy(f, ranks[f]))
-        laid = allocate_slots(plan, ranks, energy, heat)
-        if laid is None:  # not even the least of every table fits at these ranks: stay
-            return
-        self._relayout(laid, bases, applied)
-        writer.publish()
-        self.log.rebases += 1
-        # A basis that is chosen anew has nothing to lose.
-        if self.stage is not Stage.BASIS:
-            self.log.rebase_loss += [turn.loss for turn in turns.values()]
-
-    def _relayout(
-        self,
-        plan: AdapterPlan,
-        bases: Sequence[NDArray[np.floating]],
-        turns: Sequence[NDArray[np.floating]],
-    ) -> None:
-        self._state.relayout(plan, bases, turns)
-        self.log.most = max(self.log.most, plan.breakdown, key=_total)
-
-    def _energy(self, table: int, rank: int) -> float:
-        if rank == 0:
-            return 0.0
-        kept = self._controllers[self._adapted.index(table)].average().kept
-        return float(kept.values[:rank].sum())
-
-
-def _total(parts: dict[str, int]) -> int:
-    return sum(parts.values())
 
 
 def _finite(logits: NDArray[np.float32], grad: NDArray[np.float32]) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.lora.adapter import AdapterPlan, adapted_bytes
+from lorabench.lora.layout import AdapterPlan, adapted_bytes
 
 _LEAST_SLOTS = 16
 _PROBE = 1024  # slots whose bytes are averaged
@@ -33,7 +33,7 @@ def allocate_slots(
     plan: AdapterPlan,
     ranks: Sequence[int],
     energy: Sequence[float],
-    heat: Sequence[NDArray[np.uint16]],
+    lookup_counts: Sequence[NDArray[np.uint16]],
 ) -> AdapterPlan | None:
     """Lay a plan's memory out anew.
 
@@ -45,7 +45,7 @@ def allocate_slots(
         Of each table; 0 where it is not adapted.
     energy : sequence of float, length F
         Signal of each table within its rank.
-    heat : sequence of uint16 arrays, length F
+    lookup_counts : sequence of uint16 arrays, length F
         Lookups of late of each table's slots in use.
 
     Returns
@@ -54,10 +54,10 @@ def allocate_slots(
         None where there is no signal to go by, or where not even the least fits.
     """
     adapted = [f for f, rank in enumerate(ranks) if rank > 0]
-    if not any(energy[f] > 0 and len(heat[f]) for f in adapted):
+    if not any(energy[f] > 0 and len(lookup_counts[f]) for f in adapted):
         return _in_proportion(plan, ranks)
     bytes_of = {f: adapted_bytes(_PROBE, ranks[f], plan.layout.dim) / _PROBE for f in adapted}
-    curves = {f: _Curve(heat[f]) for f in adapted}
+    curves = {f: _Curve(lookup_counts[f]) for f in adapted}
     mean = sum(energy[f] for f in adapted) / len(adapted)
     worth = {f: (energy[f] + mean) / 2 / bytes_of[f] for f in adapted}
 
@@ -99,12 +99,11 @@ def _in_proportion(plan: AdapterPlan, ranks: Sequence[int]) -> AdapterPlan | Non
 class _Curve:
     """Share of a table's lookups by popularity rank."""
 
-    def __init__(self, heat: NDArray[np.uint16]) -> None:
-        self._heat = np.sort(heat.astype(np.float64))[::-1]
+    def __init__(self, lookup_count: NDArray[np.uint16]) -> None:
         # A row that has just come counts for something.
-        self._heat = np.maximum(self._heat, 0.5)
-        total = self._heat.sum()
-        self._share = self._heat / total if total > 0 else self._heat
+        count = np.maximum(np.sort(lookup_count.astype(np.float64))[::-1], 0.5)
+        total = count.sum()
+        self._share = count / total if total > 0 else count
 
     def slots(self, share: float) -> int:
         """How many rows get at least `share` of the lookups."""

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
 from lorabench.errors import InputError
-from lorabench.lora.adapter import Adapter, AdapterOwner, plan_adapter
+from lorabench.lora.basis import BasisKind, LearnLog
 from lorabench.lora.file import SavedTable
+from lorabench.lora.layout import plan_adapter
 from lorabench.lora.learner import (
     ACCUMULATOR_DECAY,
     LEARNING_RATE,
     WINDOW,
-    BasisKind,
     Learner,
     LearnerConfig,
-    LearnLog,
 )
+from lorabench.lora.writer import Adapter, AdapterOwner
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.full import FullTrainer
 from lorabench.model.tables import TableSet

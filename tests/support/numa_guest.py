@@ -27,7 +27,8 @@ from lorabench.host.topology import Topology, read_topology
 from lorabench.isolation import numa
 from lorabench.isolation.capabilities import numa_unavailable
 from lorabench.isolation.plan import MemoryPlan, Request, plan
-from lorabench.lora.adapter import Adapter, attach_reader, plan_adapter
+from lorabench.lora.layout import plan_adapter
+from lorabench.lora.writer import Adapter, attach_reader
 from lorabench.memory import MemoryPolicy, Region, RegionHandle
 from lorabench.model.tables import TableLayout, TableSet
 

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import LOAD_BYTES, LoadLine
-from lorabench.lora.adapter import Adapter, AdapterOwner, attach_reader, plan_adapter
+from lorabench.lora.layout import plan_adapter
 from lorabench.lora.learner import LearnerConfig
 from lorabench.lora.spectrum import rows_of
+from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.memory import Region
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet

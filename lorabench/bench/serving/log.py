@@ -130,7 +130,7 @@ class RoundLog:
             trace[:, 0] = (trace[:, 0] - record.start_ns) / NS
             state.traces[case] = trace
         ring = node.options.replay_bytes * len(node.servers)
-        parts = report.log.learner.most
+        parts = report.log.learner.peak_bytes
         used, tables = sum(parts.values()), node.setup.adapter.layout.table_bytes
         if used > sum(state.adapter_bytes.values()):
             state.adapter_bytes = parts

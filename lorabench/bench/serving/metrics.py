@@ -7,7 +7,7 @@ in ``docs/methodology.md``.
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.lora.learner import LearnLog
+from lorabench.lora.basis import LearnLog
 from lorabench.results import statistics
 from lorabench.results.quality import auc, normalized_entropy
 from lorabench.targets.node.processes import NS, Record, joined

@@ -19,7 +19,7 @@ from lorabench.isolation.journal import Journal
 from lorabench.isolation.machine import Machine
 from lorabench.isolation.resctrl import Monitor
 from lorabench.isolation.undo import Process
-from lorabench.lora.adapter import plan_adapter
+from lorabench.lora.layout import plan_adapter
 from lorabench.lora.learner import LearnerConfig
 from lorabench.memory import Region
 from lorabench.model.checkpoint import load_checkpoint

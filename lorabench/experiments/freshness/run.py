@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from lorabench.errors import InputError
 from lorabench.host import environment
 from lorabench.host.topology import read_topology
+from lorabench.lora.basis import LearnLog
 from lorabench.lora.file import load_adapter, save_adapter
-from lorabench.lora.learner import LearnLog
 from lorabench.model.prepare import Prepared, prepare
 from lorabench.results import schema, statistics
 from lorabench.results.program import program
@@ -214,7 +214,7 @@ class _Note:
     @property
     def most_bytes(self) -> int:
         """Bytes of all LoRA state at their most."""
-        return sum(self.log.most.values())
+        return sum(self.log.peak_bytes.values())
 
 
 class _Replay:
@@ -435,7 +435,7 @@ def _document(
             "spec": source.spec.model_dump(mode="json"),
         },
         "model": {"origin": prepared.origin, "pretrain_rows": prepared.pretrain_rows},
-        "memory": {name: note.log.most for name, note in notes.items()},
+        "memory": {name: note.log.peak_bytes for name, note in notes.items()},
     }
     hashed = {
         key: document_config[key]

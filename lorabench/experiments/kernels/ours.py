@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lorabench._hotpath import AdapterReader, Tables, random_read, zipf
 from lorabench.bench.timing import Candidate
-from lorabench.lora.adapter import Adapter, AdapterOwner, attach_reader, plan_adapter
+from lorabench.lora.layout import plan_adapter
+from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.memory import HugeRegion, PageSizes, Region
 from lorabench.model.tables import TableLayout
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lorabench.experiments.profile.options import ProfileOptions
 from lorabench.experiments.profile.windows import Profiled, TableWindow, Window
-from lorabench.lora.adapter import adapted_bytes
+from lorabench.lora.layout import adapted_bytes
 from lorabench.lora.spectrum import Spectrum
 from lorabench.results import schema
 from lorabench.results.case import Case

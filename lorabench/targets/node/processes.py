@@ -17,8 +17,9 @@ from lorabench.host.counters import CpuUse, Snapshot
 from lorabench.isolation.confine import Workers
 from lorabench.isolation.numa import verify_placement
 from lorabench.isolation.plan import MemoryPlan
-from lorabench.lora.adapter import Adapter, AdapterPlan
+from lorabench.lora.layout import AdapterPlan
 from lorabench.lora.learner import LearnerConfig
+from lorabench.lora.writer import Adapter
 from lorabench.memory import MemoryPolicy, PageSizes, Region
 from lorabench.model.prepare import Prepared
 from lorabench.model.tables import TableSet

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
-from lorabench.lora.adapter import AdapterOwner
-from lorabench.lora.learner import Learner, LearnerConfig, LearnLog, Stage
+from lorabench.lora.basis import LearnLog
+from lorabench.lora.learner import Learner, LearnerConfig, Stage
+from lorabench.lora.writer import AdapterOwner
 from lorabench.model.dlrm import DenseNet
 from lorabench.targets.node.replay import Replay
 
@@ -88,7 +89,7 @@ class Trainer:
         Parameters
         ----------
         rerank_s : float, optional
-            Change the rank this often, s (`Learner.rerank`).
+            Change the rank this often, s (`Learner.change_ranks`).
         reuse : bool
             Take base vectors out of the rings (`lorabench.targets.node.replay`).
         """
@@ -109,7 +110,7 @@ class Trainer:
         """
         if not self._learner.begin():
             return 0
-        if self._rerank_due() and self._learner.rerank():
+        if self._rerank_due() and self._learner.change_ranks():
             self._reranked_ns = self._clock()
             return 0
         replay = self._replay

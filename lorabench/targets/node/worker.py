@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lorabench.lora.adapter import AdapterHandle
     from lorabench.lora.learner import LearnerConfig
+    from lorabench.lora.writer import AdapterHandle
     from lorabench.memory import PageSizes, RegionHandle
     from lorabench.model.dlrm import DenseNet, DlrmShape
     from lorabench.model.tables import TablesHandle
@@ -151,7 +151,7 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
     """Serve jobs until the conductor hangs up."""
     from lorabench._hotpath import LoadLine
     from lorabench.isolation.affinity import pin_threads, verify
-    from lorabench.lora.adapter import attach_reader
+    from lorabench.lora.writer import attach_reader
     from lorabench.memory import Region
     from lorabench.model.tables import TableSet
     from lorabench.targets.node.memory import Feed
@@ -196,7 +196,7 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
     from lorabench.isolation.affinity import verify
     from lorabench.isolation.numa import verify_process
     from lorabench.isolation.scheduling import verify_classes
-    from lorabench.lora.adapter import AdapterOwner
+    from lorabench.lora.writer import AdapterOwner
     from lorabench.memory import Region
     from lorabench.model.tables import TableSet
     from lorabench.targets.node.replay import Replay

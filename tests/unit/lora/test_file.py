@@ -7,9 +7,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from lorabench.errors import InputError
-from lorabench.lora.adapter import Adapter, AdapterOwner, plan_adapter
 from lorabench.lora.file import load_adapter, save_adapter
+from lorabench.lora.layout import plan_adapter
 from lorabench.lora.learner import Learner, LearnerConfig, Stage
+from lorabench.lora.writer import Adapter, AdapterOwner
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
 

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from lorabench.lora.adapter import Adapter, AdapterOwner, plan_adapter
+from lorabench.lora.layout import plan_adapter
 from lorabench.lora.learner import Learner, LearnerConfig, Stage
+from lorabench.lora.writer import Adapter, AdapterOwner
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
 
@@ -146,7 +147,7 @@ def test_a_rank_halved_for_measuring_leaves_the_best_approximation_and_comes_bac
     node = Node(4, budget=0.4)
     node.drift(4)
     assert node.learner.begin()
-    assert not node.learner.rerank()
+    assert not node.learner.change_ranks()
     node.learn(6)
 
     def served() -> np.ndarray:
@@ -160,7 +161,7 @@ def test_a_rank_halved_for_measuring_leaves_the_best_approximation_and_comes_bac
 
     before = served()
     assert node.learner.begin()
-    assert node.learner.rerank()
+    assert node.learner.change_ranks()
     assert node.state.writer.rank == [2, 2]
     halved = served()
     kept = np.abs(halved).sum(axis=1) > 0
@@ -168,7 +169,7 @@ def test_a_rank_halved_for_measuring_leaves_the_best_approximation_and_comes_bac
     best = (left[:, :2] * values[:2]) @ right[:2]
     assert values[2] > 0.01 * values[0]
     np.testing.assert_allclose(halved[kept], best[kept], atol=2e-5)
-    assert node.learner.rerank()
+    assert node.learner.change_ranks()
     assert node.state.writer.rank == [4, 4]
     after = served()
     still = np.abs(after).sum(axis=1) > 0

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorabench.lora.adapter import plan_adapter
+from lorabench.lora.layout import plan_adapter
 from lorabench.lora.slots import allocate_slots
 from lorabench.model.tables import TableLayout
 

@@ -8,12 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.errors import InputError
-from lorabench.lora.adapter import (
-    Adapter,
-    AdapterOwner,
-    attach_reader,
-    plan_adapter,
-)
+from lorabench.lora.layout import plan_adapter
+from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.model.tables import TableLayout, TableSet
 
 

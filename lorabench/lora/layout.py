@@ -1,10 +1,10 @@
-"""The LoRA adapter's memory: how many slots a byte budget buys, and where they lie.
+"""How many slots of a LoRA adapter a byte budget buys.
 
-Sizing only; the adapter's layout, its publication and its arithmetic are C (``kernels/adapter.h``
-and what it includes). The budget counts everything that exists because of the LoRA trainer and
-grows with the model (both sides of A, B and the index, and what the trainer keeps a slot: row,
-accumulator, count of lookups, dirty mark, sketch; the gradient sums of the signal spectrum), so
-that "2 % of the tables" means what a memory planner would read.
+Sizing only; memory is allocated in `lorabench.lora.writer`, and the order of its bytes is C's
+(``kernels/adapter.h`` and what it includes). The budget counts everything that exists because of
+the LoRA trainer and grows with the model (both sides of A, B and the index, and what the trainer
+keeps a slot: row, accumulator, count of lookups, dirty mark, sketch; the gradient sums of the
+signal spectrum), so that "2 % of the tables" means what a memory planner would read.
 
 Ranks and slots change while the trainer runs; the memory does not. What both sides take is
 allocated once (`AdapterPlan.room_bytes`), and every later layout has to fit into it, with the
@@ -15,20 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lorabench._hotpath import (
-    MAX_RANK,
-    PIN_BYTES,
-    AdapterReader,
-    AdapterWriter,
-    Mapping,
-    adapter_bytes,
-    format_adapter,
-    slot_state_bytes,
-)
+from lorabench._hotpath import MAX_RANK, PIN_BYTES, adapter_bytes, slot_state_bytes
 from lorabench.errors import InputError
-from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
 from lorabench.model.tables import TableLayout
 
 AUTO_RANK = 4
@@ -241,141 +230,3 @@ def _signal_rows(layout: TableLayout, rank: int, budget: int) -> tuple[int, ...]
     for f in taken:
         found[f] = min(layout.rows[f], kept)
     return tuple(found)
-
-
-@dataclass(frozen=True)
-class AdapterHandle:
-    """What servers and the trainer need to map the adapter."""
-
-    sides: RegionHandle
-    pins: RegionHandle
-    plan: AdapterPlan
-
-
-class Adapter:
-    """The adapter's shared memory, made by the conductor and empty at first.
-
-    Parameters
-    ----------
-    plan : AdapterPlan
-        What it has room for.
-    policy : MemoryPolicy, optional
-        Which NUMA nodes it is to lie on.
-
-    Raises
-    ------
-    MachineError
-        It cannot lie on these nodes.
-    """
-
-    def __init__(self, plan: AdapterPlan, policy: MemoryPolicy | None = None) -> None:
-        self.plan = plan
-        self.sides = HugeRegion.create("adapter", plan.room_bytes, policy)
-        self.pins = Region.create("pins", plan.servers * PIN_BYTES, policy)
-        _format(self.sides.mapping, plan)
-        # Its buckets and rows of A are read at random, as the tables' rows are.
-        self.sides.settle()
-        self.handle = AdapterHandle(self.sides.handle, self.pins.handle, plan)
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        self.sides.close()
-        self.pins.close()
-
-
-def attach_reader(handle: AdapterHandle, server: int) -> AdapterReader:
-    """Map the adapter for one server: the sides read-only, the pins writable."""
-    sides = Region.attach(handle.sides, writable=False)
-    sides.mapping.populate()
-    pins = Region.attach(handle.pins, writable=True)
-    return AdapterReader(sides.mapping, pins.mapping, server)
-
-
-def _format(sides: Mapping, plan: AdapterPlan) -> None:
-    format_adapter(sides, np.array(plan.slots, dtype=np.int64), plan.ranks, plan.layout.dim)
-
-
-class AdapterOwner:
-    """The trainer's end: the writer, and the layout that it has just now.
-
-    Attributes
-    ----------
-    writer : AdapterWriter
-        Trains and publishes.
-    plan : AdapterPlan
-        What the memory is laid out for now.
-    """
-
-    def __init__(self, handle: AdapterHandle) -> None:
-        self._handle = handle
-        self._sides = Region.attach(handle.sides, writable=True)
-        self._pins = Region.attach(handle.pins, writable=True)
-        self.reset()
-
-    @property
-    def pins(self) -> Mapping:
-        """The pin lines, one a server."""
-        return self._pins.mapping
-
-    def reset(self) -> None:
-        """Start over with an empty adapter at epoch 0; only while no server reads it."""
-        self.plan = self._handle.plan
-        _format(self._sides.mapping, self.plan)
-        rows = np.array(self.plan.layout.rows, dtype=np.int64)
-        self.writer = AdapterWriter(
-            self._sides.mapping, self._pins.mapping, self.plan.servers, rows
-        )
-
-    def relayout(
-        self,
-        plan: AdapterPlan,
-        basis: Sequence[NDArray[np.floating]],
-        turn: Sequence[NDArray[np.floating]],
-    ) -> None:
-        """Lay the idle side out for another plan; right after the writer's ``begin``.
-
-        Where a table gets fewer slots, the rows that were looked up least of late lose theirs.
-
-        Parameters
-        ----------
-        plan : AdapterPlan
-            Within the room and the budget of the one that the memory was made for.
-        basis : sequence of float arrays, length F
-            New B [R', D] of each table.
-        turn : sequence of float arrays, length F
-            [R, R']; the new A is the old one times this.
-
-        Raises
-        ------
-        ValueError
-            The plan does not fit.
-        """
-        plan = self.plan.with_ranks(plan.ranks, plan.slots)
-        old, new = max(self.plan.ranks), max(plan.ranks)
-        bases = np.zeros((len(plan.ranks), new, plan.layout.dim), np.float32)
-        turns = np.zeros((len(plan.ranks), old, new), np.float32)
-        keep = []
-        for f, slots in enumerate(plan.slots):
-            if plan.ranks[f]:
-                bases[f, : plan.ranks[f]] = basis[f]
-                turns[f, : self.plan.ranks[f], : plan.ranks[f]] = turn[f]
-            used = self.writer.used[f]
-            if used <= slots:
-                keep.append(np.arange(used, dtype=np.int32))
-                continue
-            heat = self.writer.slot_state(f)[2]
-            hottest = np.argpartition(heat, used - slots)[used - slots :] if slots else heat[:0]
-            keep.append(np.sort(hottest).astype(np.int32))
-        slots_of = np.array(plan.slots, dtype=np.int64)
-        self.writer.relayout(slots_of, list(plan.ranks), keep, bases, turns)
-        self.plan = plan
-
-    def medians(self) -> NDArray[np.float32]:
-        """Median accumulator of each table's slots in use, float32 [F]; 0 where there is none."""
-        return np.array(
-            [
-                np.median(self.writer.slot_state(table)[0]) if used else 0.0
-                for table, used in enumerate(self.writer.used)
-            ],
-            dtype=np.float32,
-        )

@@ -1,0 +1,164 @@
+"""The LoRA adapter's shared memory: allocated once, mapped by servers, written by one owner.
+
+Its layout in bytes, its publication and its arithmetic are C (``kernels/adapter.h`` and what it
+includes); how large it is has been decided in `lorabench.lora.layout`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench._hotpath import PIN_BYTES, AdapterReader, AdapterWriter, Mapping, format_adapter
+from lorabench.lora.layout import AdapterPlan
+from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
+
+
+@dataclass(frozen=True)
+class ReaderHandle:
+    """What a server needs to map the adapter, which says itself how it is laid out."""
+
+    sides: RegionHandle
+    pins: RegionHandle
+
+
+@dataclass(frozen=True)
+class AdapterHandle(ReaderHandle):
+    """What the trainer needs to map the adapter and to lay it out."""
+
+    plan: AdapterPlan
+
+    @property
+    def reader(self) -> ReaderHandle:
+        """A server's part of it."""
+        return ReaderHandle(self.sides, self.pins)
+
+
+class Adapter:
+    """The adapter's shared memory, made by the parent and empty at first.
+
+    Parameters
+    ----------
+    plan : AdapterPlan
+        What it has room for.
+    policy : MemoryPolicy, optional
+        Which NUMA nodes it is to lie on.
+
+    Raises
+    ------
+    MachineError
+        It cannot lie on these nodes.
+    """
+
+    def __init__(self, plan: AdapterPlan, policy: MemoryPolicy | None = None) -> None:
+        self.plan = plan
+        self.sides = HugeRegion.create("adapter", plan.room_bytes, policy)
+        self.pins = Region.create("pins", plan.servers * PIN_BYTES, policy)
+        _format(self.sides.mapping, plan)
+        # Its buckets and rows of A are read at random, as the tables' rows are.
+        self.sides.settle()
+        self.handle = AdapterHandle(self.sides.handle, self.pins.handle, plan)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self.sides.close()
+        self.pins.close()
+
+
+def attach_reader(handle: ReaderHandle, server: int) -> AdapterReader:
+    """Map the adapter for one server: the sides read-only, the pins writable."""
+    sides = Region.attach(handle.sides, writable=False)
+    sides.mapping.populate()
+    pins = Region.attach(handle.pins, writable=True)
+    return AdapterReader(sides.mapping, pins.mapping, server)
+
+
+def _format(sides: Mapping, plan: AdapterPlan) -> None:
+    format_adapter(sides, np.array(plan.slots, dtype=np.int64), plan.ranks, plan.layout.dim)
+
+
+class AdapterOwner:
+    """The trainer's end: the writer, and the layout that it has just now.
+
+    Attributes
+    ----------
+    writer : AdapterWriter
+        Trains and publishes.
+    plan : AdapterPlan
+        What the memory is laid out for now.
+    """
+
+    def __init__(self, handle: AdapterHandle) -> None:
+        self._handle = handle
+        self._sides = Region.attach(handle.sides, writable=True)
+        self._pins = Region.attach(handle.pins, writable=True)
+        self.reset()
+
+    @property
+    def pins(self) -> Mapping:
+        """The pin lines, one a server."""
+        return self._pins.mapping
+
+    def reset(self) -> None:
+        """Start over with an empty adapter at epoch 0; only while no server reads it."""
+        self.plan = self._handle.plan
+        _format(self._sides.mapping, self.plan)
+        rows = np.array(self.plan.layout.rows, dtype=np.int64)
+        self.writer = AdapterWriter(
+            self._sides.mapping, self._pins.mapping, self.plan.servers, rows
+        )
+
+    def relayout(
+        self,
+        plan: AdapterPlan,
+        basis: Sequence[NDArray[np.floating]],
+        turn: Sequence[NDArray[np.floating]],
+    ) -> None:
+        """Lay the idle side out for another plan; right after the writer's ``begin``.
+
+        Where a table gets fewer slots, the rows that were looked up least of late lose theirs.
+
+        Parameters
+        ----------
+        plan : AdapterPlan
+            Within the room and the budget of the one that the memory was made for.
+        basis : sequence of float arrays, length F
+            New B [R', D] of each table.
+        turn : sequence of float arrays, length F
+            [R, R']; the new A is the old one times this.
+
+        Raises
+        ------
+        ValueError
+            The plan does not fit.
+        """
+        plan = self.plan.with_ranks(plan.ranks, plan.slots)
+        old, new = max(self.plan.ranks), max(plan.ranks)
+        bases = np.zeros((len(plan.ranks), new, plan.layout.dim), np.float32)
+        turns = np.zeros((len(plan.ranks), old, new), np.float32)
+        keep = []
+        for f, slots in enumerate(plan.slots):
+            if plan.ranks[f]:
+                bases[f, : plan.ranks[f]] = basis[f]
+                turns[f, : self.plan.ranks[f], : plan.ranks[f]] = turn[f]
+            used = self.writer.used[f]
+            if used <= slots:
+                keep.append(np.arange(used, dtype=np.int32))
+                continue
+            count = self.writer.slot_state(f)[2]
+            popular = np.argpartition(count, used - slots)[used - slots :] if slots else count[:0]
+            keep.append(np.sort(popular).astype(np.int32))
+        slots_of = np.array(plan.slots, dtype=np.int64)
+        self.writer.relayout(slots_of, list(plan.ranks), keep, bases, turns)
+        self.plan = plan
+
+    def medians(self) -> NDArray[np.float32]:
+        """Median accumulator of each table's slots in use, float32 [F]; 0 where there is none."""
+        return np.array(
+            [
+                np.median(self.writer.slot_state(table)[0]) if used else 0.0
+                for table, used in enumerate(self.writer.used)
+            ],
+            dtype=np.float32,
+        )
