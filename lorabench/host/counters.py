@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.host.observe import parse_stat, parse_task_stat
+from lorabench.host.procfs import parse_stat, parse_task_stat
 
 _INVOLUNTARY = re.compile(r"^nonvoluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 

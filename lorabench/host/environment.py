@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lorabench.host.counters import cpu_times
+from lorabench.host.files import Files
+from lorabench.host.formats import chosen
 from lorabench.host.processor import ask
 from lorabench.host.topology import Topology
 from lorabench.memory import PageSizes
@@ -41,21 +43,22 @@ def capture(topology: Topology, asked: Future[dict[str, Any]] | None = None) -> 
 
     metadata = pyperf.Run([1.0]).get_metadata()
     cpu = asked.result()
+    files = Files()
     return {
         "cpu": cpu,
         "pyperf": {k: v for k, v in metadata.items() if k not in _PRIVATE},
         "kernel": platform.release(),
         "topology": topology.as_document(),
         "transparent_hugepage": {
-            name: _setting(Path("/sys/kernel/mm/transparent_hugepage") / name)
+            name: chosen(files.get(f"/sys/kernel/mm/transparent_hugepage/{name}") or "") or None
             for name in ("enabled", "shmem_enabled")
         },
         "noise": {
             "load_average_1min": os.getloadavg()[0],
             "steal_fraction_since_boot": _steal_fraction(topology.allowed),
-            "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "smt": _text("/sys/devices/system/cpu/smt/control"),
-            "clocksource": _text(
+            "governor": files.get("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "smt": files.get("/sys/devices/system/cpu/smt/control"),
+            "clocksource": files.get(
                 "/sys/devices/system/clocksource/clocksource0/current_clocksource"
             ),
             "hypervisor": "hypervisor" in (cpu["flags"] or []),
@@ -107,16 +110,3 @@ def system_checks() -> list[str]:
 def _steal_fraction(cpus: frozenset[int]) -> float:
     total, _, steal = cpu_times(Path("/proc/stat").read_text(), cpus)
     return steal / total if total else 0.0
-
-
-def _text(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
-
-
-def _setting(path: Path) -> str | None:
-    """Pick the chosen word of a setting such as ``always [madvise] never``."""
-    text = _text(str(path))
-    return next((w.strip("[]") for w in (text or "").split() if w.startswith("[")), None)

@@ -1,8 +1,11 @@
-"""Text files of a machine or of a recorded tree, and the formats in which Linux writes them.
+"""Text files of a machine or of a recorded tree: two ways to read them, for two kinds of reader.
 
-For the capability table: a file that is missing, forbidden or nonsense is an answer there and no
-failure, so reading one gives its text or `UnreadableError` with the reason, never another error.
-The formats are those of proc(5), cgroups(7) and ``Documentation/ABI`` in the kernel's sources.
+`read_text` and what stands on it are for those who need what a file says: a missing one is None,
+one that cannot be read or does not parse is an `InputError`. They go straight to the system calls:
+a machine of 1,024 CPUs has thousands of these files, and opening one through `pathlib` takes
+several times as long as the kernel does. `Files` is for the table of capabilities, where a file
+that is missing, forbidden or nonsense is an answer and no failure: its text, or `UnreadableError`
+with the reason. What the text means is for `lorabench.host.formats` and the readers to say.
 """
 
 import os
@@ -11,10 +14,108 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-# Each is 64 KiB at most; /proc/cpuinfo of 8,192 CPUs has 12 MB, in pieces of a page.
-_MOST_PIECES = 8192
+from lorabench.errors import InputError
+from lorabench.host.formats import CpuSet, parse_cpu_list, parse_cpu_mask
+
+_CHUNK, _PAGE = 1 << 16, 1 << 12
+# /proc/cpuinfo of 8,192 CPUs has 12 MB, in pieces of a page.
+_MOST_CHUNKS = 8192
+
+# Files that hold a mask instead of a list.
+_MASKS = {"thread_siblings", "core_siblings", "shared_cpu_map", "cpumap"}
 # Some kernels print a null byte for an empty nohz_full; and what is read here ends on terminals.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def _contents(descriptor: int, *, attribute: bool = False) -> bytes:
+    # In pieces: files under /proc/sys refuse to be read into a large buffer.
+    parts = [os.read(descriptor, _CHUNK)]
+    while parts[-1] and len(parts) < _MOST_CHUNKS and not (attribute and len(parts[-1]) < _PAGE):
+        parts.append(os.read(descriptor, _CHUNK))
+    return b"".join(parts)
+
+
+def read_text(path: str | Path, *, attribute: bool = False) -> str | None:
+    """Read a file; None where there is none, since kernels and recordings leave many out.
+
+    Parameters
+    ----------
+    path : str or Path
+        What to read.
+    attribute : bool
+        It is one of sysfs, or of cgroups: a read gives a page of it, and less only at its end.
+        Files of procfs come a record at a time, so that the end has to be read too.
+
+    Raises
+    ------
+    InputError
+        It is there and cannot be read, or is no text.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return _contents(descriptor, attribute=attribute).decode()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: cannot be read (found bytes that are no text)") from None
+    finally:
+        os.close(descriptor)
+
+
+def read_number(path: str | Path, base: int = 10) -> int | None:
+    """Read a whole number; None where there is no such file.
+
+    Raises
+    ------
+    InputError
+        It holds something else.
+    """
+    text = read_text(path, attribute=True)
+    if text is None:
+        return None
+    try:
+        return int(text, base)
+    except ValueError:
+        number = "a whole number" if base == 10 else f"a number in base {base}"
+        raise InputError(f"{path}: found {text.strip()!r}, expected {number}") from None
+
+
+def read_cpus(folder: str | Path, *names: str) -> CpuSet | None:
+    """Read a set from the first of these files that exists; None where there is none of them.
+
+    Raises
+    ------
+    InputError
+        One is there and does not parse.
+    """
+    for name in names:
+        path = f"{folder}/{name}"
+        text = read_text(path, attribute=True)
+        if text is not None:
+            # Kernels of 2012 end some of these with a zero byte.
+            text = text.rstrip("\n\0")
+            try:
+                return parse_cpu_mask(text) if name in _MASKS else parse_cpu_list(text)
+            except ValueError as error:
+                raise InputError(f"{path}: {error}") from None
+    return None
+
+
+def numbered(folder: str, stem: str) -> set[int]:
+    """List entries such as cpu0, cpu1 (and not cpufreq, cpuidle) by their number."""
+    try:
+        names = [entry.name for entry in Path(folder).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from None
+    cut = len(stem)
+    return {int(name[cut:]) for name in names if name.startswith(stem) and name[cut:].isdecimal()}
 
 
 class UnreadableError(Exception):
@@ -44,10 +145,15 @@ class Files:
         ``/`` for this machine, else the folder of a recorded tree.
     """
 
-    root: Path
+    root: Path = Path("/")
+
+    @property
+    def here(self) -> bool:
+        """Whether it is this machine."""
+        return self.root == Path("/")
 
     def under(self, path: str) -> Path:
-        """Say where a path of the machine lies on this one."""
+        """Return where a path of the machine lies on this one."""
         return self.root / path.lstrip("/")
 
     def read(self, path: str) -> str:
@@ -60,13 +166,13 @@ class Files:
         """
         try:
             # Without O_NONBLOCK a named pipe in somebody's tree would be waited for.
-            fd = os.open(self.under(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(self.under(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise UnreadableError(path, "it is no regular file")
-                return _CONTROL.sub("", _contents(fd).decode(errors="replace")).strip()
+                return _CONTROL.sub("", _contents(descriptor).decode(errors="replace")).strip()
             finally:
-                os.close(fd)
+                os.close(descriptor)
         except OSError as error:
             raise UnreadableError(path, _reason(error)) from None
         except ValueError:  # a null byte in a path that came out of a file
@@ -79,9 +185,9 @@ class Files:
         except UnreadableError:
             return None
 
-    def as_named(self, text: str) -> str:
-        """Take the tree's root out of the paths in a text: what the machine itself calls them."""
-        return text if self.root == Path("/") else text.replace(f"{self.root}/", "/")
+    def words(self, path: str) -> list[str]:
+        """Read the words of a text file; none where that is impossible."""
+        return (self.get(path) or "").split()
 
     def first(self, *paths: str) -> tuple[str, str]:
         """Read the first of these files that can be read; its path and text.
@@ -95,14 +201,7 @@ class Files:
             text = self.get(path)
             if text is not None:
                 return path, text
-        raise UnreadableError(paths[0], str(self._why(paths[0])))
-
-    def _why(self, path: str) -> str:
-        try:
-            self.read(path)
-        except UnreadableError as error:
-            return error.why
-        return "it cannot be read"
+        return paths[0], self.read(paths[0])
 
     def number(self, path: str) -> int:
         """Read a whole number.
@@ -117,8 +216,12 @@ class Files:
             raise UnreadableError(path, f"found {text:.40}, expected a number")
         return int(text)
 
+    def as_named(self, text: str) -> str:
+        """Take the tree's root out of the paths in a text: what the machine itself calls them."""
+        return text if self.here else text.replace(f"{self.root}/", "/")
+
     def is_folder(self, path: str) -> bool:
-        """Say whether a folder is there."""
+        """Whether a folder is there."""
         try:
             return self.under(path).is_dir()
         except (OSError, ValueError):
@@ -132,19 +235,11 @@ class Files:
             return []
 
     def writable(self, path: str) -> bool:
-        """Say whether this user may write there; root may not where all is mounted read-only."""
+        """Whether this user may write there; root may not where all is mounted read-only."""
         try:
             return os.access(self.under(path), os.W_OK, effective_ids=True)
         except (OSError, ValueError):
             return False
-
-
-def _contents(fd: int) -> bytes:
-    # In pieces: files under /proc/sys refuse to be read into a large buffer.
-    pieces: list[bytes] = []
-    while len(pieces) < _MOST_PIECES and (piece := os.read(fd, 1 << 16)):
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _reason(error: OSError) -> str:
@@ -153,83 +248,3 @@ def _reason(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "this user may not read it"
     return f"it cannot be read ({error.strerror})"
-
-
-def cpu_field(cpuinfo: str, *names: str) -> str:
-    """Find the first of these fields of ``/proc/cpuinfo`` that says something; else it is empty."""
-    for name in names:
-        for found in re.finditer(rf"^{re.escape(name)}[ \t]*:(.*)$", cpuinfo, re.MULTILINE):
-            if found[1].strip():
-                return found[1].strip()
-    return ""
-
-
-def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """Find the processor's flags in the text of ``/proc/cpuinfo``; Arm calls them features."""
-    return frozenset(cpu_field(cpuinfo, "flags", "Features").split())
-
-
-def chosen(text: str) -> str:
-    """Pick the chosen word of a setting such as ``always [madvise] never``; empty without one."""
-    found = re.search(r"\[([^\]\s]+)\]", text)
-    return found[1] if found else ""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A line of ``/proc/mounts``."""
-
-    point: str
-    kind: str
-    options: frozenset[str]
-
-
-def parse_mounts(text: str) -> list[Mount]:
-    """Read ``/proc/mounts``; lines that are none are left out, later mounts come later."""
-    mounts = []
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) >= 4:
-            # The kernel writes blanks in a path as octal numbers.
-            point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[1])
-            mounts.append(Mount(point, fields[2], frozenset(fields[3].split(","))))
-    return mounts
-
-
-def parse_membership(text: str) -> dict[str, str]:
-    r"""Read ``/proc/PID/cgroup``: controller -> path; version 2 has the empty name.
-
-    Examples
-    --------
-    >>> parse_membership("3:cpu,cpuacct:/user\n0::/user.slice")
-    {'cpu': '/user', 'cpuacct': '/user', '': '/user.slice'}
-    """
-    found = {}
-    for line in text.splitlines():
-        number, _, rest = line.partition(":")
-        controllers, colon, path = rest.partition(":")
-        if number.isdecimal() and colon and path.startswith("/"):
-            for controller in controllers.split(","):
-                found[controller] = path
-    return found
-
-
-def parse_release(text: str) -> tuple[int, int] | None:
-    """Read major and minor number of a kernel release such as ``6.1.0-18-amd64``."""
-    found = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", text)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def format_bytes(size: float) -> str:
-    """Write a size with a binary unit and at most three digits behind the point.
-
-    Examples
-    --------
-    >>> format_bytes(2 << 20), format_bytes(1536 << 20)
-    ('2 MiB', '1.5 GiB')
-    """
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(size) < 1024 or unit == "TiB":
-            return f"{size:.4g} {unit}"
-        size /= 1024
-    raise AssertionError

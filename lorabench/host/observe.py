@@ -8,7 +8,6 @@ numbers CPUs by their place in a list, and knows neither schedstat nor pressure.
 """
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -18,56 +17,23 @@ from typing import Protocol, TypeVar
 
 from lorabench.errors import InputError
 from lorabench.host.missing import Missing
+from lorabench.host.procfs import (
+    CpuTimes,
+    RunQueue,
+    TaskStat,
+    parse_flat,
+    parse_pressure,
+    parse_schedstat,
+    parse_stat,
+    parse_task_stat,
+)
 from lorabench.host.resctrl import groups, read_counters
+from lorabench.host.run_queue import Threads, read_at, task_queues
 
 _T = TypeVar("_T")
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _NS = 1e-9
 _US = 1e-6
-
-# More threads than this are not asked one by one: it would take more of a core than they do.
-MOST_THREADS = 2048
-
-# Names under which load generators run; a host that runs one is not in production.
-_GENERATORS = frozenset(
-    [
-        *("fio", "hey", "iperf", "iperf3", "k6", "memtier_benchmark", "stress", "stress-ng"),
-        *("sysbench", "vegeta", "wrk", "wrk2"),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class CpuTimes:
-    """CPU time since boot, s: all of it, idle (waiting for a disk included) and stolen."""
-
-    total_s: float
-    idle_s: float
-    steal_s: float
-
-
-@dataclass(frozen=True)
-class RunQueue:
-    """Time spent waiting for a CPU that another task had, s, and turns on a CPU, since the start.
-
-    A wait that is not over yet is in neither.
-    """
-
-    delay_s: float
-    turns: int
-
-    def __add__(self, other: "RunQueue") -> "RunQueue":
-        return RunQueue(self.delay_s + other.delay_s, self.turns + other.turns)
-
-
-@dataclass(frozen=True)
-class TaskStat:
-    """What ``/proc/PID/stat`` says: state, CPU time of all threads there were, and the start."""
-
-    state: str
-    cpu_s: float
-    start_ticks: int
 
 
 @dataclass(frozen=True)
@@ -124,116 +90,6 @@ class Reader(Protocol):
         GoneError
             It has ended.
         """
-
-
-def parse_stat(text: str) -> dict[int, CpuTimes]:
-    """Read the CPUs of ``/proc/stat`` by their number; those offline have no line.
-
-    Raises
-    ------
-    ValueError
-        A line of a CPU is not what proc(5) says.
-    """
-    found = {}
-    for line in text.splitlines():
-        name, *fields = line.split() or [""]
-        if not name.startswith("cpu") or name == "cpu":
-            continue
-        # user nice system idle iowait irq softirq steal; the guest times that follow are in user
-        # and nice already.
-        ticks = [int(word) for word in fields[:8] if word.isdecimal()]
-        if len(ticks) < 8 or not name[3:].isdecimal():
-            raise ValueError(f"found {line!r:.80}, expected a CPU and eight counters")
-        found[int(name[3:])] = CpuTimes(
-            sum(ticks) / _TICKS_PER_S, (ticks[3] + ticks[4]) / _TICKS_PER_S, ticks[7] / _TICKS_PER_S
-        )
-    return found
-
-
-def parse_task_stat(text: str) -> TaskStat:
-    """Read ``/proc/PID/stat``; the command's name in it may hold spaces and parentheses.
-
-    Raises
-    ------
-    ValueError
-        It is not what proc(5) says.
-    """
-    _, closing, rest = text.rpartition(")")
-    fields = rest.split()
-    # Field 3 is the state; 14 and 15 the times in user and kernel mode, 22 the start.
-    if not closing or len(fields) < 20 or not all(fields[i].isdecimal() for i in (11, 12, 19)):
-        raise ValueError(f"found {text!r:.80}, expected the fields of proc(5)")
-    return TaskStat(fields[0], (int(fields[11]) + int(fields[12])) / _TICKS_PER_S, int(fields[19]))
-
-
-def parse_task_schedstat(text: str) -> RunQueue:
-    """Read a task's ``schedstat``: ns on a CPU, ns in the run queue, turns.
-
-    Raises
-    ------
-    ValueError
-        It is not three counters.
-    """
-    words = text.split()
-    if len(words) != 3 or not all(word.isdecimal() for word in words):
-        raise ValueError(f"found {text!r:.80}, expected three counters")
-    return RunQueue(int(words[1]) * _NS, int(words[2]))
-
-
-def parse_schedstat(text: str) -> RunQueue:
-    """Read ``/proc/schedstat`` (version 15 or later) and sum the run queues of all CPUs.
-
-    Raises
-    ------
-    ValueError
-        It is of another version, or a line of a CPU has too few counters.
-    """
-    found = re.match(r"version (\d+)\n", text)
-    if found is None or int(found[1]) < 15:
-        raise ValueError(f"found {text!r:.20}, expected version 15 or later")
-    queue = RunQueue(0.0, 0)
-    for line in text.splitlines():
-        name, *words = line.split() or [""]
-        if re.fullmatch(r"cpu\d+", name):
-            # The last three of nine: ns run, ns waited, turns.
-            if len(words) < 9 or not (words[7].isdecimal() and words[8].isdecimal()):
-                raise ValueError(f"found {line!r:.80}, expected a CPU and nine counters")
-            queue += RunQueue(int(words[7]) * _NS, int(words[8]))
-    return queue
-
-
-def parse_pressure(text: str) -> dict[str, float]:
-    """Read a pressure file: stalled time since boot, s, by ``some`` and ``full``.
-
-    Raises
-    ------
-    ValueError
-        A line has no total.
-    """
-    found = {}
-    for line in text.splitlines():
-        match = re.fullmatch(r"(some|full) avg10=\S+ avg60=\S+ avg300=\S+ total=(\d+)", line)
-        if match is None:
-            raise ValueError(f"found {line!r:.80}, expected some or full, averages and a total")
-        found[match[1]] = int(match[2]) * _US
-    return found
-
-
-def parse_flat(text: str) -> dict[str, int]:
-    """Read a flat keyed file of a control group (``cpu.stat``): a name and a counter a line.
-
-    Raises
-    ------
-    ValueError
-        A line is not that.
-    """
-    found = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) != 2 or not words[1].isdecimal():
-            raise ValueError(f"found {line!r:.80}, expected a name and a counter")
-        found[words[0]] = int(words[1])
-    return found
 
 
 class HostReader:
@@ -339,7 +195,7 @@ class ProcessReader:
         self._threads = Threads()
         self.missing: tuple[Missing, ...] = ()
         try:
-            _at(self._folder, "schedstat")
+            read_at(self._folder, "schedstat")
         except OSError as error:
             self.missing = (
                 Missing(
@@ -358,7 +214,7 @@ class ProcessReader:
         waiting = None
         if queue and not self.missing:
             with suppress(OSError):
-                self._threads.see(_task_queues(self._folder))
+                self._threads.see(task_queues(self._folder))
                 waiting = self._threads.total
         return Sample(at_s, cpu_s=stat.cpu_s, queue=waiting)
 
@@ -369,7 +225,7 @@ class ProcessReader:
 
     def _stat(self) -> TaskStat:
         try:
-            stat = parse_task_stat(_at(self._folder, "stat"))
+            stat = parse_task_stat(read_at(self._folder, "stat"))
         except (FileNotFoundError, ProcessLookupError):
             raise GoneError(f"process {self._pid} ended") from None
         except (OSError, ValueError) as error:
@@ -377,36 +233,6 @@ class ProcessReader:
         if stat.state in "ZX":
             raise GoneError(f"process {self._pid} ended")
         return stat
-
-
-class Threads:
-    """Sum of the run queues of threads that come and go.
-
-    A thread that appears counts from its start, which was after the last look; of one that ends,
-    what it did since the last look is lost. A counter that went back belongs to another thread with
-    the same number.
-    """
-
-    def __init__(self) -> None:
-        self._last: dict[int, RunQueue] = {}
-        self._first = True
-        self.total = RunQueue(0.0, 0)
-        self.skipped = False
-
-    def see(self, threads: Iterator[tuple[int, RunQueue]]) -> None:
-        """Take what the threads say now."""
-        found: dict[int, RunQueue] = {}
-        for thread, now in threads:
-            if len(found) == MOST_THREADS:
-                self.skipped = True
-                break
-            before = self._last.get(thread)
-            if before is None or now.turns < before.turns or now.delay_s < before.delay_s:
-                before = now if self._first else RunQueue(0.0, 0)
-            self.total += RunQueue(now.delay_s - before.delay_s, now.turns - before.turns)
-            found[thread] = now
-        self._last = found
-        self._first = False
 
 
 class CgroupReader:
@@ -496,44 +322,9 @@ class CgroupReader:
             with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 folder = os.open(self._proc / str(pid), os.O_RDONLY | os.O_DIRECTORY)
                 try:
-                    yield from _task_queues(folder)
+                    yield from task_queues(folder)
                 finally:
                     os.close(folder)
-
-
-def bench_load(proc: Path = Path("/proc")) -> tuple[str, ...]:
-    """Name what runs here that makes a load for a bench: runs of this program, load generators.
-
-    What this user must not see, or what runs on another machine, is not found.
-
-    Returns
-    -------
-    tuple of str
-        A name and a process number each.
-    """
-    found = []
-    for entry in proc.iterdir():
-        if not entry.name.isdecimal() or entry.name == str(os.getpid()):
-            continue
-        with suppress(OSError):
-            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if what := _makes_load(arguments):
-                found.append(f"{what} (process {entry.name})")
-    return tuple(sorted(found))
-
-
-def _makes_load(arguments: list[str]) -> str | None:
-    """Say what a command line is, if it makes load; None if it does not."""
-    names = [Path(word).name for word in arguments[:3]]
-    if names and names[0] in _GENERATORS:
-        return names[0]
-    if any("lorabench.targets.node.worker" in word for word in arguments[:3]):
-        return "a server or trainer of lorabench"
-    for place, name in enumerate(names):
-        # Watching is no load.
-        if name == "lorabench" and not {"headroom", "doctor"} & set(arguments[place + 1 :]):
-            return "lorabench"
-    return None
 
 
 _NO_PRESSURE = Missing(
@@ -546,27 +337,6 @@ _NO_CGROUP_PRESSURE = Missing(
     "the group has no cpu.pressure: it is one of cgroup v1, or the kernel has no PSI",
     "use cgroup v2 and a kernel built with CONFIG_PSI, booted with psi=1",
 )
-
-
-def _at(folder: int, name: str) -> str:
-    """Read a small file of an open folder."""
-    file = os.open(name, os.O_RDONLY, dir_fd=folder)
-    try:
-        return os.read(file, 4096).decode(errors="replace")
-    finally:
-        os.close(file)
-
-
-def _task_queues(folder: int) -> Iterator[tuple[int, RunQueue]]:
-    """Read the run queue of every thread of the process whose folder is open."""
-    tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-    try:
-        for name in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
-            # A thread may end while its brothers are read.
-            with suppress(FileNotFoundError, ProcessLookupError, ValueError):
-                yield int(name), parse_task_schedstat(_at(tasks, f"{name}/schedstat"))
-    finally:
-        os.close(tasks)
 
 
 def _parsed(path: Path, parse: Callable[[str], _T]) -> _T:

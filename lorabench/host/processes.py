@@ -9,11 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-_T = TypeVar("_T")
+from lorabench.host.procfs import parse_task_stat
 
-# Fields of /proc/PID/stat behind the command's name: state is the third, the start time the 22nd.
-_STATE = 0
-_START = 19
+_T = TypeVar("_T")
 
 
 def threads(pid: int) -> frozenset[int]:
@@ -77,27 +75,8 @@ def start_time(pid: int) -> int | None:
     tick. A zombie has ended.
     """
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return parse_start_time(text)
-
-
-def parse_start_time(stat: bytes) -> int | None:
-    """Find the start time in the text of a /proc/PID/stat; None of a zombie or a dead process.
-
-    Raises
-    ------
-    ValueError
-        It is no such text.
-
-    Examples
-    --------
-    >>> parse_start_time(b"7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0")
-    4711
-    """
-    # The name may hold anything, parentheses and spaces too; what follows the last ")" does not.
-    fields = stat[stat.rfind(b")") + 1 :].split()
-    if len(fields) <= _START or not fields[_START].isdigit():
-        raise ValueError(f"found {stat[:200]!r}, expected the fields of /proc/PID/stat")
-    return None if fields[_STATE] in {b"Z", b"X", b"x"} else int(fields[_START])
+    stat = parse_task_stat(text)
+    return None if stat.state in {"Z", "X", "x"} else stat.start_ticks

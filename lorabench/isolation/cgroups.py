@@ -11,7 +11,6 @@ Attaching a process to a cpuset may reset the affinity of its threads: pin them 
 """
 
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from lorabench.errors import MachineError
+from lorabench.host.cgroups import Location, locate
+from lorabench.host.files import Files
 from lorabench.host.missing import Missing
 from lorabench.host.owned import PREFIX
 from lorabench.host.processes import read_threads, start_time
@@ -30,120 +31,10 @@ from lorabench.isolation.undo import Cgroup, CgroupMember, Controllers, move_to_
 _LOOKS = 20
 _BETWEEN_LOOKS_S = 0.002
 
+_MACHINE = Files()
+
 DEFAULT_WEIGHT = 100
 """What a group has unless somebody says otherwise (v2's ``cpu.weight``)."""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A mounted hierarchy.
-
-    Attributes
-    ----------
-    version : int
-        1 or 2.
-    point : Path
-        Where it is mounted.
-    root : str
-        Which of its groups is mounted there: "/", or a container's.
-    controllers : frozenset of str
-        Of a v1 hierarchy, among its options; v2 says elsewhere.
-    """
-
-    version: Literal[1, 2]
-    point: Path
-    root: str
-    controllers: frozenset[str]
-
-    def folder(self, path: str) -> Path | None:
-        """Find the folder of a group; None where it lies outside what is mounted."""
-        inside = self.root in ("/", path) or path.startswith(f"{self.root}/")
-        if not inside or ".." in path.split("/"):
-            return None
-        return self.point / path[len(self.root.rstrip("/")) :].lstrip("/")
-
-
-def parse_mounts(mountinfo: str) -> tuple[Mount, ...]:
-    """Find the cgroup hierarchies in the text of /proc/PID/mountinfo.
-
-    Examples
-    --------
-    >>> parse_mounts("41 33 0:35 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset")[0].version
-    1
-    """
-    found = []
-    for line in mountinfo.splitlines():
-        mounted, separator, filesystem = line.partition(" - ")
-        left, right = mounted.split(" "), filesystem.split(" ")
-        if not separator or len(left) < 5 or len(right) < 3 or right[0] not in _VERSIONS:
-            continue
-        version = _VERSIONS[right[0]]
-        options = frozenset(right[2].split(",")) if version == 1 else frozenset()
-        found.append(Mount(version, Path(_unescape(left[4])), _unescape(left[3]), options))
-    return tuple(found)
-
-
-_VERSIONS: dict[str, Literal[1, 2]] = {"cgroup": 1, "cgroup2": 2}
-
-
-def _unescape(text: str) -> str:
-    """Take back how the kernel writes blanks, line ends and backslashes in mountinfo."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
-
-
-def parse_membership(cgroup: str) -> dict[frozenset[str], str]:
-    r"""Read the text of a /proc/PID/cgroup: controllers -> group, of v2 with no controllers.
-
-    Raises
-    ------
-    ValueError
-        It is no such text.
-
-    Examples
-    --------
-    >>> parse_membership("4:cpu,cpuacct:/a\n0::/b")[frozenset()]
-    '/b'
-    """
-    found = {}
-    for line in cgroup.splitlines():
-        number, *rest = line.split(":", 2)
-        if not number.isdecimal() or len(rest) != 2 or not rest[1].startswith("/"):
-            raise ValueError(f"found {line!r}, expected a line such as 0::/user.slice")
-        found[frozenset(filter(None, rest[0].split(",")))] = rest[1]
-    return found
-
-
-@dataclass(frozen=True)
-class Location:
-    """Where a process is in one hierarchy."""
-
-    mount: Mount
-    folder: Path
-    controllers: frozenset[str]
-
-
-def locate(task: str = "self", proc: Path = Path("/proc")) -> tuple[Location, ...]:
-    """Find the groups of a process (``PID``) or thread (``PID/task/TID``) that can be reached.
-
-    Raises
-    ------
-    ProcessLookupError
-        It has ended.
-    """
-    try:
-        membership = parse_membership((proc / task / "cgroup").read_text())
-    except FileNotFoundError:
-        raise ProcessLookupError(f"there is no process {task}") from None
-    found = []
-    for mount in parse_mounts((proc / "self/mountinfo").read_text()):
-        for controllers, path in membership.items():
-            matches = controllers <= mount.controllers if controllers else mount.version == 2
-            if matches and bool(controllers) == (mount.version == 1):
-                folder = mount.folder(path)
-                if folder is not None and folder.is_dir():
-                    offered = controllers or frozenset(_words(folder / "cgroup.controllers"))
-                    found.append(Location(mount, folder, offered))
-    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -179,13 +70,9 @@ class Offer:
     cpu: Place | Missing
 
 
-def survey(proc: Path = Path("/proc")) -> Offer:
+def survey(files: Files = _MACHINE) -> Offer:
     """Find out where groups could be made; changes nothing."""
-    try:
-        locations = locate(proc=proc)
-    except (OSError, ValueError) as error:
-        missing = Missing("cgroup", str(error), "have /proc mounted")
-        return Offer(missing, missing)
+    locations = [at for at in locate(files) if at.visible]
     return Offer(find_place("cpuset", locations), find_place("cpu", locations))
 
 
@@ -195,16 +82,17 @@ def find_place(controller: str, locations: Sequence[Location]) -> Place | Missin
     v1 is asked where v2 does not have the controller: a controller is in one hierarchy at a time.
     """
     what = f"cgroup {controller}"
-    v1 = [at for at in locations if at.mount.version == 1 and controller in at.controllers]
-    for at in v1:
-        if not _writable(at.folder):
+    for at in locations:
+        if at.version == 1 and controller in at.controllers:
+            folder = Path(at.folder)
+            if _writable(folder):
+                return Place(1, controller, folder, folder)
             return Missing(
                 what,
-                f"the v1 cgroup {at.folder} is not writable",
+                f"the v1 cgroup {folder} is not writable",
                 "run as root, or have root give the folder to this user",
             )
-        return Place(1, controller, at.folder, at.folder)
-    v2 = [at for at in locations if at.mount.version == 2]
+    v2 = [at for at in locations if at.version == 2]
     if not v2:
         return Missing(
             what,
@@ -216,12 +104,12 @@ def find_place(controller: str, locations: Sequence[Location]) -> Place | Missin
 
 
 def _find_v2(what: str, controller: str, at: Location) -> Place | Missing:
-    own = at.folder
+    own = Path(at.folder)
     if _is_root(own):
         choices = [(own, False)]
     else:
         # In a group of our own nobody else notices; beside it, the parent's other children do.
-        choices = [(own, True)] + [(own.parent, False)] * (own != at.mount.point)
+        choices = [(own, True)] + [(own.parent, False)] * (at.folder != at.point)
     reasons = []
     for folder, evacuate in choices:
         obstacle = next(_obstacles(folder, controller, evacuate), None)
@@ -343,7 +231,7 @@ class Group:
         start = start_time(pid)
         if start is None:
             raise ProcessLookupError(f"there is no process {pid}")
-        locations = locate(str(pid))
+        locations = locate(_MACHINE, str(pid))
         for folder in self.folders:
             origin = _in_hierarchy_of(folder, locations)
             if origin == folder:
@@ -383,17 +271,17 @@ class Group:
 
     def _outside(self, pid: int) -> set[int]:
         found = read_threads(
-            pid, lambda thread: {at.folder for at in locate(f"{pid}/task/{thread}")}
+            pid, lambda thread: {Path(at.folder) for at in locate(_MACHINE, f"{pid}/task/{thread}")}
         )
         return {thread for thread, at in found.items() if not at.issuperset(self.folders)}
 
 
 def _in_hierarchy_of(folder: Path, locations: Iterable[Location]) -> Path:
-    within = [at for at in locations if folder.is_relative_to(at.mount.point)]
+    within = [at for at in locations if folder.is_relative_to(at.point)]
     if not within:
         raise MachineError(f"cgroup {folder}: found it not mounted any more")
     # A mount may lie below another's: the hybrid set-up has v2 beside or above v1.
-    return max(within, key=lambda at: len(at.mount.point.parts)).folder
+    return Path(max(within, key=lambda at: len(at.point)).folder)
 
 
 def make(journal: Journal, name: str, limits: Limits, offer: Offer) -> Group:

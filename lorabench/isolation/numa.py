@@ -193,14 +193,6 @@ def bind_process(nodes: tuple[int, ...]) -> None:
     set_policy("private memory", MemoryPolicy("bind", nodes), set_memory_policy, memory_policy)
 
 
-def prefer_local() -> None:
-    """Have it come from the node of whoever touches it first again; as `bind_process` else."""
-    try:
-        set_memory_policy("local")
-    except OSError as error:
-        raise numa_refusal("private memory: cannot take it from the nearest node", error) from None
-
-
 def thread_policies(pid: int) -> dict[int, str]:
     """Read the policy of each thread's private memory: thread id -> as numa_maps writes it.
 

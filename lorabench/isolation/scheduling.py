@@ -11,10 +11,8 @@ that reaches down to its nice value: without either, leaving SCHED_IDLE is refus
 lowering a nice value. `cannot_leave` says beforehand whether that is so.
 """
 
-import contextlib
 import os
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lorabench.errors import MachineError
@@ -102,19 +100,6 @@ def thread_classes(pid: int) -> dict[int, SchedulingClass]:
         The process has ended.
     """
     return read_threads(pid, _read)
-
-
-def restore_classes(classes: Mapping[int, SchedulingClass]) -> None:
-    """Give threads back what `thread_classes` found; those that ended are left out.
-
-    Raises
-    ------
-    PermissionError
-        The kernel does not let a thread give way less than it does now.
-    """
-    for thread, found in classes.items():
-        with contextlib.suppress(ProcessLookupError):
-            _write(thread, found)
 
 
 def verify_classes(pid: int, wanted: SchedulingClass) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from command import COMMAND, SHORT
 
+from lorabench.host.cgroups import locate
+from lorabench.host.files import Files
 from lorabench.host.missing import Missing
 from lorabench.host.processes import start_time
-from lorabench.isolation.cgroups import locate, survey
+from lorabench.isolation.cgroups import survey
 from lorabench.isolation.journal import Contents, parse
 from lorabench.isolation.undo import CgroupMember, Process
 
@@ -22,7 +24,7 @@ APART = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") el
 
 
 def groups_of(pid: int) -> list[Path]:
-    return [path for at in locate() for path in at.mount.point.rglob(f"lorabench-{pid}-*")]
+    return [path for at in locate(Files()) for path in Path(at.point).rglob(f"lorabench-{pid}-*")]
 
 
 def wait_for(journal: Path, kind: type, run: subprocess.Popen[str]) -> Contents:

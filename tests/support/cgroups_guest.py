@@ -17,9 +17,10 @@ from pathlib import Path
 import psutil  # noqa: F401 - while still root: an ordinary user may not read where it lies
 
 from lorabench.errors import MachineError
+from lorabench.host.cgroups import locate
+from lorabench.host.files import Files
 from lorabench.host.missing import Missing
-from lorabench.isolation import cgroups
-from lorabench.isolation.cgroups import Limits, Place, locate, make, survey
+from lorabench.isolation.cgroups import Limits, Place, make, survey
 from lorabench.isolation.journal import Journal, cleanup
 
 ROOT = Path("/sys/fs/cgroup")
@@ -28,8 +29,8 @@ ONE = frozenset({1})
 
 
 def own() -> Path:
-    (at,) = locate()
-    return at.folder
+    (at,) = locate(Files())
+    return Path(at.folder)
 
 
 def snapshot() -> list[tuple[str, str, str]]:
@@ -203,6 +204,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     subprocess.run(["mount", "-t", "cgroup2", "cgroup2", ROOT], check=True)
-    assert cgroups.locate()
+    assert locate(Files())
     main()
     print("all as it should be")  # noqa: T201

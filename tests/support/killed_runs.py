@@ -21,6 +21,8 @@ from types import FrameType
 from typing import Any
 
 import lorabench.isolation
+from lorabench.host.cgroups import locate
+from lorabench.host.files import Files
 from lorabench.host.processes import start_time, threads
 from lorabench.host.resctrl.info import groups
 from lorabench.host.resctrl.schemata import Schemata
@@ -93,9 +95,9 @@ class Cgroups:
         group.add(self.bystander)
 
     def state(self) -> object:
-        here = cgroups.locate()
-        left = [str(path) for at in here for path in at.mount.point.rglob("lorabench-*")]
-        return left, cgroups.locate(str(self.bystander))
+        here = locate(Files())
+        left = [str(path) for at in here for path in Path(at.point).rglob("lorabench-*")]
+        return left, locate(Files(), str(self.bystander))
 
 
 class Processes:

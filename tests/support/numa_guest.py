@@ -195,7 +195,7 @@ def private_memory() -> Facts:
         "child": sorted({part.policy for part in numa.parse_numa_maps(child.stdout)}),
         "unknown": refused(lambda: numa.bind_process((0, 7))),
     }
-    numa.prefer_local()
+    numa.set_memory_policy("local")
     found["local"] = numa.thread_policies(os.getpid())[os.getpid()]
     return found
 

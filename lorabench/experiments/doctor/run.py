@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorabench.host import environment
-from lorabench.host.files import UnreadableError, cpu_field
+from lorabench.host.cgroups import cpu_quota, memory_limit
+from lorabench.host.files import UnreadableError
+from lorabench.host.formats import cpu_field
 from lorabench.host.processor import ask
 from lorabench.isolation.capabilities import Capability, Host, conditions, look, missing, run_checks
-from lorabench.isolation.survey.cgroups import cpu_quota, memory_limit
 from lorabench.isolation.survey.host import steal_fraction
 from lorabench.results import schema
 from lorabench.results.program import program
@@ -143,9 +144,9 @@ def _metrics(host: Host, rows: tuple[Capability, ...]) -> list[schema.Metric]:
     with suppress(UnreadableError):
         add("steal_fraction", steal_fraction(host), "1", "lower")
     with suppress(UnreadableError):
-        quota = cpu_quota(host)
+        quota = cpu_quota(host.files)
         add("cpu_quota", quota[0] if quota else None, "CPUs")
     with suppress(UnreadableError):
-        limit = memory_limit(host)
+        limit = memory_limit(host.files)
         add("memory_limit_bytes", limit[0] if limit else None, "B")
     return found

@@ -25,7 +25,8 @@ from lorabench.experiments.headroom.metrics import (
 from lorabench.experiments.headroom.options import HeadroomOptions
 from lorabench.experiments.headroom.recorder import Recorder
 from lorabench.host import environment
-from lorabench.host.observe import CgroupReader, GoneError, HostReader, ProcessReader, bench_load
+from lorabench.host.load import bench_load
+from lorabench.host.observe import CgroupReader, GoneError, HostReader, ProcessReader
 from lorabench.host.topology import read_topology
 from lorabench.results import claims as verdict
 from lorabench.results.case import Case

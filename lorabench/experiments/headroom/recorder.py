@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.host.observe import RunQueue, Sample
+from lorabench.host.observe import Sample
+from lorabench.host.procfs import RunQueue
 from lorabench.results.headroom import Track
 
 

@@ -12,37 +12,31 @@ habit.
 from lorabench.host.resctrl.counters import OCCUPANCY, TRAFFIC, read_counters
 from lorabench.host.resctrl.info import (
     CacheInfo,
-    GroupState,
     Info,
     MemoryBandwidthInfo,
     MonitoringInfo,
     groups,
     monitored_domains,
-    read_group,
     read_info,
 )
-from lorabench.host.resctrl.mount import ResctrlMount, Unusable, availability, find_mount
-from lorabench.host.resctrl.schemata import Allocation, Line, Schemata, parse_size
+from lorabench.host.resctrl.mount import ResctrlMount, availability, find_mount
+from lorabench.host.resctrl.schemata import Allocation, Line, Schemata
 
 __all__ = [
     "OCCUPANCY",
     "TRAFFIC",
     "Allocation",
     "CacheInfo",
-    "GroupState",
     "Info",
     "Line",
     "MemoryBandwidthInfo",
     "MonitoringInfo",
     "ResctrlMount",
     "Schemata",
-    "Unusable",
     "availability",
     "find_mount",
     "groups",
     "monitored_domains",
-    "parse_size",
     "read_counters",
-    "read_group",
     "read_info",
 ]

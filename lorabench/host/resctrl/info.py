@@ -1,4 +1,4 @@
-"""What a machine can allocate and monitor, and what its groups are: resctrl's files, read.
+"""What a machine can allocate and monitor, and which groups there are: resctrl's files, read.
 
 Reads; changes nothing. A recorded tree of another machine reads as well as this one's.
 """
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from lorabench.errors import InputError
-from lorabench.host.resctrl.schemata import BANDWIDTH, CACHE, Schemata, parse_size
-from lorabench.host.topology import CpuSet, parse_cpu_list
+from lorabench.host.files import read_number, read_text
+from lorabench.host.resctrl.schemata import BANDWIDTH, CACHE, Schemata
 
 Unit = Literal["percent", "MB/s", "1/8 GB/s"]
 
@@ -241,7 +241,7 @@ def read_info(root: Path, mba_mbps: bool | None = None) -> Info:
         raise InputError(f"{root}: found no folder info, expected a mounted resctrl file system")
     schemata = Schemata()
     # A machine that can only monitor has none.
-    text = _read(root / "schemata")
+    text = read_text(root / "schemata")
     if text is not None:
         try:
             schemata = Schemata.parse(text)
@@ -295,13 +295,13 @@ def _read_bandwidth(
         maximum={"percent": 100, "MB/s": _NO_LIMIT, "1/8 GB/s": largest}[unit],
         unit=unit,
         delay_linear=linear,
-        thread_throttle_mode=(_read(folder / "thread_throttle_mode") or "undefined").strip(),
+        thread_throttle_mode=(read_text(folder / "thread_throttle_mode") or "undefined").strip(),
         domains=tuple(given),
     )
 
 
 def _read_monitoring(folder: Path, root: Path) -> MonitoringInfo:
-    features = (_read(folder / "mon_features") or "").split()
+    features = (read_text(folder / "mon_features") or "").split()
     return MonitoringInfo(
         name=folder.name,
         num_rmids=_integer(folder / "num_rmids"),
@@ -323,78 +323,6 @@ def monitored_domains(group: Path) -> dict[int, Path]:
         if (found := re.fullmatch("mon_L3_([0-9]{1,9})", folder.name))
     }
     return dict(sorted(folders.items()))
-
-
-@dataclass(frozen=True)
-class GroupState:
-    """A group as it is: what its files say.
-
-    Attributes
-    ----------
-    name : str
-        Its folder's name; empty for the root group.
-    mode : str
-        ``shareable``, ``exclusive``, ``pseudo-locksetup`` or ``pseudo-locked``; shareable where
-        the kernel has no modes.
-    tasks : frozenset of int
-        Ids of its threads.
-    cpus : frozenset of int
-        CPUs that are its own for tasks of the root group.
-    schemata : Schemata
-        What it may use.
-    size : dict
-        Resource -> domain -> bytes of cache; empty where the kernel does not say.
-    """
-
-    name: str
-    mode: str
-    tasks: frozenset[int]
-    cpus: CpuSet
-    schemata: Schemata
-    size: dict[str, dict[int, int]]
-
-
-def read_group(folder: Path, root: Path) -> GroupState:
-    """Read a group's files.
-
-    Parameters
-    ----------
-    folder : Path
-        The group's folder; the root itself for the root group.
-    root : Path
-        Where resctrl is mounted.
-
-    Raises
-    ------
-    InputError
-        One does not parse, or there is no group.
-    """
-    if not _is_folder(folder):
-        raise InputError(f"{folder}: found no such group")
-    try:
-        tasks = frozenset(map(int, (_read(folder / "tasks") or "").split()))
-    except ValueError as error:
-        raise InputError(f"{folder / 'tasks'}: expected thread ids ({error})") from None
-    try:
-        cpus = parse_cpu_list(_read(folder / "cpus_list") or "")
-    except ValueError as error:
-        raise InputError(f"{folder / 'cpus_list'}: {error}") from None
-    try:
-        schemata = Schemata.parse(_read(folder / "schemata") or "")
-    except ValueError as error:
-        raise InputError(f"{folder / 'schemata'}: {error}") from None
-    try:
-        size = parse_size(_read(folder / "size") or "")
-    except ValueError as error:
-        raise InputError(f"{folder / 'size'}: {error}") from None
-    return GroupState(
-        name="" if folder == root else folder.name,
-        mode=(_read(folder / "mode") or "shareable").strip(),
-        tasks=tasks,
-        cpus=cpus,
-        schemata=schemata,
-        size=size,
-    )
 
 
 def groups(root: Path) -> tuple[str, ...]:
@@ -426,22 +354,10 @@ def _is_folder(path: Path) -> bool:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-
-
 def _integer(path: Path, default: int | None = None, base: int = 10) -> int:
-    text = _read(path)
-    if text is None:
-        if default is None:
-            raise InputError(f"{path}: found no such file, expected one; is this a resctrl tree?")
-        return default
-    digits = "[0-9]{1,20}" if base == 10 else "[0-9a-fA-F]{1,16}"
-    if not re.fullmatch(f"(?:{digits})", text.strip()):
-        raise InputError(f"{path}: found {text.strip()!r}, expected a number in base {base}")
-    return int(text, base)
+    number = read_number(path, base)
+    if number is not None:
+        return number
+    if default is None:
+        raise InputError(f"{path}: found no such file, expected one; is this a resctrl tree?")
+    return default

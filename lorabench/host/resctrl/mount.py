@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorabench.errors import InputError
+from lorabench.host.files import Files
+from lorabench.host.formats import cpu_field
+from lorabench.host.missing import Missing
+from lorabench.host.mounts import read_mounts
 from lorabench.host.owned import PREFIX
 from lorabench.host.resctrl.info import Info, groups, read_info
 
@@ -44,14 +48,6 @@ class ResctrlMount:
         return read_info(self.root, "mba_MBps" in self.options)
 
 
-@dataclass(frozen=True)
-class Unusable:
-    """Why groups cannot be made here, and what would enable it."""
-
-    why: str
-    enable: str
-
-
 def find_mount(sysroot: Path = Path("/")) -> ResctrlMount | None:
     """Find where resctrl is mounted; None where it is not.
 
@@ -60,18 +56,13 @@ def find_mount(sysroot: Path = Path("/")) -> ResctrlMount | None:
     sysroot : Path
         Where ``proc/mounts`` lies; the mount is looked for under it, too.
     """
-    found = None
-    for line in _text(sysroot / "proc/mounts").splitlines():
-        fields = line.split()
-        if len(fields) >= 4 and fields[2] == "resctrl":
-            # proc(5): blanks in a path are written as octal escapes.
-            point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[1])
-            options = frozenset(fields[3].split(","))
-            found = ResctrlMount(sysroot / point.lstrip("/"), options)
-    return found
+    mounts = [mount for mount in read_mounts(Files(sysroot)) if mount.kind == "resctrl"]
+    if not mounts:
+        return None
+    return ResctrlMount(sysroot / mounts[-1].point.lstrip("/"), mounts[-1].options)
 
 
-def availability(sysroot: Path = Path("/"), needed: int = 2) -> ResctrlMount | Unusable:
+def availability(sysroot: Path = Path("/"), needed: int = 2) -> ResctrlMount | Missing:
     """Say whether cache or bandwidth can be partitioned here: the first thing that is missing.
 
     Parameters
@@ -89,65 +80,71 @@ def availability(sysroot: Path = Path("/"), needed: int = 2) -> ResctrlMount | U
         info = mount.info()
         taken = groups(root)
     except InputError as error:
-        return Unusable(f"{error}", f"mount it anew ({_MOUNT})")
+        return _missing(f"{error}", f"mount it anew ({_MOUNT})")
     return _obstacle(sysroot, mount, info, taken, needed) or mount
 
 
 def _obstacle(
     sysroot: Path, mount: ResctrlMount, info: Info, taken: tuple[str, ...], needed: int
-) -> Unusable | None:
+) -> Missing | None:
     root = mount.root
     if not info.caches and info.bandwidth is None:
-        return Unusable(
+        return _missing(
             f"the resctrl mounted on {root} can only monitor: it offers neither L3, L2 nor MB",
             "run on a machine whose processor can allocate cache or memory bandwidth",
         )
     if not os.access(root, os.W_OK, effective_ids=True):
         read_only = "ro" in mount.options
-        return Unusable(
+        return _missing(
             f"user {_user()} may not make groups in {root}", way_to_permission(root, read_only)
         )
     confined = _own_group(sysroot)
     if confined:
-        return Unusable(
+        return _missing(
             f"somebody has put this process into the resctrl group {confined}, and partitions of "
             "our own would take the run out of it",
             f"start it in the root group; as root, of its shell: echo PID > {root}/tasks",
         )
     if info.num_closids - 1 - len(taken) < needed:
-        return Unusable(*_taken(root, info.num_closids, taken, needed))
+        return _taken(root, info.num_closids, taken, needed)
     return None
 
 
-def _unmounted(sysroot: Path) -> Unusable:
-    cpuinfo = _text(sysroot / "proc/cpuinfo")
-    shown = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
-    found = sorted(set(shown[1].split()) & _FLAGS) if shown else []
-    known = "resctrl" in _text(sysroot / "proc/filesystems").split()
+def _missing(why: str, enable: str) -> Missing:
+    return Missing("resctrl", why, enable)
+
+
+def _unmounted(sysroot: Path) -> Missing:
+    files = Files(sysroot)
+    shown = cpu_field(files.get("/proc/cpuinfo") or "", "flags")
+    found = sorted(_FLAGS.intersection(shown.split()))
+    known = "resctrl" in files.words("/proc/filesystems")
     if shown and not found:
-        return Unusable(
+        return _missing(
             f"the processor shows none of the flags {', '.join(sorted(_FLAGS))}: no cache or "
             "memory-bandwidth allocation, or a hypervisor hides it",
             "run on bare metal with Intel RDT or AMD QoS",
         )
     offers = f"the processor offers {', '.join(found)}, but " if found else ""
     if not known:
-        return Unusable(
+        return _missing(
             f"{offers}the kernel has no resctrl file system",
             "use a kernel built with CONFIG_X86_CPU_RESCTRL (Arm: CONFIG_ARM64_MPAM)",
         )
-    return Unusable(f"{offers}resctrl is not mounted", _MOUNT)
+    return _missing(f"{offers}resctrl is not mounted", _MOUNT)
 
 
-def _taken(root: Path, closids: int, taken: tuple[str, ...], needed: int) -> tuple[str, str]:
+def _taken(root: Path, closids: int, taken: tuple[str, ...], needed: int) -> Missing:
     free = max(0, closids - 1 - len(taken))
     enable = f"remove a group that nobody needs (rmdir {root}/NAME)"
     if any(name.startswith(PREFIX) for name in taken):
         enable += f"; lorabench doctor --cleanup removes a killed run's, {PREFIX}*"
     if not taken:
-        return f"the resctrl on {root} allows {closids - 1} groups, {needed} are needed", enable
+        return _missing(
+            f"the resctrl on {root} allows {closids - 1} groups, {needed} are needed", enable
+        )
     few = "all" if free == 0 else f"{closids - free} of"
-    return (
+    return _missing(
         f"{few} {closids} CLOSIDs of the resctrl on {root} are taken by the root group and by "
         f"groups {', '.join(taken)}; {needed} more are needed",
         enable,
@@ -163,7 +160,8 @@ def way_to_permission(root: Path, read_only: bool = False) -> str:
 
 def _own_group(sysroot: Path) -> str:
     """Read which control group this process was put into; empty for the root group."""
-    found = re.search("^res:(.*)$", _text(sysroot / "proc/self/cpu_resctrl_groups"), re.MULTILINE)
+    text = Files(sysroot).get("/proc/self/cpu_resctrl_groups") or ""
+    found = re.search("^res:(.*)$", text, re.MULTILINE)
     name = found[1].strip() if found else ""
     return "" if name == "/" or name.startswith(PREFIX) else name
 
@@ -171,10 +169,3 @@ def _own_group(sysroot: Path) -> str:
 def _user() -> str:
     # Not by name: a container's user often has none.
     return str(os.geteuid())
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -188,20 +188,6 @@ class Schemata:
         )
         return replace(self, lines=lines)
 
-    def merged(self, partial: "Schemata") -> Self:
-        """Copy with what a partial schemata names replaced: what the kernel makes of a write.
-
-        Raises
-        ------
-        KeyError
-            The partial one names a resource or domain that this one lacks.
-        """
-        merged = self
-        for resource, domains in partial.values().items():
-            for domain, value in domains.items():
-                merged = merged.replace(resource, domain, value)
-        return merged
-
 
 def _number(value: int, base: int) -> str:
     return f"{value:x}" if base == 16 else str(value)
@@ -228,22 +214,3 @@ def _parse_line(row: str) -> Line:
             raise ValueError(f"found domain {domain} of {resource} again, expected it once")
         allocations.append(Allocation(domain, int(pair[4], base), pair[1], pair[3]))
     return Line(resource, tuple(allocations), None, padding + resource)
-
-
-def parse_size(text: str) -> dict[str, dict[int, int]]:
-    """Read a file ``size``: resource -> domain -> bytes of cache, or the bandwidth again.
-
-    Raises
-    ------
-    ValueError
-        It is none.
-    """
-    sizes: dict[str, dict[int, int]] = {}
-    pair = "[0-9]{1,9}= *[0-9]{1,20}"
-    for number, row in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
-        found = re.fullmatch(f"[ \t]*([A-Za-z][A-Za-z0-9_]*):((?:{pair}(?:;{pair})*)?)", row)
-        if found is None:
-            raise ValueError(f"line {number}: found {row!r}, expected sizes such as L3:0=1048576")
-        pairs = (each.split("=") for each in found[2].split(";") if each)
-        sizes[found[1]] = {int(domain): int(size) for domain, size in pairs}
-    return sizes

@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from lorabench.errors import InputError, MachineError
 from lorabench.host.owned import PREFIX
 from lorabench.host.processes import threads
-from lorabench.host.resctrl.info import GroupState, groups, read_group, read_info
+from lorabench.host.resctrl.info import groups, read_info
 from lorabench.host.resctrl.mount import way_to_permission
 from lorabench.host.resctrl.schemata import BANDWIDTH, Allocation, Line, Schemata
 from lorabench.isolation.undo import ResctrlGroup
@@ -115,16 +115,6 @@ class Group:
             raise
         return group
 
-    def state(self) -> GroupState:
-        """Read the group back.
-
-        Raises
-        ------
-        InputError
-            It is gone, or its files do not parse.
-        """
-        return read_group(self.path, self.root.absolute())
-
     def write(self, schemata: Schemata) -> Schemata:
         """Change what the group may use in the domains that a schemata names, and read it back.
 
@@ -162,26 +152,6 @@ class Group:
                         f"{mask:x} had been written; somebody else writes it, too"
                     )
         return after
-
-    def set_mode(self, mode: Literal["shareable", "exclusive"]) -> None:
-        """Say whether other groups may use the same ways.
-
-        Exclusive is possible only where no other group uses them, and neither the root group, whose
-        masks hold all ways unless the administrator has narrowed them.
-
-        Raises
-        ------
-        MachineError
-            The kernel refuses; the mode is as it was.
-        """
-        try:
-            self._put("mode", f"{mode}\n")
-        except OSError as error:
-            raise MachineError(
-                f"{self.path}/mode: the kernel refuses {mode}: {self._refusal(error)}; expected "
-                "masks that share no bit with another group's, the root group's included, nor with "
-                "shareable_bits"
-            ) from None
 
     def move(self, pid: int) -> None:
         """Move all threads of a process into the group.

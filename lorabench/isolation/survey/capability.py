@@ -10,15 +10,9 @@ from functools import cached_property
 from typing import Literal
 
 from lorabench.errors import InputError
-from lorabench.host.files import (
-    Files,
-    Mount,
-    UnreadableError,
-    cpu_flags,
-    parse_membership,
-    parse_mounts,
-    parse_release,
-)
+from lorabench.host.files import Files, UnreadableError
+from lorabench.host.formats import cpu_flags, parse_release
+from lorabench.host.mounts import Mount, read_mounts
 from lorabench.host.resctrl import Info, find_mount, groups
 from lorabench.host.topology import Topology
 from lorabench.isolation.survey.trials import Probes
@@ -109,14 +103,9 @@ class Host:
         return cpu_flags(self.files.get("/proc/cpuinfo") or "")
 
     @cached_property
-    def mounts(self) -> list[Mount]:
+    def mounts(self) -> tuple[Mount, ...]:
         """Mounted file systems; none where they cannot be read."""
-        return parse_mounts(self.files.get("/proc/mounts") or "")
-
-    @cached_property
-    def membership(self) -> dict[str, str]:
-        """Control groups of this process, by controller."""
-        return parse_membership(self.files.get("/proc/self/cgroup") or "")
+        return read_mounts(self.files)
 
     @cached_property
     def release(self) -> str:

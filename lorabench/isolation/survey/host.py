@@ -2,9 +2,10 @@
 
 import re
 
-from lorabench.host.files import UnreadableError, format_bytes
+from lorabench.host.cgroups import cpu_quota, memory_limit
+from lorabench.host.files import UnreadableError
+from lorabench.host.formats import format_bytes
 from lorabench.isolation.survey.capability import Finding, Host, row
-from lorabench.isolation.survey.cgroups import cpu_quota, memory_limit
 
 _AREA = "host"
 _DMI = "/sys/class/dmi/id"
@@ -97,7 +98,7 @@ def steal_fraction(host: Host) -> float:
 def quota(host: Host) -> Finding:
     """Say whether a control group stops this process when it has used up a share."""
     host.files.read("/proc/mounts")
-    found = cpu_quota(host)
+    found = cpu_quota(host.files)
     if found is None:
         return Finding("available", "no limit", "cpu.max, cpu.cfs_quota_us: none set")
     cpus, path = found
@@ -113,7 +114,7 @@ def quota(host: Host) -> Finding:
 def limit(host: Host) -> Finding:
     """Say whether a control group bounds the tables."""
     host.files.read("/proc/mounts")
-    found = memory_limit(host)
+    found = memory_limit(host.files)
     if found is None:
         return Finding("available", "no limit", "memory.max, memory.limit_in_bytes: none set")
     size, path = found

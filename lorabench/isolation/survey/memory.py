@@ -1,6 +1,7 @@
 """Rows on memory: where it can be placed, and on which pages."""
 
-from lorabench.host.files import UnreadableError, chosen, format_bytes
+from lorabench.host.files import UnreadableError
+from lorabench.host.formats import chosen, format_bytes
 from lorabench.isolation.survey.capability import Finding, Host, row
 
 _AREA = "memory"

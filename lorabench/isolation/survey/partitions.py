@@ -4,7 +4,8 @@ Intel RDT, AMD QoS and Arm MPAM all show in resctrl. Where that is mounted its o
 evidence; where not, the processor's flags are, and the row says what is missing.
 """
 
-from lorabench.host.resctrl import Info, Unusable, availability
+from lorabench.host.missing import Missing
+from lorabench.host.resctrl import Info, availability
 from lorabench.isolation.survey.capability import Capability, Finding, Host, Row, State, row
 
 _AREA = "RDT"
@@ -25,7 +26,7 @@ def resctrl(host: Host) -> Finding:
         most = mounted.info.num_closids - 1
         evidence = f"{mounted.point}: {mounted.taken} of {most} groups taken"
     found = availability(host.files.root)
-    if isinstance(found, Unusable):
+    if isinstance(found, Missing):
         state: State = "restricted" if known or mounted else "unavailable"
         why, enable = host.files.as_named(found.why), host.files.as_named(found.enable)
         return Finding(state, why, evidence, enable)

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from lorabench.host.files import UnreadableError, cpu_field
-from lorabench.host.topology import format_cpu_list
+from lorabench.host.files import UnreadableError
+from lorabench.host.formats import cpu_field, format_cpu_list
 from lorabench.isolation.survey.capability import Finding, Host, row
 
 _AREA = "processor"

@@ -1,10 +1,10 @@
 """Rows on scheduling: groups, classes and priorities that a trainer can be given."""
 
+from lorabench.host.cgroups import Location, locate
 from lorabench.host.files import UnreadableError
 from lorabench.host.missing import Missing
 from lorabench.isolation import cgroups
 from lorabench.isolation.survey.capability import Finding, Host, Row, State, row
-from lorabench.isolation.survey.cgroups import Place, places
 
 _AREA = "scheduling"
 _DELEGATE = "run as root, or have a group delegated: systemd-run --user --scope -p Delegate=yes"
@@ -16,7 +16,7 @@ def _group(controller: str, name: str, does: str) -> Row:
     @row(_AREA, name, "have a cgroup file system mounted")
     def find(host: Host) -> Finding:
         host.files.read("/proc/mounts")
-        found = places(host, controller)
+        found = [at for at in locate(host.files) if controller in at.controllers]
         if host.trials is not None:
             return _tried(getattr(host.trials.cgroups, controller), found, does)
         if not found:
@@ -39,7 +39,7 @@ def _group(controller: str, name: str, does: str) -> Row:
     return find
 
 
-def _tried(offer: cgroups.Place | Missing, found: list[Place], does: str) -> Finding:
+def _tried(offer: cgroups.Place | Missing, found: list[Location], does: str) -> Finding:
     """Say what `lorabench.isolation.cgroups` found out, which is who makes the groups."""
     if isinstance(offer, Missing):
         state: State = "restricted" if found else "unavailable"
@@ -48,7 +48,7 @@ def _tried(offer: cgroups.Place | Missing, found: list[Place], does: str) -> Fin
     return Finding("available", does, f"{offer.folder} (version {offer.version}): writable")
 
 
-def _may_make_groups(host: Host, place: Place) -> bool:
+def _may_make_groups(host: Host, place: Location) -> bool:
     files = host.files
     if not files.writable(place.folder):
         return False

@@ -13,15 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.errors import InputError
-from lorabench.host import observe
-from lorabench.host.observe import (
-    CgroupReader,
-    GoneError,
-    HostReader,
-    ProcessReader,
+from lorabench.host import run_queue
+from lorabench.host.load import bench_load
+from lorabench.host.observe import CgroupReader, GoneError, HostReader, ProcessReader
+from lorabench.host.procfs import (
     RunQueue,
-    Threads,
-    bench_load,
     parse_flat,
     parse_pressure,
     parse_schedstat,
@@ -29,6 +25,7 @@ from lorabench.host.observe import (
     parse_task_schedstat,
     parse_task_stat,
 )
+from lorabench.host.run_queue import Threads
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 COUNTER = st.integers(0, 2**63)
@@ -135,7 +132,7 @@ def test_threads_that_come_count_from_their_start_and_those_that_go_keep_what_wa
 
 
 def test_so_many_threads_that_asking_all_would_cost_are_asked_in_part(monkeypatch) -> None:
-    monkeypatch.setattr(observe, "MOST_THREADS", 3)
+    monkeypatch.setattr(run_queue, "MOST_THREADS", 3)
     threads = Threads()
     threads.see(iter(queues(**{f"t{i}": (0.0, 0) for i in range(3)})))
     assert not threads.skipped

@@ -2,29 +2,8 @@ import os
 import subprocess
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lorabench.host.processes import parse_start_time, start_time, threads
-
-
-@given(
-    st.binary(max_size=15),
-    st.sampled_from("RSDTtI"),
-    st.integers(0, 2**63),
-    st.lists(st.integers(0, 2**64), min_size=30, max_size=30),
-)
-def test_the_start_time_is_found_behind_any_name(
-    name: bytes, state: str, start: int, rest: list[int]
-) -> None:
-    fields = " ".join(map(str, [*rest[:18], start, *rest[19:]])).encode()
-    assert parse_start_time(b"42 (" + name + b") " + state.encode() + b" " + fields) == start
-
-
-@given(st.binary(max_size=60))
-def test_what_is_no_stat_is_refused(noise: bytes) -> None:
-    with pytest.raises(ValueError, match="expected the fields of /proc/PID/stat"):
-        parse_start_time(noise)
+from lorabench.host.processes import start_time, threads
 
 
 def test_a_zombie_has_ended() -> None:

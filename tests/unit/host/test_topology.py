@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from sysfs_trees import Cpu, Machine
 
 from lorabench.errors import InputError
+from lorabench.host.formats import parse_cpu_mask
 from lorabench.host.topology import (
     CoreType,
     Node,
     Topology,
     format_cpu_list,
     parse_cpu_list,
-    parse_cpu_mask,
     read_topology,
 )
 
@@ -277,7 +277,6 @@ def test_a_node_may_have_memory_and_no_cpus(tmp_path: Path):
     assert (first.id, first.cpus, first.memory_bytes) == (0, {0, 1, 2, 3}, 1 << 20)
     assert (second.id, second.cpus, second.memory_bytes) == (2, frozenset(), 2 << 20)
     assert second.distances == (17, 10)
-    assert (first.memory_only, second.memory_only) == (False, True)
     assert topology.distance(0, 2) == 17
 
 

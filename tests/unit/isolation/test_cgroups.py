@@ -2,29 +2,23 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from children import QUIET, RESTLESS, process
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lorabench.errors import MachineError
+from lorabench.host.cgroups import Location, locate
+from lorabench.host.files import Files
 from lorabench.host.missing import Missing
 from lorabench.host.topology import parse_cpu_list
 from lorabench.isolation.cgroups import (
     Group,
     Limits,
-    Location,
-    Mount,
     Offer,
     find_place,
-    locate,
     make,
-    parse_membership,
-    parse_mounts,
     shares,
     survey,
 )
@@ -59,7 +53,7 @@ def read(group: Group, name: str) -> str:
 
 
 def inside(pid: int) -> set[Path]:
-    return {at.folder for at in locate(str(pid))}
+    return {Path(at.folder) for at in locate(Files(), str(pid))}
 
 
 @pytest.mark.skipif(len(ALLOWED) < 2, reason="a group of fewer CPUs needs a second CPU")
@@ -207,22 +201,25 @@ def v2(folder: Path, root: Path, controllers: str, enabled: str = "", inside: st
             "cgroup.type": "domain",
         }.items():
             (at / name).write_text(f"{text}\n")
-    mount = Mount(2, root.parent, "/", frozenset())
-    return Location(mount, folder, frozenset(controllers.split()))
+    return Location(2, str(root.parent), str(folder), True, frozenset(controllers.split()))
 
 
 def test_a_group_that_holds_this_run_alone_is_left_for_a_child(tmp_path: Path) -> None:
     at = v2(tmp_path / "slice/scope", tmp_path / "slice", "cpu cpuset", "cpu", str(os.getpid()))
     place = find_place("cpuset", [at])
     assert not isinstance(place, Missing)
-    assert (place.folder, place.origin, place.evacuate) == (at.folder, at.folder, True)
+    assert (place.folder, place.origin, place.evacuate) == (Path(at.folder), Path(at.folder), True)
 
 
 def test_beside_strangers_groups_are_made_next_to_theirs(tmp_path: Path) -> None:
     at = v2(tmp_path / "slice/scope", tmp_path / "slice", "cpu cpuset", "cpu", f"1\n{os.getpid()}")
     place = find_place("cpuset", [at])
     assert not isinstance(place, Missing)
-    assert (place.folder, place.origin, place.evacuate) == (at.folder.parent, at.folder, False)
+    assert (place.folder, place.origin, place.evacuate) == (
+        Path(at.folder).parent,
+        Path(at.folder),
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,7 +242,7 @@ def test_beside_strangers_groups_are_made_next_to_theirs(tmp_path: Path) -> None
 )
 def test_every_obstacle_is_named(tmp_path: Path, spoil, message: str) -> None:
     at = v2(tmp_path / "slice/scope", tmp_path / "slice", "cpu cpuset", "cpu", f"1\n{os.getpid()}")
-    spoil(tmp_path / "slice", at.folder)
+    spoil(tmp_path / "slice", Path(at.folder))
     found = find_place("cpuset", [at])
     assert isinstance(found, Missing)
     assert re.search(message, found.why)
@@ -256,65 +253,3 @@ def test_no_cgroup_file_system_at_all_is_said() -> None:
     found = find_place("cpu", [])
     assert isinstance(found, Missing)
     assert "lists no cgroup file system" in found.why
-
-
-# Parsers.
-
-words = st.text(alphabet="abz_-. \\\u00e9", min_size=1, max_size=6)
-group_paths = st.lists(words, max_size=3).map(lambda parts: "/" + "/".join(parts))
-controllers = st.frozensets(st.sampled_from(["cpu", "cpuset", "name=systemd"]), min_size=1)
-
-
-def escape(text: str) -> str:
-    return "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in text)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from([1, 2]), group_paths, group_paths, controllers), max_size=4)
-)
-def test_mounts_are_found_among_others_whatever_their_names(mounts) -> None:
-    text = "22 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
-    for version, point, root, names in mounts:
-        kind = "cgroup2" if version == 2 else "cgroup"
-        options = "rw" if version == 2 else "rw," + ",".join(sorted(names))
-        text += f"9 2 0:3 {escape(root)} {escape(point)} rw - {kind} cgroup {options}\n"
-    found = parse_mounts(text)
-    assert [(m.version, str(m.point), m.root) for m in found] == [
-        (version, str(Path(point)), root) for version, point, root, _ in mounts
-    ]
-    for mount, (version, *_, names) in zip(found, mounts, strict=True):
-        assert names <= mount.controllers if version == 1 else not mount.controllers
-
-
-@given(st.dictionaries(st.frozensets(st.sampled_from(["cpu", "cpuset", "a=b"])), group_paths))
-def test_membership_is_read_back(groups) -> None:
-    text = "".join(f"{n}:{','.join(c)}:{p}\n" for n, (c, p) in enumerate(groups.items()))
-    assert parse_membership(text) == groups
-
-
-@given(st.text(alphabet=st.characters(exclude_characters=":")).filter(str.splitlines))
-def test_text_that_is_no_membership_is_refused(noise: str) -> None:
-    with pytest.raises(ValueError, match=r"expected a line such as 0::/user\.slice"):
-        parse_membership(f"0::/a\n{noise}")
-
-
-@given(st.text(max_size=60))
-def test_noise_among_mounts_is_passed_over(noise: str) -> None:
-    assert all(mount.version in (1, 2) for mount in parse_mounts(noise))
-
-
-def test_a_group_outside_of_what_is_mounted_has_no_folder() -> None:
-    mount = Mount(2, Path("/sys/fs/cgroup"), "/docker/a", frozenset())
-    assert mount.folder("/docker/a") == Path("/sys/fs/cgroup")
-    assert mount.folder("/docker/a/b") == Path("/sys/fs/cgroup/b")
-    assert mount.folder("/docker/ab") is None
-    assert mount.folder("/docker/a/../b") is None
-    assert Mount(2, Path("/c"), "/", frozenset()).folder("/../x") is None
-    assert Mount(2, Path("/c"), "/", frozenset()).folder("/x") == Path("/c/x")
-
-
-def test_a_thread_is_located_as_well_as_a_process() -> None:
-    thread = threading.get_native_id()
-    assert locate(f"{os.getpid()}/task/{thread}") == locate()
-    with pytest.raises(ProcessLookupError, match="0/task/1"):
-        locate("0/task/1")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from children import RESTLESS, process
 
+from lorabench.host.cgroups import locate
+from lorabench.host.files import Files
 from lorabench.host.missing import Missing
 from lorabench.isolation import cgroups
 from lorabench.isolation.affinity import pin_threads, thread_affinities
@@ -48,7 +50,7 @@ def workers() -> Iterator[Workers]:
 
 
 def groups_of(pid: int) -> set[Path]:
-    return {at.folder for at in cgroups.locate(str(pid))}
+    return {Path(at.folder) for at in locate(Files(), str(pid))}
 
 
 def test_cgroups_hold_the_workers_and_leave_them_as_they_were(

@@ -197,7 +197,7 @@ try:
     numa.bind_process((1023,))
 except MachineError as error:
     print(error)
-numa.prefer_local()
+numa.set_memory_policy("local")
 assert numa.thread_policies(os.getpid())[os.getpid()] == "local"
 """
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from resctrl_double import Bandwidth, Cache, Machine, Monitoring
 
 from lorabench.errors import MachineError
+from lorabench.host.missing import Missing
 from lorabench.host.resctrl import (
     Schemata,
-    Unusable,
     availability,
     find_mount,
     groups,
@@ -57,6 +57,14 @@ def start_threads(child: subprocess.Popen[str], count: int) -> None:
     child.stdout.readline()
 
 
+def schemata_of(group: Group) -> Schemata:
+    return Schemata.parse((group.path / "schemata").read_text())
+
+
+def tasks_of(group: Group) -> set[int]:
+    return set(map(int, (group.path / "tasks").read_text().split()))
+
+
 def root_state(root: Path) -> tuple[str, ...]:
     return (*groups(root), (root / "schemata").read_text(), (root / "mode").read_text())
 
@@ -65,11 +73,8 @@ def test_a_group_may_use_what_it_was_given(resctrl):
     before = root_state(resctrl)
     made = Group.create(resctrl, NAME, LOW)
     assert groups(resctrl) == (NAME,)
-    state = made.state()
-    assert state.schemata.values() == {"MB": {0: 30, 1: 100}, "L3": {0: 0xF, 1: 0xF}}
-    assert state.mode == "shareable"
-    assert state.size["L3"] == {0: 8 << 20, 1: 8 << 20}
-    assert state.tasks == frozenset()
+    assert schemata_of(made).values() == {"MB": {0: 30, 1: 100}, "L3": {0: 0xF, 1: 0xF}}
+    assert tasks_of(made) == set()
     made.remove()
     made.remove()
     assert root_state(resctrl) == before
@@ -144,12 +149,12 @@ def test_more_domains_than_the_kernel_takes_at_once_are_written_in_parts(mount_r
         NAME,
         Schemata.of({"L3": {0: 0xF, 1: 0xF0}, "L2": dict.fromkeys(domains, 0xFFFF0000)}),
     )
-    assert made.state().schemata.domains("L2") == dict.fromkeys(domains, 0xFFFF0000)
-    assert made.state().schemata.domains("L3") == {0: 0xF, 1: 0xF0}
+    assert schemata_of(made).domains("L2") == dict.fromkeys(domains, 0xFFFF0000)
+    assert schemata_of(made).domains("L3") == {0: 0xF, 1: 0xF0}
     # The first part is taken, the last is not.
     with pytest.raises(MachineError, match="non-consecutive"):
         made.write(Schemata.of({"L2": dict.fromkeys(domains, 0xFFFF) | {399: 0b101}}))
-    assert made.state().schemata.domains("L2") == dict.fromkeys(domains, 0xFFFF0000)
+    assert schemata_of(made).domains("L2") == dict.fromkeys(domains, 0xFFFF0000)
 
 
 # Where a line ends just short of what is taken at once, and another resource's begins.
@@ -182,8 +187,8 @@ def test_the_parts_of_a_write_are_short_enough_and_say_it_all(values):
 def test_code_and_data_are_written_apart(mount_resctrl):
     root = mount_resctrl(Machine(caches=(Cache(cdp=True, cdp_capable=True),)))
     made = Group.create(root, NAME, Schemata.of({"L3CODE": {0: 0xF}, "L3DATA": {0: 0xF0}}))
-    assert made.state().schemata.domains("L3CODE") == {0: 0xF, 1: 0xFFF}
-    assert made.state().schemata.domains("L3DATA") == {0: 0xF0, 1: 0xFFF}
+    assert schemata_of(made).domains("L3CODE") == {0: 0xF, 1: 0xFFF}
+    assert schemata_of(made).domains("L3DATA") == {0: 0xF0, 1: 0xFFF}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +201,7 @@ def test_code_and_data_are_written_apart(mount_resctrl):
 def test_machines_with_l2_or_bandwidth_alone(mount_resctrl, machine, schemata):
     made = Group.create(mount_resctrl(machine), NAME, Schemata.of(schemata))
     for resource, domains in schemata.items():
-        assert made.state().schemata.domains(resource).items() >= domains.items()
+        assert schemata_of(made).domains(resource).items() >= domains.items()
 
 
 def test_where_all_ids_are_taken_the_line_names_who_has_them(mount_resctrl):
@@ -246,7 +251,7 @@ def test_every_thread_is_moved_and_those_started_later_are_found(resctrl):
     with process(THREADS) as child:
         start_threads(child, 4)
         made.move(child.pid)
-        assert len(made.state().tasks) == 5
+        assert len(tasks_of(made)) == 5
         made.verify(child.pid)
         start_threads(child, 3)
         # The kernel's threads inherit the group; the double's do not.
@@ -254,8 +259,8 @@ def test_every_thread_is_moved_and_those_started_later_are_found(resctrl):
             made.verify(child.pid)
         made.move(child.pid)
         made.verify(child.pid)
-        assert len(made.state().tasks) == 8
-        assert not made.state().tasks & {os.getpid()}
+        assert len(tasks_of(made)) == 8
+        assert not tasks_of(made) & {os.getpid()}
         made.remove()
         in_root = set(map(int, (resctrl / "tasks").read_text().split()))
         assert {int(t.name) for t in Path(f"/proc/{child.pid}/task").iterdir()} <= in_root
@@ -278,7 +283,7 @@ def test_a_thread_that_ends_before_it_is_moved_is_no_error(resctrl, monkeypatch)
     real = group.threads
     monkeypatch.setattr(group, "threads", lambda pid: listed.pop() if listed else real(pid))
     made.move(os.getpid())
-    assert os.getpid() in made.state().tasks
+    assert os.getpid() in tasks_of(made)
 
 
 def test_a_process_that_has_ended_cannot_be_moved(resctrl):
@@ -303,18 +308,14 @@ def test_a_group_that_somebody_removes_is_told(resctrl):
             action()
 
 
-def test_exclusive_needs_a_root_group_that_leaves_room(resctrl):
+def test_ways_that_a_group_holds_exclusively_are_refused_to_others(resctrl):
     made = Group.create(resctrl, NAME, LOW)
-    with pytest.raises(MachineError, match=r"refuses exclusive: Schemata overlaps; expected masks"):
-        made.set_mode("exclusive")
-    assert made.state().mode == "shareable"
     (resctrl / "schemata").write_text("L3:0=ff0;1=ff0\n")
-    made.set_mode("exclusive")
-    assert made.state().mode == "exclusive"
+    (made.path / "mode").write_text("exclusive\n")
     with pytest.raises(MachineError, match="Overlaps with exclusive group"):
         Group.create(resctrl, "lorabench-1-serving", Schemata.of({"L3": {0: 0xFF}}))
     assert groups(resctrl) == (NAME,)
-    made.set_mode("shareable")
+    (made.path / "mode").write_text("shareable\n")
 
 
 def test_undo_is_journalled_before_the_group_is_made(resctrl, tmp_path):
@@ -361,7 +362,7 @@ def test_a_killed_runs_group_is_removed_and_its_tasks_return_to_the_root_group(r
         assert child.stdout is not None
         name = child.stdout.readline().strip()
         assert name == f"lorabench-{child.pid}-trainer"
-        assert os.getpid() in Group(resctrl, name).state().tasks
+        assert os.getpid() in tasks_of(Group(resctrl, name))
         child.send_signal(signal.SIGKILL)
     assert groups(resctrl) == (name, "pod-a")
     report = journal.cleanup(folder)
@@ -410,8 +411,10 @@ def test_a_mount_that_is_read_only_is_told(tmp_path, mount_resctrl, monkeypatch)
     root = mount_resctrl(Machine())
     machine_tree(tmp_path, MOUNTED.replace("rw", "ro"))
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    assert availability(tmp_path) == Unusable(
-        f"user {os.geteuid()} may not make groups in {root}", f"as root: mount -o remount,rw {root}"
+    assert availability(tmp_path) == Missing(
+        "resctrl",
+        f"user {os.geteuid()} may not make groups in {root}",
+        f"as root: mount -o remount,rw {root}",
     )
 
 
@@ -424,7 +427,7 @@ def test_a_process_that_somebody_has_confined_stays_where_it_is(tmp_path, mount_
         assert availability(tmp_path) == find_mount(tmp_path)
     (tmp_path / "proc/self/cpu_resctrl_groups").write_text("res:pod-a\nmon:\n")
     found = availability(tmp_path)
-    assert isinstance(found, Unusable)
+    assert isinstance(found, Missing)
     assert "put this process into the resctrl group pod-a" in found.why
     assert found.enable.endswith(f"echo PID > {root}/tasks")
 
@@ -441,8 +444,8 @@ def test_without_permission_the_line_says_how_to_get_it_and_that_way_works(
             Group.create(root, NAME, LOW)
         assert str(refused.value) == (f"{root / NAME}: cannot be made: Permission denied; {way}")
         found = availability(open_to_all)
-        assert isinstance(found, Unusable)
-        assert found == Unusable(f"user {NOBODY} may not make groups in {root}", way)
+        assert isinstance(found, Missing)
+        assert found == Missing("resctrl", f"user {NOBODY} may not make groups in {root}", way)
     assert groups(root) == ()
     subprocess.run(["chown", str(NOBODY), root], check=True)
     with acting_as_nobody():
@@ -495,7 +498,7 @@ MOUNTED = "resctrl /sys/fs/resctrl resctrl rw,relatime 0 0\n"
 )
 def test_where_there_is_no_resctrl_the_first_thing_missing_is_named(tmp_path, tree, why, enable):
     found = availability(machine_tree(tmp_path, **tree))
-    assert isinstance(found, Unusable)
+    assert isinstance(found, Missing)
     assert why in found.why
     assert enable in found.enable
 
@@ -507,7 +510,7 @@ def test_a_resctrl_that_is_there_is_found_with_its_options(mount_resctrl, tmp_pa
     )
     mounts = "resctrl /sys/fs/my\\040resctrl resctrl rw,relatime,cdp,mba_MBps 0 0\n"
     found = availability(machine_tree(tmp_path, mounts, "cat_l3"))
-    assert not isinstance(found, Unusable)
+    assert not isinstance(found, Missing)
     assert found.root == root
     assert found.options == {"rw", "relatime", "cdp", "mba_MBps"}
     assert found.info().cdp
@@ -517,7 +520,7 @@ def test_a_resctrl_that_is_there_is_found_with_its_options(mount_resctrl, tmp_pa
 def test_a_resctrl_that_only_monitors_is_of_no_use(mount_resctrl, tmp_path):
     mount_resctrl(Machine(caches=(), bandwidth=None))
     found = availability(machine_tree(tmp_path, MOUNTED))
-    assert isinstance(found, Unusable)
+    assert isinstance(found, Missing)
     assert "can only monitor" in found.why
 
 
@@ -528,7 +531,8 @@ def test_a_resctrl_whose_groups_are_all_taken_is_named_with_who_has_them(mount_r
     (root / "pod-a").mkdir()
     (root / NAME).mkdir()
     found = availability(tmp_path)
-    assert found == Unusable(
+    assert found == Missing(
+        "resctrl",
         f"3 of 4 CLOSIDs of the resctrl on {root} are taken by the root group and by groups "
         f"{NAME}, pod-a; 2 more are needed",
         f"remove a group that nobody needs (rmdir {root}/NAME); lorabench doctor --cleanup removes "
@@ -540,7 +544,7 @@ def test_a_resctrl_whose_groups_are_all_taken_is_named_with_who_has_them(mount_r
 def test_a_hardware_with_too_few_groups_is_told(mount_resctrl, tmp_path):
     root = mount_resctrl(Machine(bandwidth=Bandwidth(num_closids=2)))
     found = availability(machine_tree(tmp_path, MOUNTED))
-    assert isinstance(found, Unusable)
+    assert isinstance(found, Missing)
     assert found.why == f"the resctrl on {root} allows 1 groups, 2 are needed"
 
 

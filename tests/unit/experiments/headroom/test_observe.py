@@ -17,7 +17,8 @@ from lorabench.experiments.headroom.metrics import drawn
 from lorabench.experiments.headroom.observe import Observation
 from lorabench.experiments.headroom.options import HeadroomOptions
 from lorabench.experiments.headroom.recorder import Recorder
-from lorabench.host.observe import CpuTimes, RunQueue, Sample
+from lorabench.host.observe import Sample
+from lorabench.host.procfs import CpuTimes, RunQueue
 from lorabench.results.case import Case
 from lorabench.results.headroom import Track
 from lorabench.results.metrics import metric_spec

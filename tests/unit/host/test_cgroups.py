@@ -1,4 +1,8 @@
+"""Where a process is in the control groups, of either version, and what they allow it."""
+
+import os
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -6,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.errors import InputError
-from lorabench.host.cpuset import Cpuset, read_cpuset
+from lorabench.host.cgroups import (
+    Cpuset,
+    cpu_quota,
+    locate,
+    memory_limit,
+    parse_membership,
+    read_cpuset,
+)
+from lorabench.host.files import Files
 
 UNIFIED = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nsdelegate 0 0\n"
 SPLIT = (
@@ -108,3 +120,49 @@ def test_any_lines_are_read_or_passed_over(groups: str, mounts: str):
         files = {"proc/self/cgroup": groups, "proc/mounts": mounts + "\n" + UNIFIED + SPLIT}
         # No file of a cpuset is there to be found.
         assert read_cpuset(write(Path(folder), files)) == Cpuset()
+
+
+GROUPS = st.lists(st.text("abz_-. \u00e9", min_size=1, max_size=6), max_size=3).map(
+    lambda parts: "/" + "/".join(parts)
+)
+
+
+@given(st.dictionaries(st.frozensets(st.sampled_from(["cpu", "cpuset", "a=b"])), GROUPS))
+def test_membership_is_read_back(groups):
+    text = "".join(f"{n}:{','.join(c)}:{p}\n" for n, (c, p) in enumerate(groups.items()))
+    assert parse_membership(text) == groups
+
+
+@given(st.text())
+def test_lines_that_are_no_membership_are_passed_over(noise: str):
+    assert all(path.startswith("/") for path in parse_membership(noise).values())
+
+
+def test_a_thread_is_located_as_well_as_a_process():
+    thread = threading.get_native_id()
+    assert locate(Files(), f"{os.getpid()}/task/{thread}") == locate(Files())
+    with pytest.raises(ProcessLookupError, match="0/task/1"):
+        locate(Files(), "0/task/1")
+
+
+LIMITS = st.one_of(st.none(), st.integers(1, 10**9))
+
+
+@given(st.lists(LIMITS, min_size=1, max_size=4))
+def test_the_tightest_limit_on_the_way_up_counts(
+    tmp_path_factory, limits: list[int | None]
+) -> None:
+    root = tmp_path_factory.mktemp("tree")
+    path, files = "", {"proc/mounts": "c /cg cgroup2 rw 0 0\n"}
+    for depth, limit in enumerate(limits):
+        path += f"/g{depth}" if depth else ""
+        shown = "max" if limit is None else str(limit)
+        files[f"cg{path}/cgroup.controllers"] = "cpu memory\n"
+        files[f"cg{path}/cpu.max"] = f"{shown} 100000\n"
+        files[f"cg{path}/memory.max"] = f"{shown}\n"
+    files["proc/self/cgroup"] = f"0::{path or '/'}\n"
+    machine = Files(write(root, files))
+    expected = min((limit for limit in limits if limit is not None), default=None)
+    quota, memory = cpu_quota(machine), memory_limit(machine)
+    assert (memory[0] if memory else None) == expected
+    assert (round(quota[0] * 100000) if quota else None) == expected

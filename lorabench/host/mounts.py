@@ -1,0 +1,79 @@
+"""What is mounted where: the one reader of ``/proc/mounts`` and ``/proc/self/mountinfo``.
+
+The second says more (which folder of a file system is mounted: a container's, say), but recordings
+of machines often have the first alone. proc(5) describes both.
+"""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from lorabench.host.files import Files
+from lorabench.host.formats import unescape
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted file system.
+
+    Attributes
+    ----------
+    point : str
+        Where, as the machine names it.
+    kind : str
+        Type of the file system: ``cgroup2``, ``resctrl``.
+    options : frozenset of str
+        Of the mount and of the file system.
+    root : str
+        Which of its folders is mounted there; "/" also where nothing says so.
+    """
+
+    point: str
+    kind: str
+    options: frozenset[str]
+    root: str = "/"
+
+    def folder(self, path: str) -> str | None:
+        """Return where a folder of the file system lies; None where it is not in what is mounted.
+
+        Examples
+        --------
+        >>> Mount("/sys/fs/cgroup", "cgroup2", frozenset(), "/docker/a").folder("/docker/a/b")
+        '/sys/fs/cgroup/b'
+        """
+        inside = self.root in ("/", path) or path.startswith(f"{self.root}/")
+        if not inside or ".." in path.split("/"):
+            return None
+        below = path[len(self.root.rstrip("/")) :].strip("/")
+        return str(PurePosixPath(self.point) / below)
+
+
+def parse_mounts(text: str) -> tuple[Mount, ...]:
+    """Read the text of either file; lines that are none are left out, later mounts come later.
+
+    Examples
+    --------
+    >>> parse_mounts("cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0")[0].kind
+    'cgroup2'
+    >>> parse_mounts("41 33 0:35 /a /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset")[0].root
+    '/a'
+    """
+    found = []
+    for line in text.splitlines():
+        first, separator, second = line.partition(" - ")
+        left, right = first.split(), second.split()
+        if separator and len(left) >= 6 and len(right) >= 3:
+            found.append(_mount(left[4], right[0], f"{left[5]},{right[2]}", left[3]))
+        elif not separator and len(left) >= 4:
+            found.append(_mount(left[1], left[2], left[3]))
+    return tuple(found)
+
+
+def _mount(point: str, kind: str, options: str, root: str = "/") -> Mount:
+    where = str(PurePosixPath(unescape(point)))
+    return Mount(where, kind, frozenset(options.split(",")), unescape(root))
+
+
+def read_mounts(files: Files) -> tuple[Mount, ...]:
+    """Read what is mounted on a machine; nothing where it cannot be read."""
+    text = files.get("/proc/self/mountinfo") or files.get("/proc/mounts")
+    return parse_mounts(text or "")
