@@ -28,7 +28,7 @@ BUILD_DIR := $(abspath $(VENV))/lorabench-build
 # A file's tests stay together, since they read what one of its fixtures made; those that run whole
 # experiments begin.
 PYTEST := pytest --quiet --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
-C_FILES = $(wildcard kernels/*.h) $(shell find tests -name '*.[ch]')
+C_FILES = $(shell find kernels tests -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

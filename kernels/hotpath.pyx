@@ -22,7 +22,7 @@ from posix.mman cimport munmap
 import os
 
 
-cdef extern from "pages.h" nogil:
+cdef extern from "shared/pages.h" nogil:
     size_t LB_HUGE_PAGE
     int MADV_HUGEPAGE, MADV_COLLAPSE, MADV_POPULATE_READ, MADV_POPULATE_WRITE
     void *lb_map(int fd, size_t length, int writable)
@@ -30,7 +30,7 @@ cdef extern from "pages.h" nogil:
     int lb_set_timer_slack(unsigned long ns)
     int madvise(void *address, size_t length, int advice)
 
-cdef extern from "numa.h" nogil:
+cdef extern from "shared/numa.h" nogil:
     int LB_MAX_NODES
     int MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, MPOL_LOCAL
     int MPOL_MODE_FLAGS
@@ -52,7 +52,7 @@ cdef extern from "<stdlib.h>" nogil:
 cdef extern from "<errno.h>" nogil:
     int errno
 
-cdef extern from "kernels.h" nogil:
+cdef extern from "dispatch/kernels.h" nogil:
     int LB_MAX_RANK
 
     ctypedef struct lb_bags:
@@ -229,7 +229,7 @@ cdef extern from "kernels.h" nogil:
     int32_t lb_index_filter_bits(int64_t rows)
     int64_t lb_filter_bytes(int32_t filter_bits)
 
-cdef extern from "criteo.h" nogil:
+cdef extern from "ingest/criteo.h" nogil:
     int LB_CRITEO_DENSE
     int LB_CRITEO_SPARSE
     int LB_CRITEO_LINE
@@ -244,7 +244,7 @@ cdef extern from "criteo.h" nogil:
                             int64_t *used, int32_t *column)
     int64_t lb_criteo_format(const lb_criteo_rows *rows, int64_t n, uint8_t *text)
 
-cdef extern from "ids.h" nogil:
+cdef extern from "ingest/ids.h" nogil:
     ctypedef struct lb_dictionary:
         int64_t used
         int64_t most
@@ -255,7 +255,7 @@ cdef extern from "ids.h" nogil:
     int64_t lb_dictionary_rows(lb_dictionary *dictionary, const int64_t *id, int64_t n,
                                int32_t *rows)
 
-cdef extern from "adapter.h" nogil:
+cdef extern from "shared/adapter.h" nogil:
     int LB_PIN_BYTES
 
     ctypedef struct lb_pin:
@@ -298,7 +298,7 @@ cdef extern from "adapter.h" nogil:
     void lb_sync_table(lb_side *source, lb_side *target, int64_t t, lb_slots *slots)
     void lb_sync_all(lb_adapter *adapter, int64_t source, int64_t target)
 
-cdef extern from "load.h" nogil:
+cdef extern from "serve/load.h" nogil:
     int LB_LOAD_BYTES
 
     ctypedef struct lb_load_line:
@@ -314,7 +314,7 @@ cdef extern from "load.h" nogil:
     int64_t lb_load_get(const int64_t *source)
     void lb_load_set(int64_t *target, int64_t value)
 
-cdef extern from "ring.h" nogil:
+cdef extern from "shared/ring.h" nogil:
     ctypedef struct lb_ring_state:
         uint64_t head
         uint64_t dropped
@@ -350,7 +350,7 @@ cdef extern from "ring.h" nogil:
     int64_t lb_ring_due(const lb_ring *ring, int64_t before_ns)
     void lb_ring_skip(const lb_ring *ring, int64_t n)
 
-cdef extern from "version.h" nogil:
+cdef extern from "shared/version.h" nogil:
     int64_t lb_version(const int64_t *version)
     void lb_version_advance(int64_t *version)
 

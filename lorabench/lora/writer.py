@@ -1,6 +1,6 @@
 """The LoRA adapter's shared memory: allocated once, mapped by servers, written by one owner.
 
-Its layout in bytes, its publication and its arithmetic are C (``kernels/adapter.h`` and what it
+Its layout in bytes, its publication and its arithmetic are C (``kernels/shared/adapter.h`` and what it
 includes); how large it is has been decided in `lorabench.lora.layout`.
 """
 

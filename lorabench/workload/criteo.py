@@ -6,7 +6,7 @@ passed over. Ids become table rows by hashing, so any cardinality will do. Raw r
 timestamps: rows get evenly spaced ones, at the mean rate of the Criteo Kaggle set. Nothing is
 sampled, sorted or cleaned here, and a bad line is an error, unless the caller counts it.
 
-The parser is C (``kernels/criteo.h``); what is wrong with a line it refuses is found out here.
+The parser is ``kernels/ingest/criteo.h``; what is wrong with a line it refuses is found out here.
 """
 
 import gzip

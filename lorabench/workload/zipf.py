@@ -5,7 +5,7 @@ G. Derflinger, "Rejection-inversion to generate variates from monotone discrete 
 ACM TOMACS 6(3), 1996: invert the integral of the hat x^-s, round, and reject the little that the
 hat has too much. It needs no table, so 10^7 ids cost what 10 do, and, unlike a truncated
 ``Generator.zipf``, it covers s <= 1, where recommendation data lives. The drawing is C
-(``kernels/zipf.h``).
+(``kernels/generate/zipf.h``).
 """
 
 from dataclasses import dataclass

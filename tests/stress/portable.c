@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "adapter.h"
-#include "kernels.h"
+#include "dispatch/kernels.h"
+#include "shared/adapter.h"
 
 static uint64_t state = 88172645463325252u;
 

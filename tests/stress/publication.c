@@ -19,7 +19,7 @@
 
 #include <sys/mman.h>
 
-#include "adapter.h"
+#include "shared/adapter.h"
 
 enum { DIM = 8, RANK = 8, SLOTS = 8, MAX_READERS = 16, REST = 256 };
 

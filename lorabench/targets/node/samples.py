@@ -1,6 +1,6 @@
 """Replay rings of a model's samples: how both ends lay the same memory out.
 
-A server appends what it served, the trainer takes it; the ring itself is C (``kernels/ring.h``).
+A server appends what it served, the trainer takes it; the ring itself is ``kernels/shared/ring.h``.
 What a record holds follows from the tables: the ids of every feature, and with data reuse the
 pooled base vectors of those features where keeping them saves bytes (``Tables.kept``).
 """

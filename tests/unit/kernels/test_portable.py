@@ -28,7 +28,7 @@ def build(folder: Path, compiler: str, builds: list[str], *flags: str) -> Path:
         for source, more in (("isa", ()), ("draws", EXACT)):
             made = folder / f"{source}_{name}.o"
             defines = (f"-DLB_ISA={name}", f"-DLB_LANES={lanes}")
-            file = ROOT / "kernels" / f"{source}.c"
+            file = ROOT / "kernels" / "dispatch" / f"{source}.c"
             subprocess.run([*common, *defines, *isa, *more, "-c", file, "-o", made], check=True)
             objects.append(made)
     program = folder / "portable"

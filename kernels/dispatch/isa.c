@@ -1,7 +1,7 @@
 /* All kernels for one instruction set. Built once for each, with LB_ISA its name and
  * LB_LANES the floats of a vector; see meson.build.
  */
-#include "kernels.h"
+#include "dispatch/kernels.h"
 
 #define LB_STRING(x) #x
 #define LB_QUOTE(x) LB_STRING(x)

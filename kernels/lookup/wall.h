@@ -8,7 +8,7 @@
 #ifndef LORABENCH_WALL_H
 #define LORABENCH_WALL_H
 
-#include "lookup.h"
+#include "lookup/lookup.h"
 
 #define LB_WALL_AHEAD 256
 

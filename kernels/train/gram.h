@@ -7,7 +7,7 @@
 #ifndef LORABENCH_GRAM_H
 #define LORABENCH_GRAM_H
 
-#include "vector.h"
+#include "dispatch/vector.h"
 
 #define LB_GRAM_ROWS 4
 #if LB_LANES >= 16

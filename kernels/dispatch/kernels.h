@@ -6,13 +6,13 @@
 #ifndef LORABENCH_KERNELS_H
 #define LORABENCH_KERNELS_H
 
-#include "adapt.h"
-#include "gram.h"
-#include "plant.h"
-#include "step.h"
-#include "top_rows.h"
-#include "wall.h"
-#include "zipf.h"
+#include "generate/plant.h"
+#include "generate/zipf.h"
+#include "lookup/wall.h"
+#include "train/adapt.h"
+#include "train/gram.h"
+#include "train/step.h"
+#include "train/top_rows.h"
 
 typedef struct {
   const char *name; /* "plain", "avx2" or "avx512" */

@@ -9,7 +9,7 @@
 #ifndef LORABENCH_SKETCH_H
 #define LORABENCH_SKETCH_H
 
-#include "vector.h"
+#include "dispatch/vector.h"
 
 enum { LB_SKETCH_PLACES = 4 };
 

@@ -16,8 +16,8 @@
 
 #include <math.h>
 
-#include "lora.h"
-#include "sketch.h"
+#include "lookup/lora.h"
+#include "train/sketch.h"
 
 /* How a slot differs between the two sides. */
 enum { LB_CHANGED = 1, LB_GIVEN = 2 };

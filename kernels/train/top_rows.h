@@ -7,7 +7,7 @@
 #ifndef LORABENCH_TOP_ROWS_H
 #define LORABENCH_TOP_ROWS_H
 
-#include "vector.h"
+#include "dispatch/vector.h"
 
 /* Is (norm2, row) behind the other in the order of the answer? */
 LB_INLINE int lb_behind(float norm2, int64_t row, float other_norm2, int64_t other) {

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "zipf.h"
+#include "generate/zipf.h"
 
 /* C. Wellons' lowbias32, with a key before each multiplication. */
 static inline uint32_t lb_mix32(uint32_t x, uint32_t before, uint32_t between) {

@@ -18,7 +18,7 @@
 #ifndef LORABENCH_INDEX_H
 #define LORABENCH_INDEX_H
 
-#include "vector.h"
+#include "dispatch/vector.h"
 
 #ifdef __AVX2__
 #include <immintrin.h>

@@ -9,7 +9,7 @@
 #ifndef LORABENCH_LOOKUP_H
 #define LORABENCH_LOOKUP_H
 
-#include "bags.h"
+#include "lookup/bags.h"
 
 /* Far enough that a row has come when its turn is, also where each takes a page walk; further
  * buys nothing more (docs/kernels.md). */

@@ -8,7 +8,7 @@
 #ifndef LORABENCH_STEP_H
 #define LORABENCH_STEP_H
 
-#include "adapt.h"
+#include "train/adapt.h"
 
 /* A table that is trained. */
 typedef struct {

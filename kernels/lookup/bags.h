@@ -8,7 +8,7 @@
 #ifndef LORABENCH_BAGS_H
 #define LORABENCH_BAGS_H
 
-#include "vector.h"
+#include "dispatch/vector.h"
 
 typedef struct {
   const void *indices;

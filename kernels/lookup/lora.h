@@ -13,8 +13,8 @@
 #ifndef LORABENCH_LORA_H
 #define LORABENCH_LORA_H
 
-#include "index.h"
-#include "lookup.h"
+#include "lookup/index.h"
+#include "lookup/lookup.h"
 
 #define LB_MAX_RANK 256
 

@@ -11,8 +11,8 @@
 #ifndef LORABENCH_ADAPTER_H
 #define LORABENCH_ADAPTER_H
 
-#include "adapt.h"
-#include "leftright.h"
+#include "shared/leftright.h"
+#include "train/adapt.h"
 
 /* One table in one side; offsets in bytes from the start of the side. */
 typedef struct {

@@ -1,8 +1,8 @@
 /* What a seed decides, for one instruction set: Zipf draws and the planted model. Apart from isa.c,
  * since they are built without contraction to FMA: a seed gives the same rows on every machine.
  */
-#include "plant.h"
-#include "zipf.h"
+#include "generate/plant.h"
+#include "generate/zipf.h"
 
 #define LB_PASTE(a, b) a##b
 #define LB_CONCAT(a, b) LB_PASTE(a, b)
