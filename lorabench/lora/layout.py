@@ -1,7 +1,7 @@
 """How many slots of a LoRA adapter a byte budget buys.
 
 Sizing only; memory is allocated in `lorabench.lora.writer`, and the order of its bytes is C's
-(``kernels/shared/adapter.h`` and what it includes). The budget counts everything that exists because of
+(``kernels/shared/adapter.h`` and what it includes). The budget counts all that exists because of
 the LoRA trainer and grows with the model (both sides of A, B and the index, and what the trainer
 keeps a slot: row, accumulator, count of lookups, dirty mark, sketch; the gradient sums of the
 signal spectrum), so that "2 % of the tables" means what a memory planner would read.

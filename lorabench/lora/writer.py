@@ -1,7 +1,7 @@
 """The LoRA adapter's shared memory: allocated once, mapped by servers, written by one owner.
 
-Its layout in bytes, its publication and its arithmetic are C (``kernels/shared/adapter.h`` and what it
-includes); how large it is has been decided in `lorabench.lora.layout`.
+Its layout in bytes, its publication and its arithmetic are C (``kernels/shared/adapter.h`` and what
+it includes); how large it is has been decided in `lorabench.lora.layout`.
 """
 
 from collections.abc import Sequence
