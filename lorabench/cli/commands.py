@@ -3,7 +3,8 @@
 from lorabench.bench.command import Command
 from lorabench.experiments.colocate import COMMAND as COLOCATE
 from lorabench.experiments.headroom import COMMAND as HEADROOM
+from lorabench.experiments.kernels import COMMAND as KERNELS
 from lorabench.experiments.profile import COMMAND as PROFILE
 from lorabench.experiments.workload import GENERATE, INGEST
 
-COMMANDS: tuple[Command, ...] = (COLOCATE, GENERATE, HEADROOM, INGEST, PROFILE)
+COMMANDS: tuple[Command, ...] = (COLOCATE, GENERATE, HEADROOM, INGEST, KERNELS, PROFILE)

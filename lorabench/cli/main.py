@@ -10,7 +10,6 @@ from lorabench import __version__
 from lorabench.cli.commands import COMMANDS
 from lorabench.cli.doctor import doctor
 from lorabench.cli.freshness import freshness
-from lorabench.cli.kernels import kernels
 from lorabench.cli.options import typer_function
 from lorabench.errors import LorabenchError
 
@@ -21,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for function in (doctor, freshness, kernels):
+for function in (doctor, freshness):
     app.command()(function)
 for command in COMMANDS:
     app.command(command.name, add_help_option=False)(typer_function(command))

@@ -18,7 +18,6 @@ from lorabench.experiments.colocate import view as table
 from lorabench.experiments.doctor import view as doctor_table
 from lorabench.experiments.freshness import view as freshness_table
 from lorabench.experiments.headroom import view as headroom_table
-from lorabench.experiments.kernels import view as kernels_table
 from lorabench.experiments.profile import view as profile_table
 from lorabench.results.claims import sentence
 from lorabench.results.files import check_writable, write_raw, write_result
@@ -37,7 +36,6 @@ _RENDERERS = {
     "doctor": doctor_table.render,
     "freshness": freshness_table.render,
     "headroom": headroom_table.render,
-    "kernels": kernels_table.render,
     "profile": profile_table.render,
 }
 

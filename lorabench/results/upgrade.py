@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lorabench.results.case import Label
-from lorabench.results.schema import SCHEMA
+from lorabench.results.schema import SCHEMA, config_hash
 
 SCHEMA_1 = "lorabench.result/1"
 
@@ -18,6 +18,16 @@ Labels = dict[str, Label]
 # `rerank` was the name of what this field calls otherwise.
 _RENAMED = {"rerank_p99_ratio": "rank_change_p99_ratio"}
 
+# What was configured, by command and name.
+_CONFIG = {
+    "kernels": {
+        "groups": "kernels",
+        "against": "peers",
+        "laws": "distributions",
+        "brief": "quick",
+    }
+}
+
 
 def upgrade(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document of schema 1 as one of the present schema; any other as it is."""
@@ -25,6 +35,10 @@ def upgrade(document: dict[str, Any]) -> dict[str, Any]:
         return document
     read = _READERS.get(str(document.get("command")), _condition)
     found = {**document, "schema": SCHEMA}
+    names = _CONFIG.get(str(document.get("command")))
+    if names and isinstance(document.get("config"), dict):
+        config = {names.get(key, key): value for key, value in document["config"].items()}
+        found |= {"config": config, "config_hash": config_hash(config)}
     for part in ("metrics", "series"):
         listed = document.get(part)
         if isinstance(listed, list):
@@ -38,7 +52,11 @@ def _labelled(one: Any, read: Callable[[str], Labels]) -> Any:
     name = one.get("name")
     renamed = {"name": _RENAMED[name]} if name in _RENAMED else {}
     unit = {"unit": "1"} if one.get("unit") == "ratio" else {}
-    return {**one, **renamed, **unit, "labels": read(one["condition"])}
+    labels = read(one["condition"])
+    if str(name).endswith("_speedup") and "candidate" in labels:
+        # It named whom our kernel was held against.
+        labels = {**labels, "candidate": "lorabench", "peer": labels["candidate"]}
+    return {**one, **renamed, **unit, "labels": labels}
 
 
 def _condition(text: str) -> Labels:
@@ -64,4 +82,63 @@ def _table(text: str) -> Labels:
     return {"table": found[2], "dim": int(found[1])} if found else {"table": text}
 
 
-_READERS: dict[str, Callable[[str], Labels]] = {"headroom": _cpu_or_duty, "profile": _table}
+_BYTES = {"MiB": 1 << 20, "GiB": 1 << 30}
+
+# What a condition of `kernels` is put together from, and what a part says beside the values that it
+# names. The first that fits a place is taken.
+_PARTS: tuple[tuple[str, Labels], ...] = (
+    (r"(?P<inputs>pooled|one_hot|all adapted|zipf|any row), rank (?P<rank>\d+)", {}),
+    (r"D=(?P<dim>\d+)", {}),
+    (r"pooling (?P<pooling>\d+)", {}),
+    (r"one-hot", {"pooling": 1}),
+    (r"(?P<distribution>uniform|zipf)", {}),
+    (r"batch (?P<batch>\d+)", {}),
+    (r"(?P<table_bytes>[\d.e+]+ [MG]iB)( in all)?", {}),
+    (r"2 % of the bytes; 0 is lookup", {}),
+    (r"(?P<kernel>lookup_lora|lookup)", {}),
+    (r"(?P<ranks>[\d,]+) ranks, exponent (?P<exponent>[\d.]+)", {}),
+    (r"(?P<k>[\d,]+) of (?P<rows>[\d,]+) rows", {}),
+    (r"(?P<rows>[\d,]+) rows, every second one there", {"hit_share": 0.5}),
+    (r"best peer (?P<peer_pages>4k), ours (?P<pages>2m)", {"candidate": "best"}),
+    (r"best peer, both (?P<pages>(?P<peer_pages>4k|2m))", {"candidate": "best"}),
+    (r"(?P<candidate>\w+), both (?P<pages>(?P<peer_pages>4k|2m))", {}),
+    (r"(?P<candidate>\w+) (?P<pages>4k|2m)", {}),
+    (r"(?P<pages>4k|2m)", {}),
+    (r"(?P<candidate>\w+) (?P<stage>forward|backward)", {}),
+    (r"(?P<candidate>numpy searchsorted|\w+)", {}),
+)
+
+
+def _kernels(text: str) -> Labels:
+    """Read ``lorabench 2m, D=16, pooling 20, uniform, 2 GiB`` and its like."""
+    labels: Labels = {}
+    at = 0
+    while at < len(text):
+        for pattern, also in _PARTS:
+            found = re.compile(rf"{pattern}(?:, |$)").match(text, at)
+            if found is not None:
+                named = found.groupdict()
+                labels |= {name: _value(value) for name, value in named.items()} | also
+                at = found.end()
+                break
+        else:
+            return _condition(text)
+    return labels
+
+
+def _value(text: str) -> Label:
+    """Read ``40,000,000`` or ``2 GiB`` as a whole number, ``1.05`` as a number, else as it is."""
+    number, _, unit = text.replace(",", "").partition(" ")
+    try:
+        if unit in _BYTES:
+            return round(float(number) * _BYTES[unit])
+        return float(text) if "." in text else int(number + unit)
+    except ValueError:
+        return text
+
+
+_READERS: dict[str, Callable[[str], Labels]] = {
+    "headroom": _cpu_or_duty,
+    "kernels": _kernels,
+    "profile": _table,
+}

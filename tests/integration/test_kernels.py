@@ -88,7 +88,7 @@ def test_it_can_be_asked_for_one_kernel_one_build_and_no_peer(
     lorabench: Run, tmp_path: Path
 ) -> None:
     run = lorabench(
-        *SMALL, "--kernels", "lookup", "--against", "", "--isa", "plain", "--json",
+        *SMALL, "--kernels", "lookup", "--peers", "", "--isa", "plain", "--json",
         "-o", tmp_path / "out.json",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -119,7 +119,9 @@ def test_an_interrupted_run_keeps_what_was_finished(
     assert said.splitlines()[-1] == "lorabench: interrupted"
     result = read_result(path)
     assert result.partial
-    assert result.metric("lookup_row_s", "lorabench 2m, D=16, pooling 1, uniform, 1 MiB")
+    found = result.metric("lookup_row_s", candidate="lorabench", pages="2m", pooling=1)
+    assert found is not None
+    assert found.condition == "lorabench 2m, D=16, pooling 1, uniform, 1 MiB"
     assert path.with_suffix(".pyperf.json").exists()
 
 

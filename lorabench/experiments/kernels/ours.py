@@ -89,7 +89,7 @@ class IndexSampler:
         B.
     pooling : int
         L, rows a bag.
-    law : {"uniform", "zipf"}
+    distribution : {"uniform", "zipf"}
         Which rows: any alike, or by a Zipf law of exponent 1.05 whose ranks lie scattered.
     adapted : int
         Ranks up to here have a slot; used with `hit_share`.
@@ -100,7 +100,7 @@ class IndexSampler:
     rows: int
     bags: int
     pooling: int
-    law: str
+    distribution: str
     adapted: int = 0
     hit_share: float | None = None
 
@@ -112,7 +112,7 @@ class IndexSampler:
             hits = rng.random(n) < self.hit_share
             ranks[hits] = rng.integers(0, self.adapted, int(hits.sum()))
             indices = scatter(ranks, self.rows)
-        elif self.law == "zipf":
+        elif self.distribution == "zipf":
             ranks = np.empty(n, np.int64)
             zipf(rng.bit_generator, self.rows, EXPONENT, ranks)
             ranks -= 1

@@ -3,13 +3,15 @@
 Renders any such document, fresh or read back; knows nothing of how it was made.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lorabench.experiments.kernels.labels import BEST, OURS, SETTINGS, Point, size_text
 from lorabench.report.terminal import render_claims
+from lorabench.results.case import Label
 from lorabench.results.schema import Metric, Result, Series
 
 _NS = 1e9
@@ -63,17 +65,9 @@ def _table(title: str, headings: Sequence[str], left: int = 1) -> Table:
     return table
 
 
-def _find(result: Result, name: str) -> dict[str, Metric]:
-    return {m.condition: m for m in result.metrics if m.name == name}
-
-
-def _after(condition: str) -> str:
-    """Drop what stands before the first comma of a condition: who, or on which pages."""
-    return condition.partition(", ")[2]
-
-
-def _points(conditions: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(_after(condition) for condition in conditions))
+def _by(result: Result, name: str, *labels: str) -> dict[tuple[Label | None, ...], Metric]:
+    """Return a metric of all cases by the values of these labels, in order."""
+    return {tuple(map(m.labels.get, labels)): m for m in result.select(name)}
 
 
 def _ns(metric: Metric | None) -> str:
@@ -92,107 +86,104 @@ def _ratio(metric: Metric | None) -> str:
     return text
 
 
-def _place_of(condition: str) -> list[str]:
-    """Split ``..., D=16, pooling 20, uniform, 2 GiB`` into the cells 16, 20, unif, 2G."""
-    dim, pooling, law, size = condition.split(", ")[-4:]
-    # Short, so that three ratios with their intervals fit into a line.
-    short = size.replace(" GiB", "G").replace(" MiB", "M")
-    return [dim.removeprefix("D="), pooling.removeprefix("pooling "), law[:4], short]
-
-
+# Of a lookup's point, and the columns that show it.
+_POINT = ("dim", "pooling", "distribution", "table_bytes")
 _PLACE = ("D", "L", "rows", "table")
 
 
+def _place(labels: Mapping[str, Label]) -> list[str]:
+    """Return the cells of a point: 16, 20, unif, 2G."""
+    point = Point.of(labels)
+    # Short, so that three ratios with their intervals fit into a line.
+    size = size_text(point.table_bytes).replace(" GiB", "G").replace(" MiB", "M")
+    return [f"{point.dim}", f"{point.pooling}", point.distribution[:4], size]
+
+
 def _lookups(result: Result) -> Table:
-    took = _find(result, "lookup_row_s")
-    # "lorabench 2m" and so on: who, and on which pages.
-    names = [c.partition(", ")[0].split() for c in took]
-    who, kinds = (list(dict.fromkeys(name[place] for name in names)) for place in (0, 1))
-    table = _table("lookup, ns a row (L rows a bag)", [*_PLACE, "pages", *who], left=0)
-    for point in _points(took):
-        for kind in kinds:
-            cells = [_ns(took.get(f"{name} {kind}, {point}")) for name in who]
-            table.add_row(*_place_of(point), kind, *cells)
+    took = _by(result, "lookup_row_s", "candidate", "pages", *_POINT)
+    who = list(dict.fromkeys(candidate for candidate, *_ in took))
+    table = _table("lookup, ns a row (L rows a bag)", [*_PLACE, "pages", *map(str, who)], left=0)
+    # A row is what one candidate has, in the order of its pages at each point.
+    for (candidate, *rest), metric in took.items():
+        if candidate == who[0]:
+            cells = [_ns(took.get((name, *rest))) for name in who]
+            table.add_row(*_place(metric.labels), str(rest[0]), *cells)
     return table
 
 
 def _speedups(result: Result) -> Table:
-    speed = _find(result, "lookup_speedup")
-    ratios = {
-        "both 4k": "best peer, both 4k",
-        "both 2m": "best peer, both 2m",
-        "peer 4k, ours 2m": "best peer 4k, ours 2m",
-    }
+    speed = _by(result, "lookup_speedup", "peer", "peer_pages", "pages", *_POINT)
+    pairs = {("4k", "4k"): "both 4k", ("2m", "2m"): "both 2m", ("4k", "2m"): "peer 4k, ours 2m"}
     table = _table(
-        "lookup: how many times as long the better peer takes", [*_PLACE, *ratios], left=0
+        "lookup: how many times as long the better peer takes",
+        [*_PLACE, *pairs.values()],
+        left=0,
     )
-    points = [
-        c.removeprefix("best peer, both 4k, ") for c in speed if c.startswith("best peer, both 4k")
-    ]
-    for point in points:
-        cells = [_ratio(speed.get(f"{name}, {point}")) for name in ratios.values()]
-        table.add_row(*_place_of(point), *cells)
+    for key, metric in speed.items():
+        if key[:3] == (BEST, "4k", "4k"):
+            cells = [_ratio(speed.get((BEST, *pair, *key[3:]))) for pair in pairs]
+            table.add_row(*_place(metric.labels), *cells)
     return table
 
 
 def _limits(result: Result) -> Table:
-    limits, over = _find(result, "random_read_row_s"), _find(result, "lookup_over_limit")
-    took = _find(result, "lookup_row_s")
+    over = _by(result, "lookup_over_limit", "pages", *_POINT)
+    took = _by(result, "lookup_row_s", "candidate", "pages", *_POINT)
     table = _table(
         "lookup against reading rows at random and doing nothing else",
         [*_PLACE, "pages", "lookup GB/s", "limit GB/s", "lookup / limit"],
         left=0,
     )
-    for condition, limit in limits.items():
-        kind, _, point = condition.partition(", ")
-        ours = took.get(f"lorabench {kind}, {point}")
-        size = 4 * int(_place_of(point)[0])
+    for key, limit in _by(result, "random_read_row_s", "pages", *_POINT).items():
+        size = 4 * Point.of(limit.labels).dim
         speeds = [
-            f"{size / m.estimate / 1e9:.1f}" if m and m.estimate else "-" for m in (ours, limit)
+            f"{size / m.estimate / 1e9:.1f}" if m and m.estimate else "-"
+            for m in (took.get((OURS, *key)), limit)
         ]
-        table.add_row(*_place_of(point), kind, *speeds, _ratio(over.get(condition)))
+        table.add_row(*_place(limit.labels), str(key[0]), *speeds, _ratio(over.get(key)))
     return table
 
 
 def _lora(result: Result) -> Table:
-    took, ratio = _find(result, "lora_row_s"), _find(result, "lookup_lora_ratio")
-    share = _find(result, "lora_hit_share")
+    where = ("inputs", "rank", *_POINT)
+    took = _by(result, "lora_row_s", "kernel", *where)
+    share = _by(result, "lora_hit_share", *where)
     table = _table(
         f"lookup with a LoRA term of rank {result.config.get('rank')}, ns a row, 2m pages",
         [*_PLACE, "adapted", "lookup", "with LoRA", "ratio"],
         left=0,
     )
-    for where, found in ratio.items():
-        hits = share.get(where)
+    for key, ratio in _by(result, "lookup_lora_ratio", *where).items():
+        hits = share.get(key)
         table.add_row(
-            *_place_of(where),
+            *_place(ratio.labels),
             f"{hits.estimate:.0%}" if hits and hits.estimate is not None else "-",
-            _ns(took.get(f"lookup, {where}")),
-            _ns(took.get(f"lookup_lora, {where}")),
-            _ratio(found),
+            _ns(took.get(("lookup", *key))),
+            _ns(took.get(("lookup_lora", *key))),
+            _ratio(ratio),
         )
     return table
 
 
 def _updates(result: Result) -> Table:
-    took, speed = _find(result, "update_row_s"), _find(result, "update_speedup")
+    where = ("inputs", "rank", *_POINT)
+    took = _by(result, "update_row_s", "candidate", "stage", *where)
+    speed = _by(result, "update_speedup", "peer", *where)
     table = _table(
         "an update, ns a row, 2m pages: LoRA (ours) against full precision, which is more work",
         ["D", "rows", "who", "forward", "backward", "times as long"],
         left=0,
     )
-    for condition in took:
-        if " forward, " not in condition:
-            continue
-        who, _, where = condition.partition(" forward, ")
-        table.add_row(
-            _place_of(where)[0],
-            where.partition(",")[0],
-            who,
-            _ns(took[condition]),
-            _ns(took.get(f"{who} backward, {where}")),
-            _ratio(speed.get(f"{who}, {where}")),
-        )
+    for (who, stage, *at), metric in took.items():
+        if stage == "forward":
+            table.add_row(
+                f"{metric.labels['dim']}",
+                str(metric.labels["inputs"]),
+                str(who),
+                _ns(metric),
+                _ns(took.get((who, "backward", *at))),
+                _ratio(speed.get((who, *at))),
+            )
     return table
 
 
@@ -207,22 +198,17 @@ _KINDS = {
 def _others(result: Result) -> Table:
     table = _table("the other kernels", ["kernel", "", "who", "ns", "times as long"], left=3)
     table.columns[1].no_wrap = False
-    for name, words in _KINDS.items():
-        speed = _find(result, f"{name}_speedup")
-        for condition, metric in _find(result, f"{name}_s").items():
-            who, _, where = condition.partition(", ")
-            table.add_row(words, where, who, _ns(metric), _ratio(speed.get(condition)))
+    for stem, words in _KINDS.items():
+        speed = _by(result, f"{stem}_speedup", "peer", "dim")
+        for (who, dim), metric in _by(result, f"{stem}_s", "candidate", "dim").items():
+            where = SETTINGS[stem].format(**metric.labels)
+            table.add_row(words, where, str(who), _ns(metric), _ratio(speed.get((who, dim))))
     return table
 
 
 def _scaling(series: Series) -> Table:
     by = series.name.removeprefix("row_s_by_").replace("_", " ")
-    table = _table("", [by, *(_place(x, series.x_unit) for x in series.x)])
+    sizes = series.x_unit == "bytes"
+    table = _table("", [by, *(size_text(int(x)) if sizes else f"{x:g}" for x in series.x)])
     table.add_row("ns a row", *(f"{y * _NS:.1f}" for y in series.y))
     return table
-
-
-def _place(x: float, unit: str) -> str:
-    if unit != "bytes":
-        return f"{x:g}"
-    return f"{x / 2**30:g} GiB" if x >= 2**30 else f"{x / 2**20:g} MiB"
