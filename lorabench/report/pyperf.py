@@ -10,14 +10,8 @@ if TYPE_CHECKING:
     import pyperf
 
 
-def suite(result: Result) -> "pyperf.BenchmarkSuite":
-    """Make one benchmark of every metric in seconds; its values are those of the rounds.
-
-    Raises
-    ------
-    ValueError
-        The result has no such metric.
-    """
+def benchmarks(result: Result) -> "list[pyperf.Benchmark]":
+    """Make one benchmark of every metric in seconds; its values are those of the rounds."""
     import pyperf
 
     kept = {
@@ -25,18 +19,18 @@ def suite(result: Result) -> "pyperf.BenchmarkSuite":
         for key, value in result.environment.get("pyperf", {}).items()
         if key not in ("name", "unit", "loops", "inner_loops")
     }
-    benchmarks = []
+    made = []
     for metric in result.metrics:
         values = [value for value in metric.values if value is not None and value > 0]
         if metric.unit == "s" and values:
             metadata = {**kept, "name": f"{metric.name}: {metric.condition}", "unit": "second"}
             run = pyperf.Run(values, metadata=metadata, collect_metadata=False)
-            benchmarks.append(pyperf.Benchmark([run]))
-    return pyperf.BenchmarkSuite(benchmarks)
+            made.append(pyperf.Benchmark([run]))
+    return made
 
 
 def write_suite(result: Result, path: Path) -> None:
-    """Write the suite as JSON, whole or not at all.
+    """Write the benchmarks as JSON, whole or not at all; without any there is no such file.
 
     Raises
     ------
@@ -45,7 +39,13 @@ def write_suite(result: Result, path: Path) -> None:
     """
     import tempfile
 
+    import pyperf
+
+    made = benchmarks(result)
+    if not made:
+        path.unlink(missing_ok=True)  # it would be that of another result
+        return
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "suite.json"
-        suite(result).dump(str(draft), compact=False)
+        pyperf.BenchmarkSuite(made).dump(str(draft), compact=False)
         write_bytes(path, draft.read_bytes())
