@@ -52,6 +52,9 @@ def add_others(table: MetricTable) -> None:
         for stage in ("forward", "backward"):
             table.add("update_row_s", every.stage(who, stage), took)
     table.add("update_speedup", every.against("torch"), 20.0)
+    zipf = {"ranks": 40_000_000, "exponent": 1.05}
+    table.add("zipf_sample_s", labels.single("zipf_sample", "numpy", zipf), 150e-9)
+    table.add("zipf_speedup", labels.single_against("zipf_sample", "numpy", zipf), 15.0)
     for dim in (16, 64):
         table.add("gram_sample_s", labels.single("gram_sample", OURS, {"dim": dim}), 5e-9)
         table.add("gram_sample_s", labels.single("gram_sample", "torch", {"dim": dim}), 6e-9)
@@ -90,6 +93,7 @@ def test_every_kernel_has_its_table(result: Result) -> None:
         "64 20 unif 2G 5% 10.0 12.0 1.20",
         "64 all adapted lorabench 10.0 10.0 -",
         "64 all adapted torch 200 200 20.00",
+        "Zipf, a sample 40,000,000 ranks, exponent 1.05 numpy 150 15.00",
         "Gram, a sample D=16 torch 6.0 1.60",
         "Gram, a sample D=64 torch 6.0 6.40",
         "table size 1 MiB 1 GiB",
