@@ -1,10 +1,10 @@
-"""The loop that compares: contenders take turns in one process, each time on fresh inputs.
+"""The loop that compares: candidates take turns in one process, each time on fresh inputs.
 
-Inputs are drawn anew for every call, outside the clock: a contender that meets the same indices
-twice measures the cache. In a round every contender has its turn, in an order that is shuffled, so
+Inputs are drawn anew for every call, outside the clock: a candidate that meets the same indices
+twice measures the cache. In a round every candidate has its turn, in an order that is shuffled, so
 that the machine's weather falls on all alike, and a ratio is taken within a round.
 
-Contenders on the same memory follow each other, and calls that are not counted come first. A
+Candidates on the same memory follow each other, and calls that are not counted come first. A
 2 GiB table on 2 MiB pages needs a thousand address translations, which another table pushes out;
 it takes some calls to bring them back (tried: 12 ns a row in the first two calls, 7 from then on),
 and they would be charged to whoever came first.
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 # Long enough for the clock, short enough that a round's weather is one weather.
 _TURN_UNITS = 40_000
 
-# Calls, of all contenders on a memory in turn, before one is counted.
+# Calls, of all candidates on a memory in turn, before one is counted.
 _WARM_CALLS = 4
 
 
@@ -36,13 +36,13 @@ class Candidate:
     Parameters
     ----------
     name : str
-        Unique in its contest.
+        Unique among those that it is held against.
     prepare : callable
         Draw inputs from a generator and bring them to the form that `stages` take; not timed.
     stages : mapping of str to callable
         What is timed, in order, each stage by itself; all get what `prepare` gave.
     memory : str
-        Names what it reads; contenders on the same memory follow each other.
+        Names what it reads; candidates on the same memory follow each other.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds a unit of work of one contender, by stage, float64 [rounds]."""
+    """Seconds a unit of work of one candidate, by stage, float64 [rounds]."""
 
     stages: Mapping[str, Floats]
 
@@ -64,13 +64,13 @@ class Times:
 
 
 def time_interleaved(
-    contenders: Sequence[Candidate], *, units: int, rounds: int, seed: Sequence[int]
+    candidates: Sequence[Candidate], *, units: int, rounds: int, seed: Sequence[int]
 ) -> dict[str, Times]:
-    """Let contenders take turns.
+    """Let candidates take turns.
 
     Parameters
     ----------
-    contenders : sequence of Candidate
+    candidates : sequence of Candidate
         At least one.
     units : int
         Units of work, such as looked-up rows, of one call.
@@ -86,10 +86,10 @@ def time_interleaved(
     """
     rng = np.random.default_rng(seed)
     calls = max(1, math.ceil(_TURN_UNITS / units))
-    times = {c.name: {stage: np.zeros(rounds) for stage in c.stages} for c in contenders}
+    times = {c.name: {stage: np.zeros(rounds) for stage in c.stages} for c in candidates}
     groups: dict[str, list[Candidate]] = {}
-    for contender in contenders:
-        groups.setdefault(contender.memory, []).append(contender)
+    for candidate in candidates:
+        groups.setdefault(candidate.memory, []).append(candidate)
     memories = list(groups)
     collecting = gc.isenabled()
     gc.disable()
@@ -110,12 +110,12 @@ def time_interleaved(
     return {name: Times(stages) for name, stages in times.items()}
 
 
-def _turn(contender: Candidate, calls: int, rng: np.random.Generator) -> dict[str, float]:
+def _turn(candidate: Candidate, calls: int, rng: np.random.Generator) -> dict[str, float]:
     """Call `calls` times; seconds of each stage."""
-    spent = dict.fromkeys(contender.stages, 0)
+    spent = dict.fromkeys(candidate.stages, 0)
     for _ in range(calls):
-        inputs = contender.prepare(rng)
-        for stage, work in contender.stages.items():
+        inputs = candidate.prepare(rng)
+        for stage, work in candidate.stages.items():
             begun = time.perf_counter_ns()
             work(inputs)
             spent[stage] += time.perf_counter_ns() - begun

@@ -1,4 +1,4 @@
-"""What people would use instead of this project's kernels: torch and FBGEMM, as contenders.
+"""What people would use instead of this project's kernels: torch and FBGEMM, as candidates.
 
 Each reads the memory that it is given, without a copy, on one thread, through the lowest operator
 that its library offers: what its Python front end costs is not charged to it. Torch and FBGEMM are
@@ -111,7 +111,7 @@ def lookup(peer: str, name: str, table: Floats, draw: IndexSampler) -> Candidate
     peer : {"torch", "fbgemm"}
         Which.
     name : str
-        The contender's.
+        The candidate's.
     table : float32 [V, D]
         Read where it lies.
     draw : IndexSampler

@@ -10,13 +10,13 @@ from lorabench.bench.timing import Candidate, best, time_interleaved
 
 
 class Recorder:
-    """Writes down every call of the contenders that it makes."""
+    """Writes down every call of the candidates that it makes."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
         self.collecting: set[bool] = set()
 
-    def contender(self, name: str, memory: str = "") -> Candidate:
+    def candidate(self, name: str, memory: str = "") -> Candidate:
         def work(inputs: int) -> None:
             self.calls.append((name, inputs))
             self.collecting.add(gc.isenabled())
@@ -28,16 +28,16 @@ class Recorder:
 
 def test_every_call_meets_inputs_that_nobody_met_before() -> None:
     log = Recorder()
-    time_interleaved([log.contender("a"), log.contender("b")], units=10_000, rounds=5, seed=[1])
+    time_interleaved([log.candidate("a"), log.candidate("b")], units=10_000, rounds=5, seed=[1])
     inputs = [given for _, given in log.calls]
     # Both stages of a call get the same; no other call does.
     assert len(set(inputs)) == len(inputs) // 2
 
 
-def test_contenders_on_one_memory_follow_each_other_and_orders_change() -> None:
+def test_candidates_on_one_memory_follow_each_other_and_orders_change() -> None:
     log = Recorder()
     time_interleaved(
-        [log.contender("a", "x"), log.contender("b", "y"), log.contender("c", "x")],
+        [log.candidate("a", "x"), log.candidate("b", "y"), log.candidate("c", "x")],
         units=1_000_000,
         rounds=12,
         seed=[2],
@@ -55,14 +55,14 @@ def test_the_same_seed_gives_the_same_inputs_in_the_same_order() -> None:
     logs = [Recorder(), Recorder()]
     for log in logs:
         time_interleaved(
-            [log.contender("a"), log.contender("b")], units=50_000, rounds=3, seed=[7, 7]
+            [log.candidate("a"), log.candidate("b")], units=50_000, rounds=3, seed=[7, 7]
         )
     assert logs[0].calls == logs[1].calls
 
 
 def test_there_is_one_time_a_round_and_stage_and_totals_add_up() -> None:
     log = Recorder()
-    times = time_interleaved([log.contender("a")], units=50_000, rounds=4, seed=[0])["a"]
+    times = time_interleaved([log.candidate("a")], units=50_000, rounds=4, seed=[0])["a"]
     assert set(times.stages) == {"first", "second"}
     assert all(values.shape == (4,) and (values > 0).all() for values in times.stages.values())
     np.testing.assert_allclose(times.total, times.stages["first"] + times.stages["second"])
@@ -73,7 +73,7 @@ def test_the_garbage_collector_rests_while_the_clock_runs_and_comes_back(
 ) -> None:
     log = Recorder()
     assert gc.isenabled()
-    time_interleaved([log.contender("a")], units=50_000, rounds=1, seed=[0])
+    time_interleaved([log.candidate("a")], units=50_000, rounds=1, seed=[0])
     assert log.collecting == {False}
     assert gc.isenabled()
 
