@@ -5,7 +5,7 @@ rounds, a control that agrees with itself, queues that empty, and an interval on
 target. What keeps it from being judged is the reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lorabench.results.headroom import Peak
@@ -17,18 +17,25 @@ MIN_ROUNDS = 6
 
 @dataclass(frozen=True)
 class Target:
-    """What a latency claim says: the value stays at most at `limit`, or below it if `strict`."""
+    """What a claim says: the value stays at most at `limit`, or below it if `strict`.
+
+    Or at least at it, or above it, if `least`.
+    """
 
     claim: str
     statement: str
     limit: float
-    strict: bool
+    strict: bool = False
+    least: bool = False
 
     def verdict(self, low: float, high: float) -> Verdict:
         """Hold an interval against the limit."""
-        if high < self.limit or (high == self.limit and not self.strict):
+        limit = self.limit
+        if self.least:
+            low, high, limit = -high, -low, -limit
+        if high < limit or (high == limit and not self.strict):
             return "met"
-        if low > self.limit or (low == self.limit and self.strict):
+        if low > limit or (low == limit and self.strict):
             return "missed"
         return "inconclusive"
 
@@ -289,6 +296,66 @@ def latency_not_run(basis: Basis) -> list[Claim]:
         )
         for target in (IMPACT, ISOLATED)
     ]
+
+
+def by_interval(target: Target, estimate: Estimate | None, *, scale: float = 1.0) -> Claim:
+    """Judge a figure of the kernels by its interval alone.
+
+    Parameters
+    ----------
+    target : Target
+        What it is held against.
+    estimate : Estimate or None
+        Over rounds; None where there was nobody to compare with.
+    scale : float
+        Brings it to the unit that the statement speaks of.
+    """
+    verdict: Verdict = "unavailable"
+    reason = "there is no peer to compare with"
+    if estimate is not None:
+        reason = f"measured {estimate.value * scale:.3g}"
+        if estimate.interval is not None:
+            low, high = (bound * scale for bound in estimate.interval)
+            reason += f" [{low:.3g}..{high:.3g}]"
+        if estimate.interval is None or estimate.n < MIN_ROUNDS:
+            verdict = "inconclusive"
+            reason += f" in {estimate.n} rounds, expected at least {MIN_ROUNDS}"
+        else:
+            verdict = target.verdict(*estimate.interval)
+            if verdict == "inconclusive":
+                reason += ", an interval that holds the target"
+    return Claim(
+        id=target.claim,
+        statement=target.statement,
+        target=target.limit,
+        measured=estimate.value if estimate else None,
+        ci95=estimate.interval if estimate else None,
+        verdict=verdict,
+        basis="measured-synthetic",
+        reason=reason,
+    )
+
+
+def everywhere(target: Target, points: Sequence[tuple[str, Estimate]]) -> Claim | None:
+    """Judge the lowest bound of all points, each with where it is; None where none has one."""
+    bounds = [
+        (estimate.interval[0], estimate.interval, where)
+        for where, estimate in points
+        if estimate.interval is not None
+    ]
+    if not bounds:
+        return None
+    low, interval, where = min(bounds, key=lambda bound: bound[0])
+    return Claim(
+        id=target.claim,
+        statement=target.statement,
+        target=target.limit,
+        measured=low,
+        ci95=interval,
+        verdict=target.verdict(low, low),
+        basis="measured-synthetic",
+        reason=f"the lowest of {len(points)} points is {low:.3g}, at {where}",
+    )
 
 
 def sentence(claim: Claim) -> str:

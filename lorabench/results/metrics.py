@@ -101,10 +101,12 @@ _PROFILE = {
 }
 _KERNELS = {
     **_lower("s", "lookup_row_s", "random_read_row_s", "lora_row_s", "update_row_s", mean="median"),
-    **_lower("s", "zipf_sample_s", "index_s", "top_rows_s", "gram_s", mean="median"),
+    **_lower("s", "zipf_sample_s", "index_find_s", "top_rows_row_s", mean="median"),
+    **_lower("s", "gram_sample_s", mean="median"),
     **_lower("1", "lookup_over_limit", "lookup_lora_ratio", "lora_hit_share", mean="median"),
     **_higher("1", "lookup_speedup", "update_speedup", "zipf_speedup", mean="median"),
-    **_higher("1", "index_speedup", "top_rows_speedup", "gram_speedup", mean="median"),
+    **_higher("1", "index_find_speedup", "top_rows_row_speedup", mean="median"),
+    **_higher("1", "gram_sample_speedup", mean="median"),
 }
 
 METRICS: Mapping[str, MetricSpec] = (
