@@ -2,9 +2,10 @@
 
 from lorabench.bench.command import Command
 from lorabench.experiments.colocate import COMMAND as COLOCATE
+from lorabench.experiments.freshness import COMMAND as FRESHNESS
 from lorabench.experiments.headroom import COMMAND as HEADROOM
 from lorabench.experiments.kernels import COMMAND as KERNELS
 from lorabench.experiments.profile import COMMAND as PROFILE
 from lorabench.experiments.workload import GENERATE, INGEST
 
-COMMANDS: tuple[Command, ...] = (COLOCATE, GENERATE, HEADROOM, INGEST, KERNELS, PROFILE)
+COMMANDS: tuple[Command, ...] = (COLOCATE, FRESHNESS, GENERATE, HEADROOM, INGEST, KERNELS, PROFILE)

@@ -9,7 +9,6 @@ import typer
 from lorabench import __version__
 from lorabench.cli.commands import COMMANDS
 from lorabench.cli.doctor import doctor
-from lorabench.cli.freshness import freshness
 from lorabench.cli.options import typer_function
 from lorabench.errors import LorabenchError
 
@@ -20,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for function in (doctor, freshness):
+for function in (doctor,):
     app.command()(function)
 for command in COMMANDS:
     app.command(command.name, add_help_option=False)(typer_function(command))

@@ -16,7 +16,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from lorabench.errors import GateError, InputError
 from lorabench.experiments.colocate import view as table
 from lorabench.experiments.doctor import view as doctor_table
-from lorabench.experiments.freshness import view as freshness_table
 from lorabench.experiments.headroom import view as headroom_table
 from lorabench.experiments.profile import view as profile_table
 from lorabench.results.claims import sentence
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 _RENDERERS = {
     "colocate": table.render,
     "doctor": doctor_table.render,
-    "freshness": freshness_table.render,
     "headroom": headroom_table.render,
     "profile": profile_table.render,
 }

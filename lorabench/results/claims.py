@@ -103,22 +103,85 @@ def latency_impact(evidence: Evidence, difference: Estimate | None) -> Claim:
     )
 
 
-def memory_budget(fraction: float, basis: Basis) -> Claim:
-    """Judge ``memory.budget``: all LoRA state as a share of the table bytes.
+def memory_budget(fraction: float | None, basis: Basis) -> Claim:
+    """Judge ``memory.budget``: all LoRA state as a share of the table bytes; None where none ran.
 
     The adapter's memory is allocated once and does not grow, so its size is its size at every
     moment.
     """
+    verdict: Verdict = "unavailable"
+    reason = "no strategy that keeps LoRA state was run (--strategies lora)"
+    if fraction is not None:
+        verdict = "met" if fraction < BUDGET else "missed"
+        reason = (
+            f"all LoRA state together is {fraction * 100:.6g} % of the table bytes and is "
+            f"allocated once, for {_ROWS[basis]}"
+        )
     return Claim(
         id="memory.budget",
         statement="all LoRA state under 2 % of the EMT bytes, at every moment",
         target=BUDGET,
         measured=fraction,
         ci95=None,
-        verdict="met" if fraction < BUDGET else "missed",
+        verdict=verdict,
         basis=basis,
-        reason=f"all LoRA state together is {fraction * 100:.6g} % of the table bytes and is "
-        f"allocated once, for {_ROWS[basis]}",
+        reason=reason,
+    )
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a judgement about quality rests on.
+
+    Parameters
+    ----------
+    strategy : str
+        Learns beside the servers.
+    against : str
+        Ships delta updates.
+    area : Estimate or None
+        Difference of their AUCs, window by window; None where no window gave both.
+    """
+
+    strategy: str
+    against: str
+    area: Estimate | None
+
+
+def freshness_quality(gain: Gain | None, basis: Basis) -> Claim:
+    """Judge ``freshness.quality``: AUC above that of delta updates in the same windows.
+
+    None where not both were replayed.
+    """
+    estimate = gain.area if gain else None
+    verdict: Verdict = "unavailable"
+    reason = "no strategy that ships delta updates was replayed beside one that learns here"
+    if gain and estimate is None:
+        reason = f"no window of {gain.strategy} and {gain.against} had clicks and others"
+    elif gain and estimate:
+        verdict = "inconclusive"
+        reason = (
+            f"on {_ROWS[basis]}, {gain.strategy} had {100 * estimate.value:+.2f} points of AUC on "
+            f"{gain.against} over {estimate.n} windows"
+        )
+        if estimate.n < MIN_ROUNDS or estimate.interval is None:
+            reason += f", but at least {MIN_ROUNDS} are needed (--windows)"
+        else:
+            low, high = estimate.interval
+            reason += f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f})"
+            if low > 0 or high <= 0:
+                verdict = "met" if low > 0 else "missed"
+            else:
+                reason += ", but the interval contains 0; replay more windows (--windows)"
+    return Claim(
+        id="freshness.quality",
+        statement="higher AUC than delta updates inside the freshness window",
+        target=0.0,
+        measured=estimate.value if estimate else None,
+        ci95=estimate.interval if estimate else None,
+        verdict=verdict,
+        basis=basis,
+        reason=reason,
     )
 
 

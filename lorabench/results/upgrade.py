@@ -137,7 +137,12 @@ def _value(text: str) -> Label:
         return text
 
 
+def _strategy(text: str) -> Labels:
+    return {"strategy": text}
+
+
 _READERS: dict[str, Callable[[str], Labels]] = {
+    "freshness": _strategy,
     "headroom": _cpu_or_duty,
     "kernels": _kernels,
     "profile": _table,

@@ -1,272 +1,237 @@
-"""Update strategies: how a served model takes in what its labels teach.
+"""What an update strategy is: how a served model takes in what its labels teach.
 
 One small protocol stands between a strategy and whoever replays a stream: rows are predicted by
-what the strategy serves at that moment, and learned from when their labels have arrived. Those
-here need no network: ``none`` never changes, ``lora`` learns inside the serving node, ``ideal``
-trains every table at full rank and serves it at once, which no deployment can and every one is
-held against. Strategies that ship tables over a link implement the same protocol.
+what the strategy serves at that moment, and learned from when their labels have arrived. What a
+strategy has to say of itself, can save, or can do beside a node's servers it says here too, so that
+nobody has to ask which one it is. Which there are is in `lorabench.strategies.registry`.
 """
 
-import re
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from lorabench._hotpath import Tables
-from lorabench.errors import InputError
-from lorabench.lora.basis import BasisKind, LearnLog
-from lorabench.lora.file import SavedTable
-from lorabench.lora.layout import plan_adapter
-from lorabench.lora.learner import (
-    ACCUMULATOR_DECAY,
-    LEARNING_RATE,
-    WINDOW,
-    Learner,
-    LearnerConfig,
-)
-from lorabench.lora.writer import Adapter, AdapterOwner
+from lorabench.lora.basis import LearnLog
+from lorabench.lora.layout import AdapterPlan
+from lorabench.lora.learner import ACCUMULATOR_DECAY, Stage
+from lorabench.lora.writer import AdapterOwner
 from lorabench.model.dlrm import DenseNet
-from lorabench.model.full import FullTrainer
-from lorabench.model.tables import TableSet
-
-NONE = "none"
-IDEAL = "ideal"
-LORA = "lora"
-
-_LORA = re.compile(r"lora(?:-r(\d+))?(-random)?")
-
-RATES = {IDEAL: 0.05, LORA: LEARNING_RATE}
-
-
-class Strategy(Protocol):
-    """What serves, and how it learns."""
-
-    def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Logits [B] of what is served now."""
-        ...
-
-    def learn(
-        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
-    ) -> None:
-        """Take in a batch whose labels have arrived."""
-        ...
-
-    def close(self) -> None:
-        """Let go of memory."""
-        ...
+from lorabench.model.tables import TableLayout, TableSet
 
 
 @dataclass(frozen=True)
 class StrategySpec:
-    """A strategy as it is asked for.
+    """A strategy as it is asked for; `lorabench.strategies.registry.parse` reads one.
 
     Parameters
     ----------
     name : str
-        ``none``, ``ideal``, or ``lora[-rN][-random]``: LoRA of automatic rank, or of rank N, with
-        a basis from the signal or a random one.
+        As it was given, such as ``lora-r4``.
+    kind : type of Strategy
+        What it is.
     learning_rate : float or None
         Of what it learns; None where it learns nothing.
     accumulator_decay : float
         What Adagrad's sums are multiplied by every `lorabench.lora.learner.WINDOW` samples.
+    params : mapping
+        What its kind read in its name.
     """
 
     name: str
+    kind: "type[Strategy]"
     learning_rate: float | None
     accumulator_decay: float = ACCUMULATOR_DECAY
-
-    @classmethod
-    def parse(cls, name: str) -> "StrategySpec":
-        """Read a name.
-
-        Raises
-        ------
-        InputError
-            It names no strategy.
-        """
-        if name == NONE:
-            return cls(name, None)
-        if name == IDEAL:
-            return cls(name, RATES[IDEAL])
-        match = _LORA.fullmatch(name)
-        if match is None or (match[2] and not match[1]):
-            raise InputError(
-                f"--strategies: found {name!r}, expected some of none, lora, lora-rN, "
-                "lora-rN-random, ideal"
-            )
-        return cls(name, RATES[LORA])
+    params: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def learns(self) -> bool:
         """Whether it ever changes."""
         return self.learning_rate is not None
 
-    @property
-    def rank(self) -> int | None:
-        """Rank of a LoRA arm; None where it is automatic."""
-        match = _LORA.fullmatch(self.name)
-        return int(match[1]) if match and match[1] else None
+    def make(self, tables: TableSet, net: DenseNet, memory_budget: float) -> "Strategy":
+        """Make it ready to serve; the arguments are those of `Strategy`.
 
-    @property
-    def basis(self) -> BasisKind:
-        """Where a LoRA arm's basis comes from."""
-        return "random" if self.name.endswith("-random") else "pca"
+        Raises
+        ------
+        InputError
+            Its memory does not fit, or its budget buys nothing.
+        """
+        return self.kind(self, tables, net, memory_budget)
 
 
-class Frozen:
-    """``none``: base tables as they are.
+class ColocatedLearner(Protocol):
+    """What learns in a node's trainer process, and publishes to its servers.
 
-    Parameters
-    ----------
-    tables : TableSet
-    net : DenseNet
+    `lorabench.lora.learner.Learner` is one, and says what each of these does.
     """
 
-    def __init__(self, tables: TableSet, net: DenseNet) -> None:
-        self._kernels = tables.kernels
-        self._net = net.freeze()
+    stage: Stage
 
-    def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Logits [B] of the base model."""
-        return _logits(self._net, dense, sparse, self._kernels)
+    @property
+    def log(self) -> LearnLog: ...  # noqa: D102
 
-    def learn(
-        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
-    ) -> None:
-        """Learn nothing."""
+    @property
+    def looks_up(self) -> bool: ...  # noqa: D102
 
-    def close(self) -> None:
-        """Nothing is held."""
+    def reset(self) -> None: ...  # noqa: D102
 
+    def begin(self) -> bool: ...  # noqa: D102
 
-class Ideal:
-    """``ideal``: all tables trained at full rank, row-wise Adagrad from empty accumulators.
+    def change_ranks(self) -> bool: ...  # noqa: D102
 
-    The dense net stays as it is, as it does in every strategy here: what differs is how embeddings
-    are kept fresh.
-
-    Parameters
-    ----------
-    tables : TableSet
-        Copied.
-    net : DenseNet
-    arm : StrategySpec
-        Learning rate and decay.
-    """
-
-    def __init__(self, tables: TableSet, net: DenseNet, arm: StrategySpec) -> None:
-        self._tables = TableSet.create(tables.layout)
-        for mine, base in zip(self._tables.arrays, tables.arrays, strict=True):
-            mine[:] = base
-        self._tables.region.settle()
-        self._kernels = self._tables.kernels
-        self._net = net.freeze()
-        rate = arm.learning_rate or 0.0
-        self._trainer = FullTrainer(self._tables, self._net, "adagrad", rate)
-        self._decay = arm.accumulator_decay
-        self._in_window = 0
-
-    def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Logits [B] of the tables as trained so far."""
-        return _logits(self._net, dense, sparse, self._kernels)
-
-    def learn(
-        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
-    ) -> None:
-        """Take one step."""
-        self._trainer.step(dense, sparse, labels)
-        self._in_window += len(labels)
-        if self._in_window >= WINDOW:
-            self._trainer.forget(self._decay)
-            self._in_window = 0
-
-    def close(self) -> None:
-        """Let go of the copy."""
-        self._tables.region.close()
+    def learn(  # noqa: D102
+        self,
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+        labels: NDArray[np.int8],
+        base: NDArray[np.float32] | None = None,
+    ) -> int | None: ...
 
 
-class Lora:
-    """``lora``: base tables with an adapter that learns beside them.
+class Strategy(ABC):
+    """What serves, and how it learns.
+
+    The dense net stays as it is in every strategy: what differs is how embeddings are kept fresh.
 
     Parameters
     ----------
+    spec : StrategySpec
+        How it was asked for.
     tables : TableSet
+        The pre-trained ones, which stay as they are.
     net : DenseNet
-    arm : StrategySpec
-        Rank, basis and learning rate.
+        Frozen here.
     memory_budget : float
-        LoRA state as a share of the table bytes.
+        What it may add, as a share of the table bytes.
 
     Attributes
     ----------
-    state : AdapterOwner
-        The adapter.
+    forms : tuple of str
+        How its name is written, for people.
+    default_rate : float or None
+        Learning rate unless another is asked for; None where it learns nothing.
+    resumable : bool
+        It can `save` what it has learned and `resume` from that.
+    colocatable : bool
+        It can learn in a node's trainer process: it has a `plan` and a `learner`.
+    ships_deltas : bool
+        It serves updates that were trained elsewhere and sent over a link: what a strategy that
+        learns beside the servers is held against.
     """
 
+    forms: ClassVar[tuple[str, ...]]
+    default_rate: ClassVar[float | None] = None
+    resumable: ClassVar[bool] = False
+    colocatable: ClassVar[bool] = False
+    ships_deltas: ClassVar[bool] = False
+
+    @abstractmethod
     def __init__(
-        self, tables: TableSet, net: DenseNet, arm: StrategySpec, memory_budget: float
-    ) -> None:
-        plan = plan_adapter(tables.layout, arm.rank, 1, memory_budget)
-        self._adapter = Adapter(plan)
-        self.state = AdapterOwner(self._adapter.handle)
-        config = LearnerConfig(
-            rank=arm.rank,
-            learning_rate=arm.learning_rate or 0.0,
-            accumulator_decay=arm.accumulator_decay,
-            basis=arm.basis,
-        )
-        self._learner = Learner(tables.kernels, net, self.state, config)
+        self, spec: StrategySpec, tables: TableSet, net: DenseNet, memory_budget: float
+    ) -> None: ...
 
-    @property
-    def log(self) -> LearnLog:
-        """What happened beside the learning."""
-        return self._learner.log
+    @classmethod
+    def read(cls, name: str) -> Mapping[str, Any] | None:
+        """Return what a name says beside that it means this strategy; None where it does not."""
+        return {} if name in cls.forms else None
 
-    def resume(self, saved: dict[int, SavedTable]) -> None:
-        """Begin with a saved adapter."""
-        self._learner.resume(saved)
-
+    @abstractmethod
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Logits [B] of base tables and adapter."""
-        self._learner.begin()
-        return self._learner.predict(dense, sparse)
+        """Return the logits [B] of what is served now.
 
+        Parameters
+        ----------
+        dense : float32 [B, num_dense]
+        sparse : int32 [B, C]
+        """
+
+    @abstractmethod
     def learn(
         self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
     ) -> None:
-        """Take one step and publish it."""
-        self._learner.begin()
-        self._learner.learn(dense, sparse, labels)
+        """Take in a batch whose labels [B] have arrived."""
 
-    def close(self) -> None:
-        """Let go of the adapter."""
-        self._adapter.close()
+    def window_metrics(self) -> Mapping[str, float]:
+        """Return what there is to tell at the end of a window, by the metrics' names."""
+        return {}
+
+    def final_metrics(self) -> Mapping[str, Sequence[float]]:
+        """Return what there is to tell at the end of a run, by the metrics' names."""
+        return {}
+
+    @property
+    def peak_bytes(self) -> Mapping[str, int]:
+        """Bytes of what it holds beside the served tables, by purpose, when they were most.
+
+        Empty where that does not count against a budget.
+        """
+        return {}
+
+    def save(self, path: Path) -> None:
+        """Write what it has learned, where it is `resumable`.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, path: Path, layout: TableLayout) -> Any:
+        """Read what was saved of tables like these, where it is `resumable`.
+
+        Raises
+        ------
+        InputError
+            No such file, damaged, or of other tables.
+        """
+        raise NotImplementedError
+
+    def resume(self, saved: Any) -> None:
+        """Begin with what was loaded, before anything is learned.
+
+        Raises
+        ------
+        InputError
+            It does not fit into the budget.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:  # noqa: B027 - some hold nothing
+        """Let go of memory."""
+
+    @classmethod
+    def plan(
+        cls, spec: StrategySpec, layout: TableLayout, servers: int, memory_budget: float
+    ) -> AdapterPlan:
+        """Return the shared memory that it publishes in, where it is `colocatable`.
+
+        Raises
+        ------
+        InputError
+            The budget buys nothing, or what the name asks for is out of range.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def learner(
+        cls, spec: StrategySpec, tables: Tables, net: DenseNet, owner: AdapterOwner
+    ) -> ColocatedLearner:
+        """Return what learns in the trainer process over that memory, where it is `colocatable`."""
+        raise NotImplementedError
 
 
-def make(arm: StrategySpec, tables: TableSet, net: DenseNet, memory_budget: float) -> "Strategy":
-    """Make an arm ready to serve.
-
-    Raises
-    ------
-    InputError
-        Its memory does not fit, or its budget buys nothing.
-    """
-    if arm.name == NONE:
-        return Frozen(tables, net)
-    if arm.name == IDEAL:
-        return Ideal(tables, net, arm)
-    return Lora(tables, net, arm, memory_budget)
-
-
-def _logits(
-    net: DenseNet,
-    dense: NDArray[np.float32],
-    sparse: NDArray[np.int32],
-    tables: Tables,
+def table_logits(
+    net: DenseNet, tables: Tables, dense: NDArray[np.float32], sparse: NDArray[np.int32]
 ) -> NDArray[np.float32]:
+    """Return the logits [B] of plain tables."""
     embeddings = np.empty((len(sparse), tables.count, tables.dim), np.float32)
     tables.lookup(sparse, embeddings)
     with torch.inference_mode():

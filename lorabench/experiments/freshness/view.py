@@ -13,37 +13,29 @@ _MOST_WITH_ENTROPY = 4
 
 def render(result: Result, console: Console) -> None:
     """Print AUC and normalized entropy over workload time, then what they come to."""
-    strategies = [m.condition for m in result.metrics if m.name == "auc"]
+    strategies = [metric.case for metric in result.select("auc")]
     shown = {"auc": "AUC", "normalized_entropy": "NE"}
     title = "quality over workload time: AUC, and normalized entropy (1: the click rate alone)"
     if len(strategies) > _MOST_WITH_ENTROPY:
         del shown["normalized_entropy"]
         title = "AUC over workload time"
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
+    table = _table(title)
     table.add_column("hours", justify="right")
+    columns: list[dict[float, float]] = []
+    series = {(one.name, one.case): dict(zip(one.x, one.y, strict=True)) for one in result.series}
     for strategy in strategies:
         for name, short in shown.items():
             heading = f"{strategy} {short}" if name == "auc" else short
             # Broken at its dashes where there are many.
             table.add_column(heading.replace("-", " "), justify="right")
-    series = {(one.name, one.condition): one for one in result.series}
-    times = next(iter(series.values())).x if series else []
-    for window, time_s in enumerate(times):
-        cells = [
-            f"{series[name, strategy].y[window]:.4f}" for strategy in strategies for name in shown
-        ]
+            columns.append(series.get((name, strategy), {}))
+    for time_s in sorted(set().union(*columns)):
+        cells = [f"{column[time_s]:.4f}" if time_s in column else "-" for column in columns]
         table.add_row(f"{time_s / _HOUR_S:.2f}", *cells)
     console.print(table)
     model = result.config.get("model", {})
     console.print(f"model: {model.get('origin')}", highlight=False)
-    if any(metric.name == "gap_recovered" for metric in result.metrics):
+    if any(result.select("gap_recovered")):
         console.print()
         console.print(_recovered(result))
     rates = result.config.get("learning_rates", {})
@@ -57,23 +49,25 @@ def render(result: Result, console: Console) -> None:
     render_claims(result, console)
 
 
-def _recovered(result: Result) -> Table:
-    """Lay out what each strategy recovers of the gap between none and ideal, and its cost."""
-    table = Table(
-        title="share of the AUC gap from none to ideal that is recovered",
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
     )
+
+
+def _recovered(result: Result) -> Table:
+    """Lay out what each strategy recovers of the gap between none and ideal, and its cost."""
+    table = _table("share of the AUC gap from none to ideal that is recovered")
     table.add_column("strategy", no_wrap=True)
     for heading in ("all %", "last third %", "rank", "LoRA MB in use", "of tables %", "rebases"):
         table.add_column(heading, justify="right")
-    for metric in result.metrics:
-        if metric.name != "gap_recovered":
-            continue
-        name = metric.condition
+    for recovered in result.select("gap_recovered"):
+        name = recovered.condition
 
         def cell(metric: str, form: str, scale: float = 1.0, name: str = name) -> str:
             found = result.metric(metric, name)

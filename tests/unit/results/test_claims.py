@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from lorabench.results import claims as verdict
 from lorabench.results.claims import (
     Evidence,
+    Gain,
     Idle,
     Target,
     by_interval,
     everywhere,
+    freshness_quality,
     headroom_idle,
     latency_impact,
     latency_isolated,
@@ -133,6 +135,29 @@ def test_the_budget_is_a_bound_that_is_not_reached() -> None:
     assert memory_budget(0.02, "measured-real").verdict == "missed"
     # Fewer digits would show 2.00 % and "met" side by side.
     assert "1.99998 % of the table bytes" in memory_budget(0.01999985, "measured-real").reason
+    assert memory_budget(None, "measured-real").verdict == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("area", "verdict", "words"),
+    [
+        (ratio(0.001, 0.002), "met", "lora had +0.15 points of AUC on delta over 8 windows"),
+        (ratio(-0.002, -0.001), "missed", "(95 % interval -0.20 to -0.10)"),
+        (ratio(-0.001, 0.002), "inconclusive", "the interval contains 0"),
+        (ratio(0.001, 0.002, 2), "inconclusive", "at least 6 are needed"),
+        (None, "unavailable", "no window of lora and delta"),
+    ],
+)
+def test_quality_is_judged_by_the_gain_over_delta_updates(area, verdict, words) -> None:
+    found = freshness_quality(Gain("lora", "delta", area), "measured-synthetic")
+    assert found.verdict == verdict
+    assert words in found.reason
+
+
+def test_quality_is_not_judged_without_delta_updates() -> None:
+    found = freshness_quality(None, "measured-real")
+    assert (found.verdict, found.measured) == ("unavailable", None)
+    assert "no strategy that ships delta updates was replayed" in found.reason
 
 
 def test_claims_that_nothing_tested_are_unavailable() -> None:

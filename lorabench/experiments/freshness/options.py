@@ -1,0 +1,96 @@
+"""Options of ``lorabench freshness``."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorabench.bench.options import INPUT, OUTPUT, RARE, Workload, names, option
+from lorabench.errors import InputError
+
+if TYPE_CHECKING:
+    from lorabench.strategies.base import StrategySpec
+
+LEAST_ROWS = 256
+"""Of a window: an area of fewer rows says little."""
+
+
+def _each_once(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names(text)))
+
+
+@dataclass(frozen=True)
+class FreshnessOptions(Workload):
+    """What to replay, and by which strategies."""
+
+    strategies: tuple[str, ...] = option(
+        ("none", "lora", "ideal"),
+        "none, ideal, lora (rank follows the signal), lora-rN, lora-rN-random.",
+        metavar="S[,S]...",
+        parse=_each_once,
+    )
+    rows: int | None = option(
+        None, "Rows to replay.", shown="the whole stream", least=2 * LEAST_ROWS
+    )
+    windows: int = option(12, "Stretches of the stream that get a quality each.", least=2)
+    memory_budget: float = option(
+        0.02, "LoRA state as a share of the table bytes, at most.", above=0, most=1
+    )
+    tune: bool = option(
+        False, "Choose each one's learning rate and decay on a stream of another seed first."
+    )
+    seed: int = option(0, "Of generated rows and initial weights.", least=0)
+    window_rows: int = option(
+        65_536,
+        "Where no strategy learns: most rows of each that are predicted.",
+        least=LEAST_ROWS,
+        panel=RARE,
+    )
+    dim: int | None = option(None, "Embedding dim.", shown="the workload's", least=1, panel=RARE)
+    learning_rate: float | None = option(
+        None,
+        "Of every strategy that learns.",
+        shown="each one's own",
+        above=0,
+        below=float("inf"),
+        panel=RARE,
+    )
+    tune_rows: int = option(400_000, "Rows replayed to --tune.", least=2 * LEAST_ROWS, panel=RARE)
+    adapter: str | None = option(
+        None, "LoRA begins with this saved adapter.", metavar="FILE", panel=INPUT
+    )
+    save_adapter: str | None = option(
+        None,
+        "Save the LoRA strategy's adapter at the end.",
+        metavar="FILE.safetensors",
+        panel=OUTPUT,
+    )
+
+    def specs(self) -> "tuple[StrategySpec, ...]":
+        """Return the strategies that are asked for.
+
+        Raises
+        ------
+        InputError
+            A name is none of theirs.
+        """
+        # Here, so that `--help` need not wait for torch.
+        from lorabench.strategies.registry import parse
+
+        return tuple(parse(name, self.learning_rate) for name in self.strategies)
+
+    def check(self) -> None:
+        """Refuse options that do not go together.
+
+        Raises
+        ------
+        InputError
+            Naming them.
+        """
+        if not self.strategies:
+            raise InputError("--strategies: found none, expected some, such as none,lora,ideal")
+        if self.learning_rate is not None and self.tune:
+            raise InputError("--tune: found --learning-rate beside it, expected one or the other")
+        kept = [spec.name for spec in self.specs() if spec.kind.resumable]
+        if self.adapter is not None and not kept:
+            raise InputError("--adapter: found no lora among --strategies, expected one")
+        if self.save_adapter is not None and len(kept) != 1:
+            raise InputError(f"--save-adapter: found {len(kept)} lora strategies, expected one")

@@ -1,0 +1,59 @@
+"""``ideal``: all tables trained at full rank and served at once.
+
+No deployment can, and every strategy is held against it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.lora.learner import WINDOW
+from lorabench.model.dlrm import DenseNet
+from lorabench.model.full import FullTrainer
+from lorabench.model.tables import TableSet
+from lorabench.strategies.base import Strategy, StrategySpec, table_logits
+
+
+class Ideal(Strategy):
+    """A copy of the tables, trained by row-wise Adagrad from empty accumulators.
+
+    Parameters as of `Strategy`; no budget binds it.
+    """
+
+    forms = ("ideal",)
+    default_rate = 0.05
+
+    def __init__(
+        self,
+        spec: StrategySpec,
+        tables: TableSet,
+        net: DenseNet,
+        memory_budget: float,  # noqa: ARG002 - no budget binds it
+    ) -> None:
+        self._tables = TableSet.create(tables.layout)
+        for mine, base in zip(self._tables.arrays, tables.arrays, strict=True):
+            mine[:] = base
+        self._tables.region.settle()
+        self._kernels = self._tables.kernels
+        self._net = net.freeze()
+        rate = spec.learning_rate or 0.0
+        self._trainer = FullTrainer(self._tables, self._net, "adagrad", rate)
+        self._decay = spec.accumulator_decay
+        self._in_window = 0
+
+    def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the logits [B] of the tables as trained so far."""
+        return table_logits(self._net, self._kernels, dense, sparse)
+
+    def learn(
+        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+    ) -> None:
+        """Take one step."""
+        self._trainer.step(dense, sparse, labels)
+        self._in_window += len(labels)
+        if self._in_window >= WINDOW:
+            self._trainer.forget(self._decay)
+            self._in_window = 0
+
+    def close(self) -> None:
+        """Let go of the copy."""
+        self._tables.region.close()

@@ -1,0 +1,33 @@
+"""``none``: the base tables as they are."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.model.dlrm import DenseNet
+from lorabench.model.tables import TableSet
+from lorabench.strategies.base import Strategy, StrategySpec, table_logits
+
+
+class Frozen(Strategy):
+    """What nothing keeps fresh; parameters as of `Strategy`."""
+
+    forms = ("none",)
+
+    def __init__(
+        self,
+        spec: StrategySpec,  # noqa: ARG002 - it has no choice
+        tables: TableSet,
+        net: DenseNet,
+        memory_budget: float,  # noqa: ARG002 - no budget binds it
+    ) -> None:
+        self._kernels = tables.kernels
+        self._net = net.freeze()
+
+    def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the logits [B] of the base model."""
+        return table_logits(self._net, self._kernels, dense, sparse)
+
+    def learn(
+        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+    ) -> None:
+        """Learn nothing."""

@@ -1,0 +1,108 @@
+"""A replay from options to findings, whole and cut short."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from lorabench.bench.runner import document
+from lorabench.experiments.freshness import view
+from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.run import Freshness
+
+WINDOWS = 4
+
+
+class Interrupting:
+    """Ctrl-C as soon as a stage has come so far."""
+
+    def __init__(self, stage: str = "", done: float = 0.0) -> None:
+        self._at = stage, done
+
+    def stage(self, text: str, done: float) -> None:
+        if (text, done) == self._at:
+            raise KeyboardInterrupt
+
+    def condition(self, number: int, total: int, text: str) -> None:
+        raise AssertionError("freshness has no conditions")
+
+
+@pytest.fixture(scope="module")
+def options(freshness_spec) -> FreshnessOptions:
+    return FreshnessOptions(
+        preset=str(freshness_spec),
+        strategies=("none", "lora-r2", "ideal"),
+        windows=WINDOWS,
+        memory_budget=0.2,
+    )
+
+
+def values(found, name: str) -> dict[str, int]:
+    return {str(case): len(listed) for case, listed in found.table.named(name).items()}
+
+
+def shown(found) -> str:
+    page = io.StringIO()
+    view.render(document("freshness", found), Console(file=page, width=120))
+    return page.getvalue()
+
+
+def test_quality_state_and_verdicts_of_all_strategies(options) -> None:
+    run = Freshness(options)
+    assert run.findings() is None
+    run.measure(Interrupting())
+    found = run.findings()
+    four = dict.fromkeys(("none", "lora-r2", "ideal", "ceiling"), WINDOWS)
+    assert values(found, "auc") == values(found, "normalized_entropy") == four
+    assert values(found, "auc_last_third") == dict.fromkeys(four, 1)
+    assert values(found, "rank") == {"lora-r2": WINDOWS}
+    assert set(values(found, "gap_recovered")) == {"lora-r2"}
+    (case,) = found.table.named("lora_fraction")
+    assert dict(case.labels) == {"strategy": "lora-r2"}
+    assert {one.id: one.verdict for one in found.claims} == {
+        "memory.budget": "missed",
+        "freshness.quality": "unavailable",
+    }
+    assert found.config["experiment"]["strategies"] == ["none", "lora-r2", "ideal"]
+    assert "share of the AUC gap" in shown(found)
+
+
+def test_what_was_finished_before_an_interruption_is_kept(options) -> None:
+    run = Freshness(options)
+    with pytest.raises(KeyboardInterrupt):
+        run.measure(Interrupting("replaying lora-r2", 2 / WINDOWS))
+    found = run.findings()
+    assert values(found, "auc") == {"none": WINDOWS, "lora-r2": 2, "ceiling": WINDOWS}
+    assert set(values(found, "auc_last_third")) == {"none", "ceiling"}
+    assert values(found, "gap_recovered") == {}
+    assert values(found, "rank") == {"lora-r2": 2}
+    assert " - " in shown(found)
+
+
+def test_nothing_is_kept_before_a_window_is_finished(options) -> None:
+    run = Freshness(options)
+    with pytest.raises(KeyboardInterrupt):
+        run.measure(Interrupting("replaying none", 0.0))
+    assert run.findings() is None
+
+
+def test_where_nothing_learns_windows_are_spread_over_the_stream(options) -> None:
+    run = Freshness(replace(options, strategies=("none",), window_rows=256))
+    with pytest.raises(KeyboardInterrupt):
+        run.measure(Interrupting("predicting", 3 / WINDOWS))
+    found = run.findings()
+    assert values(found, "auc") == {"none": 3, "ceiling": 3}
+    assert {one.verdict for one in found.claims} == {"unavailable"}
+
+
+def test_a_saved_adapter_is_where_the_next_run_begins(options, tmp_path) -> None:
+    file = str(tmp_path / "a.safetensors")
+    cold = Freshness(replace(options, strategies=("lora-r2",), save_adapter=file))
+    assert cold.also_written() == (file,)
+    warm = Freshness(replace(options, strategies=("lora-r2",), adapter=file))
+    for run in (cold, warm):
+        run.measure(Interrupting())
+    first, second = (run.findings().table.values("auc", "lora-r2") for run in (cold, warm))
+    assert len(first) == len(second) == WINDOWS
+    assert first != second

@@ -1,0 +1,53 @@
+"""Every registered strategy keeps the contract; names are read in one place."""
+
+import pytest
+from strategy_contract import StrategyContract
+
+from lorabench.errors import InputError
+from lorabench.strategies.ideal import Ideal
+from lorabench.strategies.lora import Lora
+from lorabench.strategies.none import Frozen
+from lorabench.strategies.registry import STRATEGIES, parse
+
+
+class TestNone(StrategyContract):
+    kind = Frozen
+    names = ("none",)
+
+
+class TestLora(StrategyContract):
+    kind = Lora
+    names = ("lora", "lora-r2", "lora-r4-random")
+
+
+class TestIdeal(StrategyContract):
+    kind = Ideal
+    names = ("ideal",)
+
+
+def test_no_registered_strategy_goes_untested() -> None:
+    assert {one.kind for one in StrategyContract.__subclasses__()} == set(STRATEGIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "basis"),
+    [("lora", None, "pca"), ("lora-r8", 8, "pca"), ("lora-r4-random", 4, "random")],
+)
+def test_a_name_says_rank_and_basis(name, rank, basis) -> None:
+    assert parse(name).params == {"rank": rank, "basis": basis}
+
+
+@pytest.mark.parametrize("name", ["", "lora-", "lora-rx", "lora-random", "full", "LORA"])
+def test_other_names_are_refused(name) -> None:
+    with pytest.raises(InputError, match=f"--strategies: found '{name}', expected some of none"):
+        parse(name)
+
+
+def test_a_rate_is_for_those_that_learn() -> None:
+    assert parse("ideal", 0.2).learning_rate == 0.2
+    assert parse("none", 0.2).learning_rate is None
+
+
+def test_what_cannot_learn_beside_servers_is_no_strategy_of_a_trainer() -> None:
+    with pytest.raises(InputError, match="--strategy: found 'ideal', expected some of lora,"):
+        parse("ideal", option="--strategy", colocated=True)
