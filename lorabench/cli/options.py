@@ -170,7 +170,7 @@ def options_table(command: Command) -> str:
     for one, known in options_of(command.options):
         names = flags(one, known)
         value = f" {known.metavar}" if known.metavar and names[0].startswith("-") else ""
-        given = ", ".join(f"`{name}{value}`" for name in names)
+        given = ", ".join(f"`{name}{value}`" for name in names).replace("|", "\\|")
         expected = f" ({known.expected()}{f' {known.unit}' if known.unit else ''})"
         told = known.help + (expected if known.expected() else "")
         default = _text(one, known) if one.default is not MISSING else "required"
