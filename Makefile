@@ -134,6 +134,10 @@ format: install ## rewrite the sources as the style wants them
 	@$(IN_VENV) ruff format --quiet
 	@$(IN_VENV) clang-format -i $(C_FILES)
 
+.PHONY: docs
+docs: install ## rewrite the tables of options in docs/ from the options themselves
+	@$(IN_VENV) python tests/support/option_docs.py
+
 .PHONY: install
 install: $(STAMP) ## make the virtual environment and install into it
 	@:

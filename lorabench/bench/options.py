@@ -6,6 +6,7 @@ torchrec's benchmarks, whose arguments come from their config dataclasses, are t
 heavy is imported here: ``--help`` must answer at once.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -76,7 +77,9 @@ class Option:
         low = f"above {self.above:g}" if self.above is not None else ""
         if self.least is not None:
             low = f"at least {_number(self.least)}"
-        high = f"below {self.below:g}" if self.below is not None else ""
+        # Below infinity is any number but infinity itself, which nobody asks for.
+        bounded = self.below is not None and math.isfinite(self.below)
+        high = f"below {self.below:g}" if bounded else ""
         if self.most is not None:
             high = f"at most {_number(self.most)}"
         if self.least is not None and self.most is not None:

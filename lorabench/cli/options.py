@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from lorabench.bench.command import Command
+from lorabench.bench.command import Command, Output
 from lorabench.bench.options import INPUT, OUTPUT, RARE, RUN, Option, flags, options_of
 from lorabench.errors import InputError
 
@@ -165,16 +165,38 @@ def _value(one: Field[Any], known: Option, given: Any) -> Any:
 
 
 def options_table(command: Command) -> str:
-    """Return a command's options as a table in Markdown, for ``docs/``."""
-    lines = ["| option | what | default |", "|---|---|---|"]
-    for one, known in options_of(command.options):
-        names = flags(one, known)
-        value = f" {known.metavar}" if known.metavar and names[0].startswith("-") else ""
-        given = ", ".join(f"`{name}{value}`" for name in names).replace("|", "\\|")
-        expected = f" ({known.expected()}{f' {known.unit}' if known.unit else ''})"
-        told = known.help + (expected if known.expected() else "")
-        default = _text(one, known) if one.default is not MISSING else "required"
-        if isinstance(one.default, bool):
-            default = "on" if one.default else "off"
-        lines.append(f"| {given} | {told} | {default} |".replace("\n", " "))
-    return "\n".join(lines)
+    """Return a command's options as a table in Markdown, for ``docs/``.
+
+    In the order of ``--help``; what every result document has (`Output`) is left out.
+    """
+    kinds = [command.options] + [command.output] * (command.output is not Output)
+    listed = [pair for kind in kinds for pair in options_of(kind)]
+    rows = ["| option | what | default |", "|---|---|---|"]
+    for one, known in sorted(listed, key=lambda pair: _place(pair[1].panel)):
+        cells = (_given(one, known), _told(known), _default_told(one, known))
+        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _given(one: Field[Any], known: Option) -> str:
+    names, kinds = flags(one, known), {one.type, *get_args(one.type)}
+    number = "N" if int in kinds else "X" if float in kinds else ""
+    value = known.metavar or "|".join(known.choices) or number
+    if not names[0].startswith("-"):
+        return f"`{value or names[0]}`"
+    return ", ".join(f"`{name} {value}`" if value else f"`{name}`" for name in names)
+
+
+def _told(known: Option) -> str:
+    if not known.expected():
+        return known.help
+    unit = f" {known.unit}" if known.unit else ""
+    return f"{known.help.removesuffix('.')} ({known.expected()}{unit})."
+
+
+def _default_told(one: Field[Any], known: Option) -> str:
+    if one.default is MISSING:
+        return "required"
+    if isinstance(one.default, bool):
+        return "on" if one.default else "off"
+    return _text(one, known)

@@ -115,8 +115,7 @@ class HeadroomOptions(Workload):
     )
     trace: Path | None = option(
         None,
-        "Judge a recording of a production host: sadf -d FILE -- -u ALL, or an export of "
-        "Prometheus.",
+        "Judge a recording: an export of sysstat (sadf) or of Prometheus.",
         metavar="CSV",
         panel=INPUT,
     )

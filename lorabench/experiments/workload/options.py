@@ -13,7 +13,11 @@ class GenerateOptions:
     """What to generate."""
 
     workload: str = option(
-        MISSING, "Name of a preset, or a spec file.", "WORKLOAD", metavar="PRESET|SPEC.toml"
+        MISSING,
+        "Name of a preset, or a spec file.",
+        "WORKLOAD",
+        metavar="PRESET|SPEC.toml",
+        panel=INPUT,
     )
     rows: int | None = option(None, "Rows to generate.", metavar="N", shown="the spec's", least=1)
     minutes: float | None = option(
@@ -66,6 +70,7 @@ class IngestOptions:
         "or CSV.",
         "FILES",
         metavar="FILE...",
+        panel=INPUT,
     )
     preset: str = option(
         "criteo-kaggle",
