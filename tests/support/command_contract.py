@@ -41,7 +41,7 @@ class CommandContract:
 
     def test_every_option_is_said_once_with_its_help(self) -> None:
         command = self.command
-        given = [flag for flag in ("--help", "-h")]
+        given = ["--help", "-h"]
         for kind in (command.options, command.output):
             listed = list(options_of(kind))
             assert [one.name for one, _ in listed] == list(kind.__dataclass_fields__)
@@ -77,7 +77,7 @@ class ExperimentContract(CommandContract):
     """A subcommand that the runner runs, and whose result is a document."""
 
     def small(self, folder: Path) -> Any:
-        """Return the options of the shortest run; files that it reads may be written to a folder."""
+        """Return the options of the shortest run; what it reads may be written to the folder."""
         raise NotImplementedError
 
     def test_nothing_is_found_before_it_measures(self, tmp_path: Path) -> None:

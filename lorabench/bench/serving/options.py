@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorabench.bench.options import INPUT, RARE, Workload, milliseconds, names, option, rank
+from lorabench.bench.options import RARE, Workload, milliseconds, names, option, rank
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,12 +30,11 @@ def conditions(text: str) -> "tuple[Condition, ...]":
 class ServingOptions(Workload):
     """What is served, how it is loaded, what is trained beside it."""
 
-    checkpoint: Path | None = option(
+    conditions: "tuple[Condition, ...] | None" = option(
         None,
-        "Serve your own tables and MLPs: a file of torch.save with the names of the reference "
-        "DLRM. Without it a model is briefly pre-trained (and cached).",
-        metavar="FILE",
-        panel=INPUT,
+        "What to run beside solo; None for the experiment's own choice.",
+        metavar="C[,C]...",
+        parse=conditions,
     )
     rounds: int = option(8, "Rounds of all cases; fewer than 6 give no verdict.", least=1)
     duration_s: float = option(
@@ -46,8 +45,23 @@ class ServingOptions(Workload):
         most=86_400,
     )
     load: float = option(0.5, "Offered load as a share of the measured capacity.", above=0, most=10)
+    rank: int | None = option(
+        None,
+        "Rank of the adapter; auto, 4 to 16, follows the signal in the gradients.",
+        metavar="N|auto",
+        parse=rank,
+        shown="auto",
+    )
+    seed: int = option(0, "Of rows, arrivals, orders, weights.", least=0)
+    checkpoint: Path | None = option(
+        None,
+        "Serve your own tables and MLPs: a file of torch.save with the names of the reference "
+        "DLRM. Without it a model is briefly pre-trained (and cached).",
+        metavar="FILE",
+        panel=RARE,
+    )
     qps: float | None = option(
-        None, "Offered load in queries/s, instead of --load.", above=0, most=1e9
+        None, "Offered load in queries/s, instead of --load.", above=0, most=1e9, panel=RARE
     )
     slo_s: float | None = option(
         None,
@@ -57,15 +71,8 @@ class ServingOptions(Workload):
         parse=milliseconds,
         shown="1.1 times the p99 of solo",
         above=0,
+        panel=RARE,
     )
-    rank: int | None = option(
-        None,
-        "Rank of the adapter; auto, 4 to 16, follows the signal in the gradients.",
-        metavar="N|auto",
-        parse=rank,
-        shown="auto",
-    )
-    seed: int = option(0, "Of rows, arrivals, orders, weights.", least=0)
     arrivals: str = option(
         "poisson",
         "poisson, bursts, diurnal or spike (--load is then their peak), or a file of recorded "

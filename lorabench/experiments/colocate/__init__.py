@@ -9,9 +9,8 @@ COMMAND = Command(
     ColocateOptions,
     experiment="lorabench.experiments.colocate.run:Colocate",
     view="lorabench.experiments.colocate.view:render",
-    about="Serves an open-loop stream of queries from shared embedding tables, alone (solo) and "
-    "beside a trainer that learns from what was just served and publishes to the servers, with and "
-    "without isolation. Prints latency, its ratio to solo with a 95 % interval, and verdicts.",
+    about="Serves an open-loop stream of queries, alone (solo) and beside a trainer that learns "
+    "from what was just served and publishes to the servers, with and without isolation.",
     example="lorabench colocate --preset tiny --rounds 6 --duration 1 -o out.json",
     beside=".npz",
 )

@@ -20,10 +20,10 @@ class ColocateOptions(ServingOptions):
 
     conditions: "tuple[Condition, ...] | None" = option(
         None,
-        "What to run beside solo, separated by commas: a place for the trainer (naive: wherever "
-        "the OS puts it; pinned: on cores of its own; shared: on the servers' cores) and "
-        "mechanisms joined to it by + (numa, rdt, cgroup, batch, idle, throttle, reuse, "
-        "rank-change), or a bundle: numa, rdt, isolated (all that this machine offers).",
+        "What to run beside solo: a place for the trainer (naive: where the OS puts it; pinned: "
+        "on its own cores; shared: on the servers') and mechanisms joined by + (numa, rdt, cgroup, "
+        "batch, idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all that "
+        "this machine offers).",
         metavar="C[,C]...",
         parse=conditions,
         shown=DEFAULT_CONDITIONS,
@@ -40,7 +40,7 @@ class ColocateOptions(ServingOptions):
         metavar="FILE",
         panel=RARE,
     )
-    dry_run: bool = option(False, "Print the plan and stop.", panel=RARE)
+    dry_run: bool = option(False, "Print the plan and stop.")
 
     @property
     def asked(self) -> "tuple[Condition, ...]":

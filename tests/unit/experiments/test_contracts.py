@@ -1,23 +1,29 @@
 """Every command keeps to the contract of commands; those that measure, to that of experiments."""
 
 from pathlib import Path
+from typing import ClassVar
 
+import pytest
 from command_contract import CommandContract, ExperimentContract
 
+from lorabench.bench.serving.options import conditions
 from lorabench.cli.commands import COMMANDS
-from lorabench.experiments import headroom, profile, workload
+from lorabench.experiments import colocate, freshness, headroom, kernels, profile, workload
+from lorabench.experiments.colocate.options import ColocateOptions
+from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.headroom.options import HeadroomOptions
+from lorabench.experiments.kernels.options import KernelsOptions
 from lorabench.experiments.profile.options import ProfileOptions
 
 
 class TestGenerate(CommandContract):
     command = workload.GENERATE
-    required = {"workload": "tiny"}
+    required: ClassVar[dict[str, object]] = {"workload": "tiny"}
 
 
 class TestIngest(CommandContract):
     command = workload.INGEST
-    required = {"files": (Path("-"),)}
+    required: ClassVar[dict[str, object]] = {"files": (Path("-"),)}
 
 
 class TestObserving(ExperimentContract):
@@ -34,6 +40,38 @@ class TestReadingARecording(ExperimentContract):
         path = folder / "prom.csv"
         path.write_text("time,a\n" + "".join(f"{10 * i},0.1\n" for i in range(30)))
         return HeadroomOptions(trace=path)
+
+
+class TestColocate(ExperimentContract):
+    command = colocate.COMMAND
+    pytestmark = pytest.mark.slow
+
+    def small(self, folder: Path) -> ColocateOptions:
+        return ColocateOptions(
+            preset="tiny",
+            conditions=conditions("pinned"),
+            rounds=1,
+            duration_s=0.3,
+            warmup_s=0.1,
+            label_delay_s=0.1,
+            qps=100.0,
+        )
+
+
+class TestFreshness(ExperimentContract):
+    command = freshness.COMMAND
+
+    def small(self, folder: Path) -> FreshnessOptions:
+        return FreshnessOptions(preset="tiny", rows=600, windows=2, strategies=("none", "lora"))
+
+
+class TestKernels(ExperimentContract):
+    command = kernels.COMMAND
+
+    def small(self, folder: Path) -> KernelsOptions:
+        return KernelsOptions(
+            peers=(), kernels=("lookup",), dims=(16,), poolings=(1,), table_mib=(1,), rounds=2
+        )
 
 
 class TestProfile(ExperimentContract):

@@ -1,13 +1,11 @@
 """What freshness refuses before anything is run, and what its help promises."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
 from lorabench.bench.command import Output
 from lorabench.cli import app
-from lorabench.cli.options import options_table
 from lorabench.errors import GateError, InputError
 from lorabench.experiments.freshness import COMMAND
 from lorabench.experiments.freshness.options import FreshnessOptions
@@ -41,11 +39,6 @@ def test_the_help_names_every_form_of_every_strategy() -> None:
     (strategies,) = (one for one in fields(FreshnessOptions) if one.name == "strategies")
     told = strategies.metadata["option"].help
     assert all(form in told for kind in STRATEGIES for form in kind.forms)
-
-
-def test_the_docs_list_the_options() -> None:
-    docs = Path(__file__).parents[4] / "docs/freshness.md"
-    assert options_table(COMMAND) in docs.read_text(encoding="utf-8")
 
 
 def test_more_lora_state_than_the_claim_allows_fails_strictly(freshness_spec, tmp_path) -> None:

@@ -1,15 +1,11 @@
 """What kernels refuses before anything is run, what it reads, and what --quick leaves of a run."""
 
-from pathlib import Path
-
 import pytest
 
 from lorabench._hotpath import MAX_RANK
 from lorabench.bench.options import check, options_of
 from lorabench.cli import app
-from lorabench.cli.options import options_table
 from lorabench.errors import InputError
-from lorabench.experiments.kernels import COMMAND
 from lorabench.experiments.kernels.labels import GIB, MIB
 from lorabench.experiments.kernels.options import KERNELS, KernelsOptions
 
@@ -67,8 +63,3 @@ def test_a_quick_run_is_cut_down_to_the_points_that_have_targets() -> None:
 @pytest.mark.parametrize(("mib", "large"), [((1, 64), 64 * MIB), ((1, 2048, 4096), 2 * GIB)])
 def test_the_large_table_is_2_gib_or_the_largest(mib: tuple[int, ...], large: int) -> None:
     assert KernelsOptions(table_mib=mib).large == large
-
-
-def test_the_page_lists_the_options_as_the_help_does() -> None:
-    page = Path(__file__).parents[4] / "docs/kernels.md"
-    assert options_table(COMMAND) in page.read_text()
