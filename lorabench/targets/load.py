@@ -27,7 +27,7 @@ rate.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,8 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
-
-NS = 1_000_000_000
+from lorabench.targets.trace import MOST_QUERY_ROWS, NS, Trace, read_trace, replay
 
 MLPERF_SIZES = (100, 100, *(200,) * 12, 300, 300, 400, 500, 600, 700)
 """Rows of a query in MLPerf inference's DLRM: equally likely quantiles, mean 270.
@@ -53,39 +52,9 @@ _DAY_STEPS = 4096
 _SPIKE = (0.6, 0.8)  # of the time
 _CALM = 1 / 3  # over the peak
 
-_LONGEST_LINE = 200
-_LONGEST_S = 1e10  # beyond any recording, and far from where float64 loses nanoseconds of a run
-_SHORTEST_S = 1e-6
-_MOST_TRACE_BYTES = 1 << 30
-MOST_QUERY_ROWS = 1 << 16
 
 QueryRows = int | Literal["mlperf"]
 Law = Callable[[float, float, np.random.Generator], NDArray[np.int64]]
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """Recorded arrivals.
-
-    Attributes
-    ----------
-    times_s : float64 [N]
-        Never falling, from 0.
-    rows : int32 [N] or None
-        Of each query.
-    digest : str
-        SHA-256 (hex) of the file.
-    """
-
-    times_s: NDArray[np.float64]
-    rows: NDArray[np.int32] | None
-    digest: str
-
-    @property
-    def period_s(self) -> float:
-        """Its length, a mean gap after the last arrival included."""
-        n = len(self.times_s)
-        return float(self.times_s[-1]) * n / (n - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +83,7 @@ class Traffic:
         return max(MLPERF_SIZES) if self.query_rows == "mlperf" else self.query_rows
 
     def describe(self) -> dict[str, Any]:
-        """Say in a result document what the traffic was."""
+        """Return what a result document says of the traffic."""
         digest = None if self.trace is None else self.trace.digest
         laws = {
             "bursts": {"rate": _BURST_RATE, "share": _BURST_SHARE, "mean_s": _BURST_S},
@@ -158,7 +127,7 @@ class Traffic:
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}: found {value}, expected a finite number >= 0")
         if self.trace is not None:
-            arrivals, place = _replay(self.trace, rate_qps, duration_s, rng)
+            arrivals, place = replay(self.trace, rate_qps, duration_s, rng)
             if self.trace.rows is not None:
                 return arrivals, self.trace.rows[place]
         else:
@@ -178,6 +147,71 @@ class Traffic:
         if self.query_rows == "mlperf":
             return rng.choice(np.array(MLPERF_SIZES, np.int32), n)
         return np.full(n, self.query_rows, np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Arrivals of a round, the same in each of its conditions.
+
+    Attributes
+    ----------
+    arrivals : int64 [N]
+        ns after the start, rising.
+    server : int32 [N]
+        Who serves each.
+    rows : int32 [N]
+        How many rows each asks for.
+    """
+
+    arrivals: NDArray[np.int64]
+    server: NDArray[np.int32]
+    rows: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.arrivals)
+
+    @property
+    def total_rows(self) -> int:
+        """Rows of all queries."""
+        return int(self.rows.sum(dtype=np.int64))
+
+    def first_rows(self, available: int) -> NDArray[np.int64]:
+        """First row of each query among those available, which may be gone through again."""
+        first = np.cumsum(self.rows, dtype=np.int64) - self.rows
+        if self.total_rows > available:  # only when capacity is measured
+            first %= available - int(self.rows.max()) + 1
+        return first
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex): equal digests, equal load, as a result document shows."""
+        digest = hashlib.sha256(self.arrivals.astype("<i8").tobytes())
+        digest.update(self.server.astype("<i4").tobytes())
+        digest.update(self.rows.astype("<i4").tobytes())
+        return digest.hexdigest()
+
+    @classmethod
+    def draw(
+        cls, traffic: Traffic, qps: float, duration_s: float, *, servers: int, seed: Sequence[int]
+    ) -> "Schedule":
+        """Draw arrivals and sizes, and share them out between servers.
+
+        Parameters
+        ----------
+        traffic : Traffic
+            Their law.
+        qps : float
+            Mean arrivals a second, all servers together; of ``diurnal`` and ``spike``, at the peak.
+        duration_s : float
+            Length of the schedule in s.
+        servers : int
+            Number of servers, at least 1.
+        seed : sequence of int
+            Equal seeds, equal schedules.
+        """
+        rng = np.random.default_rng(seed)
+        arrivals, rows = traffic.draw(qps, duration_s, rng)
+        return cls(arrivals, split_arrivals(len(arrivals), servers, rng), rows)
 
 
 def open_traffic(arrivals: str, query_rows: str) -> Traffic:
@@ -278,52 +312,6 @@ def spike_arrivals(
     return _by_inversion(edges, peak_qps * np.array([_CALM, 1.0, _CALM]), rng)
 
 
-def read_trace(path: Path) -> Trace:
-    """Read recorded arrivals.
-
-    Raises
-    ------
-    InputError
-        An unreadable file, fewer than two different times, or a bad line, which is named.
-    """
-    try:
-        if path.stat().st_size > _MOST_TRACE_BYTES:
-            raise InputError(
-                f"{path}: found {path.stat().st_size:,} bytes, expected at most "
-                f"{_MOST_TRACE_BYTES:,} of arrival times"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; expected arrival times") from error
-    times: list[float] = []
-    rows: list[int] = []
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        time_s, size = _line(line, f"{path}, line {number}")
-        if times and time_s < times[-1]:
-            raise InputError(
-                f"{path}, line {number}: found {time_s:g} s after {times[-1]:g} s, "
-                "expected times that never fall"
-            )
-        if times and (size is None) != (not rows):
-            raise InputError(
-                f"{path}, line {number}: found {1 if size is None else 2} columns, expected "
-                f"{2 if size is None else 1} as in the lines before"
-            )
-        times.append(time_s)
-        if size is not None:
-            rows.append(size)
-    if len(times) < 2 or times[-1] - times[0] < _SHORTEST_S:
-        raise InputError(f"{path}: found {len(set(times))} different times, expected at least 2")
-    first = times[0]
-    return Trace(
-        np.array(times) - first,
-        np.array(rows, np.int32) if rows else None,
-        hashlib.sha256(content).hexdigest(),
-    )
-
-
 def split_arrivals(n: int, servers: int, rng: np.random.Generator) -> NDArray[np.int32]:
     """Draw the server of each of n queries, uniformly: each gets a Poisson process of its own.
 
@@ -351,26 +339,6 @@ def split_arrivals(n: int, servers: int, rng: np.random.Generator) -> NDArray[np
     return rng.integers(0, servers, n, dtype=np.int32)
 
 
-def schedule_digest(
-    arrivals: NDArray[np.int64], server: NDArray[np.int32], rows: NDArray[np.int32]
-) -> str:
-    """SHA-256 (hex) of a schedule: equal digests, equal load.
-
-    Parameters
-    ----------
-    arrivals : int64 array [N]
-        Times in ns.
-    server : int32 array [N]
-        Server of each query.
-    rows : int32 array [N]
-        Rows of each query.
-    """
-    digest = hashlib.sha256(arrivals.astype("<i8").tobytes())
-    digest.update(server.astype("<i4").tobytes())
-    digest.update(rows.astype("<i4").tobytes())
-    return digest.hexdigest()
-
-
 _LAWS: dict[str, Law] = {
     "poisson": poisson_arrivals,
     "bursts": burst_arrivals,
@@ -389,46 +357,3 @@ def _by_inversion(
     last = max(int(edges_s[-1] * NS) - 1, 0)
     times = (np.interp(places, integral, edges_s) * NS).astype(np.int64)
     return np.asarray(np.minimum(times, last), np.int64)
-
-
-def _replay(
-    trace: Trace, rate_qps: float, duration_s: float, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give times in ns, and the place of each in the trace."""
-    n = len(trace.times_s)
-    if rate_qps * duration_s == 0:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    period_s = n / rate_qps
-    scaled = trace.times_s * (period_s / trace.period_s)
-    begin = float(rng.random()) * period_s
-    rounds = np.arange(math.ceil(duration_s / period_s) + 1)
-    times = (rounds[:, None] * period_s + scaled).ravel() - begin
-    place = np.tile(np.arange(n), len(rounds))
-    inside = (times >= 0) & (times < duration_s)
-    return (times[inside] * NS).astype(np.int64), place[inside]
-
-
-def _line(line: bytes, where: str) -> tuple[float, int | None]:
-    """Parse a time and, maybe, a number of rows."""
-    if len(line) > _LONGEST_LINE:
-        raise InputError(f"{where}: found {len(line)} bytes, expected a time in seconds")
-    fields = line.split(b",")
-    try:
-        time_s = float(fields[0])
-    except ValueError:
-        time_s = math.nan
-    if not 0 <= time_s <= _LONGEST_S or len(fields) > 2:
-        raise InputError(
-            f"{where}: found {line.decode('utf-8', 'backslashreplace')[:60]!r}, expected a time in "
-            "seconds, at least 0, and at most a comma and a number of rows behind it"
-        )
-    if len(fields) == 1:
-        return time_s, None
-    text = fields[1].strip()
-    rows = int(text) if text.isdigit() and len(text) < 9 else 0
-    if not 1 <= rows <= MOST_QUERY_ROWS:
-        raise InputError(
-            f"{where}: found {text.decode('utf-8', 'backslashreplace')[:20]!r} rows, "
-            f"expected 1 to {MOST_QUERY_ROWS}"
-        )
-    return time_s, rows

@@ -110,7 +110,7 @@ def small_node(
         feed,
         query_rows=ROWS,
         max_batch=4,
-        reader=attach_reader(adapter.handle, 0),
+        reader=attach_reader(adapter.handle.reader, 0),
         ring=memory,
         load=LoadLine(Region.create("load", LOAD_BYTES).mapping, 0),
     )

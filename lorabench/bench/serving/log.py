@@ -15,7 +15,7 @@ from lorabench.isolation.resctrl import CounterSeries
 from lorabench.results import schema, statistics
 from lorabench.results.metrics import MetricTable
 from lorabench.targets.node.processes import NS, Record
-from lorabench.targets.node.worker import TrainReport
+from lorabench.targets.target import TrainReport
 
 Found = Mapping[str, float | None]
 
@@ -130,7 +130,7 @@ class RoundLog:
             trace[:, 0] = (trace[:, 0] - record.start_ns) / NS
             state.traces[case] = trace
         ring = node.options.replay_bytes * len(node.servers)
-        parts = report.log.learner.peak_bytes
+        parts = report.learner.peak_bytes
         used, tables = sum(parts.values()), node.setup.adapter.layout.table_bytes
         if used > sum(state.adapter_bytes.values()):
             state.adapter_bytes = parts
@@ -223,7 +223,7 @@ def _stuck(record: Record) -> bool:
 
 
 def _training_notes(case: ServingCase, report: TrainReport) -> Iterator[str]:
-    learner = report.log.learner
+    learner = report.learner
     if learner.guard_trips:
         yield (
             f"{case}: the quality guard switched the adapter off {learner.guard_trips} times: it "

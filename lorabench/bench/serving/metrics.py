@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from lorabench.lora.basis import LearnLog
 from lorabench.results import statistics
 from lorabench.results.quality import auc, normalized_entropy
-from lorabench.targets.node.processes import NS, Record, joined
-from lorabench.targets.node.replay import ReuseBytes
+from lorabench.targets.node.processes import NS, Record
+from lorabench.targets.target import ReuseBytes
 
 # A trainer has yielded when it took less than this share of its CPUs for so long.
 _YIELDED = 0.1
@@ -117,14 +117,14 @@ def yield_s(
 
 def _training(trial: Record, begin: int, end: int) -> dict[str, float | None]:
     assert trial.train is not None
-    log = trial.train.log
-    published = joined(log.published_ns) - trial.start_ns
+    updates, learner = trial.train.updates, trial.train.learner
+    published = updates.published_ns - trial.start_ns
     latency = update_latency(trial, begin, end)
     available_s = trial.trainer_cpu_s + trial.trainer_idle_s
     return _reuse(trial.train.reuse) | {
         "trainer_cpu_s": trial.trainer_cpu_s,
         "idle_used": trial.trainer_cpu_s / available_s if available_s > 0 else None,
-        "train_samples_per_s": float(((published >= begin) & (published < end)).sum())
+        "train_samples_per_s": float(updates.size[(published >= begin) & (published < end)].sum())
         / ((end - begin) / NS),
         "update_latency_p50": statistics.quantile(latency, 0.50),
         "update_latency_p95": statistics.quantile(latency, 0.95),
@@ -132,12 +132,12 @@ def _training(trial: Record, begin: int, end: int) -> dict[str, float | None]:
         "publish_deferred": float(trial.train.publish_deferred),
         "replay_dropped": float(trial.train.replay_dropped),
         "replay_skipped": float(trial.train.replay_skipped),
-        "lookups_refused": float(log.learner.refused),
+        "lookups_refused": float(learner.refused),
         "slots_used": float(sum(trial.train.slots_used)),
-        "guard_trips": float(log.learner.guard_trips),
-        "rank": _mean_rank(log.learner),
-        "rebases": float(log.learner.rebases),
-        "rebase_loss": float(np.mean(log.learner.rebase_loss)) if log.learner.rebase_loss else None,
+        "guard_trips": float(learner.guard_trips),
+        "rank": _mean_rank(learner),
+        "rebases": float(learner.rebases),
+        "rebase_loss": float(np.mean(learner.rebase_loss)) if learner.rebase_loss else None,
     }
 
 
@@ -176,13 +176,9 @@ def update_latency(trial: Record, begin: int, end: int) -> NDArray[np.float64]:
         schedule ended.
     """
     assert trial.train is not None
-    log = trial.train.log
-    epoch, label = joined(log.epoch), joined(log.label_ns) - trial.start_ns
-    served = np.flatnonzero(trial.served & (trial.epoch >= 0))
-    order = served[np.argsort(trial.done[served], kind="stable")]
-    # Epochs only grow on a server; across servers the first to reach one is what counts.
-    reached = np.maximum.accumulate(trial.epoch[order])
-    first = np.searchsorted(reached, epoch, side="left")
-    counts = (label >= begin) & (label < end) & (first < len(order))
-    found: NDArray[np.float64] = (trial.done[order[first[counts]]] - label[counts]) / NS
+    updates = trial.train.updates
+    label = updates.label_ns - trial.start_ns
+    answered = updates.each(trial.first_answered(updates.epoch))
+    counts = (label >= begin) & (label < end) & (answered >= 0)
+    found: NDArray[np.float64] = (answered[counts] - label[counts]) / NS
     return found

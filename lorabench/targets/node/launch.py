@@ -1,8 +1,8 @@
-"""The processes of an experiment, as the conductor sees them.
+"""The processes of a node, as their parent sees them.
 
-Fresh interpreters, started from the conductor's main thread (the kernel ties the children's death
-signal to the thread that started them), which inherit the descriptors of the shared memory. Not
-threads: the interpreter lock's switch interval alone would ruin a p99.
+Fresh interpreters, started from the parent's main thread (the kernel ties the children's death
+signal to the thread that started them), which inherit the descriptors of the shared memory that
+they map, and no others. Not threads: the interpreter lock's switch interval alone would ruin a p99.
 """
 
 import contextlib
@@ -11,14 +11,27 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from lorabench._hotpath import Mapping, clear_pin
 from lorabench.errors import LorabenchError, MachineError
-from lorabench.targets.node.worker import Failed, ServerSetup, TrainerSetup
+from lorabench.targets.node.messages import (
+    Failed,
+    FromServer,
+    FromTrainer,
+    Ready,
+    Served,
+    ServerSetup,
+    ToServer,
+    ToTrainer,
+    TrainerSetup,
+)
+from lorabench.targets.target import TrainReport
+
+AnswerT = TypeVar("AnswerT", Ready, Served, TrainReport)
 
 # A worker imports torch and maps gigabytes before it is ready.
 _START_S = 120.0
@@ -41,19 +54,15 @@ class Worker:
         For messages: ``server 0``, ``trainer``.
     setup : ServerSetup or TrainerSetup
         What it is to become.
-    descriptors : iterable of int
-        Memory that it may map.
     """
 
-    def __init__(
-        self, name: str, setup: ServerSetup | TrainerSetup, descriptors: Iterable[int]
-    ) -> None:
+    def __init__(self, name: str, setup: ServerSetup | TrainerSetup) -> None:
         self.name = name
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _ENTRY, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno(), *descriptors],
+                pass_fds=[theirs.fileno(), *setup.descriptors],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
@@ -65,15 +74,15 @@ class Worker:
         """Of its process."""
         return self.process.pid
 
-    def send(self, message: object) -> None:
+    def send(self, message: ToServer | ToTrainer) -> None:
         """Tell the worker something."""
         try:
             self.link.send(message)
         except OSError:
             self._died()
 
-    def receive(self, timeout_s: float = _START_S) -> Any:
-        """Wait for the worker's next message.
+    def receive(self, kind: type[AnswerT], timeout_s: float = _START_S) -> AnswerT:
+        """Wait for the worker's next message, which is to be of this kind.
 
         Raises
         ------
@@ -82,19 +91,23 @@ class Worker:
         MachineError
             The machine refused it something.
         RuntimeError
-            It met any other exception: a bug, whose traceback is the message.
+            It met any other exception, or says something else: a bug. The message is its
+            traceback, or what it said.
         """
         if not self.link.poll(timeout_s):
             raise WorkerDiedError(f"{self.name}: no answer within {timeout_s:.0f} s")
         try:
-            message = self.link.recv()
+            message: FromServer | FromTrainer = self.link.recv()
         except (EOFError, ConnectionError):
             self._died()
-        if isinstance(message, Failed):
-            if message.actionable:
-                raise MachineError(f"{self.name}: {message.text}")
-            raise RuntimeError(f"{self.name} failed:\n{message.text}")
-        return message
+        match message:
+            case Failed(text, actionable=True):
+                raise MachineError(f"{self.name}: {text}")
+            case Failed(text):
+                raise RuntimeError(f"{self.name} failed:\n{text}")
+        if isinstance(message, kind):
+            return message
+        raise RuntimeError(f"{self.name}: found {message!r}, expected {kind.__name__}")
 
     def _died(self) -> None:
         code = self.process.wait()
@@ -117,8 +130,6 @@ class Fleet:
         One a server.
     trainer : TrainerSetup or None
         None for a round of servers alone.
-    descriptors : iterable of int
-        Memory that they may map.
     pins : Mapping
         The adapter's pin lines. A server that died may have left its own set, which would make
         the trainer defer for ever: it is taken back once the server has been collected.
@@ -128,22 +139,19 @@ class Fleet:
         self,
         servers: Sequence[ServerSetup],
         trainer: TrainerSetup | None,
-        *,
-        descriptors: Iterable[int],
         pins: Mapping,
     ) -> None:
         self._pins = pins
-        inherited = list(descriptors)
         self._all: list[Worker] = []
         try:
             for setup in servers:
-                self._all.append(Worker(f"server {setup.server}", setup, inherited))
+                self._all.append(Worker(f"server {setup.server}", setup))
             self.servers = list(self._all)
             self.trainer: Worker | None = None
             if trainer is not None:
-                self.trainer = Worker("trainer", trainer, inherited)
+                self.trainer = Worker("trainer", trainer)
                 self._all.append(self.trainer)
-            self.ready = [worker.receive() for worker in self._all]
+            self.ready = [worker.receive(Ready) for worker in self._all]
         except BaseException:
             self.stop()
             raise
@@ -153,23 +161,24 @@ class Fleet:
         """Of all workers, the servers first."""
         return [worker.pid for worker in self._all]
 
-    def gather(self, workers: Sequence[Worker], timeout_s: float) -> list[Any]:
-        """Wait for one message of each of `workers`; notice any other that dies meanwhile."""
-        found: dict[str, Any] = {}
-        while len(found) < len(workers):
+    def gather(self, kind: type[AnswerT], timeout_s: float) -> list[AnswerT]:
+        """Wait for one message of each server; notice any worker that dies meanwhile."""
+        found: dict[str, AnswerT] = {}
+        while len(found) < len(self.servers):
             waiting = [worker for worker in self._all if worker.name not in found]
             heard = wait([worker.link for worker in waiting], timeout_s)
             if not heard:
-                silent = ", ".join(w.name for w in workers if w.name not in found)
+                silent = ", ".join(w.name for w in self.servers if w.name not in found)
                 raise WorkerDiedError(f"{silent}: no answer within {timeout_s:.0f} s")
             for worker in waiting:
                 if worker.link in heard:
-                    found[worker.name] = self._receive(worker)
-        return [found[worker.name] for worker in workers]
+                    # Of a trainer, which is not asked, this is the end or what it failed by.
+                    found[worker.name] = self._receive(worker, kind)
+        return [found[worker.name] for worker in self.servers]
 
-    def _receive(self, worker: Worker) -> Any:
+    def _receive(self, worker: Worker, kind: type[AnswerT]) -> AnswerT:
         try:
-            return worker.receive()
+            return worker.receive(kind)
         except WorkerDiedError:
             if worker in self.servers:
                 clear_pin(self._pins, self.servers.index(worker))

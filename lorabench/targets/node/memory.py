@@ -1,16 +1,26 @@
-"""The rows of a round in shared memory: what the servers are asked to score.
+"""The shared memory of a round, as the parent makes it: rows to serve, adapter, rings, load lines.
 
-The conductor fills a feed before a round and the servers map it read-only, so that reading and
-parsing a workload is never part of a latency. Labels lie in a region of their own, which only the
-trainer is given: a server cannot see what it has to predict.
+The parent fills a feed before a round and the servers map it read-only, so that reading and
+parsing a workload is never part of a latency. Labels lie in a region of their own, whose descriptor
+only the trainer inherits: a server cannot see what it has to predict.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.memory import Region, RegionHandle
+from lorabench._hotpath import LOAD_BYTES
+from lorabench.isolation.numa import verify_placement
+from lorabench.isolation.plan import MemoryPlan
+from lorabench.lora.layout import AdapterPlan
+from lorabench.lora.writer import Adapter
+from lorabench.memory import MemoryPolicy, Region, RegionHandle
+from lorabench.model.tables import TableSet
+from lorabench.targets.node.exchange import Exchange
+from lorabench.workload.block import Block, dense_features
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class FeedHandle:
 class Feed:
     """Rows of a workload: dense float32 [N, num_dense] and sparse int32 [N, C].
 
-    Use `create` in the conductor and `attach` in a server.
+    Use `create` in the parent and `attach` in a server.
     """
 
     def __init__(self, region: Region, handle: FeedHandle) -> None:
@@ -58,3 +68,143 @@ class Feed:
     def close(self) -> None:
         """Let go of the memory."""
         self._region.close()
+
+
+@dataclass(frozen=True)
+class PlacedMemory:
+    """Memory whose nodes are the plan's choice and not the first touch's.
+
+    Use `create`.
+
+    Parameters
+    ----------
+    tables : TableSet
+        A copy of the tables, placed.
+    plan : MemoryPlan
+        Where the rest comes from.
+    trainer_nodes : tuple of int
+        Where the trainer's own memory comes from.
+    """
+
+    tables: TableSet
+    plan: MemoryPlan
+    trainer_nodes: tuple[int, ...]
+
+    @classmethod
+    def create(
+        cls, tables: TableSet, plan: MemoryPlan, trainer_nodes: tuple[int, ...]
+    ) -> "PlacedMemory":
+        """Copy tables to where the plan wants them: pages in use are not moved.
+
+        Raises
+        ------
+        InputError
+            A second copy does not fit into memory.
+        MachineError
+            The kernel does not place it as it is told.
+        """
+        copy = TableSet.create(tables.layout, plan.tables)
+        for target, source in zip(copy.arrays, tables.arrays, strict=True):
+            target[:] = source
+        copy.region.settle()
+        _verify(copy.region, plan.tables)
+        return cls(copy, plan, trainer_nodes)
+
+
+@dataclass(frozen=True)
+class RoundMemory:
+    """What the processes of a round share, tables apart.
+
+    Use `create`.
+
+    Attributes
+    ----------
+    feed : Feed
+        Rows to serve.
+    labels : Region
+        Of these rows, int8.
+    adapter : Adapter
+        Empty at first.
+    rings : sequence of Region
+        A replay ring a server.
+    load : Region
+        A load line a server.
+    exchange : Exchange
+        Schedules and answers.
+    """
+
+    feed: Feed
+    labels: Region
+    adapter: Adapter
+    rings: Sequence[Region]
+    load: Region
+    exchange: Exchange
+
+    @classmethod
+    def create(
+        cls,
+        rows: Block,
+        adapter: AdapterPlan,
+        ring_bytes: int,
+        servers: int,
+        plan: MemoryPlan | None,
+    ) -> Self:
+        """Make it, and fill in the rows.
+
+        Parameters
+        ----------
+        rows : Block
+            What is served.
+        adapter : AdapterPlan
+            What the adapter has room for.
+        ring_bytes : int
+            Of each replay ring.
+        servers : int
+            How many there are.
+        plan : MemoryPlan or None
+            Which nodes adapter and rings come from; None lets them come from wherever they are
+            first touched.
+
+        Raises
+        ------
+        MachineError
+            The kernel refuses a node.
+        """
+        labels = Region.create("labels", len(rows))
+        labels.array(np.int8, (len(rows),))[:] = rows.label
+        return cls(
+            feed=Feed.create(dense_features(rows.dense), rows.sparse),
+            labels=labels,
+            adapter=Adapter(adapter, None if plan is None else plan.adapter),
+            rings=[
+                Region.create("ring", ring_bytes, None if plan is None else plan.replay[server])
+                for server in range(servers)
+            ],
+            load=Region.create("load", LOAD_BYTES * servers),
+            exchange=Exchange(),
+        )
+
+    def verify(self, plan: MemoryPlan) -> None:
+        """Make sure that it is where the plan wants it.
+
+        Raises
+        ------
+        MachineError
+            It is not.
+        """
+        _verify(self.adapter.sides, plan.adapter)
+        for ring, policy in zip(self.rings, plan.replay, strict=True):
+            _verify(ring, policy)
+
+    def close(self) -> None:
+        """Let go of it."""
+        for region in (self.labels, *self.rings, self.load):
+            region.close()
+        self.feed.close()
+        self.adapter.close()
+        self.exchange.close()
+
+
+def _verify(region: Region, policy: MemoryPolicy) -> None:
+    region.mapping.populate()
+    verify_placement(region, policy)

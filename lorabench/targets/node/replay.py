@@ -11,7 +11,6 @@ What reuse saves is counted here, and what it costs: `ReuseBytes`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,35 +18,10 @@ from numpy.typing import NDArray
 from lorabench._hotpath import Tables
 from lorabench.memory import Region
 from lorabench.targets.node.samples import open_ring
+from lorabench.targets.target import ReuseBytes
 
 # Batches that may wait before the oldest samples are given up.
 BACKLOG_BATCHES = 8
-
-
-@dataclass(frozen=True)
-class ReuseBytes:
-    """What data reuse saved, and what it cost, in bytes.
-
-    Attributes
-    ----------
-    features : int
-        Features whose base vectors are kept; 0: nothing is, since nothing would be saved.
-    saved : int
-        Table rows that the trainer did not read. A batch that is also looked at by the base alone
-        counts once: the second time its rows would be in the cache.
-    written, read : int
-        Base vectors and versions, into the rings by the servers and out of them by the trainer.
-    """
-
-    features: int
-    saved: int
-    written: int
-    read: int
-
-    @property
-    def net(self) -> int:
-        """What is left of the saving; below 0 where it cost more."""
-        return self.saved - self.written - self.read
 
 
 class Replay:

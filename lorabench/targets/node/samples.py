@@ -3,6 +3,10 @@
 A server appends what it served, the trainer takes it; the ring itself is ``kernels/shared/ring.h``.
 What a record holds follows from the tables: the ids of every feature, and with data reuse the
 pooled base vectors of those features where keeping them saves bytes (``Tables.kept``).
+
+A sample's number is its row of the feed, so a trainer could read the feed instead. It is not given
+it: the feed stands for requests, which no server keeps, and what a server has to keep of them for a
+trainer, copied once, is part of what co-location costs and what ``--replay-bytes`` bounds.
 """
 
 from lorabench._hotpath import ReplayRing, Tables

@@ -11,8 +11,7 @@ import gc
 import os
 import sys
 import time
-from dataclasses import dataclass
-from typing import Literal
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
@@ -26,77 +25,21 @@ from lorabench._hotpath import (
     set_timer_slack,
     sleep_until,
 )
+from lorabench.isolation.affinity import pin_threads, verify
+from lorabench.lora.writer import attach_reader
 from lorabench.memory import Region
 from lorabench.model.dlrm import DenseNet, InferenceNet
+from lorabench.model.tables import TableSet
+from lorabench.targets.node.exchange import Queries, open_part
 from lorabench.targets.node.memory import Feed
+from lorabench.targets.node.messages import Ready, Serve, Served, ServerSetup
+from lorabench.targets.node.model import dense_net
 from lorabench.targets.node.samples import open_ring
-
-Wait = Literal["block", "spin"]
+from lorabench.targets.node.settings import Wait
+from lorabench.targets.target import Answers
 
 # Answered queries whose rows may wait to be offered to the trainer.
 _MOST_PENDING = 64
-
-
-@dataclass(frozen=True)
-class ServeJob:
-    """One condition's queries for one server.
-
-    Parameters
-    ----------
-    start_ns : int
-        When the schedule begins, in the ns of `time.monotonic_ns`.
-    stop_ns : int
-        When to give up on what is still unserved.
-    scheduled : int64 [N]
-        Arrivals, ns after `start_ns`, rising.
-    first_row : int64 [N]
-        First of the feed's rows that each query asks to score.
-    rows : int64 [N]
-        How many, at most the server's `query_rows`.
-    adapted : bool
-        Serve from the adapter, append to the replay ring and tell the load; otherwise plain lookups
-        alone.
-    wait : {"block", "spin"}
-        What to do until the next arrival.
-    reuse : bool
-        Keep the pooled base vectors that are worth it in the replay ring, which the trainer has to
-        have laid out for them.
-    """
-
-    start_ns: int
-    stop_ns: int
-    scheduled: NDArray[np.int64]
-    first_row: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    adapted: bool
-    wait: Wait = "block"
-    reuse: bool = False
-
-
-@dataclass(frozen=True)
-class ServeRecord:
-    """What became of each query, in schedule order; times in ns after the job's start.
-
-    Attributes
-    ----------
-    started, done : int64 [N]
-        When its batch was taken up and finished; 0 in `done` for queries never served.
-    batch : int32 [N]
-        Queries in its batch.
-    epoch : int64 [N]
-        Adapter epoch it was served from; -1 without an adapter.
-    prediction : float32 [sum of rows]
-        Click probabilities, query after query.
-    late_ns : int64 [W]
-        For every time the server slept: how much after the deadline it ran again.
-    """
-
-    started: NDArray[np.int64]
-    done: NDArray[np.int64]
-    batch: NDArray[np.int32]
-    epoch: NDArray[np.int64]
-    prediction: NDArray[np.float32]
-    late_ns: NDArray[np.int64]
 
 
 class _Offers:
@@ -216,6 +159,10 @@ class Server:
         With `keep` the base vectors that are worth keeping stay behind, with their version.
         """
         n = 0
+        # Copied out of the feed although the kernel could read ids there: with 20 ids a feature
+        # that took 2 % longer a query, since a copy streams into the cache what the kernel then
+        # reads out of step with the rows. The replay ring is filled from the feed and not from
+        # here, so a sample is copied once on its way there.
         for first, count in zip(first_row, rows, strict=True):
             self._dense[n : n + count] = self._feed.dense[first : first + count]
             self._sparse[n : n + count] = self._feed.sparse[first : first + count]
@@ -244,41 +191,50 @@ class Server:
         gc.freeze()
         gc.disable()
 
-    def serve(self, job: ServeJob) -> ServeRecord:
+    def serve(self, job: Serve, queries: Queries, answers: Answers) -> int:
         """Serve a schedule to its end, or to `stop_ns`, whichever comes first.
 
         Parameters
         ----------
-        job : ServeJob
-            What to serve.
+        job : Serve
+            When and how.
+        queries : Queries
+            What is asked; none of more rows than `query_rows`.
+        answers : Answers
+            Where the answers go, with room for a wake-up a query.
+
+        Returns
+        -------
+        int
+            How many wake-ups there were.
         """
-        total = len(job.scheduled)
-        started = np.zeros(total, np.int64)
-        done = np.zeros(total, np.int64)
-        batch = np.zeros(total, np.int32)
-        epochs = np.full(total, -1, np.int64)
-        # Python's integers: taking them out of arrays one by one would cost more in the loop.
-        first_row, rows = job.first_row.tolist(), job.rows.tolist()
-        ends = np.cumsum(job.rows).tolist()
-        prediction = np.zeros(ends[-1] if total else 0, np.float32)
-        late = np.zeros(total, np.int64)
-        num_dense = self._dense.shape[1]
-        ring = open_ring(self._ring, self._tables, num_dense, reuse=job.reuse)
+        # It takes the page faults too: none is left for the loop.
+        answers.clear()
+        ring = open_ring(self._ring, self._tables, self._dense.shape[1], reuse=job.reuse)
         offers = _Offers(ring, self._feed)
-        keep = job.reuse and bool(self._tables.kept)
-        sleeps = 0
-        parent = os.getppid()
-        deadlines = job.scheduled + job.start_ns
         set_timer_slack(1)
+        wakeups = self._answer(job, queries, answers, offers)
+        offers.flush()
+        return wakeups
+
+    def _answer(self, job: Serve, queries: Queries, answers: Answers, offers: _Offers) -> int:
+        """Run the loop; return how often it slept."""
+        started, done, batch, epochs = answers.started, answers.done, answers.batch, answers.epoch
+        # Python's integers: taking them out of arrays one by one would cost more in the loop.
+        first_row, rows = queries.first_row.tolist(), queries.rows.tolist()
+        ends = np.cumsum(queries.rows).tolist()
+        deadlines = queries.arrivals + job.start_ns
+        keep = job.reuse and bool(self._tables.kept)
+        total, parent = len(deadlines), os.getppid()
+        wakeups = at = 0
         now = time.monotonic_ns()
-        at = 0
         while at < total and now < job.stop_ns:
             deadline = int(deadlines[at])
             if now < deadline:
                 offers.flush()
                 now = _await(deadline, job.wait)
-                late[sleeps] = now - deadline
-                sleeps += 1
+                answers.late_ns[wakeups] = now - deadline
+                wakeups += 1
                 if os.getppid() != parent:
                     sys.exit(0)
             end = at + 1
@@ -290,7 +246,8 @@ class Server:
                 first_row[at:end], rows[at:end], adapted=job.adapted, keep=keep
             )
             finished = time.monotonic_ns()
-            prediction[ends[end - 1] - len(probabilities) : ends[end - 1]] = probabilities
+            first = ends[end - 1] - len(probabilities)
+            answers.prediction[first : ends[end - 1]] = probabilities
             started[at:end] = now - job.start_ns
             done[at:end] = finished - job.start_ns
             batch[at:end] = end - at
@@ -304,10 +261,36 @@ class Server:
                 self._load.end(time.monotonic_ns(), finished, deadlines, at, end)
             at = end
             now = time.monotonic_ns()
-        offers.flush()
-        return ServeRecord(started, done, batch, epochs, prediction, late[:sleeps])
+        return wakeups
 
 
 def use_one_thread() -> None:
     """Keep torch in the calling thread: a server is one core."""
     torch.set_num_threads(1)
+
+
+def run_server(setup: ServerSetup, link: Connection) -> None:
+    """Be a server until the parent hangs up."""
+    pin_threads(os.getpid(), setup.cpus)
+    use_one_thread()
+    tables = TableSet.attach(setup.model.tables)
+    load = Region.attach(setup.load, writable=True)
+    server = Server(
+        tables.kernels,
+        dense_net(setup.model),
+        Feed.attach(setup.feed),
+        query_rows=setup.query_rows,
+        max_batch=setup.max_batch,
+        reader=attach_reader(setup.adapter, setup.server),
+        ring=Region.attach(setup.ring, writable=True),
+        load=LoadLine(load.mapping, setup.server),
+    )
+    server.warm()
+    verify(os.getpid(), setup.cpus)
+    link.send(Ready(tables.region.page_sizes()))
+    while True:
+        job: Serve = link.recv()
+        # A CPU that went offline is found out here, and a cpuset that came and went is undone.
+        pin_threads(os.getpid(), setup.cpus)
+        verify(os.getpid(), setup.cpus)
+        link.send(Served(server.serve(job, *open_part(setup.exchange, job.part))))

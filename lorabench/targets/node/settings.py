@@ -1,9 +1,34 @@
-"""What the trainer of a node is told before a condition."""
+"""What a node is told for a run and for each of its cases."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lorabench.isolation.scheduling import NORMAL, SchedulingClass
 from lorabench.targets.node.throttle import ThrottleRule
+
+Wait = Literal["block", "spin"]
+
+# A case whose queue only grows is given up on after this many times its schedule.
+_PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How queries are served; the same in every case.
+
+    Parameters
+    ----------
+    query_rows : int
+        Most candidate rows of a query.
+    max_batch : int
+        Most queries scored together.
+    wait : {"block", "spin"}
+        What a server does between arrivals.
+    """
+
+    query_rows: int
+    max_batch: int
+    wait: Wait
 
 
 @dataclass(frozen=True)
@@ -38,3 +63,36 @@ class TrainerSettings:
     batch: int | None = None
     reuse: bool = False
     rerank_s: float | None = None
+
+
+@dataclass(frozen=True)
+class NodeCase:
+    """One case of a node: what its trainer is told, and what is measured of its CPUs.
+
+    Parameters
+    ----------
+    name : str
+        What the record is called.
+    settings : TrainerSettings or None
+        The trainer's; None leaves it idle and serves plain lookups.
+    cpus : frozenset of int
+        Whose busy and stolen time is counted.
+    window_s : tuple of float
+        Begin and end of the measured window after the start.
+    give_up_s : float, optional
+        When to stop serving; three times the window's end by default.
+    watch : bool
+        Follow the trainer's CPU time throughout.
+    """
+
+    name: str
+    settings: TrainerSettings | None
+    cpus: frozenset[int]
+    window_s: tuple[float, float]
+    give_up_s: float | None = None
+    watch: bool = False
+
+    @property
+    def patience_s(self) -> float:
+        """When to stop serving, after the start."""
+        return self.window_s[1] * _PATIENCE if self.give_up_s is None else self.give_up_s

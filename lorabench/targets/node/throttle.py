@@ -236,7 +236,7 @@ class Pacer:
         self._trace: list[tuple[float, float, float, float]] = []
 
     def wait_s(self) -> float:
-        """Say how long to rest before asking again; 0 means: work."""
+        """Return how long to rest before asking again; 0 means: work."""
         now = self._clock()
         passed_s = (now - self._asked_ns) / _NS
         self._asked_ns = now

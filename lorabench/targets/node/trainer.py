@@ -6,39 +6,36 @@ comes back later. What it does at each call is decided here; when it is called, 
 with how many threads, is not.
 """
 
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
+from multiprocessing.connection import Connection
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from lorabench._hotpath import Tables
+from lorabench._hotpath import LoadLines, Tables
+from lorabench.isolation.affinity import pin_threads, verify
+from lorabench.isolation.numa import verify_process
+from lorabench.isolation.scheduling import schedule_threads, verify_classes
 from lorabench.lora.basis import LearnLog
 from lorabench.lora.learner import Learner, LearnerConfig, Stage
 from lorabench.lora.writer import AdapterOwner
+from lorabench.memory import Region
 from lorabench.model.dlrm import DenseNet
+from lorabench.model.tables import TableSet
+from lorabench.targets.node.messages import Prepare, Ready, Stop, Train, TrainerSetup
+from lorabench.targets.node.model import dense_net
 from lorabench.targets.node.replay import Replay
+from lorabench.targets.node.settings import TrainerSettings
+from lorabench.targets.node.throttle import Pacer, Throttle
+from lorabench.targets.target import TrainReport, Updates
 
-
-@dataclass
-class TrainLog:
-    """What was learned, sample by sample, in the order in which it was.
-
-    Attributes
-    ----------
-    sample, label_ns, epoch, published_ns : list of int64 arrays
-        Of every batch: the samples' numbers, when their labels arrived, the epoch that first
-        includes them and when that was published.
-    learner : LearnLog
-        What happened beside.
-    """
-
-    learner: LearnLog
-    sample: list[NDArray[np.int64]] = field(default_factory=list)
-    label_ns: list[NDArray[np.int64]] = field(default_factory=list)
-    epoch: list[NDArray[np.int64]] = field(default_factory=list)
-    published_ns: list[NDArray[np.int64]] = field(default_factory=list)
+# How long the trainer rests when nothing is due, and how often it looks for threads that libraries
+# have started since and that are not where its plan says.
+_REST_S = 0.0005
+_RESCAN_S = 1.0
 
 
 class Trainer:
@@ -74,7 +71,7 @@ class Trainer:
         self._state = state
         self._replay = replay
         self._learner = Learner(tables, net, state, config)
-        self.log = TrainLog(learner=self._learner.log)
+        self._published: list[Updates] = []
         self._rerank_ns: int | None = None
         self._reranked_ns = 0
 
@@ -82,6 +79,16 @@ class Trainer:
     def stage(self) -> Stage:
         """What is done with a batch just now."""
         return self._learner.stage
+
+    @property
+    def updates(self) -> Updates:
+        """What was published since the last reset."""
+        return Updates.joined(self._published)
+
+    @property
+    def log(self) -> LearnLog:
+        """What happened beside, since the last reset."""
+        return self._learner.log
 
     def reset(self, rerank_s: float | None = None, *, reuse: bool = False) -> None:
         """Begin anew with an empty adapter and empty rings; only while no server runs.
@@ -98,7 +105,7 @@ class Trainer:
         self._state.reset()
         self._replay.reset(reuse=reuse)
         self._learner.reset()
-        self.log = TrainLog(learner=self._learner.log)
+        self._published = []
 
     def step(self) -> int:
         """Do one batch, if one is due and the adapter can be written.
@@ -121,11 +128,114 @@ class Trainer:
         base = replay.base(n) if self._learner.looks_up else None
         epoch = self._learner.learn(replay.dense[:n], replay.sparse[:n], labels, base)
         if epoch is not None:
-            self.log.sample.append(replay.sample[:n].copy())
-            self.log.label_ns.append(replay.label_ns[:n].copy())
-            self.log.epoch.append(np.full(n, epoch, np.int64))
-            self.log.published_ns.append(np.full(n, self._clock(), np.int64))
+            self._published.append(
+                Updates.of_batch(
+                    replay.sample[:n].copy(), replay.label_ns[:n], epoch, self._clock()
+                )
+            )
         return n
 
     def _rerank_due(self) -> bool:
         return self._rerank_ns is not None and self._clock() - self._reranked_ns >= self._rerank_ns
+
+
+class _Process:
+    """The trainer's process: what lasts from condition to condition."""
+
+    def __init__(self, setup: TrainerSetup) -> None:
+        self._setup = setup
+        self._tables = TableSet.attach(setup.model.tables)
+        labels = Region.attach(setup.labels, writable=False)
+        load = Region.attach(setup.load, writable=True)
+        self._lines = LoadLines(load.mapping, len(setup.rings))
+        self._replay = Replay(
+            [Region.attach(handle, writable=True) for handle in setup.rings],
+            self._tables.kernels,
+            labels.array(np.int8, (setup.labels.length,)),
+            label_delay_ns=setup.label_delay_ns,
+            batch=setup.batch,
+            num_dense=setup.num_dense,
+        )
+        self._owner = AdapterOwner(setup.adapter)
+        self._trainer = Trainer(
+            self._tables.kernels, dense_net(setup.model), self._owner, self._replay, setup.config
+        )
+        self._nice = os.getpriority(os.PRIO_PROCESS, 0)
+        self.ready = Ready(self._tables.region.page_sizes())
+
+    def prepare(self, settings: TrainerSettings, *, drain: bool) -> None:
+        """Start over, placed and on the terms that a condition gives."""
+        setup, pid = self._setup, os.getpid()
+        torch.set_num_threads(settings.threads)
+        self._trainer.reset(settings.rerank_s, reuse=settings.reuse)
+        self._replay.drain = drain
+        self._replay.batch = setup.batch if settings.batch is None else settings.batch
+        self._place(settings)
+        verify(pid, settings.cpus)
+        verify_classes(pid, replace(settings.scheduling, nice=self._nice))
+        if setup.memory_nodes is not None:
+            verify_process(pid, setup.memory_nodes)
+        rule = settings.throttle
+        self._lines.reset(0 if rule is None else round(rule.limit_s * 1e9))
+
+    def train(self, settings: TrainerSettings, stopped: Callable[[], bool]) -> TrainReport:
+        """Learn, at the pace that is allowed, until told to stop."""
+        rule = settings.throttle
+        pacer = Pacer(
+            settings.duty,
+            settings.threads,
+            throttle=None if rule is None else Throttle(rule, len(self._setup.rings)),
+            read=self._lines.read,
+        )
+        scanned = time.monotonic()
+        while not stopped():
+            rest_s = pacer.wait_s()
+            begun_s = time.process_time()
+            if rest_s == 0.0 and self._trainer.step() == 0:
+                rest_s = _REST_S
+            pacer.worked(time.process_time() - begun_s)
+            if rest_s > 0.0:
+                time.sleep(rest_s)
+            if time.monotonic() - scanned > _RESCAN_S:
+                self._place(settings)
+                scanned = time.monotonic()
+        writer, replay = self._owner.writer, self._replay
+        return TrainReport(
+            updates=self._trainer.updates,
+            learner=self._trainer.log,
+            publish_deferred=writer.deferred,
+            replay_dropped=replay.dropped,
+            replay_skipped=replay.skipped,
+            slots_used=tuple(writer.used),
+            epoch=writer.epoch,
+            throttle=pacer.trace,
+            reuse=replay.reuse_bytes,
+        )
+
+    def _place(self, settings: TrainerSettings) -> None:
+        """Put all threads of this process where, and into the class that, the condition says.
+
+        The nice value stays the one that the run was started with.
+        """
+        pin_threads(os.getpid(), settings.cpus)
+        schedule_threads(os.getpid(), replace(settings.scheduling, nice=self._nice))
+
+
+def run_trainer(setup: TrainerSetup, link: Connection) -> None:
+    """Be the trainer, condition by condition, until the parent hangs up."""
+    process = _Process(setup)
+    link.send(process.ready)
+    settings: TrainerSettings | None = None
+    while True:
+        message: Prepare | Train | Stop = link.recv()
+        match message:
+            case Prepare():
+                settings = message.settings
+                process.prepare(settings, drain=message.drain)
+                link.send(process.ready)
+            case Train():
+                assert settings is not None, "a condition is prepared before it begins"
+                # The next message is the one that ends it.
+                link.send(process.train(settings, link.poll))
+            case Stop():
+                pass

@@ -1,5 +1,6 @@
 """Traffic: each law true to itself, traces exact about what they take, schedules reproducible."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,16 @@ from scipy import stats
 from lorabench.errors import InputError
 from lorabench.targets.load import (
     MLPERF_SIZES,
+    Schedule,
     Traffic,
     burst_arrivals,
     diurnal_arrivals,
     open_traffic,
     poisson_arrivals,
-    read_trace,
-    schedule_digest,
     spike_arrivals,
     split_arrivals,
 )
+from lorabench.targets.trace import read_trace
 
 
 @given(st.floats(0, 1e4), st.floats(0, 2), st.integers(0, 2**32))
@@ -67,17 +68,23 @@ def test_queries_are_split_uniformly() -> None:
 
 
 def test_the_digest_depends_on_the_times_and_on_the_split() -> None:
-    def schedule(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        arrivals = poisson_arrivals(100.0, 1.0, rng)
-        return arrivals, split_arrivals(len(arrivals), 2, rng), np.ones(len(arrivals), np.int32)
+    def schedule(seed: int) -> Schedule:
+        return Schedule.draw(Traffic("poisson", 1), 100.0, 1.0, servers=2, seed=(seed,))
 
-    arrivals, server, rows = schedule(7)
-    again = schedule_digest(*schedule(7))
-    assert schedule_digest(arrivals, server, rows) == again
-    assert schedule_digest(arrivals, 1 - server, rows) != again
-    assert schedule_digest(arrivals + 1, server, rows) != again
-    assert schedule_digest(arrivals, server, rows + 1) != again
+    one = schedule(7)
+    assert schedule(7).digest == one.digest
+    assert replace(one, server=1 - one.server).digest != one.digest
+    assert replace(one, arrivals=one.arrivals + 1).digest != one.digest
+    assert replace(one, rows=one.rows + 1).digest != one.digest
+
+
+def test_queries_ask_for_row_after_row_and_go_round_only_where_the_rows_do_not_suffice() -> None:
+    rows = np.array([3, 1, 4, 2], np.int32)
+    schedule = Schedule(np.zeros(4, np.int64), np.zeros(4, np.int32), rows)
+    assert schedule.first_rows(10).tolist() == [0, 3, 4, 8]
+    few = schedule.first_rows(6)
+    assert few.tolist() == [0, 0, 1, 2]
+    assert (few + rows <= 6).all()
 
 
 def test_nonsense_is_refused() -> None:

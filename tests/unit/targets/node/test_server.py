@@ -1,29 +1,44 @@
 """The open-loop server: order, batching, clocks, and what it serves after a publish."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_node import DELAY_NS, ROWS, Node, small_node
 
-from lorabench.targets.node.server import ServeJob, ServeRecord
+from lorabench.targets.node.exchange import Part, Queries
+from lorabench.targets.node.messages import Serve
+from lorabench.targets.target import Answers
 
 NS = 1_000_000_000
 
 
-def serve(node: Node, scheduled: list[int], *, adapted: bool = True, **job: object) -> ServeRecord:
-    start = time.monotonic_ns()
-    return node.server.serve(
-        ServeJob(
-            start_ns=start,
-            stop_ns=start + 60 * NS,
-            scheduled=np.array(scheduled, np.int64),
-            first_row=np.arange(len(scheduled)) * ROWS,
-            rows=np.full(len(scheduled), ROWS),
-            adapted=adapted,
-            **job,  # type: ignore[arg-type]
-        )
+NOWHERE = Part((0, 0), (0, 0), (0, 0))
+
+
+def serve(
+    node: Node,
+    scheduled: list[int],
+    *,
+    first_row: list[int] | None = None,
+    rows: list[int] | None = None,
+    for_ns: int = 60 * NS,
+    **job: object,
+) -> Answers:
+    n = len(scheduled)
+    sizes = np.array([ROWS] * n if rows is None else rows, np.int32)
+    queries = Queries(
+        np.array(scheduled, np.int64),
+        np.arange(n) * ROWS if first_row is None else np.array(first_row),
+        sizes,
     )
+    answers = Answers.unserved(n, int(sizes.sum()))
+    start = time.monotonic_ns()
+    settings = {"adapted": True, **job}
+    job_ = Serve(start, start + for_ns, NOWHERE, **settings)  # type: ignore[arg-type]
+    wakeups = node.server.serve(job_, queries, answers)
+    return replace(answers, late_ns=answers.late_ns[:wakeups])
 
 
 @pytest.mark.parametrize("wait", ["block", "spin"])
@@ -50,19 +65,9 @@ def test_a_query_is_not_held_back_for_one_that_is_not_due() -> None:
 
 
 def test_what_is_unserved_at_the_stop_is_marked_so() -> None:
-    node = small_node()
-    start = time.monotonic_ns()
-    record = node.server.serve(
-        ServeJob(
-            start,
-            start - 1,
-            np.zeros(3, np.int64),
-            np.arange(3) * ROWS,
-            np.full(3, ROWS),
-            adapted=False,
-        )
-    )
+    record = serve(small_node(), [0] * 3, for_ns=-1, adapted=False)
     assert list(record.done) == [0, 0, 0]
+    assert list(record.epoch) == [-1, -1, -1]
 
 
 @pytest.mark.parametrize("hotness", [(), (5, 1), (2, 30)])
@@ -83,12 +88,9 @@ def test_predictions_are_those_of_the_model_whatever_the_batch(hotness: tuple[in
 
 def test_queries_of_different_sizes_are_scored_row_by_row_and_offered_to_the_trainer() -> None:
     node = small_node()
-    sizes = np.array([1, ROWS, 2, 1, ROWS, 3, 1])
-    first = np.array([0, 5, 20, 21, 40, 60, 7])
-    start = time.monotonic_ns()
-    record = node.server.serve(
-        ServeJob(start, start + 60 * NS, np.zeros(7, np.int64), first, sizes, adapted=True)
-    )
+    sizes = [1, ROWS, 2, 1, ROWS, 3, 1]
+    first = [0, 5, 20, 21, 40, 60, 7]
+    record = serve(node, [0] * 7, first_row=first, rows=sizes)
     asked = np.concatenate([np.arange(a, a + n) for a, n in zip(first, sizes, strict=True)])
     every = np.concatenate([node.predict(query) for query in range(64)])
     np.testing.assert_allclose(record.prediction, every[asked], rtol=1e-4, atol=1e-6)

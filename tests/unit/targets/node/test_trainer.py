@@ -46,11 +46,11 @@ def test_the_basis_is_chosen_first_then_every_batch_is_an_epoch() -> None:
     while node.trainer.step():
         epochs.append(node.state.writer.epoch)
     assert epochs == [2, 3, 4]
-    log = node.trainer.log
-    assert log.learner.basis_samples == 64
-    np.testing.assert_array_equal(np.concatenate(log.sample), np.arange(64, 256))
-    np.testing.assert_array_equal(np.concatenate(log.epoch), np.repeat([2, 3, 4], 64))
-    assert set(np.concatenate(log.label_ns)) == {DELAY_NS}
+    assert node.trainer.log.basis_samples == 64
+    updates = node.trainer.updates
+    np.testing.assert_array_equal(updates.sample, np.arange(64, 256))
+    np.testing.assert_array_equal(updates.each(updates.epoch), np.repeat([2, 3, 4], 64))
+    assert set(updates.label_ns) == {DELAY_NS}
 
 
 def test_learning_lowers_the_loss_and_leaves_base_tables_and_net_alone() -> None:
@@ -91,8 +91,8 @@ def test_an_adapter_that_predicts_worse_is_switched_off_reset_and_reported() -> 
         served(node, 64)
         node.clock.now += DELAY_NS
         while node.trainer.step():
-            if node.trainer.log.learner.guard_trips > trips:
-                trips = node.trainer.log.learner.guard_trips
+            if node.trainer.log.guard_trips > trips:
+                trips = node.trainer.log.guard_trips
                 assert node.trainer.stage is Stage.OFF
                 assert node.state.writer.used == [0, 0]
                 for q in range(64):
@@ -113,7 +113,7 @@ def test_a_trainer_that_diverges_stops_publishing_and_the_last_good_epoch_is_ser
     node.clock.now += DELAY_NS
     assert node.trainer.step() == 64
     assert node.trainer.stage is Stage.DIVERGED
-    assert node.trainer.log.learner.diverged
+    assert node.trainer.log.diverged
     served(node, 16)
     node.clock.now += DELAY_NS
     node.trainer.step()
@@ -134,7 +134,7 @@ def test_a_pinned_idle_side_defers_the_trainer_without_losing_a_sample() -> None
     assert node.state.writer.deferred == 1
     pin[0] = 0
     assert node.trainer.step() == 64
-    np.testing.assert_array_equal(node.trainer.log.sample[0], np.arange(64, 128))
+    np.testing.assert_array_equal(node.trainer.updates.sample, np.arange(64, 128))
 
 
 def test_a_reset_trainer_starts_from_an_empty_adapter() -> None:
@@ -147,7 +147,7 @@ def test_a_reset_trainer_starts_from_an_empty_adapter() -> None:
     assert node.trainer.stage is Stage.BASIS
     assert node.state.writer.epoch == 0
     assert node.state.writer.used == [0, 0]
-    assert node.trainer.log.sample == []
+    assert len(node.trainer.updates.sample) == 0
     assert node.replay.rings[0].appended == 0
 
 
@@ -252,7 +252,7 @@ def test_batches_that_are_let_pass_save_nothing() -> None:
             if n == 0:
                 break
             looked_up += n if looking else 0
-    assert node.trainer.log.learner.guard_trips > 0
+    assert node.trainer.log.guard_trips > 0
     bytes_ = node.replay.reuse_bytes
     assert bytes_ is not None
     assert bytes_.saved == looked_up * 5 * 4 * node.tables.kernels.dim

@@ -1,0 +1,187 @@
+"""A schedule on its way to the servers, and their answers on the way back, in shared memory.
+
+What is asked lies in one memfd, which the servers map read-only, and the answers in another, in
+which each writes its own part while it serves. Queries lie server after server, so that a part is
+a slice of every column and the serving loop writes to it as to arrays of its own. Over the sockets
+go only the places of the parts.
+
+Schedules differ in length, so both are sized anew for each, while no server serves. Then all pages
+are new: those of the answers come from the node of the server that first writes them.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.memory import Region, RegionHandle
+from lorabench.targets.load import Schedule
+from lorabench.targets.target import Answers
+
+
+@dataclass(frozen=True)
+class ExchangeHandle:
+    """What a server needs to map an exchange: the descriptors of queries and answers."""
+
+    queries: int
+    answers: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of an exchange is a server's.
+
+    Parameters
+    ----------
+    total : tuple of int
+        Queries and rows of all servers.
+    queries, rows : tuple of int
+        Begin and end of its own.
+    """
+
+    total: tuple[int, int]
+    queries: tuple[int, int]
+    rows: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """What is asked: columns, in the order of arrival at each server.
+
+    Attributes
+    ----------
+    arrivals : int64 [N]
+        ns after the start, rising.
+    first_row : int64 [N]
+        First of the feed's rows that each query asks to score.
+    rows : int32 [N]
+        How many.
+    """
+
+    arrivals: NDArray[np.int64]
+    first_row: NDArray[np.int64]
+    rows: NDArray[np.int32]
+
+
+# Columns of each memfd and whether they hold a value a query (0) or a row (1); widest first, so
+# that each is aligned.
+_QUERIES = (("arrivals", np.int64, 0), ("first_row", np.int64, 0), ("rows", np.int32, 0))
+_ANSWERS = (
+    ("started", np.int64, 0),
+    ("done", np.int64, 0),
+    ("epoch", np.int64, 0),
+    ("late_ns", np.int64, 0),
+    ("batch", np.int32, 0),
+    ("prediction", np.float32, 1),
+)
+_Layout = tuple[tuple[str, type[np.generic], int], ...]
+
+
+class Exchange:
+    """The parent's end: hands a schedule out and takes the answers in."""
+
+    def __init__(self) -> None:
+        self._memory = Region.create("queries", 8), Region.create("answers", 8)
+        self.handle = ExchangeHandle(*(region.fd for region in self._memory))
+
+    def offer(self, schedule: Schedule, available: int, servers: int) -> list[Part]:
+        """Write down a schedule, and return each server's part; only while no server serves.
+
+        Parameters
+        ----------
+        schedule : Schedule
+            What is asked.
+        available : int
+            Rows of the feed.
+        servers : int
+            How many servers there are.
+        """
+        total = len(schedule), schedule.total_rows
+        _resize(self.handle.queries, _QUERIES, total)
+        _resize(self.handle.answers, _ANSWERS, total)
+        queries = Queries(**_columns(self.handle.queries, _QUERIES, total, writable=True))
+        order = _by_server(schedule.server)
+        queries.arrivals[:] = schedule.arrivals[order]
+        queries.first_row[:] = schedule.first_rows(available)[order]
+        queries.rows[:] = schedule.rows[order]
+        self._offered = schedule
+        of_query = np.searchsorted(schedule.server[order], np.arange(servers + 1)).tolist()
+        of_row = np.append(0, np.cumsum(queries.rows, dtype=np.int64))[of_query].tolist()
+        return [
+            Part(total, (of_query[n], of_query[n + 1]), (of_row[n], of_row[n + 1]))
+            for n in range(servers)
+        ]
+
+    def collect(self, parts: Sequence[Part], wakeups: Sequence[int]) -> Answers:
+        """Copy the answers out, in the schedule's order, once all servers are done.
+
+        Parameters
+        ----------
+        parts : sequence of Part
+            What `offer` returned.
+        wakeups : sequence of int
+            How often each server slept.
+        """
+        schedule = self._offered
+        total = len(schedule), schedule.total_rows
+        written = Answers(**_columns(self.handle.answers, _ANSWERS, total, writable=True))
+        order = _by_server(schedule.server)
+        found = Answers.unserved(*total)
+        for name in ("started", "done", "batch", "epoch"):
+            getattr(found, name)[order] = getattr(written, name)
+        of_rows = _by_server(np.repeat(schedule.server, schedule.rows))
+        found.prediction[of_rows] = written.prediction
+        late = [
+            written.late_ns[part.queries[0] :][:slept]
+            for part, slept in zip(parts, wakeups, strict=True)
+        ]
+        return replace(found, late_ns=np.concatenate(late))
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        for region in self._memory:
+            region.close()
+
+
+def open_part(handle: ExchangeHandle, part: Part) -> tuple[Queries, Answers]:
+    """Map one server's part: what it is asked, read-only, and where its answers go."""
+    queries = _columns(handle.queries, _QUERIES, part.total, writable=False)
+    answers = _columns(handle.answers, _ANSWERS, part.total, writable=True)
+    cuts = slice(*part.queries), slice(*part.rows)
+    return (
+        Queries(**{name: queries[name][cuts[of]] for name, _, of in _QUERIES}),
+        Answers(**{name: answers[name][cuts[of]] for name, _, of in _ANSWERS}),
+    )
+
+
+def _by_server(server: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return the order in which servers follow one another, each one's own order kept."""
+    # Of 16 bits numpy sorts by radix: a schedule that measures capacity has millions of rows.
+    return np.argsort(server.astype(np.uint16), kind="stable")
+
+
+def _resize(fd: int, layout: _Layout, total: tuple[int, int]) -> None:
+    """Give a memfd new pages, all zero, for columns of so many queries and rows."""
+    os.ftruncate(fd, 0)
+    os.ftruncate(fd, _bytes(layout, total))
+
+
+def _bytes(layout: _Layout, total: tuple[int, int]) -> int:
+    # Nothing cannot be mapped, and a schedule may be empty.
+    return max(8, sum(np.dtype(kind).itemsize * total[of] for _, kind, of in layout))
+
+
+def _columns(
+    fd: int, layout: _Layout, total: tuple[int, int], *, writable: bool
+) -> dict[str, NDArray[Any]]:
+    """Map a memfd and view its columns."""
+    region = Region.attach(RegionHandle(fd, _bytes(layout, total)), writable=writable)
+    found: dict[str, NDArray[Any]] = {}
+    offset = 0
+    for name, kind, of in layout:
+        found[name] = region.array(kind, (total[of],), offset)
+        offset += found[name].nbytes
+    return found

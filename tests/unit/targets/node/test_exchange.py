@@ -1,0 +1,61 @@
+"""Schedules out to the servers and answers back: every query its own, in shared memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lorabench.targets.load import Schedule
+from lorabench.targets.node.exchange import Exchange, open_part
+
+ROWS = 50
+
+
+def drawn(servers: list[int], seed: int = 0) -> Schedule:
+    rng = np.random.default_rng(seed)
+    n = len(servers)
+    return Schedule(
+        np.sort(rng.integers(0, 1000, n)),
+        np.array(servers, np.int32),
+        rng.integers(1, 5, n).astype(np.int32),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), max_size=30), min_size=1, max_size=3))
+def test_each_server_is_asked_its_own_and_answers_come_back_in_the_schedules_order(
+    splits: list[list[int]],
+) -> None:
+    exchange = Exchange()
+    for seed, split in enumerate(splits):  # a longer schedule, or a shorter one, after another
+        schedule = drawn(split, seed)
+        first = schedule.first_rows(ROWS)
+        parts = exchange.offer(schedule, ROWS, 4)
+        for server, part in enumerate(parts):
+            queries, answers = open_part(exchange.handle, part)
+            mine = schedule.server == server
+            np.testing.assert_array_equal(queries.arrivals, schedule.arrivals[mine])
+            np.testing.assert_array_equal(queries.first_row, first[mine])
+            np.testing.assert_array_equal(queries.rows, schedule.rows[mine])
+            for place, column in enumerate((answers.started, answers.done, answers.epoch), 1):
+                column[:] = place * queries.arrivals
+            answers.batch[:] = queries.rows
+            answers.prediction[:] = np.repeat(queries.first_row, queries.rows)
+            answers.late_ns[:1] = server
+        wakeups = [min(1, part.queries[1] - part.queries[0]) for part in parts]
+        found = exchange.collect(parts, wakeups)
+        for place, column in enumerate((found.started, found.done, found.epoch), 1):
+            np.testing.assert_array_equal(column, place * schedule.arrivals)
+        np.testing.assert_array_equal(found.batch, schedule.rows)
+        np.testing.assert_array_equal(found.prediction, np.repeat(first, schedule.rows))
+        assert found.late_ns.tolist() == sorted(set(split))
+    exchange.close()
+
+
+def test_a_server_cannot_change_what_is_asked() -> None:
+    exchange = Exchange()
+    parts = exchange.offer(drawn([0, 1, 0]), ROWS, 2)
+    queries, _ = open_part(exchange.handle, parts[0])
+    with pytest.raises(ValueError, match="read-only"):
+        queries.arrivals[0] = 1
+    exchange.close()
