@@ -34,20 +34,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """Folder of recorded data: Criteo rows, topologies, resctrl trees."""
-    default = Path(__file__).parents[1].parent / "shared" / "data"
-    folder = Path(os.environ.get("LORABENCH_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no recorded data: {folder} does not exist (set LORABENCH_DATA)")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def criteo_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 2,000 raw rows in the form of Criteo's."""
+    """A file of 1,999 raw rows in the form of Criteo's."""
     path = tmp_path_factory.mktemp("criteo") / "train.tsv"
     with path.open("wb") as file:
-        for block in generate_blocks(load_spec("criteo-kaggle"), 0, rows=2000):
+        for block in generate_blocks(load_spec("criteo-kaggle"), 0, rows=1999):
             file.write(criteo_lines(block))
     return path

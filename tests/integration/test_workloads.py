@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import Run
+from command import COMMAND, Run
 
 from lorabench.workload.criteo import criteo_lines
 from lorabench.workload.generator import generate_blocks
@@ -49,7 +49,8 @@ SMALL_PARTS = [
     "-c",
     "from lorabench.workload import ingest, writing; ingest._CHUNKS_A_PART = 4;"
     "writing.write_generated.__kwdefaults__['part_rows'] = 65_536;"
-    "from lorabench.cli import main; main()",
+    "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')",
+    COMMAND,
 ]
 
 

@@ -5,9 +5,8 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
-
-import lorabench.cli
 
 COMMAND = Path(sys.executable).with_name("lorabench")
 
@@ -38,6 +37,8 @@ def forked(
     cwd : Path or None
         Its working directory.
     """
+    (entry,) = entry_points(group="console_scripts", name="lorabench")
+    main = entry.load()
     command = [str(COMMAND), *map(str, arguments)]
     streams = [folder / "stdout", folder / "stderr"]
     pid = os.fork()
@@ -52,7 +53,7 @@ def forked(
             os.environ.clear()
             os.environ.update(environment)
             sys.argv = command
-            lorabench.cli.main()
+            main()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # noqa: BLE001

@@ -7,7 +7,10 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorabench.host.topology import Topology, read_topology
+
 COMMAND = "lstopo-no-graphics"
+HINT = f"{COMMAND} is not installed: as root, make test-packages (Debian: hwloc-nox)"
 
 
 def installed() -> bool:
@@ -69,3 +72,24 @@ def _bitmap(text: str | None) -> frozenset[int]:
     for word in words:
         mask = mask << 32 | int(word or "0", 16)
     return frozenset(cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1)
+
+
+def check_agreement(root: Path) -> Topology:
+    """Assert that hwloc and we make the same of a tree."""
+    ours, theirs = read_topology(root), read(root)
+    assert ours.online == theirs.cpus
+    assert set(ours.cores) == theirs.cores
+    assert set(ours.packages) == theirs.packages
+    assert set(ours.l2) == theirs.l2
+    # Where sysfs names no L3, ours takes the CPUs to share one; hwloc shows none.
+    without = ours.online - frozenset().union(*theirs.l3)
+    assert set(ours.l3) == theirs.l3 | ({without} if without else set())
+    # hwloc gives CPU-less nodes the CPUs of what they hang on.
+    assert {node.id for node in ours.nodes} == theirs.nodes.keys()
+    for node in ours.nodes:
+        if node.cpus:
+            assert node.cpus == theirs.nodes[node.id]
+    assert {node.id: node.memory_bytes for node in ours.nodes} == theirs.memory
+    assert ours.allowed == theirs.allowed & ours.online
+    assert ours.allowed_nodes == theirs.allowed_nodes
+    return ours

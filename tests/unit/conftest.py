@@ -1,8 +1,6 @@
-"""Fixtures of the unit tests: machines as trees, written or recorded, and a double of resctrl."""
+"""Fixtures of the unit tests: machines as trees that are written, and a double of resctrl."""
 
 import contextlib
-import functools
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,26 +9,6 @@ import resctrl_double as double
 from sysfs_trees import Machine
 
 from lorabench.host.topology import Topology, read_topology
-
-
-@pytest.fixture(scope="session")
-def recorded_tree(
-    data_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """Unpack a machine that was recorded by hwloc's authors, by the name of its archive."""
-
-    @functools.cache
-    def unpack(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        with tarfile.open(data_dir / "topologies" / f"{name}.tar.bz2") as archive:
-            # Most of a recording is about devices and memory blocks.
-            archive.extractall(
-                folder, [m for m in archive if "/memory" not in m.name and "/class" not in m.name]
-            )
-        (root,) = folder.iterdir()
-        return root
-
-    return unpack
 
 
 @pytest.fixture(scope="session")
@@ -72,18 +50,3 @@ def mount_resctrl(tmp_path: Path) -> Iterator[Callable[[double.Machine], Path]]:
 def resctrl(mount_resctrl: Callable[[double.Machine], Path]) -> Path:
     """An ordinary machine's: L3 of 12 ways and MB, in two domains, and monitoring."""
     return mount_resctrl(double.Machine())
-
-
-@pytest.fixture(scope="session")
-def recorded_resctrl(
-    data_dir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """Unpack a resctrl tree that was recorded on a real machine, by its name."""
-
-    def unpack(name: str) -> Path:
-        folder = tmp_path_factory.mktemp("resctrl")
-        with tarfile.open(data_dir / "resctrl" / f"{name}.tar.bz2") as archive:
-            archive.extractall(folder)
-        return folder / f"resctrl.{name}"
-
-    return unpack

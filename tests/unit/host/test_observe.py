@@ -4,13 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from resctrl_trees import FULL, write_tree
 
 from lorabench.errors import InputError
 from lorabench.host import run_queue
@@ -187,19 +187,22 @@ def test_a_host_that_has_everything_gives_everything(tmp_path: Path) -> None:
     assert reader.sample(queue=False).queue is None
 
 
-def test_recorded_monitors_of_all_control_groups_are_summed(data_dir: Path, tmp_path: Path) -> None:
-    with tarfile.open(data_dir / "resctrl/full.tar.bz2") as archive:
-        archive.extractall(tmp_path, filter="data")
-    root = host(tmp_path / "host")
+def test_monitors_of_all_control_groups_are_summed(tmp_path: Path) -> None:
+    root = host(tmp_path)
     shutil.rmtree(root / "sys/fs/resctrl")
-    resctrl = (tmp_path / "resctrl.full").rename(root / "sys/fs/resctrl")
-    found = [
-        int(path.read_text())
-        for folder in ("mon_data", "*/mon_data")  # and none of */mon_groups/*/mon_data
-        for path in resctrl.glob(f"{folder}/mon_L3_*/mbm_total_bytes")
+    resctrl = write_tree(
+        FULL, root / "sys/fs/resctrl", "theirs", "ours", "theirs/mon_groups/one", "mon_groups/two"
+    )
+    counters = sorted(resctrl.rglob("mbm_total_bytes"))
+    for number, path in enumerate(counters):
+        path.write_text(f"{1 << number}\n")
+    summed = [
+        1 << number
+        for number, path in enumerate(counters)
+        if "mon_groups" not in path.parts  # these are part of their control group's
     ]
-    assert len(found) > 4
-    assert HostReader(root).sample().memory_bytes == sum(found) > 0
+    assert (len(counters), len(summed)) == (20, 12)
+    assert HostReader(root).sample().memory_bytes == sum(summed)
 
 
 def test_a_monitor_without_a_value_leaves_bandwidth_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The parsing half: trees that the test writes, or recorded ones of real machines."""
+"""The parsing half: trees that the test writes."""
 
 import re
 import tempfile
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from resctrl_double import Machine
+from resctrl_trees import FULL, L2_AND_L3, write_tree
 
 from lorabench.errors import InputError
 from lorabench.host.resctrl import (
@@ -20,11 +22,6 @@ from lorabench.host.resctrl import (
 )
 
 
-@pytest.fixture(scope="session", params=["full", "nomb", "l2l3mb"])
-def recorded(request, recorded_resctrl) -> Path:
-    return recorded_resctrl(request.param)
-
-
 def write(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -32,35 +29,48 @@ def write(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_recorded_schemata_print_back_byte_identical(recorded):
-    found = list(recorded.rglob("schemata"))
-    assert found
+@pytest.fixture(scope="module", params=["L3 and MB", "L3, L2 and MB"])
+def shown(request, tmp_path_factory) -> tuple[Machine, Path]:
+    """A machine, and its tree with two groups, as its kernel shows it."""
+    machine = FULL if request.param == "L3 and MB" else L2_AND_L3
+    folder = tmp_path_factory.mktemp("resctrl")
+    return machine, write_tree(machine, folder, "theirs", "theirs/mon_groups/one", "lorabench-1-x")
+
+
+def test_schemata_that_a_kernel_shows_print_back_byte_identical(shown):
+    _, root = shown
+    found = list(root.rglob("schemata"))
+    assert len(found) == 3
     for path in found:
-        assert str(Schemata.parse(path.read_bytes().decode())).encode() == path.read_bytes()
+        assert str(Schemata.parse(path.read_text())) == path.read_text()
 
 
-def test_recorded_capabilities_are_read(recorded):
-    info = read_info(recorded)
-    name = recorded.name.removeprefix("resctrl.")
-    assert info.root == Schemata.parse((recorded / "schemata").read_text())
-    assert info.caches[0] == CacheInfo(
-        name="L3",
-        num_closids=15 if name == "l2l3mb" else 16,
-        cbm_mask=0xFFFFF,
-        min_cbm_bits=2 if name == "nomb" else 1,
-        shareable_bits=0xC0001 if name == "l2l3mb" else 0xC0000,
-        sparse_masks=False,
-        domains=(0, 1) if name == "l2l3mb" else (0, 1, 2, 3),
-    )
-    assert info.caches[0].ways == 20
-    assert not info.cdp
-    assert [c.name for c in info.caches] == (["L3", "L2"] if name == "l2l3mb" else ["L3"])
-    assert info.num_closids == (8 if info.bandwidth else 16)
-    if info.bandwidth:
-        assert (info.bandwidth.maximum, info.bandwidth.unit) == (100, "percent")
-    assert info.monitoring is not None
-    assert info.monitoring.features == ("llc_occupancy", "mbm_total_bytes", "mbm_local_bytes")
-    assert info.monitoring.domains == tuple(monitored_domains(recorded))
+def test_groups_that_a_kernel_shows_are_read(shown):
+    machine, root = shown
+    assert set(groups(root)) == {"theirs", "lorabench-1-x"}
+    for folder in [root, *(root / name for name in groups(root))]:
+        state = read_group(folder, root)
+        assert state.mode == "shareable"
+        assert state.name == ("" if folder == root else folder.name)
+        assert state.size["L3"].keys() == state.schemata.domains("L3").keys()
+        assert state.cpus == (frozenset(range(machine.cpus)) if folder == root else frozenset())
+
+
+def test_capabilities_that_a_kernel_shows_are_read(shown):
+    machine, root = shown
+    info = read_info(root)
+    assert info.root == Schemata.parse((root / "schemata").read_text())
+    assert [cache.name for cache in info.caches] == [cache.name for cache in machine.caches]
+    for ours, theirs in zip(info.caches, machine.caches, strict=True):
+        assert (ours.ways, ours.num_closids) == (theirs.ways, theirs.num_closids)
+        assert (ours.shareable_bits, ours.domains) == (theirs.shareable_bits, theirs.domains)
+    assert info.num_closids == 8
+    assert info.bandwidth is not None
+    assert (info.bandwidth.maximum, info.bandwidth.unit) == (100, "percent")
+    assert (info.monitoring is not None) == (machine.monitoring is not None)
+    if info.monitoring is not None:
+        assert info.monitoring.features == ("llc_occupancy", "mbm_total_bytes", "mbm_local_bytes")
+        assert info.monitoring.domains == tuple(monitored_domains(root))
 
 
 masks = st.integers(0, 2**32 - 1)

@@ -152,24 +152,3 @@ def test_this_machine_gets_a_table_and_a_reason_for_every_condition():
         assert row.detail
         assert row.evidence
         assert bool(row.enable) == (row.state != "available")
-
-
-@pytest.mark.parametrize(
-    ("name", "cores", "nodes"),
-    [
-        ("32amd64-4s2n4c-cgroup2", "physical cores usable, 32 online", "8 nodes"),
-        ("64amd64-4s2n4ca2co", "64 physical cores usable", "8 nodes"),
-        ("96em64t-4no4pa3ca2co", "96 physical cores usable", "4 nodes"),
-        ("memorysidecaches", "40 physical cores usable", "4 nodes"),
-        ("offline-cpu0-node0", "17 physical cores usable", "1 node:"),
-    ],
-)
-def test_recorded_machines_get_a_table(recorded_tree, name, cores, nodes):
-    table = run_checks(look(recorded_tree(name)))
-    rows = {row.name: row for row in table}
-    assert cores in rows["cores"].detail
-    assert nodes in rows["numa"].detail
-    found = {row.name: row for row in conditions(table)}
-    assert found["pinned"].state == "available"
-    # Nobody's tree shows whether SCHED_IDLE may be left.
-    assert found["isolated"].state == "restricted"

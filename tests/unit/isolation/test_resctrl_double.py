@@ -1,4 +1,4 @@
-"""The double does what the kernel does: rules without a mount, and beside recorded trees."""
+"""The double does what the kernel does: rules without a mount."""
 
 import errno
 import os
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from resctrl_double import Bandwidth, Cache, Caller, File, Kernel, Machine, Monitoring, mounted
+from resctrl_trees import FULL, L2_AND_L3, make
 
 
 def write(kernel: Kernel, path: str, text: str) -> str:
@@ -25,78 +26,6 @@ def read(kernel: Kernel, path: str) -> str:
     node = kernel.node(tuple(path.split("/")))
     assert isinstance(node, File)
     return node.read()
-
-
-def make(kernel: Kernel, *names: str) -> None:
-    for name in names:
-        kernel.mkdir(tuple(name.split("/")), Caller.me())
-
-
-def files(tree, above: str = "") -> dict[str, File]:
-    found = {}
-    for name, node in tree.items():
-        found |= files(node, f"{above}{name}/") if isinstance(node, dict) else {above + name: node}
-    return found
-
-
-FULL = Machine(
-    caches=(
-        Cache(
-            domains=(0, 1, 2, 3),
-            ways=20,
-            shareable_bits=0xC0000,
-            size_bytes=57671680,
-        ),
-    ),
-    bandwidth=Bandwidth(domains=(0, 1, 2, 3), num_closids=8),
-    monitoring=Monitoring(domains=(0, 1, 2, 3)),
-    cpus=192,
-    padded=False,
-)
-L2_AND_L3 = Machine(
-    caches=(
-        Cache(ways=20, num_closids=15, shareable_bits=0xC0001, cdp_capable=True),
-        Cache("L2", domains=tuple(range(40)), ways=16, num_closids=8),
-    ),
-    bandwidth=Bandwidth(num_closids=15),
-)
-
-
-def test_it_has_the_files_of_a_recorded_tree_with_the_same_content(recorded_resctrl):
-    root = recorded_resctrl("full")
-    kernel = Kernel(FULL)
-    make(kernel, "Guaranteed", "mon_groups/example")
-    ours = files(kernel.tree())
-    folders = {"info", "mon_data", "Guaranteed"}
-    theirs = {
-        name: path
-        for path in root.rglob("*")
-        if path.is_file()
-        and ((name := str(path.relative_to(root))).split("/")[0] in folders or "/" not in name)
-        and "non_goresctrl" not in name
-    }
-    # The recording is of an older kernel.
-    newer = {"info/L3/sparse_masks", "info/MB/thread_throttle_mode"}
-    ours = {n: f for n, f in ours.items() if not n.startswith("mon_groups/")}
-    assert ours.keys() == theirs.keys() | newer
-    for name, path in theirs.items():
-        shown, said = ours[name].read(), path.read_text()
-        if "mon_data" in name:
-            assert shown[:-1].isdecimal()
-        elif name.endswith("tasks"):
-            assert all(line.isdecimal() for line in shown.splitlines())
-        else:
-            # Newer kernels list MB first, and end bit_usage with one newline.
-            assert sorted(shown.splitlines()) == sorted(said.strip("\n").split("\n")), name
-            assert shown.endswith("\n")
-
-
-def test_it_prints_padded_schemata_as_a_recorded_kernel_does(recorded_resctrl):
-    root = recorded_resctrl("l2l3mb")
-    kernel = Kernel(L2_AND_L3)
-    assert read(kernel, "schemata") == (root / "schemata").read_text()
-    for name in ("L3/cbm_mask", "L3/shareable_bits", "L2/num_closids", "MB/thread_throttle_mode"):
-        assert read(kernel, f"info/{name}") == (root / "info" / name).read_text()
 
 
 @pytest.mark.parametrize(

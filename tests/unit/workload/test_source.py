@@ -59,11 +59,6 @@ def numbers(block: Block) -> list[int]:
 
 
 @pytest.fixture
-def real_rows(data_dir: Path) -> Path:
-    return data_dir / "criteo" / "train.tsv"
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Path:
     blocks = generate_blocks(TINY, seed=1, rows=200)
     write_store(tmp_path / "store", (blocks,), TINY)
@@ -86,54 +81,54 @@ def test_a_folder_is_a_store_with_a_spec_of_its_own(store: Path) -> None:
         open_source("tiny", store, 0)
 
 
-def test_stored_real_rows_stay_real(real_rows: Path, tmp_path: Path) -> None:
-    blocks = read_criteo(real_rows, TINY.sparse.cardinality)
+def test_stored_raw_rows_stay_real(criteo_rows: Path, tmp_path: Path) -> None:
+    blocks = read_criteo(criteo_rows, TINY.sparse.cardinality)
     write_store(tmp_path / "store", (blocks,), TINY, kind="ingested")
     assert open_source(None, tmp_path / "store", 0).basis == "measured-real"
 
 
 def test_a_file_is_criteo_rows_with_the_kaggle_tables_unless_told_otherwise(
-    real_rows: Path,
+    criteo_rows: Path,
 ) -> None:
-    source = open_source(None, real_rows, 0)
+    source = open_source(None, criteo_rows, 0)
     assert (source.kind, source.basis) == ("criteo-tsv", "measured-real")
     assert source.spec == load_spec("criteo-kaggle")
     assert sum(len(block) for block in source.blocks(1000)) == 999
-    small = open_source("tiny", real_rows, 0)
+    small = open_source("tiny", criteo_rows, 0)
     assert small.spec == TINY
     top = Block.concat(list(small.blocks())).sparse.max(axis=0)
     assert (top < TINY.table_rows).all()
 
 
-def test_a_checkpoints_tables_replace_those_of_the_preset(real_rows: Path) -> None:
+def test_a_checkpoints_tables_replace_those_of_the_preset(criteo_rows: Path) -> None:
     tables = tuple(range(2, 28))
-    plain = open_source("tiny", real_rows, 0)
-    source = open_source("tiny", real_rows, 0, tables)
+    plain = open_source("tiny", criteo_rows, 0)
+    source = open_source("tiny", criteo_rows, 0, tables)
     assert source.spec.table_rows == tables
     assert source.spec.model == plain.spec.model
     assert source.spec.digest != plain.spec.digest
     assert source.digest != plain.digest
-    expected = next(read_criteo(real_rows, [rows - 1 for rows in tables]))
+    expected = next(read_criteo(criteo_rows, [rows - 1 for rows in tables]))
     np.testing.assert_array_equal(next(source.blocks()).sparse, expected.sparse)
     for wrong, words in (((5,), "found 1 tables"), ((*tables[:-1], 1), "1 rows for C26")):
         with pytest.raises(InputError, match=words):
-            open_source("tiny", real_rows, 0, wrong)
+            open_source("tiny", criteo_rows, 0, wrong)
 
 
-def test_gzip_makes_no_difference_to_the_rows(real_rows: Path, tmp_path: Path) -> None:
+def test_gzip_makes_no_difference_to_the_rows(criteo_rows: Path, tmp_path: Path) -> None:
     packed = tmp_path / "rows.tsv.gz"
-    packed.write_bytes(gzip.compress(real_rows.read_bytes()))
-    plain = Block.concat(list(open_source(None, real_rows, 0).blocks()))
+    packed.write_bytes(gzip.compress(criteo_rows.read_bytes()))
+    plain = Block.concat(list(open_source(None, criteo_rows, 0).blocks()))
     same = Block.concat(list(open_source(None, packed, 0).blocks()))
     np.testing.assert_array_equal(plain.sparse, same.sparse)
 
 
-def test_digests_tell_data_apart(real_rows: Path, tmp_path: Path) -> None:
+def test_digests_tell_data_apart(criteo_rows: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.tsv"
-    copy.write_bytes(real_rows.read_bytes())
+    copy.write_bytes(criteo_rows.read_bytes())
     shorter = tmp_path / "shorter.tsv"
-    shorter.write_bytes(real_rows.read_bytes().rpartition(b"\n1\t")[0] + b"\n")
-    assert open_source(None, copy, 0).digest == open_source(None, real_rows, 1).digest
+    shorter.write_bytes(criteo_rows.read_bytes().rpartition(b"\n1\t")[0] + b"\n")
+    assert open_source(None, copy, 0).digest == open_source(None, criteo_rows, 1).digest
     assert open_source("tiny", None, 0).digest == open_source("tiny", None, 0).digest
     digests = {
         open_source("tiny", None, 0).digest,
@@ -147,11 +142,11 @@ def test_digests_tell_data_apart(real_rows: Path, tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_known_by_size_time_and_head(
-    real_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    criteo_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lorabench.workload.source.HASHED_WHOLE_BYTES", 1000)
     path = tmp_path / "rows.tsv"
-    path.write_bytes(real_rows.read_bytes())
+    path.write_bytes(criteo_rows.read_bytes())
     digest = open_source(None, path, 0).digest
     assert open_source(None, path, 0).digest == digest
     os.utime(path, ns=(0, 1))
@@ -202,8 +197,8 @@ def test_a_stream_is_the_rows_from_start_on_over_and_over(
     assert source.starts == [start] * (stream.wraps + 1)
 
 
-def test_a_stream_of_real_rows_wraps(real_rows: Path) -> None:
-    source = open_source("tiny", real_rows, 0)
+def test_a_stream_of_raw_rows_wraps(criteo_rows: Path) -> None:
+    source = open_source("tiny", criteo_rows, 0)
     every = Block.concat(list(source.blocks()))
     stream = RowStream(source, 999)
     first, second = stream.take(800), stream.take(2300)
@@ -233,8 +228,8 @@ def test_pretraining_takes_its_rows_or_half_of_all(
     assert source.rows_read < max(2 * pretrain_rows, 64) + block_rows
 
 
-def test_the_real_rows_are_divided_in_half(real_rows: Path) -> None:
-    block, serving_start = split_pretrain(open_source(None, real_rows, 0))
+def test_the_raw_rows_are_divided_in_half(criteo_rows: Path) -> None:
+    block, serving_start = split_pretrain(open_source(None, criteo_rows, 0))
     assert (len(block), serving_start) == (999, 999)
 
 
