@@ -1,48 +1,34 @@
 """From estimates to verdicts: met, missed, inconclusive or unavailable, each with its reason.
 
-Pure functions; no verdict is reached anywhere else. A ratio is judged only where it can be: enough
-rounds, a control that agrees with itself, queues that empty, and an interval on one side of the
-target. What keeps it from being judged is the reason.
+Pure functions; no verdict is reached anywhere else, but for those that an interval alone gives, in
+`lorabench.results.target`. A ratio is judged only where it can be: enough rounds, a control that
+agrees with itself, queues that empty, and an interval on one side of the target. What keeps it from
+being judged is the reason.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from lorabench.results import target as targets
 from lorabench.results.headroom import Peak
 from lorabench.results.schema import Basis, Claim, Verdict
 from lorabench.results.statistics import Estimate
+from lorabench.results.target import Target, claim
 
-MIN_ROUNDS = 6
+MIN_ROUNDS = targets.MIN_ROUNDS
 
-
-@dataclass(frozen=True)
-class Target:
-    """What a claim says: the value stays at most at `limit`, or below it if `strict`.
-
-    Or at least at it, or above it, if `least`.
-    """
-
-    claim: str
-    statement: str
-    limit: float
-    strict: bool = False
-    least: bool = False
-
-    def verdict(self, low: float, high: float) -> Verdict:
-        """Hold an interval against the limit."""
-        limit = self.limit
-        if self.least:
-            low, high, limit = -high, -low, -limit
-        if high < limit or (high == limit and not self.strict):
-            return "met"
-        if low > limit or (low == limit and self.strict):
-            return "missed"
-        return "inconclusive"
-
-
-ISOLATED = Target("latency.isolated", "co-located p99 / solo p99 <= 1.10", 1.10, strict=False)
+ISOLATED = Target("latency.isolated", "co-located p99 / solo p99 <= 1.10", 1.10)
 IMPACT = Target("latency.impact", "co-located p99 - solo p99 < 20 ms", 0.020, strict=True)
-BUDGET = 0.02
+BUDGET = Target(
+    "memory.budget", "all LoRA state under 2 % of the EMT bytes, at every moment", 0.02, strict=True
+)
+QUALITY = Target(
+    "freshness.quality",
+    "higher AUC than delta updates inside the freshness window",
+    0.0,
+    strict=True,
+    least=True,
+)
 
 # How far solo may be from itself, as a ratio either way, for any ratio to be judged.
 TOLERANCE = ISOLATED.limit
@@ -112,21 +98,13 @@ def memory_budget(fraction: float | None, basis: Basis) -> Claim:
     verdict: Verdict = "unavailable"
     reason = "no strategy that keeps LoRA state was run (--strategies lora)"
     if fraction is not None:
-        verdict = "met" if fraction < BUDGET else "missed"
+        verdict = BUDGET.verdict(fraction, fraction)
         reason = (
             f"all LoRA state together is {fraction * 100:.6g} % of the table bytes and is "
             f"allocated once, for {_ROWS[basis]}"
         )
-    return Claim(
-        id="memory.budget",
-        statement="all LoRA state under 2 % of the EMT bytes, at every moment",
-        target=BUDGET,
-        measured=fraction,
-        ci95=None,
-        verdict=verdict,
-        basis=basis,
-        reason=reason,
-    )
+    measured = None if fraction is None else Estimate(fraction, None, 1)
+    return claim(BUDGET, measured, verdict, basis, reason)
 
 
 @dataclass(frozen=True)
@@ -169,20 +147,10 @@ def freshness_quality(gain: Gain | None, basis: Basis) -> Claim:
         else:
             low, high = estimate.interval
             reason += f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f})"
-            if low > 0 or high <= 0:
-                verdict = "met" if low > 0 else "missed"
-            else:
+            verdict = QUALITY.verdict(low, high)
+            if verdict == "inconclusive":
                 reason += ", but the interval contains 0; replay more windows (--windows)"
-    return Claim(
-        id="freshness.quality",
-        statement="higher AUC than delta updates inside the freshness window",
-        target=0.0,
-        measured=estimate.value if estimate else None,
-        ci95=estimate.interval if estimate else None,
-        verdict=verdict,
-        basis=basis,
-        reason=reason,
-    )
+    return claim(QUALITY, estimate, verdict, basis, reason)
 
 
 @dataclass(frozen=True)
@@ -219,6 +187,12 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
     """Judge ``lowrank.variance``: rank at a share of the variance <= floor(0.05 D)."""
     limit = int(LOW_RANK_SHARE * evidence.dim)
     share = f"{evidence.variance * 100:.3g} %"
+    target = Target(
+        "lowrank.variance",
+        f"at D = {evidence.dim}, rank at {share} of the variance <= {limit} "
+        "(5 % of the components)",
+        float(limit),
+    )
     estimate = evidence.rank
     verdict: Verdict = "inconclusive"
     what = (
@@ -247,22 +221,12 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
         obstacles.append(f"at least {MIN_ROUNDS} windows are needed (--windows)")
     elif estimate is not None and limit:
         low, high = estimate.interval or (estimate.value, estimate.value)
-        verdict = Target("lowrank.variance", "", float(limit), strict=False).verdict(low, high)
+        verdict = target.verdict(low, high)
         if verdict == "inconclusive":
             obstacles.append(f"the interval contains {limit}; measure more windows (--windows)")
     if obstacles:
         reason += f", but {' and '.join(obstacles)}"
-    return Claim(
-        id="lowrank.variance",
-        statement=f"at D = {evidence.dim}, rank at {share} of the variance <= {limit} "
-        "(5 % of the components)",
-        target=float(limit),
-        measured=estimate.value if estimate else None,
-        ci95=estimate.interval if estimate else None,
-        verdict=verdict,
-        basis=basis,
-        reason=reason,
-    )
+    return claim(target, estimate, verdict, basis, reason)
 
 
 IDLE = Target(
@@ -332,93 +296,14 @@ def headroom_idle(evidence: Idle) -> Claim:
             reason += "; a finer recording would tell (10 s or less between its values)"
         elif verdict == "met":
             reason += "; that it served its usual load meanwhile is yours to know"
-    return Claim(
-        id=IDLE.claim,
-        statement=IDLE.statement,
-        target=IDLE.limit,
-        measured=peak.low if peak else None,
-        ci95=None,
-        verdict=verdict,
-        basis="measured-real",
-        reason=reason,
-    )
+    measured = Estimate(peak.low, None, 1) if peak else None
+    return claim(IDLE, measured, verdict, "measured-real", reason)
 
 
 def latency_not_run(basis: Basis) -> list[Claim]:
     """Say of both latency claims that nothing was run that could test them."""
-    return [
-        Claim(
-            id=target.claim,
-            statement=target.statement,
-            target=target.limit,
-            measured=None,
-            ci95=None,
-            verdict="unavailable",
-            basis=basis,
-            reason="no condition that isolates the trainer was run (--conditions pinned)",
-        )
-        for target in (IMPACT, ISOLATED)
-    ]
-
-
-def by_interval(target: Target, estimate: Estimate | None, *, scale: float = 1.0) -> Claim:
-    """Judge a figure of the kernels by its interval alone.
-
-    Parameters
-    ----------
-    target : Target
-        What it is held against.
-    estimate : Estimate or None
-        Over rounds; None where there was nobody to compare with.
-    scale : float
-        Brings it to the unit that the statement speaks of.
-    """
-    verdict: Verdict = "unavailable"
-    reason = "there is no peer to compare with"
-    if estimate is not None:
-        reason = f"measured {estimate.value * scale:.3g}"
-        if estimate.interval is not None:
-            low, high = (bound * scale for bound in estimate.interval)
-            reason += f" [{low:.3g}..{high:.3g}]"
-        if estimate.interval is None or estimate.n < MIN_ROUNDS:
-            verdict = "inconclusive"
-            reason += f" in {estimate.n} rounds, expected at least {MIN_ROUNDS}"
-        else:
-            verdict = target.verdict(*estimate.interval)
-            if verdict == "inconclusive":
-                reason += ", an interval that holds the target"
-    return Claim(
-        id=target.claim,
-        statement=target.statement,
-        target=target.limit,
-        measured=estimate.value if estimate else None,
-        ci95=estimate.interval if estimate else None,
-        verdict=verdict,
-        basis="measured-synthetic",
-        reason=reason,
-    )
-
-
-def everywhere(target: Target, points: Sequence[tuple[str, Estimate]]) -> Claim | None:
-    """Judge the lowest bound of all points, each with where it is; None where none has one."""
-    bounds = [
-        (estimate.interval[0], estimate.interval, where)
-        for where, estimate in points
-        if estimate.interval is not None
-    ]
-    if not bounds:
-        return None
-    low, interval, where = min(bounds, key=lambda bound: bound[0])
-    return Claim(
-        id=target.claim,
-        statement=target.statement,
-        target=target.limit,
-        measured=low,
-        ci95=interval,
-        verdict=target.verdict(low, low),
-        basis="measured-synthetic",
-        reason=f"the lowest of {len(points)} points is {low:.3g}, at {where}",
-    )
+    reason = "no condition that isolates the trainer was run (--conditions pinned)"
+    return [claim(target, None, "unavailable", basis, reason) for target in (IMPACT, ISOLATED)]
 
 
 def sentence(claim: Claim) -> str:
@@ -452,18 +337,10 @@ def _judge(
         if estimate.interval is not None and estimate.n >= MIN_ROUNDS:
             found += " (95 % interval {} to {})".format(*map(show, estimate.interval))
     reason = f"with the trainer {evidence.condition}, on {_ROWS[evidence.basis]}, {found}"
-    return Claim(
-        id=target.claim,
-        statement=target.statement,
-        target=target.limit,
-        measured=estimate.value if estimate else None,
-        ci95=estimate.interval if estimate else None,
-        verdict=verdict,
-        basis=evidence.basis,
-        reason="; ".join(
-            filter(None, (f"{reason}, but {obstacle}" if obstacle else reason, evidence.machine))
-        ),
-    )
+    if obstacle:
+        reason += f", but {obstacle}"
+    reason = "; ".join(filter(None, (reason, evidence.machine)))
+    return claim(target, estimate, verdict, evidence.basis, reason)
 
 
 def _obstacle(evidence: Evidence, estimate: Estimate | None) -> str | None:

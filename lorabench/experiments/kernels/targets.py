@@ -1,14 +1,13 @@
 """What the kernels are built to reach, and which of a run's figures each target is held against.
 
-Verdicts are reached in `lorabench.results.claims`.
+Verdicts are reached in `lorabench.results.target`.
 """
 
 from lorabench.experiments.kernels.labels import BEST, GIB, Point, limit, size_text
-from lorabench.results import claims
 from lorabench.results.case import Case
-from lorabench.results.claims import Target
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Claim
+from lorabench.results.target import Target, by_interval, everywhere
 
 # By embedding dim.
 _SAME_PAGES = {16: 1.15, 64: 1.15, 128: 1.05}
@@ -44,7 +43,7 @@ def judge(table: MetricTable, *, finished: bool) -> list[Claim]:
         if target is not None:
             # Statements speak of nanoseconds where a metric has seconds.
             scale = 1e9 if name == "zipf_sample_s" else 1.0
-            found.append(claims.by_interval(target, table.estimate(name, case), scale=scale))
+            found.append(by_interval(target, table.estimate(name, case), scale=scale))
     return found + (_never_slower(table) if finished else [])
 
 
@@ -121,5 +120,5 @@ def _never_slower(table: MetricTable) -> list[Claim]:
         of, estimate = case.labels, table.estimate("lookup_speedup", case)
         if of["peer"] == BEST and of["pages"] == of["peer_pages"] and estimate is not None:
             points.append((limit(str(of["pages"]), Point.of(of)).text, estimate))
-    claim = claims.everywhere(_NEVER_SLOWER, points)
+    claim = everywhere(_NEVER_SLOWER, points)
     return [claim] if claim else []
