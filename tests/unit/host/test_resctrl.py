@@ -16,8 +16,10 @@ from lorabench.host.resctrl import (
     MemoryBandwidthInfo,
     Schemata,
     find_mount,
+    groups,
     monitored_domains,
     read_counters,
+    read_group,
     read_info,
 )
 
