@@ -1,12 +1,13 @@
 """What --help shows: the common case on one screen, panels in one order; docs/ say the same."""
 
+import functools
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 from command import COMMAND as PROGRAM
+from command_contract import loaded_by_listing
 from option_docs import DOCS, with_tables
 
 from lorabench.bench.options import RARE
@@ -17,6 +18,7 @@ SCREEN_LINES = 40
 EACH = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 
 
+@functools.cache
 def shown(*arguments: str) -> str:
     run = subprocess.run(
         [PROGRAM, *arguments],
@@ -36,7 +38,7 @@ def test_the_common_case_fits_a_screen(command) -> None:
 
 @EACH
 def test_panels_come_in_one_order_and_what_is_rare_last(command) -> None:
-    panels = re.findall(r"^╭─ (.+?) ─", shown(command.name, "-h"), re.MULTILINE)
+    panels = re.findall(r"^╭─ (.+?) ─", shown(command.name, "--help"), re.MULTILINE)
     order = ("Arguments", "Input", "Run", "Output", RARE)
     assert panels == sorted(panels, key=order.index)
     assert "Output" in panels
@@ -67,9 +69,5 @@ def test_docs_list_options_as_they_are(page) -> None:
 
 
 def test_listing_commands_loads_nothing_heavy() -> None:
-    program = "import sys, lorabench.cli; print(*sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
     heavy = {"torch", "numpy", "scipy", "pyarrow", "pydantic", "psutil", "pyperf"}
-    assert not heavy & set(run.stdout.split())
+    assert not heavy & loaded_by_listing()
