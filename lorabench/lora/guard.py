@@ -33,7 +33,7 @@ class QualityGuard:
         self._count, self._sum, self._squares = 0, 0.0, 0.0
 
     def observe(self, base: NDArray[np.float32], adapted: NDArray[np.float32]) -> bool:
-        """Score samples by both; say whether this ends a window in which the adapter was worse.
+        """Score samples by both; return whether this ends a window in which the adapter was worse.
 
         Parameters
         ----------

@@ -197,7 +197,7 @@ class Learner:
         return True
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Logits [B] of the adapted model as it is being trained; after `begin`."""
+        """Return the logits [B] of the adapted model as it is being trained; after `begin`."""
         import torch
 
         with torch.inference_mode():

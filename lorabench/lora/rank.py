@@ -126,7 +126,7 @@ class RankController:
         return average.directions[: self._bounded(average.kept.rank(rule.share))]
 
     def decide(self, basis: Matrix, gram: Matrix) -> Rotation | None:
-        """Say how the basis is to turn after the window that was observed, if it is.
+        """Return how the basis is to turn after the window that was observed, if it is.
 
         Parameters
         ----------

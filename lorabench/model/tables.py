@@ -1,6 +1,6 @@
 """Embedding tables in shared memory: one memfd for the set, one physical copy for all processes.
 
-The conductor makes and fills them; servers and the trainer map them read-only. Huge pages are
+The parent makes and fills them; servers and the trainer map them read-only. Huge pages are
 the region's business (`lorabench.memory`).
 """
 
