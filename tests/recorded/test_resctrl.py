@@ -10,9 +10,7 @@ from resctrl_trees import FULL, L2_AND_L3, files, make
 from lorabench.host.resctrl import (
     CacheInfo,
     Schemata,
-    groups,
     monitored_domains,
-    read_group,
     read_info,
 )
 
@@ -30,16 +28,6 @@ def test_recorded_schemata_print_back_byte_identical(recorded):
     assert found
     for path in found:
         assert str(Schemata.parse(path.read_bytes().decode())).encode() == path.read_bytes()
-
-
-def test_recorded_groups_are_read(recorded):
-    for folder in [recorded, *(recorded / name for name in groups(recorded))]:
-        state = read_group(folder, recorded)
-        assert state.mode == "shareable"
-        assert state.name == ("" if folder == recorded else folder.name)
-        if (folder / "size").exists():
-            assert state.size["L3"].keys() == state.schemata.domains("L3").keys()
-            assert state.cpus == (frozenset(range(192)) if folder == recorded else frozenset())
 
 
 def test_recorded_capabilities_are_read(recorded):

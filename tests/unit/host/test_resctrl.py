@@ -19,7 +19,6 @@ from lorabench.host.resctrl import (
     groups,
     monitored_domains,
     read_counters,
-    read_group,
     read_info,
 )
 
@@ -47,15 +46,9 @@ def test_schemata_that_a_kernel_shows_print_back_byte_identical(shown):
         assert str(Schemata.parse(path.read_text())) == path.read_text()
 
 
-def test_groups_that_a_kernel_shows_are_read(shown):
-    machine, root = shown
+def test_groups_that_a_kernel_shows_are_listed(shown):
+    _, root = shown
     assert set(groups(root)) == {"theirs", "lorabench-1-x"}
-    for folder in [root, *(root / name for name in groups(root))]:
-        state = read_group(folder, root)
-        assert state.mode == "shareable"
-        assert state.name == ("" if folder == root else folder.name)
-        assert state.size["L3"].keys() == state.schemata.domains("L3").keys()
-        assert state.cpus == (frozenset(range(machine.cpus)) if folder == root else frozenset())
 
 
 def test_capabilities_that_a_kernel_shows_are_read(shown):
