@@ -25,7 +25,7 @@ from typing import Literal, Self, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import HUGE_PAGE_BYTES, MAX_NODES, Mapping, allowed_nodes
+from lorabench._kernels.memory import HUGE_PAGE_BYTES, MAX_NODES, Mapping, allowed_nodes
 from lorabench.errors import InputError, MachineError
 
 MFD_HUGE_2MB = 21 << 26  # linux/memfd.h: log2 of the page size, shifted by MFD_HUGE_SHIFT

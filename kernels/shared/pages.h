@@ -9,8 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <time.h>
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -45,14 +43,5 @@ static inline void *lb_map(int fd, size_t length, int writable) {
     munmap(end, (size_t)(reserved + span - end));
   return mapped;
 }
-
-/* Sleep until CLOCK_MONOTONIC reads `deadline_ns`: an absolute deadline does not drift. */
-static inline void lb_sleep_until(int64_t deadline_ns) {
-  const struct timespec at = {deadline_ns / 1000000000, deadline_ns % 1000000000};
-  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
-    ;
-}
-
-static inline int lb_set_timer_slack(unsigned long ns) { return prctl(PR_SET_TIMERSLACK, ns); }
 
 #endif

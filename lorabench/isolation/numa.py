@@ -16,7 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabench._hotpath import HUGE_PAGE_BYTES, allowed_nodes, memory_policy, set_memory_policy
+from lorabench._kernels.memory import (
+    HUGE_PAGE_BYTES,
+    allowed_nodes,
+    memory_policy,
+    set_memory_policy,
+)
 from lorabench.errors import InputError, MachineError
 from lorabench.host.processes import read_threads
 from lorabench.host.topology import format_cpu_list

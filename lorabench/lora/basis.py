@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables
+from lorabench._kernels.lookup import Tables
 from lorabench.errors import InputError
 from lorabench.lora.file import SavedTable, restore
 from lorabench.lora.layout import MOST_AUTO_RANK, AdapterPlan

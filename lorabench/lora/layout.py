@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lorabench._hotpath import MAX_RANK, PIN_BYTES, adapter_bytes, slot_state_bytes
+from lorabench._kernels.adapter import MAX_RANK, PIN_BYTES, adapter_bytes, slot_state_bytes
 from lorabench.errors import InputError
 from lorabench.model.tables import TableLayout
 

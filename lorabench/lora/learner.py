@@ -15,7 +15,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables
+from lorabench._kernels.lookup import Tables
 from lorabench.lora.basis import BasisKeeper, BasisKind, LearnLog
 from lorabench.lora.file import SavedTable
 from lorabench.lora.guard import QualityGuard, log_loss

@@ -33,7 +33,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import RowIndex, add_gram
+from lorabench._kernels.index import RowIndex
+from lorabench._kernels.train import add_gram
 
 FLOOR_SIGMAS = 4.0
 _FLOOR_DRAWS = 8

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import PIN_BYTES, AdapterReader, AdapterWriter, Mapping, format_adapter
+from lorabench._kernels.adapter import PIN_BYTES, AdapterReader, format_adapter
+from lorabench._kernels.memory import Mapping
+from lorabench._kernels.writer import AdapterWriter
 from lorabench.lora.layout import AdapterPlan
 from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from lorabench._hotpath import TableOptimizer
+from lorabench._kernels.train import TableOptimizer
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableSet
 

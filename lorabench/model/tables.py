@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables, advance_version
+from lorabench._kernels.lookup import Tables, advance_version
 from lorabench.errors import InputError
 from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
 

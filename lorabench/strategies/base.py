@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables
+from lorabench._kernels.lookup import Tables
 from lorabench.lora.basis import LearnLog
 from lorabench.lora.layout import AdapterPlan
 from lorabench.lora.learner import ACCUMULATOR_DECAY, Stage

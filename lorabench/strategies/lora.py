@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables
+from lorabench._kernels.lookup import Tables
 from lorabench.lora.file import SavedTable, load_adapter, save_adapter
 from lorabench.lora.layout import AdapterPlan, plan_adapter
 from lorabench.lora.learner import LEARNING_RATE, Learner, LearnerConfig

@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import format_criteo, hash_ids, parse_criteo
+from lorabench._kernels.ingest import format_criteo, hash_ids, parse_criteo
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_ROW, Block
 

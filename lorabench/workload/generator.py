@@ -40,7 +40,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import place_ranks
+from lorabench._kernels.generate import place_ranks
 from lorabench.workload.block import MISSING_DENSE, Block
 from lorabench.workload.drift import Drift
 from lorabench.workload.planted import TICK_ROWS, PlantedModel, sigmoid, tick_times

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Dictionary, hash_ids
+from lorabench._kernels.ingest import Dictionary, hash_ids
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, line_chunks, parse_lines, row_gap_ns

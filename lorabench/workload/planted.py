@@ -43,7 +43,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import plant_sums
+from lorabench._kernels.generate import plant_sums
 from lorabench.workload.block import MISSING_DENSE, Block
 from lorabench.workload.drift import Drift
 from lorabench.workload.spec import WorkloadSpec

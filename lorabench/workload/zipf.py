@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import zipf
+from lorabench._kernels.generate import zipf
 
 
 @dataclass(frozen=True)

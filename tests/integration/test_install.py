@@ -46,7 +46,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_modules_come_from_the_wheel(programs: Path, tmp_path: Path):
-    program = "import lorabench, lorabench._hotpath as h; print(lorabench.__file__, h.__file__)"
+    program = (
+        "import lorabench, lorabench._kernels.dispatch as h; print(lorabench.__file__, h.__file__)"
+    )
     for file in output_of(programs / "python", "-c", program, cwd=tmp_path).split():
         assert Path(file).is_relative_to(programs.parent)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lorabench
-from lorabench import _hotpath
+from lorabench import _kernels
+from lorabench._kernels import dispatch
 
 FOLDER = Path(sys.prefix) / "lorabench-guest"
 """Where the Makefile puts kernel, modules and busybox."""
@@ -90,7 +91,7 @@ def run(programs: Sequence[Path], folder: Path, *, timeout_s: float) -> dict[str
     """
     out = folder / "out"
     out.mkdir()
-    skip = os.environ.get("MESONPY_EDITABLE_SKIP", Path(_hotpath.__file__).parent)
+    skip = os.environ.get("MESONPY_EDITABLE_SKIP", Path(dispatch.__file__).parent)
     command = " ".join(
         [
             "/usr/bin/env",
@@ -152,12 +153,14 @@ def _site(folder: Path) -> Path:
     the checkout and in the build folder.
     """
     package = folder / "site/lorabench"
-    package.mkdir(parents=True)
-    extension = Path(_hotpath.__file__)
+    kernels = package / "_kernels"
+    kernels.mkdir(parents=True)
     for entry in Path(lorabench.__file__).parent.iterdir():
-        if entry.name != extension.name:
+        if entry.name != kernels.name:
             (package / entry.name).symlink_to(entry)
-    (package / extension.name).symlink_to(extension)
+    (kernels / "__init__.py").symlink_to(Path(_kernels.__file__))
+    for extension in Path(dispatch.__file__).parent.glob("*.so"):
+        (kernels / extension.name).symlink_to(extension)
     return package.parent
 
 

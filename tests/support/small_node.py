@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import LOAD_BYTES, LoadLine
+from lorabench._kernels.serve import LOAD_BYTES, LoadLine
 from lorabench.lora.layout import plan_adapter
 from lorabench.lora.learner import LearnerConfig
 from lorabench.lora.spectrum import rows_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lorabench import _hotpath
+from lorabench._kernels import dispatch
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ HEAVY = {"torch", "scipy.stats", "cpuinfo"}
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     # The editable install's import hook hides the package's folder from import-linter. Told to
     # skip its build folder, which is where the extension lies, it steps aside.
-    build_folder = str(Path(_hotpath.__file__).parent)
+    build_folder = str(Path(dispatch.__file__).parent)
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
         cwd=folder,

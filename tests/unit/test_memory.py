@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lorabench._hotpath import (
+from lorabench._kernels.memory import (
     HUGE_PAGE_BYTES,
     Mapping,
     allowed_nodes,

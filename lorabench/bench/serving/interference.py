@@ -17,7 +17,7 @@ from os import sched_setaffinity
 
 import numpy as np
 
-from lorabench._hotpath import random_read
+from lorabench._kernels.lookup import random_read
 from lorabench.errors import MachineError
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics

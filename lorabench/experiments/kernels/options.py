@@ -160,7 +160,7 @@ class KernelsOptions:
 
 
 def _check_build(name: str | None) -> None:
-    from lorabench._hotpath import instruction_sets
+    from lorabench._kernels.dispatch import instruction_sets
 
     if name is not None and name not in instruction_sets():
         raise InputError(

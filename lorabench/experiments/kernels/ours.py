@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import AdapterReader, Tables, random_read, zipf
+from lorabench._kernels.adapter import AdapterReader
+from lorabench._kernels.generate import zipf
+from lorabench._kernels.lookup import Tables, random_read
 from lorabench.bench.timing import Candidate
 from lorabench.lora.layout import plan_adapter
 from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader

@@ -10,7 +10,7 @@ import os
 
 import psutil
 
-from lorabench._hotpath import instruction_set, instruction_sets, use_instruction_set
+from lorabench._kernels.dispatch import instruction_set, instruction_sets, use_instruction_set
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
 from lorabench.errors import MachineError

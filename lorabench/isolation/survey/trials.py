@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lorabench._hotpath import HUGE_PAGE_BYTES, Mapping
+from lorabench._kernels.memory import HUGE_PAGE_BYTES, Mapping
 from lorabench.host.missing import Missing
 from lorabench.isolation.cgroups import Offer, survey
 from lorabench.isolation.numa import placement_unavailable

@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self, TypeVar
 
-from lorabench._hotpath import Mapping, clear_pin
+from lorabench._kernels.adapter import clear_pin
+from lorabench._kernels.memory import Mapping
 from lorabench.errors import LorabenchError, MachineError
 from lorabench.targets.node.messages import (
     Failed,

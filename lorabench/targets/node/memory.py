@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import LOAD_BYTES
+from lorabench._kernels.serve import LOAD_BYTES
 from lorabench.isolation.numa import verify_placement
 from lorabench.isolation.plan import MemoryPlan
 from lorabench.lora.layout import AdapterPlan

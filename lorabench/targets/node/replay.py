@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables
+from lorabench._kernels.lookup import Tables
 from lorabench.memory import Region
 from lorabench.targets.node.samples import open_ring
 from lorabench.targets.target import ReuseBytes

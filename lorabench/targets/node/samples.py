@@ -9,7 +9,8 @@ it: the feed stands for requests, which no server keeps, and what a server has t
 trainer, copied once, is part of what co-location costs and what ``--replay-bytes`` bounds.
 """
 
-from lorabench._hotpath import ReplayRing, Tables
+from lorabench._kernels.lookup import Tables
+from lorabench._kernels.replay import ReplayRing
 from lorabench.errors import InputError
 from lorabench.memory import Region
 

@@ -17,14 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lorabench._hotpath import (
-    AdapterReader,
-    LoadLine,
-    ReplayRing,
-    Tables,
-    set_timer_slack,
-    sleep_until,
-)
+from lorabench._kernels.adapter import AdapterReader
+from lorabench._kernels.lookup import Tables
+from lorabench._kernels.replay import ReplayRing
+from lorabench._kernels.serve import LoadLine, set_timer_slack, sleep_until
 from lorabench.isolation.affinity import pin_threads, verify
 from lorabench.lora.writer import attach_reader
 from lorabench.memory import Region

@@ -1,10 +1,10 @@
 """Load-sensitive scheduling: how much the trainer may work, by how the servers are doing.
 
 A pure control law over what the servers tell in their load lines
-(`lorabench._hotpath.LoadLines`), and the pacing that turns its answer, a duty, into pauses between
-training steps. Nothing here knows what is trained. The law is additive increase, multiplicative
-decrease (Chiu and Jain 1989): it needs no model of the machine, gives way at once and comes back
-slowly.
+(`lorabench._kernels.serve.LoadLines`), and the pacing that turns its answer, a duty, into pauses
+between training steps. Nothing here knows what is trained. The law is additive increase,
+multiplicative decrease (Chiu and Jain 1989): it needs no model of the machine, gives way at once
+and comes back slowly.
 
 *Tail.* The latency limit is a p99, so one query in a hundred may be later than it. Evidence that
 more are is gathered by a one-sided cumulative sum (Page 1954, for Poisson counts with 1 % against
@@ -136,7 +136,7 @@ class Throttle:
         now_ns : int
             Now; never before the last call's.
         counters : sequence of tuple of int
-            As `lorabench._hotpath.LoadLines.read` gives them.
+            As `lorabench._kernels.serve.LoadLines.read` gives them.
 
         Returns
         -------

@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
-from lorabench._hotpath import LoadLines, Tables
+from lorabench._kernels.lookup import Tables
+from lorabench._kernels.serve import LoadLines
 from lorabench.isolation.affinity import pin_threads, verify
 from lorabench.isolation.numa import verify_process
 from lorabench.isolation.scheduling import schedule_threads, verify_classes

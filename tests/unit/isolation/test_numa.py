@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lorabench._hotpath import allowed_nodes
+from lorabench._kernels.memory import allowed_nodes
 from lorabench.errors import InputError, MachineError
 from lorabench.isolation import numa
 from lorabench.isolation.numa import MappedMemory, mapped_bytes, misplaced, parse_numa_maps
@@ -212,7 +212,7 @@ def test_a_process_is_bound_from_its_first_thread_on_and_others_are_found_out(no
 
 def test_a_process_that_is_bound_before_libraries_start_threads_is_verified(node: int):
     program = (
-        "import os\nfrom lorabench._hotpath import set_memory_policy\n"
+        "import os\nfrom lorabench._kernels.memory import set_memory_policy\n"
         f"set_memory_policy('bind', ({node},))\n"
         "from lorabench.isolation import numa\n"  # numpy's threads start only now
         f"numa.verify_process(os.getpid(), ({node},))\n"

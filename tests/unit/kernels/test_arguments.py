@@ -4,17 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hotpath_twins import make_adapter, shared
+from kernel_twins import make_adapter, shared
 
-from lorabench._hotpath import (
-    AdapterReader,
-    AdapterWriter,
-    ReplayRing,
-    Tables,
-    adapter_bytes,
-    clear_pin,
-    format_adapter,
-)
+from lorabench._kernels.adapter import AdapterReader, adapter_bytes, clear_pin, format_adapter
+from lorabench._kernels.lookup import Tables
+from lorabench._kernels.replay import ReplayRing
+from lorabench._kernels.writer import AdapterWriter
 
 ROWS, DIM, BATCH = 5, 4, 2
 

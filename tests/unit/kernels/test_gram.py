@@ -5,13 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench._hotpath import (
-    add_gram,
-    instruction_sets,
-    random_read,
-    top_rows,
-    use_instruction_set,
-)
+from lorabench._kernels.dispatch import instruction_sets, use_instruction_set
+from lorabench._kernels.lookup import random_read
+from lorabench._kernels.train import add_gram, top_rows
 
 
 @pytest.fixture(params=instruction_sets(), autouse=True, scope="module")

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hotpath_twins import make_adapter, pooled
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_twins import make_adapter, pooled
 
-from lorabench._hotpath import TableOptimizer, Tables, advance_version
+from lorabench._kernels.lookup import Tables, advance_version
+from lorabench._kernels.train import TableOptimizer
 
 RANK = 3
 

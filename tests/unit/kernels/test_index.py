@@ -6,7 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from lorabench._hotpath import RowIndex, instruction_sets, use_instruction_set
+from lorabench._kernels.dispatch import instruction_sets, use_instruction_set
+from lorabench._kernels.index import RowIndex
 
 LAST = 2**31 - 1
 

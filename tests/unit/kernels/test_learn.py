@@ -4,11 +4,12 @@ from collections import deque
 
 import numpy as np
 import pytest
-from hotpath_twins import batches, make_adapter, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_twins import batches, make_adapter, shared
 
-from lorabench._hotpath import ReplayRing, Tables
+from lorabench._kernels.lookup import Tables
+from lorabench._kernels.replay import ReplayRing
 
 
 def learn_twin(state, indices, offsets, grad, *, basis, slots, rate, epsilon, start):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench._hotpath import LOAD_BYTES, LoadLine, LoadLines
+from lorabench._kernels.serve import LOAD_BYTES, LoadLine, LoadLines
 from lorabench.memory import Region
 
 

@@ -8,11 +8,12 @@ import time
 
 import numpy as np
 import pytest
-from hotpath_twins import batches, make_adapter, pooled
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_twins import batches, make_adapter, pooled
 
-from lorabench._hotpath import Mapping, Tables
+from lorabench._kernels.lookup import Tables
+from lorabench._kernels.memory import Mapping
 
 
 @given(batches())

@@ -5,14 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench._hotpath import (
-    Dictionary,
-    instruction_set,
-    instruction_sets,
-    place_ranks,
-    plant_sums,
-    use_instruction_set,
-)
+from lorabench._kernels.dispatch import instruction_set, instruction_sets, use_instruction_set
+from lorabench._kernels.generate import place_ranks, plant_sums
+from lorabench._kernels.ingest import Dictionary
 
 U32 = np.uint32
 

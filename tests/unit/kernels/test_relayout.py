@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hotpath_twins import make_adapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_twins import make_adapter
 
-from lorabench._hotpath import AdapterWriter, Tables
+from lorabench._kernels.lookup import Tables
+from lorabench._kernels.writer import AdapterWriter
 from lorabench.lora.rank import shrunk
 
 NO_START = np.zeros(1, np.float32)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hotpath_twins import make_adapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_twins import make_adapter
 
-from lorabench._hotpath import Tables, instruction_sets, use_instruction_set
+from lorabench._kernels.dispatch import instruction_sets, use_instruction_set
+from lorabench._kernels.lookup import Tables
 
 DIMS = [1, 4, 7, 8, 16, 17, 32, 48, 64, 100, 128, 200]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hotpath_twins import batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_twins import batches
 
-from lorabench._hotpath import TableOptimizer
+from lorabench._kernels.train import TableOptimizer
 
 
 def step_twin(tables, sums, *, indices, offsets, grad, rate=0.1, epsilon=1e-6):

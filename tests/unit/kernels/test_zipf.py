@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import zeta
 
-from lorabench._hotpath import instruction_sets, use_instruction_set, zipf
+from lorabench._kernels.dispatch import instruction_sets, use_instruction_set
+from lorabench._kernels.generate import zipf
 
 EXPONENTS = [0.0, 0.8, 1.0, 1.05, 1.5, 3.0]
 MILLIONS = 40_000_000

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lorabench._hotpath import hash_ids
+from lorabench._kernels.ingest import hash_ids
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
 from lorabench.workload.criteo import COLUMNS, criteo_lines, parse_lines, read_criteo

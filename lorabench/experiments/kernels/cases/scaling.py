@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import Tables
+from lorabench._kernels.lookup import Tables
 from lorabench.bench.timing import Candidate
 from lorabench.experiments.kernels.comparison import BAGS, BUDGET, Comparison, Step
 from lorabench.experiments.kernels.labels import MIB, size_text

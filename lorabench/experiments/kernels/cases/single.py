@@ -7,7 +7,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._hotpath import RowIndex, add_gram, top_rows, zipf
+from lorabench._kernels.generate import zipf
+from lorabench._kernels.index import RowIndex
+from lorabench._kernels.train import add_gram, top_rows
 from lorabench.bench.timing import Candidate
 from lorabench.experiments.kernels import labels, peers
 from lorabench.experiments.kernels.comparison import Comparison, Step

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorabench._hotpath import MAX_RANK
+from lorabench._kernels.adapter import MAX_RANK
 from lorabench.bench.options import check, options_of
 from lorabench.cli import app
 from lorabench.errors import InputError

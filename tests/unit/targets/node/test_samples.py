@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lorabench._hotpath import Tables
+from lorabench._kernels.lookup import Tables
 from lorabench.errors import InputError
 from lorabench.memory import Region
 from lorabench.targets.node.samples import open_ring

@@ -3,7 +3,7 @@
 import numpy as np
 from small_node import DELAY_NS, ROWS, Node, small_node
 
-from lorabench._hotpath import PIN_BYTES
+from lorabench._kernels.adapter import PIN_BYTES
 from lorabench.lora.learner import Stage
 
 

@@ -6,14 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lorabench._hotpath import (
-    PIN_BYTES,
-    AdapterReader,
-    AdapterWriter,
-    Mapping,
-    adapter_bytes,
-    format_adapter,
-)
+from lorabench._kernels.adapter import PIN_BYTES, AdapterReader, adapter_bytes, format_adapter
+from lorabench._kernels.memory import Mapping
+from lorabench._kernels.writer import AdapterWriter
 
 F32 = NDArray[np.float32]
 

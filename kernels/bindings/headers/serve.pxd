@@ -1,0 +1,24 @@
+"""What a server tells of its load, and when it wakes up: ``kernels/serve/``."""
+
+from libc.stdint cimport int64_t
+
+
+cdef extern from "serve/clock.h" nogil:
+    void lb_sleep_until(int64_t deadline_ns)
+    int lb_set_timer_slack(unsigned long ns)
+
+cdef extern from "serve/load.h" nogil:
+    int LB_LOAD_BYTES
+
+    ctypedef struct lb_load_line:
+        int64_t queries
+        int64_t late
+        int64_t due
+        int64_t limit_ns
+
+    void lb_load_begin(lb_load_line *line, int64_t now_ns, const int64_t *arrivals, int64_t n)
+    void lb_load_end(lb_load_line *line, int64_t now_ns, int64_t answered_ns,
+                     const int64_t *arrivals, int64_t n)
+    int64_t lb_load_busy(const lb_load_line *line, int64_t now_ns)
+    int64_t lb_load_get(const int64_t *source)
+    void lb_load_set(int64_t *target, int64_t value)

@@ -1,0 +1,71 @@
+"""A server beside its lookups: it sleeps until the next arrival, and tells its load."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench._kernels.memory import Mapping
+
+LOAD_BYTES: int
+
+def sleep_until(deadline_ns: int) -> None:
+    """Block until ``time.monotonic_ns()`` reaches `deadline_ns` (`clock_nanosleep`, absolute)."""
+
+def set_timer_slack(slack_ns: int) -> None:
+    """Set the calling thread's timer slack: how late the kernel may wake it. Linux: 50 us."""
+
+class LoadLine:
+    """What server number `server` tells about its load; the server's end of a line.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Writable memory of `LOAD_BYTES` a server, all zero at first.
+    server : int
+        Its number, from 0.
+    """
+
+    def __new__(cls, mapping: Mapping, server: int) -> LoadLine: ...
+    def begin(self, now_ns: int, arrivals: NDArray[np.int64], at: int) -> None:
+        """Tell that a batch which begins with arrival `at` is taken up, and how many are due."""
+
+    def end(
+        self, now_ns: int, answered_ns: int, arrivals: NDArray[np.int64], at: int, end: int
+    ) -> None:
+        """Tell that arrivals `at` to `end` (int64 [N], ns, rising) were answered, and when.
+
+        `now_ns` is when the server is free again: what it does for a batch after the answer counts
+        as busy, not as latency.
+        """
+
+class LoadLines:
+    """The load of all servers; the trainer's end of their lines.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Writable memory of `LOAD_BYTES` a server.
+    servers : int
+        How many, at least 1.
+    """
+
+    def __new__(cls, mapping: Mapping, servers: int) -> LoadLines: ...
+    @property
+    def servers(self) -> int:
+        """How many servers there are."""
+
+    def reset(self, limit_ns: int) -> None:
+        """Set all counters to zero, and from when on an answer counts as late; 0 for never.
+
+        Only while no server serves.
+        """
+
+    def read(self, now_ns: int) -> list[tuple[int, int, int, int]]:
+        """Read every server's counters.
+
+        Returns
+        -------
+        list of tuple of int
+            Of each server, since the last reset: ns spent on batches (the one in hand included),
+            queries answered, of those late, and queries that were due when the batch in hand was
+            taken up (0 where there is none).
+        """
