@@ -347,7 +347,7 @@ cdef class AdapterWriter:
         return (
             copy_of(slots.accumulator, shape, "float32"),
             copy_of(slots.slot_row, shape, "int32"),
-            copy_of(slots.heat, shape, "uint16"),
+            copy_of(slots.lookup_counts, shape, "uint16"),
         )
 
     @property

@@ -31,11 +31,11 @@ enum { LB_MOST_EVICTED = 64, LB_CANDIDATES = 8 };
 
 /* What the writer keeps a slot, private to it. */
 typedef struct {
-  float *accumulator; /* [slots] */
-  int32_t *slot_row;  /* [slots] row that holds the slot */
-  uint16_t *heat;     /* [slots] lookups of late, saturating */
-  uint8_t *dirty;     /* [slots] LB_CHANGED, LB_GIVEN */
-  int32_t slots;      /* capacity */
+  float *accumulator;      /* [slots] */
+  int32_t *slot_row;       /* [slots] row that holds the slot */
+  uint16_t *lookup_counts; /* [slots] lookups of late, saturating */
+  uint8_t *dirty;          /* [slots] LB_CHANGED, LB_GIVEN */
+  int32_t slots;           /* capacity */
   int32_t used;
   lb_sketch sketch; /* counts rows without a slot; none where every row can have one */
   float typical;    /* mean squared norm of the rows of A, as last looked */
@@ -65,7 +65,7 @@ typedef struct {
 } lb_gradient;
 
 LB_INLINE void lb_touch(lb_slots *slots, int32_t slot) {
-  slots->heat[slot] += slots->heat[slot] < UINT16_MAX;
+  slots->lookup_counts[slot] += slots->lookup_counts[slot] < UINT16_MAX;
   slots->dirty[slot] |= LB_CHANGED;
 }
 
@@ -81,11 +81,11 @@ static inline int32_t lb_coldest(const lb_lora *lora, lb_slots *slots, int32_t s
   for (int i = 0; i < LB_CANDIDATES; i++) {
     slots->random = slots->random * 1664525u + 1013904223u;
     const int32_t slot = (int32_t)(((uint64_t)slots->random * (uint64_t)slots->used) >> 32);
-    if (slots->dirty[slot] || slots->heat[slot] >= seen)
+    if (slots->dirty[slot] || slots->lookup_counts[slot] >= seen)
       continue;
     const float *row = lora->A + (int64_t)slot * lora->rank;
     const float worth =
-        (float)(slots->heat[slot] + 1) * (lb_dot(row, row, lora->rank) + slots->typical);
+        (float)(slots->lookup_counts[slot] + 1) * (lb_dot(row, row, lora->rank) + slots->typical);
     if (worth < least) {
       least = worth;
       coldest = slot;
@@ -127,7 +127,7 @@ static inline int32_t lb_admit(lb_lora *lora, lb_slots *slots, int32_t row, floa
   lb_index_put(&lora->index, row, slot);
   slots->slot_row[slot] = row;
   slots->accumulator[slot] = accumulator;
-  slots->heat[slot] = 1;
+  slots->lookup_counts[slot] = 1;
   slots->dirty[slot] = LB_CHANGED | LB_GIVEN;
   memset(lora->A + (int64_t)slot * lora->rank, 0, (size_t)lora->rank * sizeof(float));
   return slot;

@@ -8,7 +8,7 @@
 
 #include "train/adapt.h"
 
-/* Private bytes of a table's slots: accumulator, row, heat, dirty mark; and the sketch. */
+/* Private bytes of a table's slots: accumulator, row, count of lookups, dirty mark; the sketch. */
 static inline int64_t lb_slots_bytes(int64_t slots, int pruned) {
   const int64_t one = sizeof(float) + sizeof(int32_t) + sizeof(uint16_t) + sizeof(uint8_t);
   return slots * one + (pruned && slots ? (int64_t)1 << lb_sketch_bits(slots) : 0);
@@ -17,7 +17,7 @@ static inline int64_t lb_slots_bytes(int64_t slots, int pruned) {
 static inline void lb_slots_free(lb_slots *slots) {
   free(slots->accumulator);
   free(slots->slot_row);
-  free(slots->heat);
+  free(slots->lookup_counts);
   free(slots->dirty);
   free(slots->sketch.counters);
   memset(slots, 0, sizeof *slots);
@@ -32,13 +32,13 @@ static inline int lb_slots_new(lb_slots *slots, int64_t count, int pruned, uint3
     return 1;
   slots->accumulator = calloc((size_t)count, sizeof *slots->accumulator);
   slots->slot_row = calloc((size_t)count, sizeof *slots->slot_row);
-  slots->heat = calloc((size_t)count, sizeof *slots->heat);
+  slots->lookup_counts = calloc((size_t)count, sizeof *slots->lookup_counts);
   slots->dirty = calloc((size_t)count, sizeof *slots->dirty);
   if (pruned) {
     slots->sketch.bits = lb_sketch_bits(count);
     slots->sketch.counters = calloc((size_t)1 << slots->sketch.bits, 1);
   }
-  if (slots->accumulator && slots->slot_row && slots->heat && slots->dirty &&
+  if (slots->accumulator && slots->slot_row && slots->lookup_counts && slots->dirty &&
       (slots->sketch.counters || !pruned))
     return 1;
   lb_slots_free(slots);
@@ -67,7 +67,7 @@ static inline void lb_slots_put(lb_slots *slots, const lb_lora *lora, int32_t ro
   lb_index_put(&lora->index, row, slot);
   memcpy(lora->A + (int64_t)slot * lora->rank, values, (size_t)lora->rank * sizeof(float));
   slots->slot_row[slot] = row;
-  slots->heat[slot] = 1;
+  slots->lookup_counts[slot] = 1;
 }
 
 /* Halve all counts of lookups, scale the accumulators, and look anew at how large a row of A
@@ -75,7 +75,7 @@ static inline void lb_slots_put(lb_slots *slots, const lb_lora *lora, int32_t ro
 static inline void lb_slots_age(lb_slots *slots, const lb_lora *lora, int64_t used,
                                 float accumulators) {
   for (int32_t slot = 0; slot < slots->used; slot++) {
-    slots->heat[slot] >>= 1;
+    slots->lookup_counts[slot] >>= 1;
     slots->accumulator[slot] *= accumulators;
   }
   if (slots->sketch.counters)
@@ -111,7 +111,7 @@ static inline void lb_slots_move(const lb_slots *from, const lb_lora *old, const
     }
     to->accumulator[i] = from->accumulator[kept[i]];
     to->slot_row[i] = from->slot_row[kept[i]];
-    to->heat[i] = from->heat[kept[i]];
+    to->lookup_counts[i] = from->lookup_counts[kept[i]];
     lb_index_put(&lora->index, to->slot_row[i], (int32_t)i);
   }
   to->used = (int32_t)n;

@@ -24,7 +24,11 @@ def adapter_bytes(
     """
 
 def slot_state_bytes(slots: NDArray[np.int64], rows: NDArray[np.int64] | None = None) -> int:
-    """Bytes that an `AdapterWriter` keeps for itself: accumulators, rows, heat, marks, sketches."""
+    """Bytes that an `AdapterWriter` keeps for itself.
+
+    Accumulators, rows, counts of lookups, dirty marks and sketches, for `slots` int64 [F] of tables
+    of `rows` int64 [F]; without `rows` nothing is pruned, and there are no sketches.
+    """
 
 def format_adapter(
     sides: Mapping,

@@ -66,7 +66,7 @@ static void case_of(const lb_kernels *kernels, lb_adapter *adapter, int64_t dim)
   const int64_t slots = SLOTS, rank = RANK;
   static float accumulator[SLOTS], sums[MOST_INDICES * RANK];
   static int32_t slot_row[SLOTS], touched[MOST_INDICES];
-  static uint16_t heat[SLOTS];
+  static uint16_t lookup_counts[SLOTS];
   static uint8_t dirty[SLOTS];
   static double A[ROWS][RANK], moment[ROWS];
   static char seen[1 << 20] __attribute__((aligned(64)));
@@ -75,7 +75,7 @@ static void case_of(const lb_kernels *kernels, lb_adapter *adapter, int64_t dim)
   lb_lora lora = lb_side_lora(lb_adapter_side(adapter, 0), 0);
   lb_slots state_of = {.accumulator = accumulator,
                        .slot_row = slot_row,
-                       .heat = heat,
+                       .lookup_counts = lookup_counts,
                        .dirty = dirty,
                        .slots = SLOTS};
   lb_scratch scratch = {sums, touched, {(lb_bucket *)seen, lb_index_capacity(MOST_INDICES), 0, 0}};

@@ -82,7 +82,7 @@ typedef struct {
 
 static float accumulator[SLOTS];
 static int32_t slot_row[SLOTS];
-static uint16_t heat[SLOTS];
+static uint16_t lookup_counts[SLOTS];
 static uint8_t dirty[SLOTS];
 
 /* One epoch, the way the trainer does it: is the idle side free? sync it, train in it, flip. */
@@ -155,7 +155,7 @@ int main(int argc, char **argv) {
       lb_side_lora(lb_adapter_side(adapter(), side), 0).B[j * DIM + j] = 1.0f;
   lb_writer w = {.slots = {.accumulator = accumulator,
                            .slot_row = slot_row,
-                           .heat = heat,
+                           .lookup_counts = lookup_counts,
                            .dirty = dirty,
                            .slots = SLOTS}};
   publish(&w); /* the first readers find epoch 1 */

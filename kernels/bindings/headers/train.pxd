@@ -12,7 +12,7 @@ cdef extern from "train/adapt.h" nogil:
     ctypedef struct lb_slots:
         float *accumulator
         int32_t *slot_row
-        uint16_t *heat
+        uint16_t *lookup_counts
         int32_t slots
         int32_t used
         lb_sketch sketch

@@ -11,7 +11,7 @@ from lorabench.model.tables import TableLayout
 LAYOUT = TableLayout((400_000, 400_000, 50), 32)
 
 
-def heat(slots: int) -> np.ndarray:
+def lookup_counts(slots: int) -> np.ndarray:
     return (10_000 / np.arange(1, slots + 1)).astype(np.uint16)
 
 
@@ -24,7 +24,9 @@ def heat(slots: int) -> np.ndarray:
 def test_whatever_the_signal_the_layout_stays_within_room_and_budget(ranks, energy, used) -> None:
     plan = plan_adapter(LAYOUT, None, 1, 0.02)
     wanted = [*ranks, 1 if plan.ranks[2] else 0]
-    found = allocate_slots(plan, wanted, energy, [heat(used), heat(used), heat(min(used, 50))])
+    found = allocate_slots(
+        plan, wanted, energy, [lookup_counts(n) for n in (used, used, min(used, 50))]
+    )
     assert found is not None
     assert found.fits
     assert found.ranks == tuple(wanted)
@@ -36,7 +38,7 @@ def test_whatever_the_signal_the_layout_stays_within_room_and_budget(ranks, ener
 def test_more_signal_buys_more_slots_and_a_higher_rank_costs_some() -> None:
     plan = plan_adapter(LAYOUT, None, 1, 0.02)
     last = 1 if plan.ranks[2] else 0
-    curves = [heat(3000), heat(3000), heat(50)]
+    curves = [lookup_counts(3000), lookup_counts(3000), lookup_counts(50)]
     even = allocate_slots(plan, [2, 2, last], [1.0, 1.0, 0.0], curves)
     tilted = allocate_slots(plan, [2, 2, last], [9.0, 1.0, 0.0], curves)
     dear = allocate_slots(plan, [8, 8, last], [1.0, 1.0, 0.0], curves)
