@@ -109,7 +109,7 @@ cdef void _ask_ahead(Tables tables, lb_side *side, Py_ssize_t t, Batch batch,
     """As `Tables.ask_ahead`, and where the slots of the next table are looked for as well."""
     cdef lb_bags bags
     cdef lb_lora lora
-    if t < tables.count and not (batch.given and tables.features[t].kept >= 0):
+    if t < tables.count and not (batch.given and tables.features[t].reusable >= 0):
         bags = tables.bags(t, batch)
         lora = lb_side_view(side, t)
         kernels.ahead_lora(&tables.tables[t], &lora, &bags)

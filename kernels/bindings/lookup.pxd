@@ -12,7 +12,7 @@ cdef struct lb_feature:
     int64_t column   # of its first id
     int64_t taken    # ids that lb_take_bags has taken of a sample before it takes this feature's
     int64_t number   # of those features, this is
-    int64_t kept     # number of its vector among the base vectors that are kept, or -1
+    int64_t reusable  # number of its vector among the base vectors that are kept, or -1
 
 
 cdef class Batch:
@@ -31,13 +31,13 @@ cdef class Tables:
     cdef readonly tuple arrays
     cdef readonly int64_t dim
     cdef readonly Py_ssize_t count
-    cdef readonly tuple hotness, kept
-    cdef readonly int64_t columns, kept_rows
+    cdef readonly tuple hotness, reusable_features
+    cdef readonly int64_t columns, reusable_rows
     cdef list views
     cdef lb_table *tables
     cdef lb_feature *features
     cdef Array version_array
-    cdef int64_t most_rows, most_hot, taken_ids, taken_features, kept_features
+    cdef int64_t most_rows, most_hot, taken_ids, taken_features, reusable_count
 
     cdef Batch checked(self, indices, offsets, weights, str mode, vectors, str name, bint writable)
     cdef keep(self, Batch batch, base, bint given)

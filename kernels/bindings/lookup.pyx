@@ -17,7 +17,7 @@ from lorabench._kernels.headers.shared cimport lb_version, lb_version_advance
 
 # Base vectors are kept for the trainer where a bag's rows take more bytes than its sum does twice
 # over: once written, once read.
-cdef int _KEPT_ABOVE = 2
+cdef int _REUSABLE_ABOVE = 2
 
 
 cdef class Tables:
@@ -61,7 +61,9 @@ cdef class Tables:
         if len(hotness) != self.count:
             raise ValueError(f"hotness: found {len(hotness)}, expected {self.count}, one a table")
         self.hotness = hotness
-        self.kept = tuple(t for t in range(self.count) if hotness[t] > _KEPT_ABOVE)
+        self.reusable_features = tuple(
+            t for t in range(self.count) if hotness[t] > _REUSABLE_ABOVE
+        )
         for t in range(self.count):
             if not 1 <= hotness[t] < 2 ** 20:
                 raise ValueError(f"hotness[{t}]: found {hotness[t]}, expected 1 to 2^20 - 1")
@@ -70,15 +72,15 @@ cdef class Tables:
             feature.column = self.columns
             feature.taken = self.taken_ids
             feature.number = self.taken_features
-            feature.kept = self.kept.index(t) if t in self.kept else -1
+            feature.reusable = self.reusable_count if t in self.reusable_features else -1
             self.columns += feature.hotness
             self.most_hot = max(self.most_hot, feature.hotness)
             if feature.hotness > 1:
                 self.taken_ids += feature.hotness
                 self.taken_features += 1
-            if feature.kept >= 0:
-                self.kept_rows += feature.hotness
-                self.kept_features += 1
+            if feature.reusable >= 0:
+                self.reusable_rows += feature.hotness
+                self.reusable_count += 1
 
     @property
     def version(self):
@@ -219,10 +221,10 @@ cdef class Tables:
         if base is None:
             return
         array = array_of(base, "base", FLOAT32, 3, writable=not given)
-        if array.shape != (batch.bags.bags, len(self.kept), self.dim):
+        if array.shape != (batch.bags.bags, len(self.reusable_features), self.dim):
             raise ValueError(
                 f"base: found shape {array.shape}, expected "
-                f"[{batch.bags.bags}, {len(self.kept)}, {self.dim}]"
+                f"[{batch.bags.bags}, {len(self.reusable_features)}, {self.dim}]"
             )
         batch.base_array = array
         batch.base = <float *>array.view.buf
@@ -230,9 +232,9 @@ cdef class Tables:
 
     cdef lb_parts parts(self, Py_ssize_t t, Batch batch) noexcept nogil:
         cdef lb_parts found
-        cdef int64_t number = self.features[t].kept
+        cdef int64_t number = self.features[t].reusable
         found.base = NULL
-        found.stride = self.kept_features * self.dim
+        found.stride = self.reusable_count * self.dim
         found.given = 0
         if batch.base != NULL and number >= 0:
             if batch.given:
@@ -243,8 +245,8 @@ cdef class Tables:
 
     cdef void put_given(self, Py_ssize_t t, Batch batch) noexcept nogil:
         """Write table t's given base vectors to the output."""
-        cdef int64_t stride = self.kept_features * self.dim, b
-        cdef const float *source = batch.base + self.features[t].kept * self.dim
+        cdef int64_t stride = self.reusable_count * self.dim, b
+        cdef const float *source = batch.base + self.features[t].reusable * self.dim
         cdef float *target = batch.vectors + t * self.dim
         for b in range(batch.bags.bags):
             memcpy(target + b * self.count * self.dim, source + b * stride,
@@ -294,7 +296,7 @@ cdef class Tables:
             self.ask_ahead(0, batch, kernels)
             for t in range(self.count):
                 self.ask_ahead(t + 1, batch, kernels)
-                if batch.given and self.features[t].kept >= 0:
+                if batch.given and self.features[t].reusable >= 0:
                     self.put_given(t, batch)
                     continue
                 bags = self.bags(t, batch)
@@ -312,16 +314,16 @@ cdef class Tables:
         self.keep(batch, base, False)
         with nogil:
             for t in range(self.count):
-                if self.features[t].kept >= 0 and batch.bags.bags:
+                if self.features[t].reusable >= 0 and batch.bags.bags:
                     bags = self.bags(t, batch)
                     kernels.lookup(&self.tables[t], &bags,
-                                   batch.base + self.features[t].kept * self.dim,
-                                   self.kept_features * self.dim)
+                                   batch.base + self.features[t].reusable * self.dim,
+                                   self.reusable_count * self.dim)
 
     cdef void ask_ahead(self, Py_ssize_t t, Batch batch, const lb_kernels *kernels) noexcept nogil:
         """While one table is worked on, the first rows of the next are on their way."""
         cdef lb_bags bags
-        if t < self.count and not (batch.given and self.features[t].kept >= 0):
+        if t < self.count and not (batch.given and self.features[t].reusable >= 0):
             bags = self.bags(t, batch)
             kernels.ahead(&self.tables[t], &bags)
 

@@ -73,5 +73,5 @@ class AdapterReader:
         """Pool with the LoRA term, all tables from one epoch, and return that epoch.
 
         ``out[b, f] = sum W_f[i] + (sum A_f[slot(i)]) @ B_f``, `out` float32 [B, F, D]. `base`
-        float32 [B, K, D] gets the first sum, without the term, of the tables in ``tables.kept``.
+        float32 [B, K, D] gets the first sum, without the term, of ``tables.reusable_features``.
         """

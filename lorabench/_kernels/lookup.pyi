@@ -42,10 +42,10 @@ class Tables:
     ----------
     columns : int
         C, rows that a sample looks up in all tables.
-    kept : tuple of int, length K
+    reusable_features : tuple of int, length K
         Tables whose pooled base vectors are worth keeping for the trainer: a bag's rows, L * D
         floats, are more than its sum twice over, once written and once read (L > 2).
-    kept_rows : int
+    reusable_rows : int
         Rows that a sample looks up in those.
     """
 
@@ -54,8 +54,8 @@ class Tables:
     count: int
     hotness: tuple[int, ...]
     columns: int
-    kept: tuple[int, ...]
-    kept_rows: int
+    reusable_features: tuple[int, ...]
+    reusable_rows: int
     def __new__(
         cls,
         arrays: Sequence[Weights],
@@ -82,12 +82,12 @@ class Tables:
     ) -> None:
         """Pool the rows of every bag: ``out[b, f] = sum w_i W_f[i]``, `out` float32 [B, F, D].
 
-        With `base` float32 [B, K, D], the pooled vectors of the tables in `kept`, no row of those
-        is read.
+        With `base` float32 [B, K, D], the pooled vectors of `reusable_features`, no row of those is
+        read.
         """
 
     def gather(self, indices: Indices, base: NDArray[np.float32]) -> None:
-        """Pool only the bags of the tables in `kept`, into `base` float32 [B, K, D]."""
+        """Pool only the bags of `reusable_features`, into `base` float32 [B, K, D]."""
 
 def random_read(table: NDArray[np.float32], rows: int, *, ahead: int, seed: int) -> float:
     """Read `rows` random rows of `table` [V, D], each prefetched `ahead` rows early; their sum.

@@ -71,7 +71,7 @@ class AdapterWriter:
         """As `adapter.AdapterReader.lookup`, in the idle side; between `begin` and `publish`.
 
         `base` float32 [B, K, D] is given here, not written: what a reader handed out. Only the LoRA
-        term of the tables in ``tables.kept`` is then computed, and no row of theirs is read. Equal
+        term of ``tables.reusable_features`` is then computed, and no row of theirs is read. Equal
         base vectors give equal bits.
         """
 

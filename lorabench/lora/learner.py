@@ -225,8 +225,8 @@ class Learner:
         sparse : int32 [B, C]
         labels : int8 [B]
         base : float32 [B, K, D], optional
-            Pooled base vectors of the tables that are worth it (``Tables.kept``), so that their
-            rows need not be read.
+            Pooled base vectors of the tables that are worth it (``Tables.reusable_features``), so
+            that their rows need not be read.
 
         Returns
         -------

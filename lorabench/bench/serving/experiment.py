@@ -79,7 +79,7 @@ class ServingExperiment(Experiment):
         machine = self.machine()
         node = self.node = ServingNode.open(self.options, machine, self.journal, observer)
         self.conditions, _ = machine.fit(self.asked())
-        if not node.prepared.tables.kernels.kept:
+        if not node.prepared.tables.kernels.reusable_features:
             self.conditions = [condition.without_reuse for condition in self.conditions]
         self.unavailable = machine.unavailable(self.asked())
         self.cases = self.cases_of(self.conditions)

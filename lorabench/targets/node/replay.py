@@ -6,8 +6,8 @@ The trainer prefers fresh samples: what lags more than a few batches behind is g
 counted, because an update from it would come too late to be worth its time.
 
 With data reuse the rings also hold the base vectors that the servers pooled, of the tables where
-that saves bytes (``Tables.kept``). Vectors from before the tables last changed are pooled anew.
-What reuse saves is counted here, and what it costs: `ReuseBytes`.
+that saves bytes (``Tables.reusable_features``). Vectors from before the tables last changed are
+pooled anew. What reuse saves is counted here, and what it costs: `ReuseBytes`.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class Replay:
         self.dense = np.zeros((batch, num_dense), np.float32)
         self.sparse = np.zeros((batch, tables.columns), np.int32)
         self._versions = np.zeros(batch, np.int64)
-        self._base = np.zeros((batch, len(tables.kept), tables.dim), np.float32)
+        self._base = np.zeros((batch, len(tables.reusable_features), tables.dim), np.float32)
         self.drain = False
         self.reset()
 
@@ -102,8 +102,8 @@ class Replay:
         tables = self._tables
         size = self.rings[0].base_bytes
         return ReuseBytes(
-            features=len(tables.kept),
-            saved=self._reused * tables.kept_rows * tables.dim * 4,
+            features=len(tables.reusable_features),
+            saved=self._reused * tables.reusable_rows * tables.dim * 4,
             written=sum(ring.appended for ring in self.rings) * size,
             read=self._taken * size,
         )
@@ -157,7 +157,7 @@ class Replay:
         float32 [n, K, D] or None
             None where none are kept.
         """
-        if not self._reuse or not self._tables.kept:
+        if not self._reuse or not self._tables.reusable_features:
             return None
         base = self._base[:n]
         # The version is read before the rows are: where the tables change meanwhile, what is

@@ -2,7 +2,8 @@
 
 A server appends what it served, the trainer takes it; the ring itself is ``kernels/shared/ring.h``.
 What a record holds follows from the tables: the ids of every feature, and with data reuse the
-pooled base vectors of those features where keeping them saves bytes (``Tables.kept``).
+pooled base vectors of those features where keeping them saves bytes
+(``Tables.reusable_features``).
 
 A sample's number is its row of the feed, so a trainer could read the feed instead. It is not given
 it: the feed stands for requests, which no server keeps, and what a server has to keep of them for a
@@ -35,7 +36,7 @@ def open_ring(region: Region, tables: Tables, num_dense: int, *, reuse: bool = F
     InputError
         The memory does not hold a single sample.
     """
-    base = len(tables.kept) * tables.dim if reuse else 0
+    base = len(tables.reusable_features) * tables.dim if reuse else 0
     try:
         return ReplayRing(region.mapping, num_dense, tables.columns, base)
     except ValueError as error:

@@ -144,7 +144,7 @@ class Server:
         self._dense: NDArray[np.float32] = self._net.dense.numpy()
         self._embeddings: NDArray[np.float32] = self._net.embeddings.numpy()
         self._sparse = np.zeros((most, tables.columns), np.int32)
-        self._base = np.zeros((most, len(tables.kept), tables.dim), np.float32)
+        self._base = np.zeros((most, len(tables.reusable_features), tables.dim), np.float32)
         self._version = 0
 
     def _score(
@@ -220,7 +220,7 @@ class Server:
         first_row, rows = queries.first_row.tolist(), queries.rows.tolist()
         ends = np.cumsum(queries.rows).tolist()
         deadlines = queries.arrivals + job.start_ns
-        keep = job.reuse and bool(self._tables.kept)
+        keep = job.reuse and bool(self._tables.reusable_features)
         total, parent = len(deadlines), os.getppid()
         wakeups = at = 0
         now = time.monotonic_ns()

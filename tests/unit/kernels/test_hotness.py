@@ -106,16 +106,16 @@ def test_learning_and_table_steps_take_samples_as_they_take_bags(case) -> None:
 def test_base_vectors_that_were_handed_out_give_the_same_bits_as_the_rows(case) -> None:
     arrays, hotness, together, flat, rng = case
     tables = Tables(arrays, hotness)
-    assert tables.kept == tuple(f for f, hot in enumerate(hotness) if hot > 2)
-    assert tables.kept_rows == sum(hot for hot in hotness if hot > 2)
+    assert tables.reusable_features == tuple(f for f, hot in enumerate(hotness) if hot > 2)
+    assert tables.reusable_rows == sum(hot for hot in hotness if hot > 2)
     writer, reader = trained(tables, flat, rng)
     plain, served, learned = (
         np.full((len(together), tables.count, tables.dim), np.nan, np.float32) for _ in range(3)
     )
-    base = np.full((len(together), len(tables.kept), tables.dim), np.nan, np.float32)
+    base = np.full((len(together), len(tables.reusable_features), tables.dim), np.nan, np.float32)
     tables.lookup(together, plain)
     reader.lookup(tables, together, served, base=base)
-    np.testing.assert_array_equal(base, plain[:, list(tables.kept)])
+    np.testing.assert_array_equal(base, plain[:, list(tables.reusable_features)])
     gathered = np.full_like(base, np.nan)
     tables.gather(together, gathered)
     np.testing.assert_array_equal(gathered, base)

@@ -13,7 +13,7 @@ def served(node: Node, queries: int, first: int = 0, *, keep: bool = False) -> N
     kept = {}
     if keep:
         tables = node.tables.kernels
-        base = np.empty((queries * ROWS, len(tables.kept), tables.dim), np.float32)
+        base = np.empty((queries * ROWS, len(tables.reusable_features), tables.dim), np.float32)
         kept = {"version": tables.version, "base": base}
         tables.gather(node.feed.sparse[rows], base)
     assert node.replay.rings[0].append(
