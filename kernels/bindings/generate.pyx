@@ -10,7 +10,7 @@ from lorabench._kernels.arrays cimport FLOAT32, FLOAT64, INT32, INT64, UINT32, A
 from lorabench._kernels.dispatch cimport in_use
 from lorabench._kernels.headers.dispatch cimport lb_kernels
 from lorabench._kernels.headers.generate cimport (
-    LB_PLANT_DIMS, lb_bitgen, lb_clocks, lb_crowd, lb_logits, lb_plant, lb_zipf, lb_zipf_law,
+    LB_PLANT_DIMS, lb_bitgen, lb_clocks, lb_logits, lb_plant, lb_population, lb_zipf, lb_zipf_law,
 )
 
 
@@ -39,17 +39,17 @@ def zipf(bit_generator, int64_t n, double exponent, out):
         kernels.zipf(&law, random, <int64_t *>array.view.buf, array.view.shape[0])
 
 
-def place_ranks(bit_generator, ranks, trades, newcomers, rows, *, int64_t ids, int64_t multiplier,
+def place_ranks(bit_generator, ranks, swaps, newcomers, rows, *, int64_t ids, int64_t multiplier,
                 int64_t offset, uint32_t key, double missing, int64_t hot):
     cdef Array taken = array_of(ranks, "ranks", INT64, 1)
-    cdef Array traded = array_of(trades, "trades", FLOAT64, 1)
+    cdef Array swapped = array_of(swaps, "swaps", FLOAT64, 1)
     cdef Array came = array_of(newcomers, "newcomers", FLOAT64, 1)
     cdef Array out = array_of(rows, "rows", INT32, 1, writable=True)
     cdef const lb_kernels *kernels = in_use
     cdef lb_bitgen *random = _bitgen(bit_generator)
     cdef lb_clocks clocks
-    cdef lb_crowd crowd
-    cdef int64_t n = taken.size(), i, ticks = traded.size()
+    cdef lb_population population
+    cdef int64_t n = taken.size(), i, ticks = swapped.size()
     cdef const int64_t *rank = <const int64_t *>taken.view.buf
     if not (1 <= ids < 2 ** 31 - 1 and 1 <= multiplier <= ids and 0 <= offset < ids):
         raise ValueError(
@@ -64,24 +64,23 @@ def place_ranks(bit_generator, ranks, trades, newcomers, rows, *, int64_t ids, i
         raise ValueError(f"rows: found {out.size()}, expected {n}, one a rank")
     if ticks == 0 or came.size() != ticks or n % ticks:
         raise ValueError(
-            f"trades, newcomers: found {ticks} and {came.size()} readings for {n} ranks, "
+            f"swaps, newcomers: found {ticks} and {came.size()} readings for {n} ranks, "
             "expected as many of each, and a whole number of ranks for each"
         )
     for i in range(ticks):
         # Also refuses NaN; far beyond what a century at any speed gives.
-        if not (0 <= (<const double *>traded.view.buf)[i] <= 1e15
+        if not (0 <= (<const double *>swapped.view.buf)[i] <= 1e15
                 and 0 <= (<const double *>came.view.buf)[i] <= 1e15):
-            raise ValueError("trades, newcomers: found a reading outside 0..1e15")
+            raise ValueError("swaps, newcomers: found a reading outside 0..1e15")
     for i in range(n):
         if not 1 <= rank[i] <= ids:
             raise ValueError(f"ranks: found {rank[i]}, expected 1..{ids}")
-    clocks = lb_clocks(max(1, n // ticks), <const double *>traded.view.buf,
+    clocks = lb_clocks(max(1, n // ticks), <const double *>swapped.view.buf,
                        <const double *>came.view.buf)
-    crowd = lb_crowd(ids, multiplier, offset, key,
-                     <uint32_t>min(missing * 2.0 ** 32, 2.0 ** 32 - 1),
-                     hot)
+    population = lb_population(ids, multiplier, offset, key,
+                               <uint32_t>min(missing * 2.0 ** 32, 2.0 ** 32 - 1), hot)
     with bit_generator.lock, nogil:
-        kernels.place(&crowd, random, &clocks, rank, n, <int32_t *>out.view.buf)
+        kernels.place(&population, random, &clocks, rank, n, <int32_t *>out.view.buf)
 
 
 def plant_sums(rows, hotness, keys, knots, near, far, sums, *, int64_t start, double own,
@@ -95,7 +94,7 @@ def plant_sums(rows, hotness, keys, knots, near, far, sums, *, int64_t start, do
     cdef Array out = array_of(sums, "sums", FLOAT32, 2, writable=True)
     cdef const lb_kernels *kernels = in_use
     cdef int64_t n = out.size(1), stride = columns.size(1), dims = knot.size(), f, wide = 0
-    cdef float *taste = <float *>out.view.buf
+    cdef float *preference = <float *>out.view.buf
     cdef const int32_t *first = <const int32_t *>columns.view.buf
     cdef lb_plant plant
     cdef lb_logits logits
@@ -123,6 +122,6 @@ def plant_sums(rows, hotness, keys, knots, near, far, sums, *, int64_t start, do
         <const uint32_t *>knot.view.buf, <const float *>cosine.view.buf,
         <const float *>sine.view.buf, own, <float>day,
     )
-    logits = lb_logits(taste, taste + n, taste + 2 * n)
+    logits = lb_logits(preference, preference + n, preference + 2 * n)
     with nogil:
         kernels.plant_sums(&plant, first + start, stride, n, &logits)

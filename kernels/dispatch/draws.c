@@ -13,11 +13,11 @@ void LB_NAME(lb_zipf_fill_)(const lb_zipf *law, lb_bitgen *random, int64_t *rank
   lb_zipf_fill(law, random, ranks, n);
 }
 
-void LB_NAME(lb_place_)(const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
+void LB_NAME(lb_place_)(const lb_population *population, lb_bitgen *random, const lb_clocks *clocks,
                         const int64_t *ranks, int64_t n, int32_t *rows);
-void LB_NAME(lb_place_)(const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
+void LB_NAME(lb_place_)(const lb_population *population, lb_bitgen *random, const lb_clocks *clocks,
                         const int64_t *ranks, int64_t n, int32_t *rows) {
-  lb_place(crowd, random, clocks, ranks, n, rows);
+  lb_place(population, random, clocks, ranks, n, rows);
 }
 
 void LB_NAME(lb_plant_sums_)(const lb_plant *plant, const int32_t *rows, int64_t stride, int64_t n,

@@ -13,8 +13,8 @@
 
 /* These are built in draws.c. */
 void LB_DRAWS(lb_zipf_fill_)(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n);
-void LB_DRAWS(lb_place_)(const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
-                         const int64_t *ranks, int64_t n, int32_t *rows);
+void LB_DRAWS(lb_place_)(const lb_population *population, lb_bitgen *random,
+                         const lb_clocks *clocks, const int64_t *ranks, int64_t n, int32_t *rows);
 void LB_DRAWS(lb_plant_sums_)(const lb_plant *plant, const int32_t *rows, int64_t stride, int64_t n,
                               const lb_logits *sums);
 

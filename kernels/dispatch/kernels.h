@@ -32,7 +32,7 @@ typedef struct {
                    float *norms2);
   void (*gram)(const float *x, int64_t stride, int64_t n, int64_t dim, float *packed);
   void (*zipf)(const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n);
-  void (*place)(const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
+  void (*place)(const lb_population *population, lb_bitgen *random, const lb_clocks *clocks,
                 const int64_t *ranks, int64_t n, int32_t *rows);
   void (*plant_sums)(const lb_plant *plant, const int32_t *rows, int64_t stride, int64_t n,
                      const lb_logits *sums);

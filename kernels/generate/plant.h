@@ -45,21 +45,21 @@ typedef struct {
   uint32_t key;
   uint32_t missing; /* of 2^32 */
   int64_t hot;      /* newcomers take ranks 1..hot */
-} lb_crowd;
+} lb_population;
 
 typedef struct {
   int64_t tick;            /* ranks between two readings */
-  const double *trades;    /* [ceil(n / tick)] */
+  const double *swaps;     /* [ceil(n / tick)] */
   const double *newcomers; /* [ceil(n / tick)] */
 } lb_clocks;
 
-/* Rank k trades places with rank 2k or 2k + 1, where floor(log2 k) is even. */
-static inline int64_t lb_trade(const lb_crowd *crowd, int64_t k, double clock) {
+/* Rank k swaps places with rank 2k or 2k + 1, where floor(log2 k) is even. */
+static inline int64_t lb_swap(const lb_population *population, int64_t k, double clock) {
   const int upper = (63 - __builtin_clzll((uint64_t)k)) % 2 == 0;
   const int64_t high = upper ? k : k >> 1;
-  const uint32_t hash = lb_mix32((uint32_t)high * LB_ROW_STEP, crowd->key, 0x51ed270bu);
+  const uint32_t hash = lb_mix32((uint32_t)high * LB_ROW_STEP, population->key, 0x51ed270bu);
   const int64_t low = 2 * high + (hash & 1);
-  if ((!upper && k != low) || low > crowd->ids)
+  if ((!upper && k != low) || low > population->ids)
     return k;
   const double phase = (double)(hash >> 8) * (1.0 / (1 << 24));
   return (int64_t)(clock + phase) & 1 ? (upper ? low : high) : k;
@@ -67,37 +67,42 @@ static inline int64_t lb_trade(const lb_crowd *crowd, int64_t k, double clock) {
 
 /* Who holds hot rank k after so many changes: somebody from the colder half. `fade` spreads a
  * change over a fifth of the time between two, in which both holders are seen. */
-static inline int64_t lb_holder(const lb_crowd *crowd, int64_t k, double clock, double fade) {
-  const uint32_t hash = lb_mix32((uint32_t)k * LB_ROW_STEP, crowd->key, 0xc2b2ae3du);
+static inline int64_t lb_holder(const lb_population *population, int64_t k, double clock,
+                                double fade) {
+  const uint32_t hash = lb_mix32((uint32_t)k * LB_ROW_STEP, population->key, 0xc2b2ae3du);
   const double phase = (double)(hash >> 8) * (1.0 / (1 << 24));
   const int64_t change = (int64_t)(clock + 0.8 * phase + 0.2 * fade);
   if (change == 0)
     return k;
-  const uint32_t who = lb_mix32(hash + (uint32_t)change * LB_LIFE_STEP, crowd->key, 0x27d4eb2fu);
-  const int64_t colder = crowd->ids - crowd->ids / 2;
-  return colder + 1 + (int64_t)(((uint64_t)who * (uint64_t)(crowd->ids / 2)) >> 32);
+  const uint32_t who =
+      lb_mix32(hash + (uint32_t)change * LB_LIFE_STEP, population->key, 0x27d4eb2fu);
+  const int64_t colder = population->ids - population->ids / 2;
+  return colder + 1 + (int64_t)(((uint64_t)who * (uint64_t)(population->ids / 2)) >> 32);
 }
 
 /* Ranks [n] to rows [n]. */
-static inline void lb_place(const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
-                            const int64_t *ranks, int64_t n, int32_t *rows) {
-  const uint64_t c = (uint64_t)crowd->ids, inverse = UINT64_MAX / c;
+static inline void lb_place(const lb_population *population, lb_bitgen *random,
+                            const lb_clocks *clocks, const int64_t *ranks, int64_t n,
+                            int32_t *rows) {
+  const uint64_t c = (uint64_t)population->ids, inverse = UINT64_MAX / c;
   for (int64_t i = 0; i < n; i++) {
-    const double trade = clocks->trades[i / clocks->tick];
+    const double swap = clocks->swaps[i / clocks->tick];
     const double newcomer = clocks->newcomers[i / clocks->tick];
     int64_t k = ranks[i];
     /* Drawn whenever it might be asked for at any time: the clocks do not move the stream. */
-    const uint64_t u = crowd->missing || crowd->hot ? random->next_uint64(random->state) : ~0ull;
-    if (crowd->missing && (uint32_t)u < crowd->missing) {
+    const uint64_t u =
+        population->missing || population->hot ? random->next_uint64(random->state) : ~0ull;
+    if (population->missing && (uint32_t)u < population->missing) {
       rows[i] = 0;
       continue;
     }
-    if (trade > 0.0)
-      k = lb_trade(crowd, k, trade);
-    if (newcomer > 0.0 && k <= crowd->hot)
-      k = lb_holder(crowd, k, newcomer, (double)(u >> 32) * (1.0 / 4294967296.0));
+    if (swap > 0.0)
+      k = lb_swap(population, k, swap);
+    if (newcomer > 0.0 && k <= population->hot)
+      k = lb_holder(population, k, newcomer, (double)(u >> 32) * (1.0 / 4294967296.0));
     /* x mod c by its reciprocal, which is at most one too small a quotient for x < 2^62. */
-    const uint64_t x = (uint64_t)(k - 1) * (uint64_t)crowd->multiplier + (uint64_t)crowd->offset;
+    const uint64_t x =
+        (uint64_t)(k - 1) * (uint64_t)population->multiplier + (uint64_t)population->offset;
     uint64_t rest = x - (uint64_t)(((unsigned __int128)x * inverse) >> 64) * c;
     rest -= rest >= c ? c : 0;
     rest -= rest >= c ? c : 0;
@@ -112,13 +117,13 @@ enum { LB_PLANT_BLOCK = 256, LB_PLANT_DIMS = 65 };
 typedef struct {
   int64_t features;
   const int32_t *hotness; /* [features] columns of each */
-  const uint32_t *keys;   /* [features, dims + 1, 2]; the last pair is the daily taste's */
-  int64_t dims;           /* taste and R factors */
+  const uint32_t *keys;   /* [features, dims + 1, 2]; the last pair is the daily preference's */
+  int64_t dims;           /* preference and R factors */
   const uint32_t *knots;  /* [dims] whole quarter turns of the shared drift */
   const float *near;      /* [dims] cosine and sine of the rest */
   const float *far;
   double own; /* clock of each row's own drift */
-  float day;  /* how much of the daily taste counts now */
+  float day;  /* how much of the daily preference counts now */
 } lb_plant;
 
 /* The rows' values in one dimension, added to those of the feature's other columns. */
@@ -155,11 +160,11 @@ static inline void lb_plant_bases(const uint32_t *key, double own, const int32_t
 }
 
 typedef struct {
-  float *taste, *pairs, *daily; /* [n] each */
+  float *preference, *pairs, *daily; /* [n] each */
 } lb_logits;
 
-/* Sums over the features, for rows [columns] of `stride`: of tastes, of the products of the factors
- * of every two features, of daily tastes. */
+/* Sums over the features, for rows [columns] of `stride`: of preferences, of the products of the
+ * factors of every two features, of daily preferences. */
 static inline void lb_plant_sums(const lb_plant *plant, const int32_t *rows, int64_t stride,
                                  int64_t n, const lb_logits *sums) {
   uint32_t base[LB_PLANT_BLOCK];
@@ -197,7 +202,7 @@ static inline void lb_plant_sums(const lb_plant *plant, const int32_t *rows, int
         for (int i = 0; i < count; i++)
           daily[i] += share * of_feature[plant->dims][i];
     }
-    memcpy(sums->taste + begin, sum[0], (size_t)count * sizeof(float));
+    memcpy(sums->preference + begin, sum[0], (size_t)count * sizeof(float));
     for (int64_t j = 1; j < plant->dims; j++)
       for (int i = 0; i < count; i++)
         pairs[i] += 0.5f * sum[j][i] * sum[j][i];

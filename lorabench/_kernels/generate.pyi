@@ -17,7 +17,7 @@ def zipf(
 def place_ranks(
     bit_generator: np.random.BitGenerator,
     ranks: NDArray[np.int64],
-    trades: NDArray[np.float64],
+    swaps: NDArray[np.float64],
     newcomers: NDArray[np.float64],
     rows: NDArray[np.int32],
     *,
@@ -30,7 +30,7 @@ def place_ranks(
 ) -> None:
     """Write to `rows` [N] the table rows that hold popularity `ranks` [N] of one feature.
 
-    `trades` and `newcomers` [ticks] are the clocks of the popularity drift, read once for each
+    `swaps` and `newcomers` [ticks] are the clocks of the popularity drift, read once for each
     N / ticks ranks. Rank k's own row is ``1 + (multiplier * (k - 1) + offset) % ids``; with
     probability `missing` the row is 0; newcomers take only ranks up to `hot`. The equations are in
     `lorabench.workload.generator`.
@@ -57,17 +57,18 @@ def plant_sums(
         Table rows, feature f's ``hotness[f]`` columns after those of the features before it.
     hotness : int32 [F]
     keys : uint32 [F, dims + 1, 2]
-        Of the hashes: of each feature's taste, its factors, and its daily taste.
+        Of the hashes: of each feature's preference, its factors, and its daily preference.
     knots : uint32 [dims]
         Whole quarter turns of the shared drift.
     near, far : float32 [dims]
         Weights of a parameter's value at the last knot and at the next one.
     sums : float32 [3, n]
-        Written: sums of tastes, of the products of every two features' factors, of daily tastes.
+        Written: sums of preferences, of the products of every two features' factors, of daily
+        preferences.
     start : int
         First sample.
     own : float
         Clock of each row's own drift.
     day : float
-        Weight of the daily taste; at 0 it is not computed.
+        Weight of the daily preference; at 0 it is not computed.
     """

@@ -39,8 +39,8 @@ class Drift:
         """Whether newcomers ever appear."""
         return any(phase.newcomers for phase in self._phases)
 
-    def trades(self, time_s: ArrayLike) -> NDArray[np.float64]:
-        """Clock of the trades of places between ranks, at each time."""
+    def popularity_swaps(self, time_s: ArrayLike) -> NDArray[np.float64]:
+        """Clock of the swaps of places between ranks, at each time."""
         return self._clock([phase.trades for phase in self._phases], time_s)
 
     def newcomers(self, time_s: ArrayLike) -> NDArray[np.float64]:
@@ -57,8 +57,8 @@ class Drift:
         return self._clock(speeds, time_s)
 
     def day(self, time_s: ArrayLike) -> NDArray[np.float64]:
-        """How much of the daily taste counts, in units of the logit's standard deviation."""
-        # The daily taste has unit variance; the sine's is one half.
+        """How much of the daily preference counts, in units of the logit's standard deviation."""
+        # The daily preference has unit variance; the sine's is one half.
         phase = np.sin(2 * np.pi * np.asarray(time_s) / self._spec.day_s)
         return np.asarray(self._spec.day_taste * np.sqrt(2.0) * phase)
 

@@ -16,7 +16,7 @@ Ids.
     coprime to c_f: a bijection that scatters hot rows over the table. With probability m_f the
     value is missing and the row is 0.
 Popularity drift.
-    Ranks trade places in pairs, k with 2k or 2k + 1 where floor(log2 k) is even, each pair each
+    Ranks swap places in pairs, k with 2k or 2k + 1 where floor(log2 k) is even, each pair each
     time that :math:`T_{trades}(t) + \phi_k` passes a whole number. The holder of a rank k <= c/16
     is replaced each time :math:`T_{newcomers}(t)` passes a phase of its own: an id from the colder
     half takes its place, and is replaced in turn; within a fifth of the time between two changes
@@ -99,7 +99,7 @@ class Generator:
     def __init__(self, spec: WorkloadSpec, seed: int) -> None:
         self._spec, self._seed = spec, seed
         self._drift = Drift(spec.drift)
-        self._crowds = _crowds(spec, seed, self._drift.has_newcomers)
+        self._populations = _populations(spec, seed, self._drift.has_newcomers)
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PILOT,)))
         pilot = self._draw_rows(rng, np.zeros(1))
         sequence = np.random.SeedSequence(seed, spawn_key=(_PLANT,))
@@ -143,12 +143,12 @@ class Generator:
 
     def _draw_rows(self, rng: np.random.Generator, times_s: NDArray[np.float64]) -> Block:
         nothing = np.zeros(CHUNK_ROWS, np.int8), np.zeros(CHUNK_ROWS, np.int64)
-        trades, newcomers = self._drift.trades(times_s), self._drift.newcomers(times_s)
+        swaps, newcomers = self._drift.popularity_swaps(times_s), self._drift.newcomers(times_s)
         sparse = np.empty((self._spec.num_columns, CHUNK_ROWS), np.int32)
         column = 0
-        for crowd, hotness in zip(self._crowds, self._spec.sparse.hotness, strict=True):
+        for population, hotness in zip(self._populations, self._spec.sparse.hotness, strict=True):
             for _ in range(hotness):
-                crowd.draw(rng, trades, newcomers, sparse[column])
+                population.draw(rng, swaps, newcomers, sparse[column])
                 column += 1
         dense = _draw_dense(self._spec, rng)
         return Block(*nothing, dense.T, sparse.T)
@@ -236,7 +236,7 @@ def in_order(make: Callable[[_Item], _Made], items: Iterable[_Item], jobs: int) 
 
 
 @dataclass(frozen=True)
-class _Crowd:
+class _Population:
     """The ids of one feature: how popular each rank is, and in which row it lives."""
 
     ids: int
@@ -251,14 +251,14 @@ class _Crowd:
     def draw(
         self,
         rng: np.random.Generator,
-        trades: NDArray[np.float64],
+        swaps: NDArray[np.float64],
         newcomers: NDArray[np.float64],
         rows: NDArray[np.int32],
     ) -> None:
         place_ranks(
             rng.bit_generator,
             self._ranks(rng, len(rows)),
-            trades,
+            swaps,
             newcomers,
             rows,
             ids=self.ids,
@@ -279,18 +279,18 @@ class _Crowd:
         return ranks
 
 
-def _crowds(spec: WorkloadSpec, seed: int, newcomers: bool) -> tuple[_Crowd, ...]:
+def _populations(spec: WorkloadSpec, seed: int, newcomers: bool) -> tuple[_Population, ...]:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PLANT, 1)))
     sparse = spec.sparse
-    crowds = []
+    populations = []
     for ids, exponent, head, missing in zip(
         sparse.cardinality, sparse.zipf, sparse.head, sparse.missing, strict=True
     ):
         multiplier = int(rng.integers(1, ids + 1))
         while math.gcd(multiplier, ids) != 1:
             multiplier = int(rng.integers(1, ids + 1))
-        crowds.append(
-            _Crowd(
+        populations.append(
+            _Population(
                 ids=ids,
                 exponent=exponent,
                 head=np.cumsum(head),
@@ -301,7 +301,7 @@ def _crowds(spec: WorkloadSpec, seed: int, newcomers: bool) -> tuple[_Crowd, ...
                 hot=ids // _HOT_SHARE if newcomers else 0,
             )
         )
-    return tuple(crowds)
+    return tuple(populations)
 
 
 def _draw_dense(spec: WorkloadSpec, rng: np.random.Generator) -> NDArray[np.int32]:

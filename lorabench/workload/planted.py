@@ -1,15 +1,15 @@
 r"""The truth behind generated labels: a factorisation machine whose parameters drift.
 
-A factorisation machine (Rendle 2010) with R factors. Nothing of it is stored: taste w and factors
-v in R^R of row i of table f are nearly normal functions (a sum of four uniforms) of a hash of
-(f, i), and of two clocks (`lorabench.workload.drift`) at time t:
+A factorisation machine (Rendle 2010) with R factors. Nothing of it is stored: preference w and
+factors v in R^R of row i of table f are nearly normal functions (a sum of four uniforms) of a hash
+of (f, i), and of two clocks (`lorabench.workload.drift`) at time t:
 
 Each row's own drift.
     The row is born again each time its clock passes a phase of its own, :math:`m_i = \lfloor
     T_{row}(t) + \phi_i \rfloor`; w and v are then drawn anew, in all 1 + R directions.
 Shared drift.
-    In direction j (0 is the taste, 1 to R are the factors) every row turns from one draw to the
-    next by the same angle: with :math:`T_j(t) = n + \alpha`, n whole,
+    In direction j (0 is the preference, 1 to R are the factors) every row turns from one draw to
+    the next by the same angle: with :math:`T_j(t) = n + \alpha`, n whole,
 
     .. math::
         \theta_j(f, i, t) = \cos(\alpha \pi / 2) \, z_j(f, i, m_i, n)
@@ -31,7 +31,7 @@ counts x_1 .. x_D is clicked on with probability
     P(click) &= \sigma(\beta + strength \cdot ((g - \mu) / s
                  + day\_taste \sqrt{2} \sin(2 \pi t / day) \, g_4))
 
-where a are the spec's shares, u a third hash (the daily taste), and the mean mu, the standard
+where a are the spec's shares, u a third hash (the daily preference), and the mean mu, the standard
 deviation s, and beta, which makes the mean probability the base rate, come from a pilot chunk at
 time 0. The model is held still for `TICK_ROWS` rows at a time.
 """
@@ -99,13 +99,13 @@ class PlantedModel:
         varies = scale > _CONSTANT
         weight = np.divide(direction, scale, out=np.zeros_like(scale), where=varies)
         length = float(np.linalg.norm(direction))
-        share_taste, share_pairs, share_dense = spec.labels.shares
+        share_preference, share_pairs, share_dense = spec.labels.shares
         self._dense_weight = (
             weight * math.sqrt(share_dense) / length if length else weight
         ).astype(np.float32)
         self._dense_centre = np.array(spec.dense.location, np.float32)
         pairs = features * (features - 1) / 2 * spec.labels.rank
-        self._taste_weight = np.float32(math.sqrt(share_taste / features))
+        self._preference_weight = np.float32(math.sqrt(share_preference / features))
         self._pair_weight = np.float32(math.sqrt(share_pairs / pairs) if pairs else 0.0)
         self._daily_weight = np.float32(math.sqrt(1 / features))
 
@@ -179,10 +179,10 @@ class PlantedModel:
             own=now.own,
             day=now.day,
         )
-        taste, pairs, daily = sums
-        still = (self._taste_weight * taste + self._pair_weight * pairs).astype(np.float64)
+        preference, pairs, daily = sums
+        still = self._preference_weight * preference + self._pair_weight * pairs
         swing = self._spec.labels.strength * (self._daily_weight * daily).astype(np.float64)
-        return (still - self._mean) * self._gain + swing + self._intercept
+        return (still.astype(np.float64) - self._mean) * self._gain + swing + self._intercept
 
     def _counts(self, dense: NDArray[np.int32]) -> NDArray[np.float64]:
         total = np.zeros(len(dense), np.float32)

@@ -47,7 +47,7 @@ class LabelSpec(Part):
     rank : int
         Factors R of the pairwise interactions between features; 0 plants none.
     shares : tuple of float, length 3
-        Of the logit's variance: of the tastes, of the interactions, of the integer features. They
+        Of the logit's variance: of preferences, of the interactions, of the integer features. They
         sum to 1.
     delay_s : float
         From a row to its label, in s of workload time, as the attribution window of a click is.
@@ -79,16 +79,16 @@ class PhaseSpec(Part):
     start_s : float
         When it begins, in s of workload time.
     trades : float
-        How often a popularity rank trades places with one about twice as low.
+        How often a popularity rank swaps places with one about twice as low.
     newcomers : float
         How often the holder of a hot rank fades and an id from the colder half takes its place.
     row_taste : float
-        How often a row's taste and factors are drawn anew, each row at times of its own.
+        How often a row's preference and factors are drawn anew, each row at times of its own.
     shared_taste : float
         Quarter turns of the first `rank` directions, in each of which all rows move at once: after
         one, nothing of where they stood is left.
     rank : int
-        Directions that the shared drift turns: the taste is the first, then come the factors.
+        Directions that the shared drift turns: the preference is the first, then come the factors.
     """
 
     start_s: Annotated[float, Field(strict=True, ge=0, le=LONGEST_S)]
@@ -211,7 +211,7 @@ class WorkloadSpec(Part):
             if labels is not None and phase.rank > labels.rank + 1:
                 raise PydanticCustomError(
                     "no_direction",
-                    "at most {most} (the taste and labels.rank factors)",
+                    "at most {most} (the preference and labels.rank factors)",
                     {"found": f"rank {phase.rank} in phase {number}", "most": labels.rank + 1},
                 )
         return value

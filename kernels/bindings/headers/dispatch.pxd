@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from lorabench._kernels.headers.generate cimport (
-    lb_bitgen, lb_clocks, lb_crowd, lb_logits, lb_plant, lb_zipf,
+    lb_bitgen, lb_clocks, lb_logits, lb_plant, lb_population, lb_zipf,
 )
 from lorabench._kernels.headers.lookup cimport lb_bags, lb_index, lb_lora, lb_parts, lb_table
 from lorabench._kernels.headers.train cimport (
@@ -48,7 +48,7 @@ cdef extern from "dispatch/kernels.h" nogil:
             const lb_zipf *law, lb_bitgen *random, int64_t *ranks, int64_t n
         ) noexcept nogil
         void (*place)(
-            const lb_crowd *crowd, lb_bitgen *random, const lb_clocks *clocks,
+            const lb_population *population, lb_bitgen *random, const lb_clocks *clocks,
             const int64_t *ranks, int64_t n, int32_t *rows
         ) noexcept nogil
         void (*plant_sums)(

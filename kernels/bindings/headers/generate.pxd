@@ -15,7 +15,7 @@ cdef extern from "generate/zipf.h" nogil:
 cdef extern from "generate/plant.h" nogil:
     int LB_PLANT_DIMS
 
-    ctypedef struct lb_crowd:
+    ctypedef struct lb_population:
         int64_t ids
         int64_t multiplier
         int64_t offset
@@ -25,7 +25,7 @@ cdef extern from "generate/plant.h" nogil:
 
     ctypedef struct lb_clocks:
         int64_t tick
-        const double *trades
+        const double *swaps
         const double *newcomers
 
     ctypedef struct lb_plant:
@@ -40,6 +40,6 @@ cdef extern from "generate/plant.h" nogil:
         float day
 
     ctypedef struct lb_logits:
-        float *taste
+        float *preference
         float *pairs
         float *daily

@@ -32,7 +32,7 @@ def sums_twin(  # noqa: PLR0917
     own: float,
     day: float,
 ) -> np.ndarray:
-    """Taste, pairs by pairs, daily taste; in float64 and without any trick."""
+    """Preference, pairs by pairs, daily preference; in float64 and without any trick."""
     knots, near, far = clocks
     dims = len(knots)
     values = np.zeros((len(hotness), dims + 1, rows.shape[1]))
@@ -130,12 +130,12 @@ def test_every_build_gives_the_same_bits(build: str) -> None:
 def test_trades_are_one_to_one_and_newcomers_leave_the_cold_ranks(
     ids: int, missing: float, clock: float, key: int
 ) -> None:
-    def place(trades: float, newcomers: float, share: float) -> np.ndarray:
+    def place(swaps: float, newcomers: float, share: float) -> np.ndarray:
         rows = np.empty(ids, np.int32)
         place_ranks(
             np.random.PCG64(1),
             np.arange(1, ids + 1),
-            np.array([trades], float),
+            np.array([swaps], float),
             np.array([newcomers], float),
             rows,
             ids=ids,
