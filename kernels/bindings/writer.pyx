@@ -16,9 +16,9 @@ from lorabench._kernels.headers.shared cimport (
     lb_side_is_free, lb_side_lora, lb_sync_all, lb_sync_table,
 )
 from lorabench._kernels.headers.train cimport (
-    lb_adagrad, lb_gradient, lb_scratch, lb_slots, lb_slots_age, lb_slots_bytes, lb_slots_clean,
-    lb_slots_clear, lb_slots_free, lb_slots_gram, lb_slots_move, lb_slots_new, lb_slots_put,
-    lb_turn,
+    lb_adagrad, lb_gradient, lb_rotation, lb_scratch, lb_slots, lb_slots_age, lb_slots_bytes,
+    lb_slots_clean, lb_slots_clear, lb_slots_free, lb_slots_gram, lb_slots_move, lb_slots_new,
+    lb_slots_put,
 )
 from lorabench._kernels.lookup cimport Batch, Tables
 from lorabench._kernels.memory cimport Mapping
@@ -292,7 +292,7 @@ cdef class AdapterWriter:
         """Take table t's kept slots over into the new layout."""
         cdef lb_lora old = lb_side_lora(self.active(), t), new = lb_side_lora(target, t)
         cdef lb_slots fresh
-        cdef lb_turn by
+        cdef lb_rotation by
         by.basis = <const float *>basis.view.buf + t * basis.size(1) * basis.size(2)
         by.turn = <const float *>turn.view.buf + t * turn.size(1) * turn.size(2)
         by.stride = turn.size(2)

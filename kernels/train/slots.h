@@ -92,12 +92,12 @@ typedef struct {
   const float *basis; /* [new rank, dim] */
   const float *turn;  /* [old rank, new rank], rows `stride` apart */
   int64_t stride;
-} lb_turn;
+} lb_rotation;
 
 /* Take the slots `kept` [n] of one layout over into another, in that order; `to` is empty. */
 static inline void lb_slots_move(const lb_slots *from, const lb_lora *old, const int32_t *kept,
-                                 int64_t n, const lb_turn *by, lb_slots *to, const lb_lora *lora,
-                                 int64_t dim) {
+                                 int64_t n, const lb_rotation *by, lb_slots *to,
+                                 const lb_lora *lora, int64_t dim) {
   to->typical = from->typical;
   if (lora->rank)
     memcpy(lora->B, by->basis, (size_t)(lora->rank * dim) * sizeof(float));

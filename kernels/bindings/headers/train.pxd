@@ -34,7 +34,7 @@ cdef extern from "train/adapt.h" nogil:
         float *basis_grad
 
 cdef extern from "train/slots.h" nogil:
-    ctypedef struct lb_turn:
+    ctypedef struct lb_rotation:
         const float *basis
         const float *turn
         int64_t stride
@@ -47,7 +47,7 @@ cdef extern from "train/slots.h" nogil:
     void lb_slots_put(lb_slots *slots, const lb_lora *lora, int32_t row, const float *values)
     void lb_slots_age(lb_slots *slots, const lb_lora *lora, int64_t used, float accumulators)
     void lb_slots_move(const lb_slots *source, const lb_lora *old, const int32_t *kept, int64_t n,
-                       const lb_turn *by, lb_slots *target, const lb_lora *lora, int64_t dim)
+                       const lb_rotation *by, lb_slots *target, const lb_lora *lora, int64_t dim)
     void lb_slots_gram(const lb_lora *lora, int64_t used, double *total)
 
 cdef extern from "train/step.h" nogil:
