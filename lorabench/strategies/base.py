@@ -8,7 +8,7 @@ nobody has to ask which one it is. Which there are is in `lorabench.strategies.r
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -53,6 +53,10 @@ class StrategySpec:
     def learns(self) -> bool:
         """Whether it ever changes."""
         return self.learning_rate is not None
+
+    def given(self, **params: Any) -> "StrategySpec":
+        """Return it with params that stand beside its name instead of in it."""
+        return replace(self, params={**self.params, **params})
 
     def make(self, tables: TableSet, net: DenseNet, memory_budget: float) -> "Strategy":
         """Make it ready to serve; the arguments are those of `Strategy`.

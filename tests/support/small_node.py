@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lorabench._kernels.serve import LOAD_BYTES, LoadLine
 from lorabench.lora.layout import plan_adapter
-from lorabench.lora.learner import LearnerConfig
+from lorabench.lora.learner import Learner, LearnerConfig
 from lorabench.lora.spectrum import rows_of
 from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.memory import Region
@@ -97,11 +97,9 @@ def small_node(
     )
     settings = {"basis_samples": 64, "guard_window": 512, **config}
     trainer = Trainer(
-        tables.kernels,
-        net,
+        Learner(tables.kernels, net, state, LearnerConfig(rank=4, **settings)),  # type: ignore[arg-type]
         state,
         replay,
-        LearnerConfig(rank=4, **settings),  # type: ignore[arg-type]
         clock=clock,
     )
     server = Server(

@@ -19,11 +19,10 @@ from lorabench.isolation.journal import Journal
 from lorabench.isolation.machine import Machine
 from lorabench.isolation.resctrl import Monitor
 from lorabench.isolation.undo import Process
-from lorabench.lora.layout import plan_adapter
-from lorabench.lora.learner import LearnerConfig
 from lorabench.memory import Region
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.model.prepare import Prepared, prepare
+from lorabench.strategies.registry import parse
 from lorabench.targets.load import open_traffic
 from lorabench.targets.node.processes import (
     NodeProcesses,
@@ -108,6 +107,7 @@ class ServingNode:
             The budget buys no adapter.
         """
         options = self.options
+        strategy = parse("lora", options.learning_rate, colocated=True).given(rank=options.rank)
         return NodeSetup(
             prepared=self.prepared,
             serving=Serving(
@@ -115,10 +115,10 @@ class ServingNode:
                 options.max_batch,
                 "spin" if options.wait == "spin" else "block",
             ),
-            adapter=plan_adapter(
-                self.prepared.tables.layout, options.rank, servers, options.memory_budget
+            adapter=strategy.kind.plan(
+                strategy, self.prepared.tables.layout, servers, options.memory_budget
             ),
-            trainer=LearnerConfig(rank=options.rank, learning_rate=options.learning_rate),
+            strategy=strategy,
             train_batch=options.train_batch,
             label_delay_s=options.label_delay_s or 0.0,
             replay_bytes=options.replay_bytes,

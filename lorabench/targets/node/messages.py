@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lorabench.lora.learner import LearnerConfig
     from lorabench.lora.writer import AdapterHandle, ReaderHandle
     from lorabench.memory import PageSizes, RegionHandle
     from lorabench.model.dlrm import DlrmShape
     from lorabench.model.tables import TablesHandle
+    from lorabench.strategies.base import StrategySpec
     from lorabench.targets.node.exchange import ExchangeHandle, Part
     from lorabench.targets.node.memory import FeedHandle
     from lorabench.targets.node.settings import TrainerSettings, Wait
@@ -75,7 +75,7 @@ class TrainerSetup:
     load: "RegionHandle"
     num_dense: int
     label_delay_ns: int
-    config: "LearnerConfig"
+    strategy: "StrategySpec"
     batch: int
     memory_nodes: tuple[int, ...] | None = None
 

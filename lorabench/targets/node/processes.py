@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from lorabench.host.counters import CpuUse, Snapshot
 from lorabench.isolation.confine import Workers
 from lorabench.lora.layout import AdapterPlan
-from lorabench.lora.learner import LearnerConfig
 from lorabench.memory import PageSizes
 from lorabench.model.prepare import Prepared
+from lorabench.strategies.base import StrategySpec
 from lorabench.targets.load import Schedule
 from lorabench.targets.node.exchange import Exchange, Part
 from lorabench.targets.node.launch import Fleet, Worker
@@ -229,8 +229,8 @@ class NodeSetup:
         How queries are served.
     adapter : AdapterPlan
         Slots and rank.
-    trainer : LearnerConfig
-        How the trainer learns.
+    strategy : StrategySpec
+        What the trainer learns by; one that is `colocatable`.
     train_batch : int
         Most samples that it takes at once.
     label_delay_s : float
@@ -242,7 +242,7 @@ class NodeSetup:
     prepared: Prepared
     serving: Serving
     adapter: AdapterPlan
-    trainer: LearnerConfig
+    strategy: StrategySpec
     train_batch: int
     label_delay_s: float
     replay_bytes: int
@@ -324,7 +324,7 @@ class NodeSetup:
             load=memory.load.handle,
             num_dense=memory.feed.dense.shape[1],
             label_delay_ns=int(self.label_delay_s * NS),
-            config=self.trainer,
+            strategy=self.strategy,
             batch=self.train_batch,
             memory_nodes=None if placed is None else placed.trainer_nodes,
         )

@@ -1,9 +1,9 @@
 """The co-located LoRA trainer: learn from what was just served, publish, repeat.
 
-Joins the replay rings with a `lorabench.lora.learner.Learner` and writes down which sample went
-into which epoch. The trainer never waits for a server: when a reader still holds the idle side, it
-comes back later. What it does at each call is decided here; when it is called, on which cores and
-with how many threads, is not.
+Joins the replay rings with what a strategy learns by (`lorabench.strategies`) and writes down which
+sample went into which epoch. The trainer never waits for a server: when a reader still holds the
+idle side, it comes back later. What it does at each call is decided here; when it is called, on
+which cores and with how many threads, is not.
 """
 
 import os
@@ -15,17 +15,16 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
-from lorabench._kernels.lookup import Tables
 from lorabench._kernels.serve import LoadLines
 from lorabench.isolation.affinity import pin_threads, verify
 from lorabench.isolation.numa import verify_process
 from lorabench.isolation.scheduling import schedule_threads, verify_classes
 from lorabench.lora.basis import LearnLog
-from lorabench.lora.learner import Learner, LearnerConfig, Stage
+from lorabench.lora.learner import Stage
 from lorabench.lora.writer import AdapterOwner
 from lorabench.memory import Region
-from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableSet
+from lorabench.strategies.base import ColocatedLearner
 from lorabench.targets.node.messages import Prepare, Ready, Stop, Train, TrainerSetup
 from lorabench.targets.node.model import dense_net
 from lorabench.targets.node.replay import Replay
@@ -44,34 +43,28 @@ class Trainer:
 
     Parameters
     ----------
-    tables : Tables
-        Base tables.
-    net : DenseNet
-        Frozen here.
+    learner : ColocatedLearner
+        What a strategy learns by.
     state : AdapterOwner
-        The adapter.
+        The adapter in which it publishes.
     replay : Replay
         Where samples come from.
-    config : LearnerConfig
-        How to learn.
     clock : callable
         Now, in the ns of `time.monotonic_ns`; labels that arrive later are not seen.
     """
 
     def __init__(
         self,
-        tables: Tables,
-        net: DenseNet,
+        learner: ColocatedLearner,
         state: AdapterOwner,
         replay: Replay,
-        config: LearnerConfig,
         *,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._clock = clock
         self._state = state
         self._replay = replay
-        self._learner = Learner(tables, net, state, config)
+        self._learner = learner
         self._published: list[Updates] = []
         self._rerank_ns: int | None = None
         self._reranked_ns = 0
@@ -97,7 +90,7 @@ class Trainer:
         Parameters
         ----------
         rerank_s : float, optional
-            Change the rank this often, s (`Learner.change_ranks`).
+            Change the rank this often, s (`ColocatedLearner.change_ranks`).
         reuse : bool
             Take base vectors out of the rings (`lorabench.targets.node.replay`).
         """
@@ -158,9 +151,10 @@ class _Process:
             num_dense=setup.num_dense,
         )
         self._owner = AdapterOwner(setup.adapter)
-        self._trainer = Trainer(
-            self._tables.kernels, dense_net(setup.model), self._owner, self._replay, setup.config
+        learner = setup.strategy.kind.learner(
+            setup.strategy, self._tables.kernels, dense_net(setup.model), self._owner
         )
+        self._trainer = Trainer(learner, self._owner, self._replay)
         self._nice = os.getpriority(os.PRIO_PROCESS, 0)
         self.ready = Ready(self._tables.region.page_sizes())
 

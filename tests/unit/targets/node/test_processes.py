@@ -10,10 +10,10 @@ import pytest
 from target_contract import DURATION_S, QUERY_ROWS, TargetContract, schedule
 
 from lorabench.lora.layout import plan_adapter
-from lorabench.lora.learner import LearnerConfig
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.prepare import Prepared
 from lorabench.model.tables import TableLayout, TableSet
+from lorabench.strategies.registry import parse
 from lorabench.targets.node.processes import NodeProcesses, NodeSetup
 from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
 from lorabench.workload.block import Block
@@ -36,7 +36,7 @@ def target() -> Iterator[NodeProcesses]:
         prepared=Prepared(tables, net, 0, 0, "untrained"),
         serving=Serving(QUERY_ROWS, 4, "block"),
         adapter=plan_adapter(layout, 4, 2, 5.0),
-        trainer=LearnerConfig(rank=4, basis_samples=64),
+        strategy=parse("lora-r4", colocated=True).given(basis_samples=64),
         train_batch=64,
         label_delay_s=0.02,
         replay_bytes=1 << 18,
