@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE
-from lorabench.workload.ingest import Input, RawBatch
+from lorabench.workload.inputs import Input, RawBatch
 
 _BATCH_ROWS = 65_536
 _CSV_BLOCK = 8 << 20

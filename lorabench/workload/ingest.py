@@ -7,8 +7,7 @@ journal has the checksum of all lines up to each part. So that works for a gzip 
 as well, and an input that changed is refused.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +18,12 @@ from numpy.typing import NDArray
 from lorabench._kernels.ingest import Dictionary, hash_ids
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
-from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, line_chunks, parse_lines, row_gap_ns
-from lorabench.workload.generator import in_order
+from lorabench.workload.criteo import row_gap_ns
+from lorabench.workload.inputs import Input, RawBatch
+from lorabench.workload.manifest import Format, Manifest, part_name
 from lorabench.workload.parts import Unfinished
 from lorabench.workload.spec import WorkloadSpec
-from lorabench.workload.store import Format, Manifest, part_name, write_rows
+from lorabench.workload.store import write_rows
 from lorabench.workload.writing import Progress
 
 Ids = Literal["hash", "exact"]
@@ -34,32 +34,6 @@ _CHUNKS_A_PART = 64
 _MOST_IDS = 2**31 - 3
 
 _VERSION = 1
-
-
-@dataclass(frozen=True, eq=False)
-class RawBatch:
-    """N rows as they were read.
-
-    Attributes
-    ----------
-    label : int8 [N]
-    time_ns : int64 [N] or None
-        None where the data have no times.
-    dense : int32 [D, N]
-    ids : int64 [F, N]
-        -1 where missing.
-    bad : tuple of InputError
-        Lines that were left out.
-    read : str
-        Checksum of all input up to here.
-    """
-
-    label: NDArray[np.int8]
-    time_ns: NDArray[np.int64] | None
-    dense: NDArray[np.int32]
-    ids: NDArray[np.int64]
-    bad: tuple[InputError, ...]
-    read: str
 
 
 @dataclass
@@ -76,74 +50,6 @@ class _Totals:
     missing_dense: list[int] = field(default_factory=list)
     missing_sparse: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)  # distinct ones, of exact dictionaries
-
-
-class Input:
-    """Rows to take in.
-
-    Attributes
-    ----------
-    name : str
-        For the manifest.
-    identity : list
-        What must be the same when a run goes on, as JSON.
-    num_dense, num_sparse : int
-        Columns.
-    """
-
-    name: str
-    identity: list[Any]
-    num_dense: int
-    num_sparse: int
-
-    def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
-        """Batches behind the first `done`, up to which the checksum must be `read`."""
-        raise NotImplementedError
-
-
-class CriteoInput(Input):
-    """Raw Criteo files, one after the other; ``-`` is stdin.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Plain or gzipped, which shows from the bytes.
-    """
-
-    num_dense, num_sparse = NUM_DENSE, NUM_SPARSE
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = tuple(paths)
-        self.name = ", ".join(path.name for path in self._paths)
-        self.identity = [path.name for path in self._paths]
-
-    def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
-        """Parse on `jobs` threads, which has no influence on the rows."""
-
-        def parsed(item: tuple[Path, int, bytes, str]) -> RawBatch:
-            path, line, lines, total = item
-            bad: list[InputError] = []
-            raw = parse_lines(lines, path, line, bad.append if keep_bad else None)
-            return RawBatch(raw.label, None, raw.dense, raw.ids, tuple(bad), total)
-
-        yield from in_order(parsed, self._chunks(done, read), jobs)
-
-    def _chunks(self, done: int, read: str) -> Iterator[tuple[Path, int, bytes, str]]:
-        total = hashlib.sha256()
-        number = 0
-        for path in self._paths:
-            for line, lines in line_chunks(path):
-                total.update(lines)
-                number += 1
-                if number > done:
-                    yield path, line, lines, total.hexdigest()
-                elif number == done and total.hexdigest() != read:
-                    raise InputError(
-                        f"{path}: up to line {line + lines.count(10)}: found other lines than "
-                        "those taken in before, expected the same input"
-                    )
-        if number < done:
-            raise InputError(f"{self.name}: found fewer lines than were taken in before")
 
 
 def ingest(
@@ -163,7 +69,7 @@ def ingest(
     Parameters
     ----------
     folder : Path
-        Where to: new, empty, or what a killed run of the same call left, which is gone on with.
+        Where to: new, empty, or what a killed run of the same call left, to go on with.
     source : Input
         The rows.
     base : WorkloadSpec
@@ -184,20 +90,14 @@ def ingest(
     Returns
     -------
     Manifest
-        Its spec is the base's with what was measured: rows, rate, missing rates, click rate and,
-        for exact dictionaries, cardinalities.
+        Its spec is the base's with what was measured.
 
     Raises
     ------
     InputError
-        Bad input, more bad lines than may be left out, an input that changed since a run was
-        killed, or a folder that cannot be written to.
+        Bad input, one that changed since a run was killed, or a folder that cannot be written to.
     """
-    if (base.num_dense, base.num_sparse) != (source.num_dense, source.num_sparse):
-        raise InputError(
-            f"{source.name}: found {source.num_dense} dense and {source.num_sparse} sparse "
-            f"columns, expected the {base.num_dense} and {base.num_sparse} of {base.name}"
-        )
+    _check_columns(source, base)
     run = {
         "command": "ingest",
         "version": _VERSION,
@@ -207,37 +107,19 @@ def ingest(
         "format": form,
     }
     with Unfinished(folder, run) as unfinished:
-        rows_of = _Exact(source.num_sparse) if ids == "exact" else _Hashed(base)
-        totals = _Totals(
-            missing_dense=[0] * source.num_dense, missing_sparse=[0] * source.num_sparse
-        )
-        for number, done in enumerate(unfinished.done):
-            totals = _Totals(**done.note)
-            rows_of.take_up(unfinished.side(number))
-        if progress is not None:
-            progress.start_at(totals.rows)
-        maker = _Maker(base, rows_of, totals, skip_bad=skip_bad, progress=progress, on_bad=on_bad)
-        batches = source.batches(totals.batches, totals.read, keep_bad=skip_bad > 0, jobs=jobs)
-        while maker.pull(batches):
-            unfinished.part(
-                part_name(len(unfinished.done), form),
-                lambda path: write_rows(path, maker.part(batches), base, form),
-                maker.note,
-            )
-        if not unfinished.done:
-            raise InputError(f"{source.name}: found no good row, expected at least one")
-        manifest = Manifest(
-            kind="ingested",
-            origin=f"{source.name}; ids by {'hashing' if ids == 'hash' else 'exact dictionaries'}",
-            format=form,
-            seed=None,
-            rows=totals.rows,
-            skipped=totals.skipped,
-            parts=tuple(done.part for done in unfinished.done),
-            spec=_measured(base, totals, exact=ids == "exact"),
-        )
-        unfinished.finish(manifest.as_text())
+        maker = _Maker(base, source, ids, skip_bad=skip_bad, progress=progress, on_bad=on_bad)
+        maker.take_up(unfinished)
+        maker.write(unfinished, form, jobs)
+        unfinished.finish((manifest := maker.manifest(unfinished, form)).as_text())
     return manifest
+
+
+def _check_columns(source: Input, base: WorkloadSpec) -> None:
+    if (base.num_dense, base.num_sparse) != (source.num_dense, source.num_sparse):
+        raise InputError(
+            f"{source.name}: found {source.num_dense} dense and {source.num_sparse} sparse "
+            f"columns, expected the {base.num_dense} and {base.num_sparse} of {base.name}"
+        )
 
 
 def base_for(preset: WorkloadSpec, source: Input, table_rows: int) -> WorkloadSpec:
@@ -335,20 +217,60 @@ class _Maker:
     def __init__(
         self,
         base: WorkloadSpec,
-        rows_of: "_Hashed | _Exact",
-        totals: _Totals,
+        source: Input,
+        ids: Ids,
         *,
         skip_bad: int,
         progress: Progress | None,
         on_bad: Callable[[InputError], None],
     ) -> None:
+        self._base = base
+        self._source = source
+        self._ids = ids
         self._gap_ns = row_gap_ns(base.rows_per_s)
-        self._rows_of = rows_of
-        self._totals = totals
+        self._rows_of = _Exact(source.num_sparse) if ids == "exact" else _Hashed(base)
+        self._totals = _Totals(
+            missing_dense=[0] * source.num_dense, missing_sparse=[0] * source.num_sparse
+        )
         self._skip_bad = skip_bad
         self._progress = progress
         self._on_bad = on_bad
         self._waiting: Block | None = None
+
+    def take_up(self, unfinished: Unfinished) -> None:
+        """Go on behind the parts that an earlier run finished."""
+        for number, done in enumerate(unfinished.done):
+            self._totals = _Totals(**done.note)
+            self._rows_of.take_up(unfinished.side(number))
+        if self._progress is not None:
+            self._progress.start_at(self._totals.rows)
+
+    def write(self, unfinished: Unfinished, form: Format, jobs: int) -> None:
+        """Write all further parts."""
+        done, read = self._totals.batches, self._totals.read
+        batches = self._source.batches(done, read, keep_bad=self._skip_bad > 0, jobs=jobs)
+        while self.pull(batches):
+            unfinished.part(
+                part_name(len(unfinished.done), form),
+                lambda path: write_rows(path, self.part(batches), self._base, form),
+                self.note,
+            )
+        if not unfinished.done:
+            raise InputError(f"{self._source.name}: found no good row, expected at least one")
+
+    def manifest(self, unfinished: Unfinished, form: Format) -> Manifest:
+        """Return what the rows turned out to be."""
+        how = "hashing" if self._ids == "hash" else "exact dictionaries"
+        return Manifest(
+            kind="ingested",
+            origin=f"{self._source.name}; ids by {how}",
+            format=form,
+            seed=None,
+            rows=self._totals.rows,
+            skipped=self._totals.skipped,
+            parts=tuple(done.part for done in unfinished.done),
+            spec=_measured(self._base, self._totals, exact=self._ids == "exact"),
+        )
 
     def pull(self, batches: Iterator[RawBatch]) -> bool:
         """Read on until there is a row for the next part; tell whether there is one."""

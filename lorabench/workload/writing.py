@@ -14,16 +14,10 @@ from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.ceiling import CeilingCounts
 from lorabench.workload.generator import CHUNK_ROWS, Generator
+from lorabench.workload.manifest import Format, Manifest, part_name
 from lorabench.workload.parts import Unfinished
 from lorabench.workload.spec import WorkloadSpec
-from lorabench.workload.store import (
-    Format,
-    Manifest,
-    check_format,
-    part_name,
-    row_bytes,
-    write_rows,
-)
+from lorabench.workload.store import check_format, row_bytes, write_rows
 
 PART_ROWS = 16 * CHUNK_ROWS
 """Rows of a part: some 170 MB in Arrow, a few seconds' work to do again."""
@@ -128,8 +122,7 @@ def write_generated(
     Raises
     ------
     InputError
-        The folder is taken or cannot be written to, the disk is full, or the rows cannot be
-        written in that format.
+        The folder is taken, cannot be written to or is full, or the format cannot hold the rows.
     """
     check_format(spec, form)
     run = {
@@ -140,29 +133,18 @@ def write_generated(
         "format": form,
         "part_rows": part_rows,
     }
-    total = CeilingCounts()
     with Unfinished(folder, run) as unfinished:
-        for done in unfinished.done:
-            total.merge(CeilingCounts.unpack(done.note))
         if progress is not None:
             progress.start_at(sum(done.part.rows for done in unfinished.done))
-        generator = Generator(spec, seed)
-        for number in range(len(unfinished.done), -(-spec.rows // part_rows)):
-            start = number * part_rows
-            part = _PartRows(generator, start, min(start + part_rows, spec.rows), jobs, progress)
-            unfinished.part(
-                part_name(number, form),
-                partial(write_rows, blocks=part.blocks(), spec=spec, form=form),
-                part.note,
-            )
-            total.merge(part.counts)
+        rows = _GeneratedRows(Generator(spec, seed), part_rows, jobs, progress)
+        counts = _write_parts(unfinished, rows, spec, form)
         manifest = Manifest(
             kind="generated",
             origin=f"generated from {spec.name}, seed {seed}",
             format=form,
             seed=seed,
             rows=spec.rows,
-            ceiling=total.ceiling(),
+            ceiling=counts.ceiling(),
             parts=tuple(done.part for done in unfinished.done),
             spec=spec,
         )
@@ -170,25 +152,52 @@ def write_generated(
     return manifest
 
 
+def _write_parts(
+    unfinished: Unfinished, rows: "_GeneratedRows", spec: WorkloadSpec, form: Format
+) -> CeilingCounts:
+    """Write all further parts, and count what the ceiling of all is made of."""
+    total = CeilingCounts()
+    for done in unfinished.done:
+        total.merge(CeilingCounts.unpack(done.note))
+    for number in range(len(unfinished.done), -(-spec.rows // rows.part_rows)):
+        start = number * rows.part_rows
+        part = _PartRows(rows, start, min(start + rows.part_rows, spec.rows))
+        unfinished.part(
+            part_name(number, form),
+            partial(write_rows, blocks=part.blocks(), spec=spec, form=form),
+            part.note,
+        )
+        total.merge(part.counts)
+    return total
+
+
+@dataclass(frozen=True)
+class _GeneratedRows:
+    """Where the rows of all parts come from."""
+
+    generator: Generator
+    part_rows: int
+    jobs: int
+    progress: Progress | None
+
+
 @dataclass
 class _PartRows:
     """The rows of a part, counted as they are drawn."""
 
-    generator: Generator
+    rows: _GeneratedRows
     start: int
     stop: int
-    jobs: int
-    progress: Progress | None
     counts: CeilingCounts = field(default_factory=CeilingCounts)
 
     def blocks(self) -> Iterator[Block]:
         done = self.start
-        for drawn in self.generator.chunks(self.start, self.stop, self.jobs):
+        for drawn in self.rows.generator.chunks(self.start, self.stop, self.rows.jobs):
             self.counts.add(drawn.logit, drawn.block.label)
             yield drawn.block
             done += len(drawn.block)
-            if self.progress is not None:
-                self.progress.done(done)
+            if self.rows.progress is not None:
+                self.rows.progress.done(done)
 
     def note(self, _side: Path) -> str:
         return self.counts.pack()

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lorabench.workload.block import Block
+from lorabench.workload.manifest import Format, Manifest, Provenance, part_name
 from lorabench.workload.parts import Unfinished
 from lorabench.workload.spec import WorkloadSpec
-from lorabench.workload.store import Format, Manifest, Provenance, part_name, write_rows
+from lorabench.workload.store import write_rows
 
 
 def write_store(

@@ -5,7 +5,8 @@ from lorabench.bench.options import check
 from lorabench.bench.progress import rows_progress
 from lorabench.experiments.workload import view
 from lorabench.experiments.workload.options import FolderOutput, IngestOptions
-from lorabench.workload.ingest import CriteoInput, Input, base_for, ingest
+from lorabench.workload.ingest import base_for, ingest
+from lorabench.workload.inputs import CriteoInput, Input
 from lorabench.workload.parts import check_target
 from lorabench.workload.spec import load_spec
 from lorabench.workload.writing import usable_threads

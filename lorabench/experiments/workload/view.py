@@ -9,8 +9,8 @@ from rich.table import Table
 
 from lorabench.experiments.workload.options import FolderOutput
 from lorabench.workload.like import FeatureDistance
+from lorabench.workload.manifest import Format, Manifest
 from lorabench.workload.spec import WorkloadSpec
-from lorabench.workload.store import Format, Manifest
 from lorabench.workload.writing import Room
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
 from lorabench.workload.columns import ColumnMap, ColumnsInput, load_columns
-from lorabench.workload.ingest import RawBatch, base_for, ingest
+from lorabench.workload.ingest import base_for, ingest
+from lorabench.workload.inputs import RawBatch
 from lorabench.workload.spec import load_spec
 from lorabench.workload.store import Store
 

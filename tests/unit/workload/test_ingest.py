@@ -14,7 +14,8 @@ from lorabench.workload import ingest as module
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import criteo_lines, read_criteo
 from lorabench.workload.generator import generate_blocks
-from lorabench.workload.ingest import CriteoInput, ingest
+from lorabench.workload.ingest import ingest
+from lorabench.workload.inputs import CriteoInput
 from lorabench.workload.spec import load_spec
 from lorabench.workload.store import Store
 

@@ -18,8 +18,9 @@ from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
 from lorabench.workload.criteo import read_criteo
 from lorabench.workload.generator import generate_blocks
+from lorabench.workload.manifest import Format, Manifest
 from lorabench.workload.spec import WorkloadSpec, load_spec
-from lorabench.workload.store import Format, Manifest, Store, check_format, row_bytes
+from lorabench.workload.store import Store, check_format, row_bytes
 
 SPEC = load_spec("tiny")
 ROWS = 1000
