@@ -4,6 +4,13 @@ The package is laid out in layers; see ``docs/architecture.md``. Importing it is
 the other heavy libraries are imported by the modules that use them.
 """
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("lorabench")
+
+def __getattr__(name: str) -> str:
+    """Return the version when it is asked for: what looks it up is slow to import."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lorabench")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

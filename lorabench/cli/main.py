@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from lorabench import __version__
+import lorabench
 from lorabench.cli.commands import COMMANDS
 from lorabench.cli.doctor import doctor
 from lorabench.cli.options import typer_function
@@ -27,7 +27,7 @@ for command in COMMANDS:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"lorabench {__version__}")
+        typer.echo(f"lorabench {lorabench.__version__}")
         raise typer.Exit
 
 

@@ -108,9 +108,9 @@ def ingest(
     }
     with Unfinished(folder, run) as unfinished:
         maker = _Maker(base, source, ids, skip_bad=skip_bad, progress=progress, on_bad=on_bad)
-        maker.take_up(unfinished)
         maker.write(unfinished, form, jobs)
-        unfinished.finish((manifest := maker.manifest(unfinished, form)).as_text())
+        manifest = maker.manifest(unfinished, form)
+        unfinished.finish(manifest.as_text())
     return manifest
 
 
@@ -237,7 +237,7 @@ class _Maker:
         self._on_bad = on_bad
         self._waiting: Block | None = None
 
-    def take_up(self, unfinished: Unfinished) -> None:
+    def _take_up(self, unfinished: Unfinished) -> None:
         """Go on behind the parts that an earlier run finished."""
         for number, done in enumerate(unfinished.done):
             self._totals = _Totals(**done.note)
@@ -246,7 +246,8 @@ class _Maker:
             self._progress.start_at(self._totals.rows)
 
     def write(self, unfinished: Unfinished, form: Format, jobs: int) -> None:
-        """Write all further parts."""
+        """Write all parts but those that an earlier run has finished."""
+        self._take_up(unfinished)
         done, read = self._totals.batches, self._totals.read
         batches = self._source.batches(done, read, keep_bad=self._skip_bad > 0, jobs=jobs)
         while self.pull(batches):
