@@ -1,6 +1,6 @@
 """A serving node on this machine as a target: servers and a trainer, each a process.
 
-`NodeSetup` holds what stays the same throughout a run (model, adapter, how is served);
+`NodeSetup` holds what stays the same throughout a run (model, adapter, how queries are served);
 `NodeSetup.round` starts a round's processes; `NodeProcesses.measure` takes them through a case.
 Nothing is judged here.
 """
@@ -36,7 +36,7 @@ from lorabench.targets.node.messages import (
 )
 from lorabench.targets.node.model import model_setup
 from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
-from lorabench.targets.target import Answers, CpuTimes, Record, TrainReport
+from lorabench.targets.target import Answers, CpuTimes, Record, Target, TrainReport
 from lorabench.targets.trace import NS
 from lorabench.workload.block import Block
 
@@ -58,8 +58,8 @@ _LEAD_NS = NS // 10
 _GRACE_S = 60.0
 
 
-class NodeProcesses:
-    """A round's processes and the rows that they serve: a `lorabench.targets.target.Target`."""
+class NodeProcesses(Target[NodeCase]):
+    """A round's processes and the rows that they serve."""
 
     def __init__(
         self,
