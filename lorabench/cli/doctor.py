@@ -57,7 +57,7 @@ def doctor(
 
 
 def _clean_up() -> None:
-    from lorabench.isolation.journal import cleanup
+    from lorabench.isolation.cleanup import cleanup
 
     report = cleanup()
     for line in (*report.undone, *report.notes):

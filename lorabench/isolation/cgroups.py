@@ -1,8 +1,9 @@
 """Control groups for servers and trainer: CPUs, memory nodes and CPU weight, v2 or v1.
 
 Stronger than affinity, since no library can widen it from within, and the only way to weigh two
-groups of threads against each other whatever their own classes are. `survey` finds out where groups
-could be made, or why not, and changes nothing; `make` makes one through the journal. The kernel's
+groups of threads against each other whatever their own classes are. Where groups can be made is
+found out in `lorabench.isolation.places`; `grouped` makes them, and `tidy` takes away what a run
+has made, whether it lives or not, by the names that it gave (`lorabench.host.owner`). The kernel's
 rules are those of Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/cpusets.rst: v2 groups that
 give controllers to their children hold no processes themselves (the root apart), and a v1 cpuset
 takes no process before it has CPUs and memory nodes.
@@ -10,171 +11,42 @@ takes no process before it has CPUs and memory nodes.
 Attaching a process to a cpuset may reset the affinity of its threads: pin them afterwards.
 """
 
+import errno
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from lorabench.errors import MachineError
 from lorabench.host.cgroups import Location, locate
 from lorabench.host.files import Files
+from lorabench.host.formats import CpuSet, format_cpu_list, parse_cpu_list
 from lorabench.host.missing import Missing
-from lorabench.host.owned import PREFIX
+from lorabench.host.owner import Owner, read_name
 from lorabench.host.processes import read_threads, start_time
-from lorabench.host.topology import CpuSet, format_cpu_list, parse_cpu_list
-from lorabench.isolation.journal import Journal
-from lorabench.isolation.undo import Cgroup, CgroupMember, Controllers, move_to_cgroup
+from lorabench.isolation.places import Offer, Place
+from lorabench.isolation.undoing import Report, undoing
 
 # How often a thread outside of its group is looked at before it counts as one.
 _LOOKS = 20
 _BETWEEN_LOOKS_S = 0.002
+# How often this run's processes are looked for in a group that they are to leave.
+_ROUNDS = 10
+# How long a cgroup may stay busy: processes that have just been killed count until they are gone.
+_BUSY_S = 5.0
+
+# Roles of groups that are there for the others: where the run's own processes go meanwhile, and
+# which controllers were enabled for the others' sake.
+_LEAF = "main"
+_ENABLED = "enabled-"
 
 _MACHINE = Files()
 
 DEFAULT_WEIGHT = 100
 """What a group has unless somebody says otherwise (v2's ``cpu.weight``)."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where groups with one controller can be made.
-
-    Attributes
-    ----------
-    version : int
-        1 or 2.
-    controller : str
-        ``cpuset`` or ``cpu``.
-    folder : Path
-        The group that ours become children of.
-    origin : Path
-        The group that this process is in.
-    evacuate : bool
-        Its own processes, this run's all of them, have to leave `folder` for a child first.
-    """
-
-    version: Literal[1, 2]
-    controller: str
-    folder: Path
-    origin: Path
-    evacuate: bool = False
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What control groups this process can make: where, or why not."""
-
-    cpuset: Place | Missing
-    cpu: Place | Missing
-
-
-def survey(files: Files = _MACHINE) -> Offer:
-    """Find out where groups could be made; changes nothing."""
-    locations = [at for at in locate(files) if at.visible]
-    return Offer(find_place("cpuset", locations), find_place("cpu", locations))
-
-
-def find_place(controller: str, locations: Sequence[Location]) -> Place | Missing:
-    """Find where groups with a controller could be made, or say why nowhere.
-
-    v1 is asked where v2 does not have the controller: a controller is in one hierarchy at a time.
-    """
-    what = f"cgroup {controller}"
-    for at in locations:
-        if at.version == 1 and controller in at.controllers:
-            folder = Path(at.folder)
-            if _writable(folder):
-                return Place(1, controller, folder, folder)
-            return Missing(
-                what,
-                f"the v1 cgroup {folder} is not writable",
-                "run as root, or have root give the folder to this user",
-            )
-    v2 = [at for at in locations if at.version == 2]
-    if not v2:
-        return Missing(
-            what,
-            "/proc/self/mountinfo lists no cgroup file system that holds this process and offers "
-            f"{controller}",
-            "mount cgroup2 on /sys/fs/cgroup, or give the container access to its cgroup",
-        )
-    return _find_v2(what, controller, v2[0])
-
-
-def _find_v2(what: str, controller: str, at: Location) -> Place | Missing:
-    own = Path(at.folder)
-    if _is_root(own):
-        choices = [(own, False)]
-    else:
-        # In a group of our own nobody else notices; beside it, the parent's other children do.
-        choices = [(own, True)] + [(own.parent, False)] * (at.folder != at.point)
-    reasons = []
-    for folder, evacuate in choices:
-        obstacle = next(_obstacles(folder, controller, evacuate), None)
-        if obstacle is None:
-            return Place(2, controller, folder, own, evacuate)
-        reasons.append(obstacle)
-    return Missing(
-        what,
-        "; ".join(reasons),
-        "start it as systemd-run --user --scope -p Delegate=yes lorabench ... (with cpuset among "
-        "the controllers delegated to user@.service), or as root without --user",
-    )
-
-
-def _obstacles(folder: Path, controller: str, evacuate: bool) -> Iterator[str]:
-    """Say what keeps us from making groups with a controller in a v2 group."""
-    offered = _words(folder / "cgroup.controllers")
-    switch = folder / "cgroup.subtree_control"
-    enabled = controller in _words(switch)
-    if controller not in offered:
-        yield f"{folder} is offered {' '.join(offered) or 'no controller'}, not {controller}"
-    if not _writable(folder) or not _writable(folder / "cgroup.procs"):
-        yield f"{folder} is not writable"
-    if not enabled and not _writable(switch):
-        yield f"{switch} does not enable {controller} and is not writable"
-    if _is_root(folder):
-        return
-    kind = " ".join(_words(folder / "cgroup.type"))
-    if kind != "domain":
-        yield f"{folder} is of type {kind or 'unknown'}, not domain"
-    inside = set(_processes(folder))
-    if evacuate:
-        inside -= _descendants()
-    if inside and (evacuate or not enabled):
-        yield (
-            f"{folder} holds other processes ({', '.join(map(str, sorted(inside)[:5]))}): a v2 "
-            "group with processes cannot give its children controllers"
-        )
-
-
-def _is_root(folder: Path) -> bool:
-    """Whether it is the machine's v2 root group, which may hold processes beside its children."""
-    return not (folder / "cgroup.type").exists()
-
-
-def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=True)
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []
-
-
-def _processes(folder: Path) -> list[int]:
-    return [int(word) for word in _words(folder / "cgroup.procs")]
-
-
-def _descendants() -> set[int]:
-    """List this process and all that it has started, directly or not."""
-    import psutil
-
-    return {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
 
 
 @dataclass(frozen=True)
@@ -212,11 +84,12 @@ class Limits:
 
 
 class Group:
-    """A control group of ours: a folder in each hierarchy that it takes. Made by `make`."""
+    """A control group of ours: a folder in each hierarchy that it takes. Made by `grouped`."""
 
-    def __init__(self, journal: Journal, folders: Sequence[Path]) -> None:
-        self._journal = journal
+    def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
+        # Who came from where: pid, start, folder, origin.
+        self._members: list[tuple[int, int, Path, Path]] = []
 
     def add(self, pid: int) -> None:
         """Move a process into it, with all its threads and whatever it starts later.
@@ -236,15 +109,22 @@ class Group:
             origin = _in_hierarchy_of(folder, locations)
             if origin == folder:
                 continue
-            self._journal.record(CgroupMember(pid=pid, start=start, path=folder, origin=origin))
+            self._members.append((pid, start, folder, origin))
             try:
-                move_to_cgroup(pid, folder)
+                _move(pid, folder)
             except OSError as error:
                 raise MachineError(
                     f"cannot move process {pid} from cgroup {origin} to {folder}: {error.strerror};"
                     " expected a process of this user's own and a group that takes processes"
                 ) from None
         self.verify(pid)
+
+    def send_back(self) -> None:
+        """Move those that were added, and that nobody has moved since, to where they came from."""
+        for pid, start, folder, origin in reversed(self._members):
+            inside = pid in _processes(folder)
+            if inside and start_time(pid) == start and origin.is_dir():
+                _move(pid, origin)
 
     def verify(self, pid: int) -> None:
         """Make sure that every thread of a process is in the group.
@@ -284,42 +164,68 @@ def _in_hierarchy_of(folder: Path, locations: Iterable[Location]) -> Path:
     return Path(max(within, key=lambda at: len(at.point)).folder)
 
 
-def make(journal: Journal, name: str, limits: Limits, offer: Offer) -> Group:
-    """Make a control group.
+@contextmanager
+def grouped(limits: Mapping[str, Limits], offer: Offer) -> Iterator[dict[str, Group]]:
+    """Make control groups for as long as the context lasts.
 
     Parameters
     ----------
-    journal : Journal
-        Undoes it.
-    name : str
-        ``serving`` or ``trainer``.
-    limits : Limits
-        What the group gets; verified after the fact.
+    limits : mapping of str to Limits
+        What each group gets, by its role: ``serving``, ``trainer``; verified after the fact.
     offer : Offer
-        Where (`survey`).
+        Where (`lorabench.isolation.places.survey`).
+
+    Yields
+    ------
+    dict of str to Group
+        By role, without processes. At the end those added go back to where they came from.
 
     Raises
     ------
     MachineError
-        What the limits take is not on offer, or the kernel refuses or does not grant it all. What
-        was made until then is left to the journal.
+        What the limits take is not on offer, or the kernel refuses or does not grant it all; or
+        something cannot be undone.
     """
-    places: list[Place] = []
+    wanted = {role: _places(limit, offer) for role, limit in limits.items()}
+    parents = dict.fromkeys(place.folder for places in wanted.values() for place in places)
+    groups: dict[str, Group] = {}
+
+    def undo() -> None:
+        report = Report(pids={os.getpid()})
+        for role, group in groups.items():
+            report.attempt(f"processes in {role}", group.send_back)
+        for parent in parents:
+            tidy(parent, Owner.this(), report)
+        if report.failed:
+            raise MachineError(f"could not undo {', '.join(report.failed)}")
+
+    with undoing(undo):
+        for role, limit in limits.items():
+            groups[role] = _make(role, limit, wanted[role])
+        yield groups
+
+
+def _places(limits: Limits, offer: Offer) -> list[Place]:
+    found = []
     for controller in limits.controllers:
         place = offer.cpuset if controller == "cpuset" else offer.cpu
         if isinstance(place, Missing):
             raise MachineError(f"{place.what}: {place.why}; {place.enable}")
-        places.append(place)
+        found.append(place)
+    return found
+
+
+def _make(role: str, limits: Limits, places: Sequence[Place]) -> Group:
     folders = []
     for parent in dict.fromkeys(place.folder for place in places):
         here = [place for place in places if place.folder == parent]
-        origin = here[0].origin
+        folder = parent / Owner.this().name(role)
         try:
             if here[0].evacuate:
-                origin = _evacuate(journal, parent)
+                _evacuate(parent)
             if here[0].version == 2:
-                _enable(journal, parent, [place.controller for place in here])
-            folder = _make_folder(journal, parent, name, origin)
+                _enable(parent, [place.controller for place in here])
+            folder.mkdir()
             for place in here:
                 _limit(folder, place, limits)
         except OSError as error:
@@ -328,40 +234,129 @@ def make(journal: Journal, name: str, limits: Limits, offer: Offer) -> Group:
                 "may write to and that grants what the plan gives"
             ) from None
         folders.append(folder)
-    return Group(journal, folders)
+    return Group(folders)
 
 
-def _make_folder(journal: Journal, parent: Path, name: str, origin: Path) -> Path:
-    folder = parent / f"{PREFIX}{os.getpid()}-{name}"
-    journal.record(Cgroup(path=folder, origin=origin))
-    folder.mkdir()
-    return folder
-
-
-_ROUNDS = 10
-
-
-def _evacuate(journal: Journal, own: Path) -> Path:
-    """Have this run's processes leave their v2 group for a child of it, which is returned."""
-    leaf = own / f"{PREFIX}{os.getpid()}-conductor"
-    if not leaf.exists():
-        _make_folder(journal, own, "conductor", own)
+def _evacuate(own: Path) -> None:
+    """Have this run's processes leave their v2 group for a child of it."""
+    leaf = own / Owner.this().name(_LEAF)
+    leaf.mkdir(exist_ok=True)
     for _ in range(_ROUNDS):  # one may be started meanwhile, or be about to end
         for pid in _processes(own):
-            start = start_time(pid)
-            if start is not None:
-                journal.record(CgroupMember(pid=pid, start=start, path=leaf, origin=own))
-                move_to_cgroup(pid, leaf)
-    return leaf
+            _move(pid, leaf)
 
 
-def _enable(journal: Journal, parent: Path, controllers: Iterable[str]) -> None:
+def _enable(parent: Path, controllers: Iterable[str]) -> None:
+    """Enable controllers for the children of a v2 group; a child without processes says which."""
     switch = parent / "cgroup.subtree_control"
     enabled = _words(switch)
-    lacking = tuple(name for name in controllers if name not in enabled)
+    lacking = [name for name in controllers if name not in enabled]
     if lacking:
-        journal.record(Controllers(path=parent, names=lacking))
+        (parent / Owner.this().name(_ENABLED + "+".join(lacking))).mkdir()
         switch.write_text(" ".join(f"+{name}" for name in lacking))
+
+
+def tidy(parent: Path, owner: Owner, report: Report, *, last: bool = False) -> None:
+    """Take away what a run has made in a group, the later things first.
+
+    Processes that are still there go to the child that the run's own had moved to, if it did, else
+    to `parent`. May be cut short anywhere and done again.
+
+    Parameters
+    ----------
+    parent : Path
+        The group.
+    owner : Owner
+        The run.
+    report : Report
+        Is told what was undone and what was not.
+    last : bool
+        Whether to forget controllers that cannot be switched off, since others use them by now;
+        else it is tried again later.
+    """
+    roles = {
+        found[1]: at
+        for at in _children(parent)
+        if (found := read_name(at.name)) and found[0] == owner
+    }
+    leaf = roles.pop(_LEAF, None)
+    switched = [role for role in roles if role.startswith(_ENABLED)]
+    for role in roles.keys() - set(switched):
+        report.attempt(f"cgroup {roles[role]}", partial(_dissolve, roles[role], leaf or parent))
+    for role in switched:
+        _disable(parent, role.removeprefix(_ENABLED).split("+"), roles[role], report, last=last)
+    # Only now: a v2 group that gives controllers to its children takes no process back.
+    if leaf is not None:
+        report.attempt(f"cgroup {leaf}", partial(_dissolve, leaf, parent))
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # it is gone, and all that was in it
+        return []
+
+
+def _dissolve(folder: Path, home: Path) -> None:
+    """Move a group's processes away and remove it; nothing where it is gone."""
+    give_up = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            # 0 is a process outside this pid namespace; written back it would mean ourselves.
+            for pid in set((folder / "cgroup.procs").read_text().split()) - {"0"}:
+                _move(int(pid), home)
+            folder.rmdir()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            if error.errno == errno.ENODEV:  # it went between opening and reading
+                return
+            if error.errno != errno.EBUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _disable(
+    parent: Path, controllers: Sequence[str], note: Path, report: Report, *, last: bool
+) -> None:
+    """Switch off what `_enable` switched on, unless somebody else uses it below by now."""
+    switch = parent / "cgroup.subtree_control"
+    what = f"controllers {' '.join(controllers)} in {switch}"
+
+    def undo() -> None:
+        ours = [name for name in controllers if name in _words(switch)]
+        try:
+            if ours:
+                switch.write_text(" ".join(f"-{name}" for name in ours))
+        except OSError as error:
+            # A group below has enabled one for its own children: it is theirs now, too.
+            if error.errno != errno.EBUSY:
+                raise
+            report.notes.append(f"{what} were left enabled: another group uses them by now")
+            if not last:
+                return
+        _dissolve(note, parent)
+
+    report.attempt(what, undo)
+
+
+def _move(pid: int, folder: Path) -> None:
+    """Move a process with all its threads into a cgroup; nothing where it has ended."""
+    with suppress(ProcessLookupError):
+        (folder / "cgroup.procs").write_text(f"{pid}\n")
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _processes(folder: Path) -> list[int]:
+    return [int(word) for word in _words(folder / "cgroup.procs")]
 
 
 def _limit(folder: Path, place: Place, limits: Limits) -> None:

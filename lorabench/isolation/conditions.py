@@ -1,25 +1,22 @@
 """What a condition is: a place for the trainer and the mechanisms that hold it in check.
 
-``PLACE+MECHANISM+...``, or the name of a bundle. Pure: which of them a machine offers is found
-elsewhere (`lorabench.isolation`), what each does to a process is the worker's, and what a condition
-means is written in ``docs/isolation.md``.
+``PLACE+MECHANISM+...``, or the name of a bundle. What each mechanism needs and does is said in
+`lorabench.isolation.mechanism`; here names are read, fitted to a machine, and applied. What a
+condition means is written in ``docs/isolation.md``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from lorabench.errors import InputError
 from lorabench.host.missing import Missing
-from lorabench.isolation.scheduling import BATCH, IDLE, NORMAL, SchedulingClass
+from lorabench.isolation.confine import Workers
+from lorabench.isolation.mechanism import MECHANISMS, PLACES, Evidence, Place
+from lorabench.isolation.resctrl import Monitor
+from lorabench.isolation.scheduling import NORMAL, SchedulingClass
 
-Place = Literal["naive", "pinned", "shared"]
-Mechanism = Literal["numa", "rdt", "cgroup", "batch", "idle", "throttle", "reuse", "rank-change"]
-
-PLACES: tuple[Place, ...] = get_args(Place)
-MECHANISMS: tuple[Mechanism, ...] = get_args(Mechanism)
-
-BUNDLES: dict[str, tuple[Mechanism, ...]] = {
+BUNDLES: dict[str, tuple[str, ...]] = {
     "numa": ("numa",),
     "rdt": ("numa", "rdt"),
     "isolated": ("numa", "rdt", "cgroup", "batch", "throttle", "reuse"),
@@ -28,7 +25,10 @@ BUNDLES: dict[str, tuple[Mechanism, ...]] = {
 machine offers them."""
 
 # Without this mechanism a bundle is not what its name says.
-_CORE: dict[str, Mechanism] = {"numa": "numa", "rdt": "rdt"}
+_CORE = {"numa": "numa", "rdt": "rdt"}
+
+_NAMES = tuple(mechanism.name for mechanism in MECHANISMS)
+_FORMERLY = {old: mechanism.name for mechanism in MECHANISMS for old in mechanism.formerly}
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Condition:
 
     name: str
     place: Place
-    mechanisms: tuple[Mechanism, ...] = ()
+    mechanisms: tuple[str, ...] = ()
 
-    def has(self, mechanism: Mechanism) -> bool:
+    def has(self, mechanism: str) -> bool:
         """Whether a mechanism is part of it."""
-        return mechanism in self.mechanisms
+        return _FORMERLY.get(mechanism, mechanism) in self.mechanisms
 
     @property
     def without_reuse(self) -> "Condition":
@@ -63,9 +63,8 @@ class Condition:
     @property
     def scheduling(self) -> SchedulingClass:
         """Scheduling class of the trainer."""
-        if self.has("idle"):
-            return IDLE
-        return BATCH if self.has("batch") else NORMAL
+        given = (m.scheduling for m in MECHANISMS if m.name in self.mechanisms and m.scheduling)
+        return next(given, NORMAL)
 
 
 def parse_condition(name: str, option: str = "--conditions") -> Condition:
@@ -85,43 +84,40 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
     """
     if name in BUNDLES:
         return Condition(name, "pinned", BUNDLES[name])
-    place, *parts = name.split("+")
-    # `rerank` is what `rank-change` was called before.
-    wanted = ["rank-change" if part == "rerank" else part for part in parts]
-    if place not in PLACES:
+    first, *parts = name.split("+")
+    place = next((known for known in PLACES if known == first), None)
+    if place is None:
         raise InputError(
             f"{option}: found {name!r}, expected {', '.join((*PLACES, *BUNDLES))}, or one of the "
             f"first {len(PLACES)} and mechanisms, such as pinned+throttle"
         )
-    for mechanism in wanted:
-        if mechanism not in MECHANISMS:
+    wanted = [_FORMERLY.get(part, part) for part in parts]
+    for part in wanted:
+        if part not in _NAMES:
             raise InputError(
-                f"{option}: found {mechanism!r} in {name!r}, expected some of "
-                f"{', '.join(MECHANISMS)}"
+                f"{option}: found {part!r} in {name!r}, expected some of {', '.join(_NAMES)}"
             )
     if len(set(wanted)) < len(wanted):
         raise InputError(f"{option}: found {name!r}, expected each mechanism once")
-    if {"batch", "idle"} <= set(wanted):
-        raise InputError(f"{option}: found {name!r}, expected one scheduling class, batch or idle")
-    if place == "naive" and {"numa", "rdt", "cgroup"} & set(wanted):
-        raise InputError(
-            f"{option}: found {name!r}, expected pinned with numa, rdt or cgroup: a trainer that "
-            "may run anywhere has no memory or cache of its own"
-        )
-    if place == "shared" and {"numa", "rdt"} & set(wanted):
-        raise InputError(
-            f"{option}: found {name!r}, expected pinned with numa or rdt: both are planned for "
-            "cores that the trainer has to itself"
-        )
-    return Condition(
-        name,
-        next(p for p in PLACES if p == place),
-        tuple(m for m in MECHANISMS if m in wanted),
-    )
+    _check_conflicts(name, place, wanted, option)
+    return Condition(name, place, tuple(known for known in _NAMES if known in wanted))
+
+
+def _check_conflicts(name: str, place: Place, wanted: Sequence[str], option: str) -> None:
+    """Refuse mechanisms that exclude each other, or that the place does not have."""
+    for mechanism in (m for m in MECHANISMS if m.name in wanted):
+        for other, expected in mechanism.excludes.items():
+            if other in wanted:
+                raise InputError(f"{option}: found {name!r}, expected {expected}")
+        if place in mechanism.refuses:
+            alike = [m.name for m in MECHANISMS if place in m.refuses]
+            shown = " or ".join(filter(None, (", ".join(alike[:-1]), alike[-1])))
+            why = mechanism.refuses[place]
+            raise InputError(f"{option}: found {name!r}, expected pinned with {shown}: {why}")
 
 
 def resolve(
-    condition: Condition, missing: Mapping[Mechanism, Missing]
+    condition: Condition, missing: Mapping[str, Missing]
 ) -> Condition | tuple[Missing, ...]:
     """Fit a condition to a machine.
 
@@ -146,3 +142,39 @@ def resolve(
         return tuple(Missing(condition.name, missing[m].why, missing[m].enable) for m in needed)
     kept = tuple(m for m in condition.mechanisms if m not in missing)
     return Condition(condition.name, condition.place, kept)
+
+
+@contextmanager
+def applied(
+    condition: Condition | None, machine: Evidence, workers: Workers
+) -> Iterator[Monitor | None]:
+    """Apply what a condition takes to running processes, for as long as the context lasts.
+
+    What a worker does itself (its CPUs, its class, its memory) is not done here.
+
+    Parameters
+    ----------
+    condition : Condition or None
+        Fitted to the machine (`resolve`); None, as serving alone, takes nothing.
+    machine : Evidence
+        Where.
+    workers : Workers
+        The processes.
+
+    Yields
+    ------
+    Monitor or None
+        Samples what groups use of caches and memory; None where nothing is counted.
+
+    Raises
+    ------
+    MachineError
+        The kernel refuses something; all of it is undone.
+    """
+    names = () if condition is None else condition.mechanisms
+    monitor = None
+    with ExitStack() as stack:
+        # What counts begins last.
+        for mechanism in reversed([m for m in MECHANISMS if m.name in names]):
+            monitor = stack.enter_context(mechanism.applied(machine, workers)) or monitor
+        yield monitor

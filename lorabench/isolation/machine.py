@@ -1,50 +1,42 @@
 """The machine that an experiment runs on: what it is, how it is divided, what it cannot give.
 
 Looked at once, before anything heavy is imported or started, so that a condition which cannot be
-had is known, and said, at once. Nothing is changed here.
+had is known, and said, at once. What files do not show is tried out, on a page or a thread made for
+that; nothing is changed. ``lorabench doctor`` looks at a machine in the same way.
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lorabench.errors import InputError, MachineError
+from lorabench.host.files import Files
+from lorabench.host.missing import Missing
 from lorabench.host.resctrl import ResctrlMount, availability
 from lorabench.host.topology import Topology, read_topology
-from lorabench.isolation import cgroups
-from lorabench.isolation.capabilities import Missing, numa_unavailable
-from lorabench.isolation.conditions import Condition, Mechanism, parse_condition, resolve
-from lorabench.isolation.plan import Plan, Request, plan, read_plan
+from lorabench.isolation.conditions import Condition, parse_condition, resolve
+from lorabench.isolation.mechanism import Evidence, missing
+from lorabench.isolation.numa import placement_unavailable
+from lorabench.isolation.places import survey
+from lorabench.isolation.plan import Request, plan, read_plan
 from lorabench.isolation.scheduling import BATCH, IDLE, cannot_leave
 
 
 @dataclass(frozen=True)
-class Machine:
+class Machine(Evidence):
     """What the machine is and how it is divided.
 
-    Parameters
+    Attributes
     ----------
-    topology : Topology
-        Its processors and memory.
-    plan : Plan
-        Who runs where.
     missing : mapping of str to Missing
         Mechanisms of isolation that it does not offer.
-    cgroups : cgroups.Offer
-        Where control groups can be made.
-    resctrl : ResctrlMount or None
-        Where caches and bandwidth can be divided.
     """
 
-    topology: Topology
-    plan: Plan
-    missing: Mapping[Mechanism, Missing]
-    cgroups: cgroups.Offer
-    resctrl: ResctrlMount | None
+    missing: Mapping[str, Missing] = field(default_factory=dict)
 
     def nodes_of(self, cpus: Sequence[int]) -> tuple[int, ...]:
-        """Name the NUMA nodes that have memory and are home to one of these CPUs."""
+        """List the NUMA nodes that have memory and are home to one of these CPUs."""
         found = tuple(
             node.id
             for node in self.topology.nodes
@@ -56,7 +48,7 @@ class Machine:
         return found or (self.plan.memory.adapter.nodes if self.plan.memory is not None else ())
 
     def fit(self, conditions: Sequence[Condition]) -> tuple[list[Condition], list[Missing]]:
-        """Say which of these conditions can be run here, and of the others why not."""
+        """Return which of these conditions can be run here, and of the others why not."""
         runnable: list[Condition] = []
         lacking: dict[tuple[str, str], Missing] = {}
         for condition in conditions:
@@ -101,10 +93,42 @@ def inspect_machine(
         This machine has too few cores, or lacks what is required.
     """
     required = [parse_condition(name, "--require") for name in require]
-    topology = read_topology(sysroot)
-    found = availability(sysroot, needed=1)
-    mount = found if isinstance(found, ResctrlMount) else None
-    info = None if mount is None else mount.info()
+    tried = try_out() if sysroot == Path("/") else {}
+    machine = look_at(Files(sysroot), read_topology(sysroot), tried, request, plan_file)
+    for reason in machine.fit(required)[1]:
+        raise MachineError(f"{reason.what} is required: {reason.why}; {reason.enable}")
+    return machine
+
+
+def look_at(
+    files: Files,
+    topology: Topology,
+    tried: Mapping[str, Missing],
+    request: Request | None = None,
+    plan_file: Path | None = None,
+) -> Machine:
+    """Put together what is known of a machine.
+
+    Parameters
+    ----------
+    files : Files
+        Its files.
+    topology : Topology
+        Its processors and memory.
+    tried : mapping of str to Missing
+        From `try_out`; empty of a recorded tree.
+    request, plan_file
+        As of `inspect_machine`.
+
+    Raises
+    ------
+    InputError
+        The plan's file holds none for this machine.
+    MachineError
+        This machine has too few cores.
+    """
+    found = availability(files.root, needed=1)
+    info = found.info() if isinstance(found, ResctrlMount) else None
     if plan_file is None:
         planned = plan(topology, request, info)
     else:
@@ -116,41 +140,17 @@ def inspect_machine(
     if planned.rdt is not None:
         # A side that may use everything needs no group.
         sides = (planned.rdt.serving, planned.rdt.trainer)
-        found = availability(sysroot, needed=sum(bool(side.lines) for side in sides))
-    offer = cgroups.survey()
-    missing = _missing(topology, planned)
-    if not isinstance(found, ResctrlMount):
-        missing["rdt"] = Missing("rdt", found.why, found.enable)
-    for place in (offer.cpuset, offer.cpu):
-        if isinstance(place, Missing):
-            missing["cgroup"] = Missing("cgroup", place.why, place.enable)
-    machine = Machine(topology, planned, missing, offer, mount)
-    for reason in machine.fit(required)[1]:
-        raise MachineError(f"{reason.what} is required: {reason.why}; {reason.enable}")
-    return machine
+        found = availability(files.root, needed=sum(bool(side.lines) for side in sides))
+    machine = Machine(topology, planned, survey(files), found, tried)
+    return replace(machine, missing=missing(machine))
 
 
-def _missing(topology: Topology, planned: Plan) -> dict[Mechanism, Missing]:
-    """List what this machine's processors, memory and kernel do not offer."""
-    found: dict[Mechanism, Missing] = {}
-    if (numa := numa_unavailable(topology)) is not None:
-        found["numa"] = numa
-    elif planned.memory is None:
-        found["numa"] = Missing(
-            "numa",
-            "the plan places no memory",
-            "give a plan that has a part memory (--plan), or none, so that one is made",
-        )
-    if planned.rdt is None:
-        found["rdt"] = Missing(
-            "rdt",
-            "the plan divides neither cache nor bandwidth: servers and trainer share nothing that "
-            "resctrl can divide",
-            "give other CPUs (--serving-cpus, --trainer-cpus) or a plan (--plan)",
-        )
+def try_out() -> dict[str, Missing]:
+    """Try on this machine what files do not show; what was refused, as `Evidence.tried` has it."""
     nice = os.getpriority(os.PRIO_PROCESS, 0)
-    if (idle := cannot_leave(replace(IDLE, nice=nice))) is not None:
-        found["idle"] = Missing("idle", idle.why, idle.enable)
-    if (batch := cannot_leave(replace(BATCH, nice=nice))) is not None:
-        found["batch"] = Missing("batch", batch.why, batch.enable)
-    return found
+    found = {
+        "placement": placement_unavailable(),
+        "idle": cannot_leave(replace(IDLE, nice=nice)),
+        "batch": cannot_leave(replace(BATCH, nice=nice)),
+    }
+    return {name: reason for name, reason in found.items() if reason is not None}

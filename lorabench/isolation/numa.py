@@ -23,9 +23,12 @@ from lorabench._kernels.memory import (
     set_memory_policy,
 )
 from lorabench.errors import InputError, MachineError
+from lorabench.host.missing import Missing
 from lorabench.host.processes import read_threads
 from lorabench.host.topology import format_cpu_list
 from lorabench.memory import MemoryPolicy, Region, numa_refusal, set_policy
+
+_ALLOW = "allow mbind in the container's seccomp profile (CAP_SYS_NICE lifts Docker's filter)"
 
 
 @dataclass(frozen=True)
@@ -230,11 +233,12 @@ def verify_process(pid: int, nodes: tuple[int, ...]) -> None:
         )
 
 
-def placement_unavailable() -> str | None:
-    """Say why memory cannot be placed on this kernel; None where it can.
+def placement_unavailable() -> Missing | None:
+    """Return why memory cannot be placed on this kernel; None where it can.
 
     It is tried, on a page of this process's own.
     """
+    why = None
     try:
         policy = MemoryPolicy("bind", allowed_nodes()[:1])
         region = Region.create("probe", 1, policy)
@@ -244,10 +248,10 @@ def placement_unavailable() -> str | None:
         finally:
             region.close()
     except OSError as error:
-        return str(numa_refusal("memory cannot be placed", error))
+        why = str(numa_refusal("memory cannot be placed", error))
     except MachineError as error:
-        return str(error)
-    return None
+        why = str(error)
+    return None if why is None else Missing("placement of memory", why, _ALLOW)
 
 
 def _thread_policy(thread: int) -> str:

@@ -13,6 +13,7 @@ import machine_tree
 import pytest
 from command import COMMAND, Run
 
+from lorabench.host.processes import start_time
 from lorabench.results.files import read_result
 from lorabench.results.schema import Result
 
@@ -115,7 +116,8 @@ def test_another_user_sees_what_is_closed_to_him(open_folder: Path) -> None:
 import json, os
 from dataclasses import asdict
 from pathlib import Path
-from lorabench.isolation.capabilities import look, run_checks
+from lorabench.host.checks import run_checks
+from lorabench.isolation.checks import look
 run_checks(look())
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 for sysroot in ({str(root)!r}, "/"):
@@ -130,15 +132,15 @@ for sysroot in ({str(root)!r}, "/"):
     assert rows["psi"]["state"] == "unavailable"
     assert rows["resctrl"]["detail"] == f"user {NOBODY} may not make groups in /sys/fs/resctrl"
     assert rows["cat l3"]["state"] == "restricted"
-    assert rows["cgroup cpuset"]["detail"] == "this user may not make groups"
+    assert "/sys/fs/cgroup/user.slice is not writable" in rows["cgroup cpuset"]["detail"]
     assert own["priority"]["state"] == "restricted"
     assert own["sched_idle"]["state"] in ("available", "restricted")
 
 
 @pytest.fixture
 def private(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """An environment whose lock and journal are the test's own."""
-    return environment | {"LORABENCH_RUN_DIR": str(tmp_path / "run")}
+    """An environment whose lock is the test's own."""
+    return environment | {"LORABENCH_RUN_DIR": str(tmp_path)}
 
 
 def cleanup(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -152,17 +154,12 @@ def cleanup(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-# A run that changes a setting, here a file, and then takes its time.
+# A run that has started something that outlives it, and then takes its time.
 RUN = """
-import sys, time
-from pathlib import Path
-from lorabench.isolation.journal import Journal
-from lorabench.isolation.undo import Setting
-setting = Path(sys.argv[1])
-with Journal.open("lorabench colocate", print) as journal:
-    journal.record(Setting.before(setting, "ours"))
-    setting.write_text("ours")
-    print("changed", flush=True)
+import subprocess, time
+from lorabench.isolation.cleanup import run_lock
+with run_lock(print):
+    print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
     time.sleep(600)
 """
 
@@ -172,52 +169,26 @@ def test_there_may_be_nothing_to_undo(private: dict[str, str]) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (0, "there was nothing to undo\n", "")
 
 
-def test_what_a_killed_run_left_is_undone_but_not_while_it_lives(
-    private: dict[str, str], tmp_path: Path
-) -> None:
-    setting = tmp_path / "setting"
-    setting.write_text("theirs")
+def test_what_a_killed_run_left_is_undone_but_not_while_it_lives(private: dict[str, str]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", RUN, setting], env=private, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RUN], env=private, stdout=subprocess.PIPE, text=True
     ) as run:
         try:
             assert run.stdout is not None
-            assert run.stdout.readline() == "changed\n"
+            sleeper = int(run.stdout.readline())
             refused = cleanup(private)
             assert refused.returncode == 3
             assert refused.stdout == ""
             assert len(refused.stderr.splitlines()) == 1
             assert str(run.pid) in refused.stderr
-            assert setting.read_text() == "ours"
+            assert start_time(sleeper) is not None
         finally:
             run.send_signal(signal.SIGKILL)
+    assert start_time(sleeper) is not None
     undone = cleanup(private)
     assert undone.returncode == 0, undone.stderr
-    assert str(setting) in undone.stdout
-    assert f"undid what the run of pid {run.pid} (lorabench colocate) had changed" in undone.stdout
-    assert setting.read_text().strip() == "theirs"
+    assert undone.stdout == (
+        f"process {sleeper}\nundid what the run of pid {run.pid} had changed\n"
+    )
+    assert start_time(sleeper) is None
     assert cleanup(private).stdout == "there was nothing to undo\n"
-
-
-def test_what_cannot_be_undone_is_named_and_tried_again(
-    private: dict[str, str], tmp_path: Path
-) -> None:
-    setting = tmp_path / "folder" / "setting"
-    setting.parent.mkdir()
-    setting.write_text("theirs")
-    with subprocess.Popen(
-        [sys.executable, "-c", RUN, setting], env=private, stdout=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "changed\n"
-        run.send_signal(signal.SIGKILL)
-    setting.rename(tmp_path / "kept")
-    setting.mkdir()
-    failed = cleanup(private)
-    assert failed.returncode == 3
-    assert len(failed.stderr.splitlines()) == 1
-    assert str(setting) in failed.stderr
-    setting.rmdir()
-    (tmp_path / "kept").rename(setting)
-    assert cleanup(private).returncode == 0
-    assert setting.read_text().strip() == "theirs"

@@ -10,7 +10,8 @@ import recorded as data
 
 from lorabench.experiments.doctor.run import diagnose
 from lorabench.host.topology import Topology, format_cpu_list, read_topology
-from lorabench.isolation.capabilities import conditions, look, run_checks
+from lorabench.host.checks import run_checks
+from lorabench.isolation.checks import conditions, look
 
 if data.missing():
     pytest.skip(data.missing(), allow_module_level=True)
@@ -180,11 +181,12 @@ def test_every_recorded_machine_reads_as_hwloc_reads_it(
     ],
 )
 def test_recorded_machines_get_a_table(recorded_tree, name, cores, nodes):
-    table = run_checks(look(recorded_tree(name)))
+    host = look(recorded_tree(name))
+    table = run_checks(host)
     rows = {row.name: row for row in table}
     assert cores in rows["cores"].detail
     assert nodes in rows["numa"].detail
-    found = {row.name: row for row in conditions(table)}
+    found = {row.name: row for row in conditions(host, table)}
     assert found["pinned"].state == "available"
     # Nobody's tree shows whether SCHED_IDLE may be left.
     assert found["isolated"].state == "restricted"

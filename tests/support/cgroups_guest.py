@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,9 @@ from lorabench.errors import MachineError
 from lorabench.host.cgroups import locate
 from lorabench.host.files import Files
 from lorabench.host.missing import Missing
-from lorabench.isolation.cgroups import Limits, Place, make, survey
-from lorabench.isolation.journal import Journal, cleanup
+from lorabench.isolation.cgroups import Limits, grouped
+from lorabench.isolation.cleanup import cleanup, run_lock
+from lorabench.isolation.places import Place, survey
 
 ROOT = Path("/sys/fs/cgroup")
 NOBODY = 65534
@@ -53,7 +53,7 @@ def child() -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "600"])
 
 
-def try_out(folder: Path, expected: Place, killed: bool = False) -> None:
+def try_out(expected: Place, killed: bool = False) -> None:
     """Make both groups where they are expected, fill them, and leave no trace."""
     before = snapshot()
     offer = survey()
@@ -61,9 +61,12 @@ def try_out(folder: Path, expected: Place, killed: bool = False) -> None:
     assert not isinstance(offer.cpu, Missing), offer.cpu
     trainer, server = child(), child()
     try:
-        with Journal.open("guest", print, folder) as journal:
-            group = make(journal, "trainer", Limits(ONE, frozenset({1}), idle=True), offer)
-            serving = make(journal, "serving", Limits(frozenset({0, 2}), weight=1000), offer)
+        limits = {
+            "trainer": Limits(ONE, frozenset({1}), idle=True),
+            "serving": Limits(frozenset({0, 2}), weight=1000),
+        }
+        with run_lock(print), grouped(limits, offer) as groups:
+            group, serving = groups["trainer"], groups["serving"]
             group.add(trainer.pid)
             serving.add(server.pid)
             for pid, cpus in ((trainer.pid, ONE), (server.pid, {0, 2})):
@@ -109,12 +112,6 @@ def delegate(group: Path) -> Path:
     return group
 
 
-def folder_of(user: int) -> Path:
-    path = Path(tempfile.mkdtemp(dir="/run"))
-    os.chown(path, user, user)
-    return path / "journal"
-
-
 def ended(group: Path) -> None:
     """Wait until nothing runs in a group: who was killed stays until it is gone."""
     while (group / "cgroup.procs").read_text():
@@ -124,8 +121,7 @@ def ended(group: Path) -> None:
 def in_a_session(slice_: Path, shell: Path) -> None:
     """Beside a shell: root next to the session's group; an ordinary user nowhere, and why."""
     place = Place(2, "cpuset", slice_, shell)
-    journal = folder_of(0)
-    assert forked(lambda: try_out(journal, place), shell) == 0
+    assert forked(lambda: try_out(place), shell) == 0
 
     def refused() -> None:
         offer = survey()
@@ -143,18 +139,17 @@ def alone(scope: Path) -> None:
     """Alone in a delegated group, as an ordinary user: in children of it; killed, too."""
     delegate(scope)
     place = Place(2, "cpuset", scope, scope, evacuate=True)
-    journal = folder_of(NOBODY)
-    assert forked(lambda: try_out(journal, place), scope, NOBODY) == 0
+    assert forked(lambda: try_out(place), scope, NOBODY) == 0
     clean = snapshot()
-    assert forked(lambda: try_out(journal, place, killed=True), scope, NOBODY) == -signal.SIGKILL
+    assert forked(lambda: try_out(place, killed=True), scope, NOBODY) == -signal.SIGKILL
     assert snapshot() != clean
 
     def tidy() -> None:
-        report = cleanup(journal)
+        report = cleanup()
         assert not report.failed, report
 
     assert forked(tidy, ROOT, NOBODY) == 0
-    # What the killed run started still runs, and is back where it came from.
+    # What was started before the run still runs, and is back where it came from.
     left = [int(pid) for pid in (scope / "cgroup.procs").read_text().split()]
     assert len(left) == 2, left
     for pid in left:
@@ -166,15 +161,14 @@ def alone(scope: Path) -> None:
 def beyond(slice_: Path, scope: Path) -> None:
     """CPUs that the group above does not have: the kernel takes them and does not grant them."""
     (slice_ / "cpuset.cpus").write_text("0-1")
-    journal = folder_of(NOBODY)
 
     def attempt() -> None:
         said = ""
-        with Journal.open("guest", print, journal) as opened:
-            try:
-                make(opened, "trainer", Limits(cpus=frozenset({1, 2})), survey())
-            except MachineError as error:
-                said = str(error)
+        try:
+            with grouped({"trainer": Limits(cpus=frozenset({1, 2}))}, survey()):
+                pass
+        except MachineError as error:
+            said = str(error)
         assert "found cpus 1 granted, expected 1-2" in said, said
 
     assert forked(attempt, scope, NOBODY) == 0
@@ -183,7 +177,7 @@ def beyond(slice_: Path, scope: Path) -> None:
 def main() -> None:
     os.chmod("/run", 0o755)  # noqa: PTH101
     before = snapshot()
-    try_out(folder_of(0), Place(2, "cpuset", ROOT, ROOT))
+    try_out(Place(2, "cpuset", ROOT, ROOT))
     (ROOT / "cgroup.subtree_control").write_text("+cpuset +cpu")
     slice_ = ROOT / "user.slice"
     shell, scope = slice_ / "shell.scope", slice_ / "ours.scope"

@@ -1,13 +1,15 @@
 """A machine's proc and sys as a test wants them: one that has everything, and changes to it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lorabench.errors import InputError
+from lorabench.host.checks import Host
+from lorabench.host.checks.probes import ProbeResult, Probes
 from lorabench.host.files import Files
+from lorabench.host.missing import Missing
 from lorabench.host.topology import read_topology
-from lorabench.isolation.cgroups import Offer, Place
-from lorabench.isolation.survey.capability import Host
-from lorabench.isolation.survey.trials import ProbeResult, Probes
+from lorabench.isolation.checks import groups as groups_of
 
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"
@@ -94,15 +96,9 @@ def complete() -> dict[str, str]:
 WORKED = Probes(
     hugetlb=ProbeResult(True, "a reserved huge page was mapped"),
     collapse=ProbeResult(True, "a filled memfd moved onto a huge page"),
-    mbind=ProbeResult(True, "a page was bound to node 0"),
     tables=ProbeResult(True, "hugetlb"),
     perf=ProbeResult(True, "counted 12,345"),
     perf_software=ProbeResult(True, "counted 12,345"),
-    cgroups=Offer(
-        Place(2, "cpuset", Path("/sys/fs/cgroup/user.slice"), Path("/sys/fs/cgroup/user.slice")),
-        Place(2, "cpu", Path("/sys/fs/cgroup/user.slice"), Path("/sys/fs/cgroup/user.slice")),
-    ),
-    leave_idle=None,
     nice=ProbeResult(True, "CapEff 000001ffffffffff"),
     nice_limit=20,
     clock_resolution_s=1e-9,
@@ -119,11 +115,29 @@ def write(root: Path, files: dict[str, str | None]) -> Path:
     return root
 
 
-def host(root: Path, trials: Probes | None = WORKED, cpu: str = "") -> Host:
-    """Take in a tree as if it were this machine: with trials, which went as given."""
+def host(
+    root: Path,
+    probes: Probes | None = WORKED,
+    cpu: str = "",
+    *,
+    tried: Mapping[str, Missing] | None = None,
+    groups: Mapping[str, str | Missing] | None = None,
+) -> Host:
+    """Take in a tree as if it were this machine: with attempts, which went as given.
+
+    Without `probes` it is a recorded one, on which nothing is tried.
+    """
     topology, why = None, ""
     try:
         topology = read_topology(root)
     except InputError as error:
         why = str(error)
-    return Host(Files(root), topology, why, trials, cpu)
+    return Host(
+        Files(root),
+        topology,
+        why,
+        probes,
+        None if probes is None else tried or {},
+        groups_of(Files(root)) if groups is None else groups,
+        cpu,
+    )

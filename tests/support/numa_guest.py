@@ -25,7 +25,7 @@ import numpy as np
 from lorabench.errors import LorabenchError
 from lorabench.host.topology import Topology, read_topology
 from lorabench.isolation import numa
-from lorabench.isolation.capabilities import numa_unavailable
+from lorabench.isolation.machine import inspect_machine
 from lorabench.isolation.plan import MemoryPlan, Request, plan
 from lorabench.lora.layout import plan_adapter
 from lorabench.lora.writer import Adapter, attach_reader
@@ -234,7 +234,10 @@ def conduct() -> Facts:
     facts: Facts = {
         "topology": topology.as_document(),
         "plan": [made.serving_cpus, made.trainer_cpus, made.reasons],
-        "unavailable": [numa_unavailable(topology), numa.placement_unavailable()],
+        "unavailable": [
+            inspect_machine(Request()).missing.get("numa"),
+            numa.placement_unavailable(),
+        ],
     }
     here, there = socket.socketpair()
     server = subprocess.Popen(

@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 from lorabench.host import environment
 from lorabench.host.cgroups import cpu_quota, memory_limit
+from lorabench.host.checks import Capability, Host, run_checks
+from lorabench.host.checks.host import steal_fraction
 from lorabench.host.files import UnreadableError
 from lorabench.host.formats import cpu_field
 from lorabench.host.processor import ask
-from lorabench.isolation.capabilities import Capability, Host, conditions, look, missing, run_checks
-from lorabench.isolation.survey.host import steal_fraction
+from lorabench.isolation.checks import conditions, look, missing
 from lorabench.results import schema
 from lorabench.results.program import program
 
@@ -57,7 +58,7 @@ def diagnose(sysroot: Path = _REAL, asked: Future[dict[str, Any]] | None = None)
         host = look(sysroot)
         surroundings = _recorded(host)
     rows = run_checks(host)
-    runs = conditions(rows)
+    runs = conditions(host, rows)
     now = datetime.now(UTC)
     config = {"sysroot": str(sysroot)}
     return schema.Result(

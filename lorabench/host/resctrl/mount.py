@@ -13,7 +13,7 @@ from lorabench.host.files import Files
 from lorabench.host.formats import cpu_field
 from lorabench.host.missing import Missing
 from lorabench.host.mounts import read_mounts
-from lorabench.host.owned import PREFIX
+from lorabench.host.owner import PREFIX
 from lorabench.host.resctrl.info import Info, groups, read_info
 
 # Flags of /proc/cpuinfo by which Intel RDT and AMD QoS show that they can allocate cache or memory

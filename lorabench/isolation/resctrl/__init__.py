@@ -5,7 +5,7 @@ system offers is read in `lorabench.host.resctrl`; which masks to write is decid
 `lorabench.isolation.plan`.
 """
 
-from lorabench.isolation.resctrl.group import Group, group_name
+from lorabench.isolation.resctrl.group import Group
 from lorabench.isolation.resctrl.monitor import CounterSeries, Monitor
 
-__all__ = ["CounterSeries", "Group", "Monitor", "group_name"]
+__all__ = ["CounterSeries", "Group", "Monitor"]

@@ -9,18 +9,17 @@ nothing changed.
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from lorabench.errors import InputError, MachineError
-from lorabench.host.owned import PREFIX
+from lorabench.host.owner import PREFIX
 from lorabench.host.processes import threads
 from lorabench.host.resctrl.info import groups, read_info
 from lorabench.host.resctrl.mount import way_to_permission
 from lorabench.host.resctrl.schemata import BANDWIDTH, Allocation, Line, Schemata
-from lorabench.isolation.undo import ResctrlGroup
 
 # kernfs takes no more at once (atomic_write_len, PAGE_SIZE); 64 domains can need more.
 _WRITE_BYTES = 4096
@@ -28,11 +27,6 @@ _WRITE_BYTES = 4096
 _SCANS = 100
 # The file system's permissions and flags, which the kernel looks at before it asks resctrl.
 _NOT_REACHED = {errno.EACCES, errno.EROFS}
-
-
-def group_name(role: str) -> str:
-    """Name a group of this run: ``lorabench-PID-serving``."""
-    return f"{PREFIX}{os.getpid()}-{role}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,6 @@ class Group:
         root: Path,
         name: str,
         schemata: Schemata,
-        record: Callable[[ResctrlGroup], None] | None = None,
     ) -> Self:
         """Make a group and write what it may use.
 
@@ -79,12 +72,10 @@ class Group:
         root : Path
             Where resctrl is mounted.
         name : str
-            See `group_name`.
+            See `lorabench.host.owner.Owner.name`.
         schemata : Schemata
             What it may use; whatever it leaves out stays as the kernel makes it: all that no
             exclusive group holds.
-        record : callable or None
-            Is told before the group is made what undoes it: ``Journal.record``.
 
         Raises
         ------
@@ -101,8 +92,6 @@ class Group:
                 f"{group.path}: found a group of this name, expected none; lorabench doctor "
                 f"--cleanup removes what a killed run left, rmdir {group.path} this one"
             )
-        if record is not None:
-            record(ResctrlGroup(path=group.path))
         try:
             group.path.mkdir()
         except OSError as error:

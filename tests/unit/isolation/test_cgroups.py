@@ -2,7 +2,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,30 +11,13 @@ from lorabench.errors import MachineError
 from lorabench.host.cgroups import Location, locate
 from lorabench.host.files import Files
 from lorabench.host.missing import Missing
+from lorabench.host.owner import Owner
 from lorabench.host.topology import parse_cpu_list
-from lorabench.isolation.cgroups import (
-    Group,
-    Limits,
-    Offer,
-    find_place,
-    make,
-    shares,
-    survey,
-)
-from lorabench.isolation.journal import Journal
+from lorabench.isolation.cgroups import Group, Limits, grouped, shares
+from lorabench.isolation.places import Offer, find_place, survey
 
 ALLOWED = frozenset(os.sched_getaffinity(0))
 ONE = frozenset({max(ALLOWED)})
-
-
-def silent(line: str) -> None:
-    raise AssertionError(f"nothing should have been said, but was: {line}")
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open("run", silent, tmp_path / "run") as journal:
-        yield journal
 
 
 @pytest.fixture
@@ -56,12 +38,17 @@ def inside(pid: int) -> set[Path]:
     return {Path(at.folder) for at in locate(Files(), str(pid))}
 
 
+def left(offer: Offer) -> list[Path]:
+    places = [place for place in (offer.cpuset, offer.cpu) if not isinstance(place, Missing)]
+    return [path for place in places for path in place.folder.glob("lorabench-*")]
+
+
 @pytest.mark.skipif(len(ALLOWED) < 2, reason="a group of fewer CPUs needs a second CPU")
-def test_every_thread_of_a_process_is_confined_and_goes_back(tmp_path: Path, offer: Offer) -> None:
+def test_every_thread_of_a_process_is_confined_and_goes_back(offer: Offer) -> None:
     with process(RESTLESS) as child:
         before = inside(child.pid)
-        with Journal.open("run", silent, tmp_path / "run") as journal:
-            group = make(journal, "trainer", Limits(cpus=ONE, idle=True), offer)
+        with grouped({"trainer": Limits(cpus=ONE, idle=True)}, offer) as made:
+            group = made["trainer"]
             group.add(child.pid)
             for _ in range(20):
                 group.verify(child.pid)
@@ -74,34 +61,33 @@ def test_every_thread_of_a_process_is_confined_and_goes_back(tmp_path: Path, off
             assert read(group, "cpu.idle") == "1"
             assert all(folder.is_dir() for folder in group.folders)
         assert inside(child.pid) == before
-        assert not any(folder.exists() for folder in group.folders)
+        assert left(offer) == []
 
 
-def test_a_group_has_its_weight(journal: Journal, offer: Offer) -> None:
-    with process(QUIET) as child:
-        group = make(journal, "serving", Limits(weight=1000), offer)
-        group.add(child.pid)
-        (folder,) = group.folders
+def test_a_group_has_its_weight(offer: Offer) -> None:
+    with process(QUIET) as child, grouped({"serving": Limits(weight=1000)}, offer) as made:
+        made["serving"].add(child.pid)
+        (folder,) = made["serving"].folders
         version = 1 if (folder / "cpu.shares").exists() else 2
-        assert read(group, "cpu.weight" if version == 2 else "cpu.shares") == (
+        assert read(made["serving"], "cpu.weight" if version == 2 else "cpu.shares") == (
             "1000" if version == 2 else "10240"
         )
 
 
-def test_two_groups_stand_side_by_side_and_bear_the_runs_pid(
-    journal: Journal, offer: Offer
-) -> None:
-    groups = [make(journal, name, Limits(cpus=ALLOWED), offer) for name in ("serving", "trainer")]
-    assert [group.folders[0].name for group in groups] == [
-        f"lorabench-{os.getpid()}-serving",
-        f"lorabench-{os.getpid()}-trainer",
-    ]
-    assert len({group.folders[0].parent for group in groups}) == 1
+def test_two_groups_stand_side_by_side_and_bear_their_owner(offer: Offer) -> None:
+    with grouped(dict.fromkeys(("serving", "trainer"), Limits(cpus=ALLOWED)), offer) as made:
+        folders = [made[role].folders[0] for role in ("serving", "trainer")]
+        owner = Owner.this()
+        assert [folder.name for folder in folders] == [
+            f"lorabench-{owner.token}-serving",
+            f"lorabench-{owner.token}-trainer",
+        ]
+        assert len({folder.parent for folder in folders}) == 1
 
 
-def test_a_process_that_somebody_moves_away_is_found(journal: Journal, offer: Offer) -> None:
-    with process(QUIET) as child:
-        group = make(journal, "trainer", Limits(cpus=ALLOWED), offer)
+def test_a_process_that_somebody_moves_away_is_found_and_left_there(offer: Offer) -> None:
+    with process(QUIET) as child, grouped({"trainer": Limits(cpus=ALLOWED)}, offer) as made:
+        group = made["trainer"]
         group.add(child.pid)
         (folder,) = group.folders
         (folder.parent / "cgroup.procs").write_text(str(child.pid))
@@ -109,54 +95,46 @@ def test_a_process_that_somebody_moves_away_is_found(journal: Journal, offer: Of
             group.verify(child.pid)
 
 
-def test_a_process_that_ended_is_said_to_have(journal: Journal, offer: Offer) -> None:
-    group = make(journal, "trainer", Limits(cpus=ALLOWED), offer)
-    with process(QUIET) as child:
+def test_a_process_that_ended_is_said_to_have(offer: Offer) -> None:
+    with grouped({"trainer": Limits(cpus=ALLOWED)}, offer) as made, process(QUIET) as child:
         child.kill()
         child.wait()
         with pytest.raises(ProcessLookupError, match=str(child.pid)):
-            group.add(child.pid)
+            made["trainer"].add(child.pid)
 
 
-def test_what_is_started_within_goes_back_too(tmp_path: Path, offer: Offer) -> None:
-    """Forked in the group, so that the journal never heard of it."""
+def test_what_is_started_within_goes_back_too(offer: Offer) -> None:
+    """Forked in the group, so that nobody here ever heard of it."""
     code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True)"
     with process(f"print(flush=True); input(); {code}; input()") as child:
         before = inside(child.pid)
-        with Journal.open("run", silent, tmp_path / "run") as journal:
-            group = make(journal, "trainer", Limits(cpus=ALLOWED), offer)
-            group.add(child.pid)
+        with grouped({"trainer": Limits(cpus=ALLOWED)}, offer) as made:
+            made["trainer"].add(child.pid)
             assert child.stdin is not None
             assert child.stdout is not None
             child.stdin.write("\n")
             child.stdin.flush()
             grandchild = int(child.stdout.readline())
-            assert inside(grandchild) >= set(group.folders)
+            assert inside(grandchild) >= set(made["trainer"].folders)
         try:
             assert inside(grandchild) == before
         finally:
             os.kill(grandchild, 9)
 
 
-def test_cpus_that_the_machine_lacks_are_refused_and_nothing_stays(
-    tmp_path: Path, offer: Offer
-) -> None:
+def test_cpus_that_the_machine_lacks_are_refused_and_nothing_stays(offer: Offer) -> None:
     limits = Limits(cpus=frozenset({max(ALLOWED) + 500}))
-
-    def attempt() -> None:
-        with Journal.open("run", silent, tmp_path / "run") as journal:
-            make(journal, "trainer", limits, offer)
-
-    with pytest.raises(MachineError, match=r"cgroup .*expected "):
-        attempt()
-    assert not isinstance(offer.cpuset, Missing)
-    assert not list(offer.cpuset.folder.glob(f"lorabench-{os.getpid()}-*"))
+    refused = pytest.raises(MachineError, match=r"cgroup .*expected ")
+    with refused, grouped({"trainer": limits}, offer):
+        raise AssertionError
+    assert left(offer) == []
 
 
-def test_what_is_not_on_offer_is_refused_with_the_reason(journal: Journal) -> None:
+def test_what_is_not_on_offer_is_refused_with_the_reason() -> None:
     missing = Missing("cgroup cpuset", "it is not writable", "run as root")
-    with pytest.raises(MachineError, match="cgroup cpuset: it is not writable; run as root"):
-        make(journal, "trainer", Limits(cpus=ALLOWED), Offer(missing, missing))
+    refused = pytest.raises(MachineError, match="cgroup cpuset: it is not writable; run as root")
+    with refused, grouped({"trainer": Limits(cpus=ALLOWED)}, Offer(missing, missing)):
+        raise AssertionError
 
 
 def test_limits_without_meaning_are_refused() -> None:
@@ -169,7 +147,7 @@ def test_limits_without_meaning_are_refused() -> None:
 
 ORDINARY = """
 import os
-from lorabench.isolation.cgroups import survey
+from lorabench.isolation.places import survey
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -252,4 +230,4 @@ def test_every_obstacle_is_named(tmp_path: Path, spoil, message: str) -> None:
 def test_no_cgroup_file_system_at_all_is_said() -> None:
     found = find_place("cpu", [])
     assert isinstance(found, Missing)
-    assert "lists no cgroup file system" in found.why
+    assert "no cgroup file system is mounted" in found.why

@@ -8,17 +8,12 @@ from hypothesis import strategies as st
 
 from lorabench.errors import InputError
 from lorabench.host.missing import Missing
-from lorabench.isolation.conditions import (
-    BUNDLES,
-    MECHANISMS,
-    PLACES,
-    Condition,
-    parse_condition,
-    resolve,
-)
+from lorabench.isolation.conditions import BUNDLES, Condition, parse_condition, resolve
+from lorabench.isolation.mechanism import MECHANISMS, PLACES
 from lorabench.isolation.scheduling import BATCH, IDLE, NORMAL
 
-MISSING = {name: Missing(name, f"no {name} here", f"get {name}") for name in MECHANISMS}
+NAMES = [mechanism.name for mechanism in MECHANISMS]
+MISSING = {name: Missing(name, f"no {name} here", f"get {name}") for name in NAMES}
 
 
 def test_places_mechanisms_and_bundles_are_read() -> None:
@@ -29,6 +24,16 @@ def test_places_mechanisms_and_bundles_are_read() -> None:
     assert parse_condition("pinned+batch").scheduling == BATCH
     assert parse_condition("pinned").scheduling == NORMAL
     assert parse_condition("isolated") == Condition("isolated", "pinned", BUNDLES["isolated"])
+
+
+def test_the_old_name_of_a_mechanism_is_still_read() -> None:
+    old, new = parse_condition("pinned+rerank"), parse_condition("pinned+rank-change")
+    assert old.mechanisms == new.mechanisms == ("rank-change",)
+    assert old.name == "pinned+rerank"
+    assert old.has("rank-change")
+    assert new.has("rerank")
+    with pytest.raises(InputError, match="expected each mechanism once"):
+        parse_condition("pinned+rerank+rank-change")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_what_is_no_condition_is_refused(name: str, message: str) -> None:
         parse_condition(name)
 
 
-@given(st.text(max_size=30) | st.lists(st.sampled_from([*PLACES, *MECHANISMS])).map("+".join))
+@given(st.text(max_size=30) | st.lists(st.sampled_from([*PLACES, *NAMES])).map("+".join))
 def test_any_text_is_a_condition_or_one_clear_line(text: str) -> None:
     try:
         condition = parse_condition(text)
@@ -61,7 +66,7 @@ def test_any_text_is_a_condition_or_one_clear_line(text: str) -> None:
     else:
         assert condition.name == text
         assert condition.place in PLACES
-        assert list(condition.mechanisms) == [m for m in MECHANISMS if m in condition.mechanisms]
+        assert list(condition.mechanisms) == [m for m in NAMES if m in condition.mechanisms]
         return
     assert message.startswith("--conditions: found ")
     assert message.isprintable()

@@ -11,27 +11,16 @@ from children import RESTLESS, process
 from lorabench.host.cgroups import locate
 from lorabench.host.files import Files
 from lorabench.host.missing import Missing
-from lorabench.isolation import cgroups
 from lorabench.isolation.affinity import pin_threads, thread_affinities
-from lorabench.isolation.confine import Workers, confined
-from lorabench.isolation.journal import Journal
+from lorabench.isolation.confine import Workers, in_cgroups
+from lorabench.isolation.places import Offer, survey
 
 ALLOWED = sorted(os.sched_getaffinity(0))
 
 
-def silent(line: str) -> None:
-    raise AssertionError(f"nothing should have been said, but was: {line}")
-
-
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open("run", silent, tmp_path / "run") as journal:
-        yield journal
-
-
-@pytest.fixture
-def offer() -> cgroups.Offer:
-    found = cgroups.survey()
+def offer() -> Offer:
+    found = survey()
     for place in (found.cpuset, found.cpu):
         if isinstance(place, Missing):
             pytest.skip(f"{place.what}: {place.why}")
@@ -54,12 +43,11 @@ def groups_of(pid: int) -> set[Path]:
 
 
 def test_cgroups_hold_the_workers_and_leave_them_as_they_were(
-    journal: Journal, offer: cgroups.Offer, workers: Workers
+    offer: Offer, workers: Workers
 ) -> None:
     pids = [*workers.servers, workers.trainer]
     before = {pid: groups_of(pid) for pid in pids}
-    with confined(journal, workers, offer=offer) as monitor:
-        assert monitor is None
+    with in_cgroups(workers, offer):
         made = {pid: groups_of(pid) - before[pid] for pid in pids}
         serving = {path for pid in workers.servers for path in made[pid]}
         assert serving
@@ -74,14 +62,14 @@ def test_cgroups_hold_the_workers_and_leave_them_as_they_were(
 
 
 def test_a_trainer_in_a_group_of_its_own_gives_way_as_a_group_where_cpus_are_shared(
-    journal: Journal, offer: cgroups.Offer, workers: Workers
+    offer: Offer, workers: Workers
 ) -> None:
     for shared in (False, True):
         cpus = next(iter(workers.servers.values())) if shared else frozenset(ALLOWED[-1:])
         placed = Workers(workers.servers, workers.trainer, cpus)
         if placed.shared is not shared:
             pytest.skip("found one CPU, expected a second for a trainer that shares none")
-        with confined(journal, placed, offer=offer):
+        with in_cgroups(placed, offer):
             files = [path / "cpu.idle" for path in groups_of(workers.trainer)]
             idle = [path.read_text().strip() for path in files if path.exists()]
             ours = [path for path in groups_of(workers.trainer) if "lorabench-" in path.name]
@@ -89,14 +77,12 @@ def test_a_trainer_in_a_group_of_its_own_gives_way_as_a_group_where_cpus_are_sha
             assert ("1" in idle) is shared
 
 
-def test_an_error_in_between_leaves_no_group_behind(
-    journal: Journal, offer: cgroups.Offer, workers: Workers
-) -> None:
+def test_an_error_in_between_leaves_no_group_behind(offer: Offer, workers: Workers) -> None:
     before = groups_of(workers.trainer)
     made: set[Path] = set()
 
     def run() -> None:
-        with confined(journal, workers, offer=offer):
+        with in_cgroups(workers, offer):
             made.update(groups_of(workers.trainer) - before)
             raise RuntimeError("in between")
 

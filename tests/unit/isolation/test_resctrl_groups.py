@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from resctrl_double import Bandwidth, Cache, Machine, Monitoring
 
 from lorabench.errors import MachineError
+from lorabench.host.files import Files
 from lorabench.host.missing import Missing
 from lorabench.host.resctrl import (
     Schemata,
@@ -25,9 +26,8 @@ from lorabench.host.resctrl import (
     groups,
     read_counters,
 )
-from lorabench.isolation import journal
-from lorabench.isolation.resctrl import Group, Monitor, group, group_name
-from lorabench.isolation.undo import ResctrlGroup
+from lorabench.isolation.cleanup import sweep
+from lorabench.isolation.resctrl import Group, Monitor, group
 
 NAME = "lorabench-1-trainer"
 LOW = Schemata.of({"L3": {0: 0xF, 1: 0xF}, "MB": {0: 30}})
@@ -85,10 +85,6 @@ def test_a_write_changes_the_domains_it_names_and_gives_back_what_was_made_of_it
     after = made.write(Schemata.of({"L3": {1: 0xF00}, "MB": {1: 41}}))
     assert after.values() == {"MB": {0: 30, 1: 50}, "L3": {0: 0xF, 1: 0xF00}}
     assert made.write(Schemata()) == after
-
-
-def test_the_run_is_in_the_groups_name():
-    assert group_name("serving") == f"lorabench-{os.getpid()}-serving"
 
 
 @pytest.mark.parametrize("name", ["trainer", "", "lorabench-a/b", "lorabench-\n", ".."])
@@ -239,10 +235,8 @@ def test_where_others_hold_the_cache_exclusively_the_line_says_so(mount_resctrl)
 
 def test_a_group_that_is_there_already_is_left_alone(resctrl):
     (resctrl / NAME).mkdir()
-    recorded: list[ResctrlGroup] = []
     with pytest.raises(MachineError, match=r"found a group of this name.*doctor --cleanup"):
-        Group.create(resctrl, NAME, LOW, recorded.append)
-    assert recorded == []
+        Group.create(resctrl, NAME, LOW)
     assert groups(resctrl) == (NAME,)
 
 
@@ -318,58 +312,42 @@ def test_ways_that_a_group_holds_exclusively_are_refused_to_others(resctrl):
     (made.path / "mode").write_text("shareable\n")
 
 
-def test_undo_is_journalled_before_the_group_is_made(resctrl, tmp_path):
-    said: list[str] = []
-    folder = tmp_path / "run"
-    with journal.Journal.open("test", said.append, folder) as notes:
-
-        def record(change: ResctrlGroup) -> None:
-            assert not change.path.exists()
-            notes.record(change)
-
-        made = Group.create(resctrl, NAME, LOW, record)
-        assert made.path.exists()
-    assert groups(resctrl) == ()
-    assert said == []
-
-
 KILLED = """
 import os, sys
 from pathlib import Path
-from lorabench.isolation.journal import Journal
+from lorabench.host.owner import Owner
 from lorabench.host.resctrl import Schemata
-from lorabench.isolation.resctrl import Group, group_name
-root, folder = map(Path, sys.argv[1:])
-with Journal.open("test", print, folder) as notes:
-    group = Group.create(root, group_name("trainer"), Schemata.of({"L3": {0: 15}}), notes.record)
-    group.move(os.getpid())
-    group.move(os.getppid())
-    print(group.name, flush=True)
-    sys.stdin.read()
+from lorabench.isolation.resctrl import Group
+group = Group.create(Path(sys.argv[1]), Owner.this().name("trainer"), Schemata.of({"L3": {0: 15}}))
+group.move(os.getpid())
+group.move(os.getppid())
+print(group.name, flush=True)
+sys.stdin.read()
 """
 
 
 def test_a_killed_runs_group_is_removed_and_its_tasks_return_to_the_root_group(resctrl, tmp_path):
     (resctrl / "pod-a").mkdir()
     before = root_state(resctrl)
-    folder = tmp_path / "run"
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/mounts").write_text("resctrl /sys/fs/resctrl resctrl rw 0 0\n")
     with subprocess.Popen(
-        [sys.executable, "-c", KILLED, resctrl, folder],
+        [sys.executable, "-c", KILLED, resctrl],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as child:
         assert child.stdout is not None
         name = child.stdout.readline().strip()
-        assert name == f"lorabench-{child.pid}-trainer"
+        assert name.startswith(f"lorabench-{child.pid}-")
         assert os.getpid() in tasks_of(Group(resctrl, name))
+        assert sweep(machine=Files(tmp_path)).undone == []
         child.send_signal(signal.SIGKILL)
     assert groups(resctrl) == (name, "pod-a")
-    report = journal.cleanup(folder)
-    assert report.undone == (f"resctrl group {resctrl / name}",)
+    report = sweep(machine=Files(tmp_path))
+    assert report.undone == [f"resctrl group {resctrl / name}"]
     assert root_state(resctrl) == before
     assert os.getpid() in set(map(int, (resctrl / "tasks").read_text().split()))
-    assert journal.cleanup(folder).undone == ()
 
 
 @contextlib.contextmanager

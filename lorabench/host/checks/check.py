@@ -4,18 +4,18 @@ A row is written by a function from `Host` to `Finding`; `row` turns one that ra
 file into a row as well, so that half a machine still gives a whole table.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from lorabench.errors import InputError
+from lorabench.host.checks.probes import Probes
 from lorabench.host.files import Files, UnreadableError
 from lorabench.host.formats import cpu_flags, parse_release
-from lorabench.host.mounts import Mount, read_mounts
+from lorabench.host.missing import Missing
 from lorabench.host.resctrl import Info, find_mount, groups
 from lorabench.host.topology import Topology
-from lorabench.isolation.survey.trials import Probes
 
 State = Literal["available", "restricted", "unavailable"]
 
@@ -71,8 +71,13 @@ class Host:
         None where sysfs has none.
     no_topology : str
         Why, then.
-    trials : Probes or None
-        What has been tried out on it; None for a recorded tree.
+    probes : Probes or None
+        What was tried out on it; None for a recorded tree.
+    tried : mapping of str to Missing or None
+        What of isolation was tried and refused (`lorabench.isolation.machine.try_out`); None for a
+        recorded tree.
+    groups : mapping of str to (str or Missing)
+        Controller -> where control groups with it can be made, or why not.
     cpu : str
         The processor's name by py-cpuinfo; empty where that was not asked.
     cpu_flags : frozenset of str
@@ -82,7 +87,9 @@ class Host:
     files: Files
     topology: Topology | None
     no_topology: str = ""
-    trials: Probes | None = None
+    probes: Probes | None = None
+    tried: Mapping[str, Missing] | None = None
+    groups: Mapping[str, str | Missing] = field(default_factory=dict)
     cpu: str = ""
     cpu_flags: frozenset[str] = frozenset()
 
@@ -101,11 +108,6 @@ class Host:
     def flags(self) -> frozenset[str]:
         """Flags of the processor; none where they cannot be read."""
         return cpu_flags(self.files.get("/proc/cpuinfo") or "")
-
-    @cached_property
-    def mounts(self) -> tuple[Mount, ...]:
-        """Mounted file systems; none where they cannot be read."""
-        return read_mounts(self.files)
 
     @cached_property
     def release(self) -> str:

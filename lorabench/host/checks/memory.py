@@ -1,8 +1,8 @@
 """Rows on memory: where it can be placed, and on which pages."""
 
+from lorabench.host.checks.check import Finding, Host, row
 from lorabench.host.files import UnreadableError
 from lorabench.host.formats import chosen, format_bytes
-from lorabench.isolation.survey.capability import Finding, Host, row
 
 _AREA = "memory"
 _THP = "/sys/kernel/mm/transparent_hugepage"
@@ -31,14 +31,9 @@ def numa(host: Host) -> Finding:
     detail = f"{len(nodes)} nodes"
     if bare:
         detail += f", {bare} without a CPU"
-    if host.trials is not None and not host.trials.mbind.worked:
-        return Finding(
-            "restricted",
-            f"{detail}, but {host.trials.mbind.said}",
-            evidence,
-            "allow mbind in the container's seccomp profile (CAP_SYS_NICE lifts Docker's filter)",
-        )
-    if host.trials is not None:
+    if host.tried is not None:
+        if (refused := host.tried.get("placement")) is not None:
+            return Finding("restricted", f"{detail}, but {refused.why}", evidence, refused.enable)
         detail += ", memory can be bound"
     return Finding("available", detail, evidence)
 
@@ -96,10 +91,10 @@ def hugetlb(host: Host) -> Finding:
             evidence,
             "sysctl vm.nr_hugepages=N as root, N x 2 MiB for the tables",
         )
-    if host.trials is not None and not host.trials.hugetlb.worked:
+    if host.probes is not None and not host.probes.hugetlb.worked:
         return Finding(
             "restricted",
-            f"{detail}, but MFD_HUGETLB is refused: {host.trials.hugetlb.said}",
+            f"{detail}, but MFD_HUGETLB is refused: {host.probes.hugetlb.said}",
             evidence,
             "raise the limit of the hugetlb cgroup, or free reserved pages",
         )
@@ -110,13 +105,13 @@ def hugetlb(host: Host) -> Finding:
 def collapse(host: Host) -> Finding:
     """Say whether filled memory can be moved onto huge pages without any privilege."""
     evidence = f"/proc/sys/kernel/osrelease: {host.release or 'not recorded'}"
-    if host.trials is not None:
-        if host.trials.collapse.worked:
-            return Finding("available", host.trials.collapse.said, f"MADV_COLLAPSE; {evidence}")
+    if host.probes is not None:
+        if host.probes.collapse.worked:
+            return Finding("available", host.probes.collapse.said, f"MADV_COLLAPSE; {evidence}")
         old = host.kernel is not None and host.kernel < _COLLAPSE
         return Finding(
             "unavailable" if old else "restricted",
-            f"MADV_COLLAPSE of a memfd is refused: {host.trials.collapse.said}",
+            f"MADV_COLLAPSE of a memfd is refused: {host.probes.collapse.said}",
             evidence,
             "use Linux 6.1 or newer" if old else "free memory: a whole huge page must be found",
         )
@@ -132,9 +127,9 @@ def collapse(host: Host) -> Finding:
 @row(_AREA, "table pages", "run it on the machine itself: only an attempt shows it")
 def table_pages(host: Host) -> Finding:
     """Say which pages tables get in the end."""
-    if host.trials is None:
+    if host.probes is None:
         raise UnreadableError("memfd", "a recorded tree cannot show it")
-    found = host.trials.tables
+    found = host.probes.tables
     names = {"hugetlb": "MFD_HUGETLB", "thp": "shmem THP", "collapse": "MADV_COLLAPSE"}
     if found.worked:
         way = names.get(found.said, found.said)
@@ -164,6 +159,6 @@ def _setting(host: Host, name: str) -> tuple[str, str]:
 
 
 def _collapses(host: Host) -> bool:
-    if host.trials is not None:
-        return host.trials.collapse.worked
+    if host.probes is not None:
+        return host.probes.collapse.worked
     return host.kernel is not None and host.kernel >= _COLLAPSE

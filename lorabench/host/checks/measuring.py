@@ -2,8 +2,8 @@
 
 import re
 
+from lorabench.host.checks.check import Finding, Host, row
 from lorabench.host.files import UnreadableError
-from lorabench.isolation.survey.capability import Finding, Host, row
 
 _AREA = "measuring"
 _CLOCK = "/sys/devices/system/clocksource/clocksource0"
@@ -18,11 +18,11 @@ def perf_counters(host: Host) -> Finding:
     level = host.files.number(path)
     evidence = f"{path}: {level}"
     lower = "sysctl kernel.perf_event_paranoid=2 as root, or give CAP_PERFMON"
-    if host.trials is None:
+    if host.probes is None:
         if level > 2:
             return Finding("restricted", "for privileged processes only", evidence, lower)
         return Finding("available", "allowed to every user, in user mode", evidence)
-    hardware, software = host.trials.perf, host.trials.perf_software
+    hardware, software = host.probes.perf, host.probes.perf_software
     if hardware.worked:
         return Finding("available", f"perf_event_open: cycles {hardware.said}", evidence)
     if software.worked:
@@ -84,9 +84,9 @@ def clock_source(host: Host) -> Finding:
 @row(_AREA, "timers", "run it on the machine itself: only an attempt shows it")
 def timers(host: Host) -> Finding:
     """Say how exactly a sleeping server can be woken."""
-    if host.trials is None:
+    if host.probes is None:
         raise UnreadableError("clock_getres", "a recorded tree cannot show it")
-    resolution = host.trials.clock_resolution_s
+    resolution = host.probes.clock_resolution_s
     evidence = f"clock_getres(CLOCK_MONOTONIC): {resolution * 1e9:.3g} ns"
     if resolution <= 1e-6:
         return Finding("available", "high-resolution: servers wake at their deadline", evidence)

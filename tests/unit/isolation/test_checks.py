@@ -1,4 +1,5 @@
-from dataclasses import replace
+"""Which conditions a machine runs, as doctor says it: this one, written ones, recorded ones."""
+
 from pathlib import Path
 
 import machine_tree
@@ -6,44 +7,17 @@ import pytest
 from machine_tree import CPU
 
 from lorabench.errors import InputError
-from lorabench.host.topology import Node, Topology
-from lorabench.isolation.capabilities import (
-    Capability,
-    Missing,
-    conditions,
-    look,
-    missing,
-    numa_unavailable,
-    run_checks,
-)
-from lorabench.isolation.numa import placement_unavailable
-from lorabench.isolation.survey.trials import ProbeResult, Probes
+from lorabench.host.checks import Capability, run_checks
+from lorabench.host.checks.probes import Probes
+from lorabench.host.missing import Missing
+from lorabench.isolation.checks import conditions, look, missing
 
 
-def with_nodes(*nodes: Node) -> Topology:
-    cpus = frozenset({0, 1})
-    return Topology(cpus, cpus, (frozenset({0}), frozenset({1})), (cpus,), (cpus,), nodes)
-
-
-def test_one_node_has_no_nearer_memory():
-    found = numa_unavailable(with_nodes(Node(0, frozenset({0, 1}), 1 << 30, (10,))))
-    assert found.what == "numa"
-    assert "1 NUMA node:" in found.why
-    assert "two or more nodes" in found.enable
-
-
-def test_with_two_nodes_and_a_kernel_that_binds_memory_nothing_is_missing():
-    nodes = Node(0, frozenset({0, 1}), 1 << 30, (10, 21)), Node(1, frozenset(), 1 << 30, (21, 10))
-    found = numa_unavailable(with_nodes(*nodes))
-    # A container may forbid the system calls; then that is the reason.
-    if (why := placement_unavailable()) is None:
-        assert found is None
-    else:
-        assert why in found.why
-
-
-def run(root: Path, trials: Probes | None = machine_tree.WORKED) -> dict[str, Capability]:
-    return {row.name: row for row in conditions(run_checks(machine_tree.host(root, trials)))}
+def run(
+    root: Path, probes: Probes | None = machine_tree.WORKED, **tried: Missing
+) -> dict[str, Capability]:
+    host = machine_tree.host(root, probes, tried=tried)
+    return {row.name: row for row in conditions(host, run_checks(host))}
 
 
 CONDITIONS = ["naive", "pinned", "shared", "numa", "rdt", "isolated"]
@@ -73,12 +47,9 @@ def test_isolated_runs_with_what_there_is_and_names_what_is_missing(tmp_path: Pa
     files = {"proc/cpuinfo": machine_tree.cpuinfo("avx2"), "proc/mounts": None}
     found = run(machine_tree.write(tmp_path, files))
     assert found["rdt"].state == "unavailable"
-    assert "neither cache nor memory bandwidth" in found["rdt"].detail
+    assert "no cache or memory-bandwidth allocation" in found["rdt"].detail
     assert found["isolated"].state == "restricted"
-    assert (
-        found["isolated"].detail
-        == "pinned and throttled, without rdt, cgroup cpuset, cgroup weight"
-    )
+    assert found["isolated"].detail == "pinned and throttled, without rdt, cgroup"
 
 
 def test_rdt_that_is_not_mounted_is_unavailable_and_says_how_to_mount_it(tmp_path: Path):
@@ -92,9 +63,7 @@ def test_groups_that_are_all_taken_leave_no_rdt(tmp_path: Path):
     files = {f"{machine_tree.RESCTRL}/{name}/tasks": "" for name in "abc"}
     found = run(machine_tree.write(tmp_path, files))
     assert found["rdt"].state == "unavailable"
-    assert (
-        "resctrl: all 4 CLOSIDs of the resctrl on /sys/fs/resctrl are taken" in found["rdt"].detail
-    )
+    assert "all 4 CLOSIDs of the resctrl on /sys/fs/resctrl are taken" in found["rdt"].detail
 
 
 def test_bandwidth_alone_is_enough_for_rdt(tmp_path: Path):
@@ -108,18 +77,16 @@ def test_bandwidth_alone_is_enough_for_rdt(tmp_path: Path):
 
 
 def test_a_filter_on_mbind_leaves_no_numa(tmp_path: Path):
-    refused = replace(machine_tree.WORKED, mbind=ProbeResult(False, "operation not permitted"))
-    found = run(machine_tree.write(tmp_path, {}), refused)
+    refused = Missing("placement of memory", "operation not permitted", "allow it in seccomp")
+    found = run(machine_tree.write(tmp_path, {}), placement=refused)
     assert found["numa"].state == "unavailable"
-    assert "2 nodes, but operation not permitted" in found["numa"].detail
+    assert "2 NUMA nodes, but operation not permitted" in found["numa"].detail
     assert "seccomp" in found["numa"].enable
 
 
 def test_a_trainer_that_cannot_leave_sched_idle_restricts_shared(tmp_path: Path):
-    refused = replace(
-        machine_tree.WORKED, leave_idle=Missing("leaving SCHED_IDLE", "not permitted", "ulimit")
-    )
-    found = run(machine_tree.write(tmp_path, {}), refused)
+    refused = Missing("leaving SCHED_IDLE", "not permitted", "ulimit")
+    found = run(machine_tree.write(tmp_path, {}), idle=refused)
     assert found["shared"].state == "restricted"
     assert found["shared"].detail.endswith("but not as shared+idle: not permitted")
     assert found["shared"].enable == "ulimit"
@@ -138,17 +105,17 @@ def test_where_no_machine_lies_the_error_says_what_was_expected(tmp_path: Path, 
 def test_a_tree_without_a_topology_still_gives_a_table(tmp_path: Path):
     (tmp_path / "proc").mkdir()
     host = look(tmp_path)
-    assert (host.topology, host.trials) == (None, None)
+    assert (host.topology, host.probes, host.tried) == (None, None, None)
     assert {row.state for row in run_checks(host)} == {"unavailable"}
 
 
 def test_this_machine_gets_a_table_and_a_reason_for_every_condition():
     host = look()
-    assert host.trials is not None
+    assert host.probes is not None
     rows = run_checks(host)
     assert len({row.name for row in rows}) == len(rows)
-    assert [row.name for row in conditions(rows)] == CONDITIONS
-    for row in (*rows, *conditions(rows)):
+    assert [row.name for row in conditions(host, rows)] == CONDITIONS
+    for row in (*rows, *conditions(host, rows)):
         assert row.detail
         assert row.evidence
         assert bool(row.enable) == (row.state != "available")

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from lorabench.host.checks.check import Finding, Host, row
 from lorabench.host.files import UnreadableError
 from lorabench.host.formats import cpu_field, format_cpu_list
-from lorabench.isolation.survey.capability import Finding, Host, row
 
 _AREA = "processor"
 _CPU = "/sys/devices/system/cpu"

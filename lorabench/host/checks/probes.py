@@ -1,7 +1,7 @@
 """What only an attempt shows: whether this process may do what the machine's files promise.
 
 A container's system-call filter, a security module or a missing privilege is not written in sysfs.
-Each trial uses what a run would use, on a page or on a thread of its own, and leaves nothing
+Each attempt uses what a run would use, on a page or on a thread of its own, and leaves nothing
 behind. For this machine alone; a recorded tree has none.
 """
 
@@ -19,10 +19,6 @@ from pathlib import Path
 from typing import Self
 
 from lorabench._kernels.memory import HUGE_PAGE_BYTES, Mapping
-from lorabench.host.missing import Missing
-from lorabench.isolation.cgroups import Offer, survey
-from lorabench.isolation.numa import placement_unavailable
-from lorabench.isolation.scheduling import IDLE, cannot_leave
 from lorabench.memory import MFD_HUGE_2MB, HugeRegion, Region
 
 # asm/unistd.h of the two architectures that serve; the C library does not wrap it.
@@ -61,18 +57,12 @@ class Probes:
         A memfd on reserved huge pages.
     collapse : ProbeResult
         ``MADV_COLLAPSE`` on a filled memfd.
-    mbind : ProbeResult
-        Memory bound to a node, and found there.
     tables : ProbeResult
         The huge pages that tables get, by whichever step of the ladder.
     perf : ProbeResult
         A counter of the processor's cycles in user mode.
     perf_software : ProbeResult
         A counter of the kernel's.
-    cgroups : Offer
-        Where groups can be made, or why not.
-    leave_idle : Missing or None
-        Why a thread may not go to SCHED_IDLE and come back; None where it may.
     nice : ProbeResult
         CAP_SYS_NICE.
     nice_limit : int
@@ -83,12 +73,9 @@ class Probes:
 
     hugetlb: ProbeResult
     collapse: ProbeResult
-    mbind: ProbeResult
     tables: ProbeResult
     perf: ProbeResult
     perf_software: ProbeResult
-    cgroups: Offer
-    leave_idle: Missing | None
     nice: ProbeResult
     nice_limit: int
     clock_resolution_s: float
@@ -100,12 +87,9 @@ class Probes:
         return cls(
             hugetlb=_try(_hugetlb),
             collapse=_try(_collapse),
-            mbind=_try(_bind),
             tables=_try(_tables),
             perf=_try(lambda: _perf("hardware")),
             perf_software=_try(lambda: _perf("software")),
-            cgroups=survey(),
-            leave_idle=cannot_leave(IDLE),
             nice=_try(_may_nice),
             # setrlimit(2): the ceiling of the nice value is 20 less the limit.
             nice_limit=-20 if limit == resource.RLIM_INFINITY else max(-20, min(20 - limit, 20)),
@@ -143,11 +127,6 @@ def _collapse() -> ProbeResult:
     return ProbeResult(
         huge, "a filled memfd moved onto a huge page" if huge else "it stayed on 4 KiB"
     )
-
-
-def _bind() -> ProbeResult:
-    refused = placement_unavailable()
-    return ProbeResult(refused is None, refused or "a page was bound to a node and lies there")
 
 
 def _tables() -> ProbeResult:

@@ -4,9 +4,9 @@ Intel RDT, AMD QoS and Arm MPAM all show in resctrl. Where that is mounted its o
 evidence; where not, the processor's flags are, and the row says what is missing.
 """
 
+from lorabench.host.checks.check import Finding, Host, Row, State, row
 from lorabench.host.missing import Missing
 from lorabench.host.resctrl import Info, availability
-from lorabench.isolation.survey.capability import Capability, Finding, Host, Row, State, row
 
 _AREA = "RDT"
 _MOUNT = "as root: mount -t resctrl resctrl /sys/fs/resctrl"
@@ -112,8 +112,3 @@ ROWS = (
     _part("cache monitor", ("cqm_occup_llc",), "the L3 bytes of each group are counted"),
     _part("mbm", ("cqm_mbm_total", "cqm_mbm_local"), "the memory traffic of each group is counted"),
 )
-
-
-def divides(rows: dict[str, Capability]) -> list[Capability]:
-    """Pick the rows with which servers and trainer could be divided."""
-    return [rows[name] for name in ("cat l3", "cat l2", "mba") if name in rows]

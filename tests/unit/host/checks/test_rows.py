@@ -11,14 +11,15 @@ import machine_tree
 import pytest
 from machine_tree import CLOCK, CPU, GROUP, HUGE, NODE, RESCTRL, THP, WORKED, cpuinfo
 
-from lorabench.isolation.capabilities import Capability, Missing, run_checks
-from lorabench.isolation.cgroups import Offer
-from lorabench.isolation.survey.trials import ProbeResult, Probes
+from lorabench.host.checks import Capability, run_checks
+from lorabench.host.checks.probes import ProbeResult, Probes
+from lorabench.host.missing import Missing
 
+NO_MBIND = Missing("placement of memory", "mbind is forbidden", "allow mbind")
 REFUSED = ProbeResult(False, "operation not permitted")
 NO_GROUPS = Missing("cgroup", "/sys/fs/cgroup/user.slice is not writable", "start it as root")
-NO_OFFER = {"cgroups": Offer(NO_GROUPS, NO_GROUPS)}
-RECORDED = None  # in place of trials
+NO_OFFER = {"groups": {"cpuset": NO_GROUPS, "cpu": NO_GROUPS}}
+RECORDED = None  # in place of attempts
 GOVERNORS = [f"{CPU}/cpu{cpu}/cpufreq/scaling_governor" for cpu in range(4)]
 INDEXES = [f"{CPU}/cpu{cpu}/cache/index3/level" for cpu in range(4)]
 BARE = "fpu avx2"
@@ -32,8 +33,11 @@ V1 = {
 }
 
 
-def table(root: Path, trials: Probes | None = WORKED, cpu: str = "") -> dict[str, Capability]:
-    return {row.name: row for row in run_checks(machine_tree.host(root, trials, cpu))}
+def table(
+    root: Path, probes: Probes | None = WORKED, cpu: str = "", **found
+) -> dict[str, Capability]:
+    host = machine_tree.host(root, probes, cpu, **found)
+    return {row.name: row for row in run_checks(host)}
 
 
 SIBLINGS = {
@@ -108,7 +112,7 @@ CASES = [
         "expected 0 or 1",
     ),
     ("numa", {}, {}, "available", "2 nodes, memory can be bound"),
-    ("numa", {}, {"mbind": REFUSED}, "restricted", "but operation not permitted"),
+    ("numa", {}, {"tried": {"placement": NO_MBIND}}, "restricted", "but mbind is forbidden"),
     (
         "numa",
         {f"{NODE}/node1/{name}": None for name in ("cpulist", "meminfo", "distance")},
@@ -223,9 +227,9 @@ CASES = [
         {f"{GROUP}/cgroup.controllers": "cpu\n"},
         RECORDED,
         "unavailable",
-        "no mounted control group has cpuset",
+        "is offered cpu, not cpuset",
     ),
-    ("cgroup cpuset", V1, RECORDED, "unavailable", "no mounted control group has cpuset"),
+    ("cgroup cpuset", V1, RECORDED, "unavailable", "no cgroup file system is mounted"),
     ("cgroup weight", {}, {}, "available", "small share"),
     ("cgroup weight", {}, NO_OFFER, "restricted", "user.slice is not writable"),
     (
@@ -240,14 +244,14 @@ CASES = [
         {f"{GROUP}/cgroup.subtree_control": None},
         RECORDED,
         "restricted",
-        "may not make groups",
+        "is not writable",
     ),
     ("cgroup weight", {"proc/mounts": None}, {}, "unavailable", "no such file"),
     ("sched_idle", {}, {}, "available", "left again"),
     (
         "sched_idle",
         {},
-        {"leave_idle": Missing("leaving SCHED_IDLE", "the kernel refuses", "raise the limit")},
+        {"tried": {"idle": Missing("leaving SCHED_IDLE", "the kernel refuses", "raise the limit")}},
         "restricted",
         "the kernel refuses",
     ),
@@ -367,9 +371,14 @@ NEVER = {
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}: {case[4]}")
 def test_a_row_says_what_the_machine_says(tmp_path: Path, case: tuple) -> None:
-    name, files, trials, state, says = case
+    name, files, attempts, state, says = case
     machine_tree.write(tmp_path, files)
-    row = table(tmp_path, None if trials is RECORDED else replace(WORKED, **trials))[name]
+    if attempts is RECORDED:
+        row = table(tmp_path, None)[name]
+    else:
+        found = {key: attempts[key] for key in ("tried", "groups") if key in attempts}
+        probes = replace(WORKED, **{k: v for k, v in attempts.items() if k not in found})
+        row = table(tmp_path, probes, **found)[name]
     assert row.state == state
     assert says in row.detail
     assert row.evidence
@@ -411,7 +420,7 @@ def test_py_cpuinfo_names_the_processor_where_it_was_asked(tmp_path: Path) -> No
 
 
 def test_a_recorded_tree_says_what_only_the_machine_could_show(tmp_path: Path) -> None:
-    rows = table(machine_tree.write(tmp_path, {}), trials=None)
+    rows = table(machine_tree.write(tmp_path, {}), probes=None)
     for name in ("table pages", "sched_idle", "priority", "timers"):
         assert rows[name].state == "unavailable"
         assert "a recorded tree" in rows[name].detail
@@ -421,7 +430,7 @@ def test_a_recorded_tree_says_what_only_the_machine_could_show(tmp_path: Path) -
     assert rows["perf counters"].state == "available"
     old = {"proc/sys/kernel/osrelease": None, "proc/version": "Linux version 5.3.0-rc7 (me)\n"}
     old |= {"proc/sys/kernel/perf_event_paranoid": "3\n"}
-    rows = table(machine_tree.write(tmp_path / "old", old), trials=None)
+    rows = table(machine_tree.write(tmp_path / "old", old), probes=None)
     assert rows["collapse"].detail == "MADV_COLLAPSE came with Linux 6.1"
     assert rows["perf counters"].state == "restricted"
 

@@ -3,9 +3,9 @@
 import re
 
 from lorabench.host.cgroups import cpu_quota, memory_limit
+from lorabench.host.checks.check import Finding, Host, row
 from lorabench.host.files import UnreadableError
 from lorabench.host.formats import format_bytes
-from lorabench.isolation.survey.capability import Finding, Host, row
 
 _AREA = "host"
 _DMI = "/sys/class/dmi/id"

@@ -1,0 +1,157 @@
+"""Where control groups can be made, or why not; changes nothing.
+
+The kernel's rules are those of Documentation/admin-guide/cgroup-v2.rst: groups that give
+controllers to their children hold no processes themselves, the root apart. Groups are made in
+`lorabench.isolation.cgroups`.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lorabench.host.cgroups import Location, locate
+from lorabench.host.files import Files
+from lorabench.host.missing import Missing
+
+_MACHINE = Files()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where groups with one controller can be made.
+
+    Attributes
+    ----------
+    version : int
+        1 or 2.
+    controller : str
+        ``cpuset`` or ``cpu``.
+    folder : Path
+        The group that ours become children of.
+    origin : Path
+        The group that this process is in.
+    evacuate : bool
+        Its own processes, this run's all of them, have to leave `folder` for a child first.
+    """
+
+    version: Literal[1, 2]
+    controller: str
+    folder: Path
+    origin: Path
+    evacuate: bool = False
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What control groups this process can make: where, or why not."""
+
+    cpuset: Place | Missing
+    cpu: Place | Missing
+
+
+def survey(files: Files = _MACHINE) -> Offer:
+    """Find out where groups could be made; of a recorded tree, as far as its files tell."""
+    locations = [at for at in locate(files) if at.visible]
+    return Offer(find_place("cpuset", locations, files), find_place("cpu", locations, files))
+
+
+def find_place(
+    controller: str, locations: Sequence[Location], files: Files = _MACHINE
+) -> Place | Missing:
+    """Find where groups with a controller could be made, or say why nowhere.
+
+    v1 is asked where v2 does not have the controller: a controller is in one hierarchy at a time.
+    """
+    what = f"cgroup {controller}"
+    for at in locations:
+        if at.version == 1 and controller in at.controllers:
+            folder = files.under(at.folder)
+            if _writable(folder):
+                return Place(1, controller, folder, folder)
+            return Missing(
+                what,
+                f"the v1 cgroup {folder} is not writable",
+                "run as root, or have root give the folder to this user",
+            )
+    v2 = next((at for at in locations if at.version == 2), None)
+    if v2 is None:
+        return Missing(
+            what,
+            f"no cgroup file system is mounted that holds this process and offers {controller}",
+            "mount cgroup2 on /sys/fs/cgroup, or give the container access to its cgroup",
+        )
+    own = files.under(v2.folder)
+    choices = [(own, False)]
+    if not _is_root(own):
+        # In a group of our own nobody else notices; beside it, the parent's other children do.
+        choices = [(own, True)] + [(own.parent, False)] * (v2.folder != v2.point)
+    reasons = []
+    for folder, evacuate in choices:
+        obstacle = next(_obstacles(folder, controller, evacuate, files.here), None)
+        if obstacle is None:
+            return Place(2, controller, folder, own, evacuate)
+        reasons.append(obstacle)
+    return Missing(
+        what,
+        "; ".join(reasons),
+        "start it as systemd-run --user --scope -p Delegate=yes lorabench ... (with cpuset among "
+        "the controllers delegated to user@.service), or as root without --user",
+    )
+
+
+def _obstacles(folder: Path, controller: str, evacuate: bool, here: bool) -> Iterator[str]:
+    """List what keeps us from making groups with a controller in a v2 group.
+
+    Recordings leave files out, and their processes are not ours to compare with.
+    """
+    offered = _words(folder / "cgroup.controllers")
+    switch = folder / "cgroup.subtree_control"
+    enabled = controller in _words(switch)
+    if controller not in offered:
+        yield f"{folder} is offered {' '.join(offered) or 'no controller'}, not {controller}"
+    if not _writable(folder) or (here and not _writable(folder / "cgroup.procs")):
+        yield f"{folder} is not writable"
+    if not enabled and not _writable(switch):
+        yield f"{switch} does not enable {controller} and is not writable"
+    if _is_root(folder) or not here:
+        return
+    kind = " ".join(_words(folder / "cgroup.type"))
+    if kind != "domain":
+        yield f"{folder} is of type {kind or 'unknown'}, not domain"
+    inside = set(_processes(folder))
+    if evacuate:
+        inside -= _descendants()
+    if inside and (evacuate or not enabled):
+        yield (
+            f"{folder} holds other processes ({', '.join(map(str, sorted(inside)[:5]))}): a v2 "
+            "group with processes cannot give its children controllers"
+        )
+
+
+def _is_root(folder: Path) -> bool:
+    """Whether it is the machine's v2 root group, which may hold processes beside its children."""
+    return not (folder / "cgroup.type").exists()
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=True)
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").split()
+    except OSError:
+        return []
+
+
+def _processes(folder: Path) -> list[int]:
+    return [int(word) for word in _words(folder / "cgroup.procs")]
+
+
+def _descendants() -> set[int]:
+    """List this process and all that it has started, directly or not."""
+    import psutil
+
+    return {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
