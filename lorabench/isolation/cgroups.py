@@ -27,7 +27,7 @@ from lorabench.host.formats import CpuSet, format_cpu_list, parse_cpu_list
 from lorabench.host.missing import Missing
 from lorabench.host.owner import Owner, read_name
 from lorabench.host.processes import read_threads, start_time
-from lorabench.isolation.places import Offer, Place
+from lorabench.isolation.places import Offer, Place, processes_in, words_in
 from lorabench.isolation.undoing import Report, undoing
 
 # How often a thread outside of its group is looked at before it counts as one.
@@ -122,7 +122,7 @@ class Group:
     def send_back(self) -> None:
         """Move those that were added, and that nobody has moved since, to where they came from."""
         for pid, start, folder, origin in reversed(self._members):
-            inside = pid in _processes(folder)
+            inside = pid in processes_in(folder)
             if inside and start_time(pid) == start and origin.is_dir():
                 _move(pid, origin)
 
@@ -242,14 +242,14 @@ def _evacuate(own: Path) -> None:
     leaf = own / Owner.this().name(_LEAF)
     leaf.mkdir(exist_ok=True)
     for _ in range(_ROUNDS):  # one may be started meanwhile, or be about to end
-        for pid in _processes(own):
+        for pid in processes_in(own):
             _move(pid, leaf)
 
 
 def _enable(parent: Path, controllers: Iterable[str]) -> None:
     """Enable controllers for the children of a v2 group; a child without processes says which."""
     switch = parent / "cgroup.subtree_control"
-    enabled = _words(switch)
+    enabled = words_in(switch)
     lacking = [name for name in controllers if name not in enabled]
     if lacking:
         (parent / Owner.this().name(_ENABLED + "+".join(lacking))).mkdir()
@@ -326,7 +326,7 @@ def _disable(
     what = f"controllers {' '.join(controllers)} in {switch}"
 
     def undo() -> None:
-        ours = [name for name in controllers if name in _words(switch)]
+        ours = [name for name in controllers if name in words_in(switch)]
         try:
             if ours:
                 switch.write_text(" ".join(f"-{name}" for name in ours))
@@ -346,17 +346,6 @@ def _move(pid: int, folder: Path) -> None:
     """Move a process with all its threads into a cgroup; nothing where it has ended."""
     with suppress(ProcessLookupError):
         (folder / "cgroup.procs").write_text(f"{pid}\n")
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []
-
-
-def _processes(folder: Path) -> list[int]:
-    return [int(word) for word in _words(folder / "cgroup.procs")]
 
 
 def _limit(folder: Path, place: Place, limits: Limits) -> None:

@@ -5,11 +5,13 @@ The part of the plan that decides about processors; pure, like the rest of it
 share its caches and ports, nor an L3 domain where another is free.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lorabench.errors import InputError, MachineError
 from lorabench.host.topology import CpuSet, Topology, format_cpu_list
+from lorabench.isolation.core_reasons import about_caches, about_nodes, about_types, plural
+from lorabench.isolation.usable import Core, UsableCores
 
 
 @dataclass(frozen=True)
@@ -19,71 +21,6 @@ class Cores:
     serving: tuple[int, ...]
     trainer: tuple[int, ...]
     reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Core:
-    """A usable physical core; its first usable thread stands for it."""
-
-    cpu: int
-    cpus: CpuSet
-    l3: int
-    l2: int | None
-    node: int | None
-    fast: bool
-
-
-class _Machine:
-    """A topology as far as it may be used, core by core."""
-
-    def __init__(self, topology: Topology) -> None:
-        self.topology = topology
-        l3 = _index(topology.l3)
-        l2 = _index(topology.l2)
-        home = {cpu: node.id for node in topology.nodes for cpu in node.cpus}
-        cores = []
-        fast = topology.core_types[0].cpus if topology.core_types else topology.online
-        for group in topology.siblings:
-            if usable := group & topology.allowed:
-                cpu = min(usable)
-                cores.append(
-                    _Core(cpu, group, l3[cpu], l2.get(cpu), home.get(cpu), fast=cpu in fast)
-                )
-        # Within a domain fast cores first, node by node; what shares an L2 cache side by side.
-        cores.sort(
-            key=lambda c: (
-                c.l3,
-                not c.fast,
-                -1 if c.node is None else c.node,
-                -1 if c.l2 is None else c.l2,
-                c.cpu,
-            )
-        )
-        self.cores = tuple(cores)
-        self.hybrid = len({core.fast for core in cores}) == 2
-
-    def domains(self, cores: Iterable[_Core]) -> dict[int, list[_Core]]:
-        found: dict[int, list[_Core]] = {}
-        for core in cores:
-            found.setdefault(core.l3, []).append(core)
-        return found
-
-    def of(self, cpus: Collection[int]) -> list[_Core]:
-        return [core for core in self.cores if not core.cpus.isdisjoint(cpus)]
-
-    def distance(self, cores: Iterable[_Core], others: Iterable[_Core]) -> int:
-        """Give the least distance between the nodes of some cores and those of others."""
-        starts = {core.node for core in cores}
-        ends = {core.node for core in others}
-        return min(
-            (
-                self.topology.distance(start, end)
-                for start in starts
-                for end in ends
-                if start is not None and end is not None
-            ),
-            default=0,
-        )
 
 
 def choose_cores(
@@ -110,9 +47,51 @@ def choose_cores(
     MachineError
         Fewer than two usable physical cores, or fewer than the servers asked for and one more.
     """
+    machine = UsableCores(topology)
+    _check(machine, servers, serving_cpus, trainer_cpus)
+    total = len(machine.cores)
+    serving = None if serving_cpus is None else machine.of(serving_cpus)
+    if serving is not None and servers is not None:
+        if servers > len(serving):
+            raise InputError(
+                f"--servers: found {servers}, expected at most {len(serving)}, the physical cores "
+                f"of --serving-cpus {format_cpu_list(serving_cpus or ())}"
+            )
+        serving = serving[:servers]
+    if trainer_cpus is not None:
+        trainer, why = machine.of(trainer_cpus), "those of --trainer-cpus"
+    else:
+        trainer, why = _choose_trainer(machine, servers, serving, serving_cpus)
+    if serving is None:
+        serving = _choose_servers(machine, trainer, servers)
+        if servers is not None and trainer_cpus is None:
+            trainer = _draw_near(machine, trainer, serving)
+    reasons = [f"the trainer gets {len(trainer)} of {total} physical cores: {why}"]
+    reasons += about_types(machine, serving, trainer)
+    reasons += about_caches(machine, serving, trainer, servers, by_hand=serving_cpus is not None)
+    reasons += about_nodes(machine, serving, trainer, by_hand=trainer_cpus is not None)
+    reasons.append(
+        f"{len(serving)} server{plural(len(serving))}, each on a physical core of its own"
+    )
+    if any(len(core.cpus & topology.allowed) > 1 for core in machine.cores):
+        reasons.append("one hardware thread a core is used: SMT siblings share caches and ports")
+    return Cores(
+        tuple(sorted(_thread(core, serving_cpus) for core in serving)),
+        tuple(sorted(_thread(core, trainer_cpus) for core in trainer)),
+        tuple(reasons),
+    )
+
+
+def _check(
+    machine: UsableCores,
+    servers: int | None,
+    serving_cpus: CpuSet | None,
+    trainer_cpus: CpuSet | None,
+) -> None:
+    """Refuse what no choice of cores can satisfy."""
+    topology = machine.topology
     if servers is not None and servers < 1:
         raise InputError(f"--servers: found {servers}, expected at least 1")
-    machine = _Machine(topology)
     check_apart(
         topology,
         {
@@ -131,36 +110,8 @@ def choose_cores(
     if servers is not None and servers >= total:
         raise MachineError(
             f"found {total} usable physical cores, expected at least {servers + 1} for "
-            f"{servers} server{_s(servers)} and a trainer"
+            f"{servers} server{plural(servers)} and a trainer"
         )
-    serving = None if serving_cpus is None else machine.of(serving_cpus)
-    if serving is not None and servers is not None:
-        if servers > len(serving):
-            raise InputError(
-                f"--servers: found {servers}, expected at most {len(serving)}, the physical cores "
-                f"of --serving-cpus {format_cpu_list(serving_cpus or ())}"
-            )
-        serving = serving[:servers]
-    if trainer_cpus is not None:
-        trainer, why = machine.of(trainer_cpus), "those of --trainer-cpus"
-    else:
-        trainer, why = _choose_trainer(machine, servers, serving, serving_cpus)
-    if serving is None:
-        serving = _choose_servers(machine, trainer, servers)
-        if servers is not None and trainer_cpus is None:
-            trainer = _draw_near(machine, trainer, serving)
-    reasons = [f"the trainer gets {len(trainer)} of {total} physical cores: {why}"]
-    reasons += _about_types(machine, serving, trainer)
-    reasons += _about_caches(machine, serving, trainer, servers, by_hand=serving_cpus is not None)
-    reasons += _about_nodes(machine, serving, trainer, by_hand=trainer_cpus is not None)
-    reasons.append(f"{len(serving)} server{_s(len(serving))}, each on a physical core of its own")
-    if any(len(core.cpus & topology.allowed) > 1 for core in machine.cores):
-        reasons.append("one hardware thread a core is used: SMT siblings share caches and ports")
-    return Cores(
-        tuple(sorted(_thread(core, serving_cpus) for core in serving)),
-        tuple(sorted(_thread(core, trainer_cpus) for core in trainer)),
-        tuple(reasons),
-    )
 
 
 def check_apart(topology: Topology, given: dict[str, CpuSet]) -> None:
@@ -208,11 +159,11 @@ def check_apart(topology: Topology, given: dict[str, CpuSet]) -> None:
 
 
 def _choose_trainer(
-    machine: _Machine,
+    machine: UsableCores,
     servers: int | None,
-    serving: list[_Core] | None,
+    serving: list[Core] | None,
     serving_cpus: CpuSet | None,
-) -> tuple[list[_Core], str]:
+) -> tuple[list[Core], str]:
     """Give the trainer a quarter of the cores: the idle share that serving hosts are said to have.
 
     Of a hybrid processor it gets efficiency cores only. Where there are several L3 domains, it gets
@@ -234,7 +185,7 @@ def _choose_trainer(
         why = "a quarter would be less than the one that it needs"
     if servers is not None and serving is None and total - servers < share:
         share = total - servers
-        why = f"all that {servers} server{_s(servers)} leave{'s' if servers == 1 else ''}"
+        why = f"all that {servers} server{plural(servers)} leave{'s' if servers == 1 else ''}"
     if len(pool) < share:
         share = len(pool)
         why = f"all that --serving-cpus leave{'s' if len(serving or ()) == 1 else ''}"
@@ -251,13 +202,13 @@ def _choose_trainer(
 
 
 def _pick(
-    machine: _Machine, pool: Sequence[_Core], share: int, rank: Callable[[list[_Core]], int]
-) -> list[_Core]:
+    machine: UsableCores, pool: Sequence[Core], share: int, rank: Callable[[list[Core]], int]
+) -> list[Core]:
     """Take whole L3 domains, as many as the share holds, or part of the first."""
     domains = machine.domains(pool)
     # Smallest first, and of equals the last: CPU 0 has most of the interrupts.
     order = sorted(domains, key=lambda l3: (rank(domains[l3]), len(domains[l3]), -l3))
-    taken: list[_Core] = []
+    taken: list[Core] = []
     for l3 in order:
         if len(taken) + len(domains[l3]) > share:
             break
@@ -266,8 +217,8 @@ def _pick(
 
 
 def _choose_servers(
-    machine: _Machine, trainer: Sequence[_Core], servers: int | None
-) -> list[_Core]:
+    machine: UsableCores, trainer: Sequence[Core], servers: int | None
+) -> list[Core]:
     """Take the cores that the trainer disturbs least; if no number is given, all of those alike.
 
     Performance cores come first: a slow core's queries would make the tail. Then those outside the
@@ -277,7 +228,7 @@ def _choose_servers(
     l3 = {core.l3 for core in trainer}
     l2 = {core.l2 for core in trainer} - {None}
 
-    def rank(core: _Core) -> tuple[bool, bool, bool]:
+    def rank(core: Core) -> tuple[bool, bool, bool]:
         return machine.hybrid and not core.fast, core.l3 in l3, core.l2 in l2
 
     free = sorted((core for core in machine.cores if core.cpu not in taken), key=rank)
@@ -295,7 +246,7 @@ def _choose_servers(
     return free[:servers]
 
 
-def _draw_near(machine: _Machine, trainer: list[_Core], serving: Sequence[_Core]) -> list[_Core]:
+def _draw_near(machine: UsableCores, trainer: list[Core], serving: Sequence[Core]) -> list[Core]:
     """Move a trainer that has L3 domains to itself to free ones nearer to the servers, if any."""
     served = {core.l3 for core in serving}
     if any(core.l3 in served for core in trainer):
@@ -303,108 +254,12 @@ def _draw_near(machine: _Machine, trainer: list[_Core], serving: Sequence[_Core]
     kind = {core.fast for core in trainer}
     pool = [core for core in machine.cores if core.l3 not in served and core.fast in kind]
 
-    def distance(cores: list[_Core]) -> int:
+    def distance(cores: list[Core]) -> int:
         return machine.distance(cores, serving)
 
     nearer = _pick(machine, pool, len(trainer), distance)
     return nearer if distance(nearer) < distance(trainer) else trainer
 
 
-def _about_types(
-    machine: _Machine, serving: Sequence[_Core], trainer: Sequence[_Core]
-) -> list[str]:
-    if not machine.hybrid:
-        return []
-    slow = sum(not core.fast for core in serving)
-    if slow:
-        return [
-            f"{slow} server{_s(slow)} on efficiency cores: their queries take longer and make the "
-            "tail"
-        ]
-    if any(core.fast for core in trainer):
-        return ["servers run on performance cores; the trainer has some too"]
-    return [
-        "servers run on performance cores and the trainer on efficiency cores: a slow core's "
-        "queries would make the tail"
-    ]
-
-
-def _about_caches(
-    machine: _Machine,
-    serving: Sequence[_Core],
-    trainer: Sequence[_Core],
-    servers: int | None,
-    *,
-    by_hand: bool,
-) -> list[str]:
-    l3 = {core.l3 for core in trainer}
-    used = {core.cpu for core in (*serving, *trainer)}
-    idle = [core for core in machine.cores if core.l3 in l3 and core.cpu not in used]
-    shared = [core for core in serving if core.l3 in l3]
-    if len(machine.domains(machine.cores)) == 1:
-        reasons = ["there is one L3 domain: servers and trainer share it"]
-        l2 = {core.l2 for core in trainer} - {None}
-        beside = [core for core in idle if core.l2 in l2 and core.fast]
-        if beside and servers is None and not by_hand:
-            verbs = ("shares", "stays") if len(beside) == 1 else ("share", "stay")
-            reasons.append(
-                f"{_cores(len(beside))} that {verbs[0]} an L2 cache with the trainer's {verbs[1]} "
-                "idle"
-            )
-        return reasons
-    if shared and by_hand:
-        return [
-            f"{_cores(len(shared))} of --serving-cpus share{'s' if len(shared) == 1 else ''} an L3 "
-            "domain with the trainer's"
-        ]
-    if shared:
-        return [
-            f"{len(serving)} server{_s(len(serving))} do not fit outside the trainer's L3 domain: "
-            "they share its cache"
-        ]
-    reasons = ["the trainer has L3 to itself: no server runs in its domain"]
-    if idle:
-        more = ""
-        if servers is None and not by_hand and not machine.hybrid:
-            outside = sum(core.l3 not in l3 for core in machine.cores)
-            more = f" (--servers {outside + len(idle)} would use them)"
-        stay = "stays" if len(idle) == 1 else "stay"
-        reasons.append(f"{_cores(len(idle))} beside it {stay} idle for that{more}")
-    return reasons
-
-
-def _about_nodes(
-    machine: _Machine, serving: Sequence[_Core], trainer: Sequence[_Core], *, by_hand: bool
-) -> list[str]:
-    where = {core.node for core in trainer} - {None}
-    theirs = {core.node for core in serving} - {None}
-    if sum(bool(node.cpus) for node in machine.topology.nodes) < 2 or not where:
-        return []
-    if where <= theirs:
-        return [f"the trainer is on {_nodes(where)}, as servers are: their memory is near"]
-    why = "" if by_hand else ", since no L3 domain nearer to them is free"
-    return [
-        f"the trainer is on {_nodes(where)} and servers are on {_nodes(theirs)}{why}: their memory "
-        "is not near"
-    ]
-
-
-def _nodes(ids: Iterable[int | None]) -> str:
-    known = [number for number in ids if number is not None]
-    return f"node{_s(len(known))} {format_cpu_list(known)}" if known else "no node"
-
-
-def _thread(core: _Core, given: CpuSet | None) -> int:
+def _thread(core: Core, given: CpuSet | None) -> int:
     return core.cpu if given is None else min(core.cpus & given)
-
-
-def _index(sets: Iterable[CpuSet]) -> dict[int, int]:
-    return {cpu: number for number, group in enumerate(sets) for cpu in group}
-
-
-def _cores(count: int) -> str:
-    return f"{count} core{_s(count)}"
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

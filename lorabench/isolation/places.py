@@ -106,9 +106,9 @@ def _obstacles(folder: Path, controller: str, evacuate: bool, here: bool) -> Ite
 
     Recordings leave files out, and their processes are not ours to compare with.
     """
-    offered = _words(folder / "cgroup.controllers")
+    offered = words_in(folder / "cgroup.controllers")
     switch = folder / "cgroup.subtree_control"
-    enabled = controller in _words(switch)
+    enabled = controller in words_in(switch)
     if controller not in offered:
         yield f"{folder} is offered {' '.join(offered) or 'no controller'}, not {controller}"
     if not _writable(folder) or (here and not _writable(folder / "cgroup.procs")):
@@ -117,10 +117,10 @@ def _obstacles(folder: Path, controller: str, evacuate: bool, here: bool) -> Ite
         yield f"{switch} does not enable {controller} and is not writable"
     if _is_root(folder) or not here:
         return
-    kind = " ".join(_words(folder / "cgroup.type"))
+    kind = " ".join(words_in(folder / "cgroup.type"))
     if kind != "domain":
         yield f"{folder} is of type {kind or 'unknown'}, not domain"
-    inside = set(_processes(folder))
+    inside = set(processes_in(folder))
     if evacuate:
         inside -= _descendants()
     if inside and (evacuate or not enabled):
@@ -139,15 +139,17 @@ def _writable(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=True)
 
 
-def _words(path: Path) -> list[str]:
+def words_in(path: Path) -> list[str]:
+    """Read the words of a file; none where that is impossible."""
     try:
         return path.read_text(errors="replace").split()
     except OSError:
         return []
 
 
-def _processes(folder: Path) -> list[int]:
-    return [int(word) for word in _words(folder / "cgroup.procs")]
+def processes_in(folder: Path) -> list[int]:
+    """List the processes of a group; 0 is one outside of this namespace of pids."""
+    return [int(word) for word in words_in(folder / "cgroup.procs")]
 
 
 def _descendants() -> set[int]:
