@@ -44,14 +44,13 @@ def test_recorded_capabilities_are_read(recorded):
         domains=(0, 1) if name == "l2l3mb" else (0, 1, 2, 3),
     )
     assert info.caches[0].ways == 20
-    assert not info.cdp
     assert [c.name for c in info.caches] == (["L3", "L2"] if name == "l2l3mb" else ["L3"])
     assert info.num_closids == (8 if info.bandwidth else 16)
     if info.bandwidth:
         assert (info.bandwidth.maximum, info.bandwidth.unit) == (100, "percent")
     assert info.monitoring is not None
     assert info.monitoring.features == ("llc_occupancy", "mbm_total_bytes", "mbm_local_bytes")
-    assert info.monitoring.domains == tuple(monitored_domains(recorded))
+    assert monitored_domains(recorded).keys() <= info.root.domains("L3").keys()
 
 
 def test_it_has_the_files_of_a_recorded_tree_with_the_same_content(recorded_resctrl):

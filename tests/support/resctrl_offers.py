@@ -14,7 +14,7 @@ def intel_mb(domains: Sequence[int]) -> MemoryBandwidthInfo:
 
 
 def amd_mb(domains: Sequence[int]) -> MemoryBandwidthInfo:
-    return MemoryBandwidthInfo("MB", 16, 1, 1, 2048, "1/8 GB/s", False, domains=tuple(domains))
+    return MemoryBandwidthInfo("MB", 16, 1, 1, 2048, "1/8 GB/s", domains=tuple(domains))
 
 
 def offers(*caches: CacheInfo, bandwidth: MemoryBandwidthInfo | None = None) -> Info:

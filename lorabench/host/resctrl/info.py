@@ -99,10 +99,6 @@ class MemoryBandwidthInfo:
         which is how AMD's differing ranges show (2048 on the first parts).
     unit : str
         Percent (Intel, Arm), MB/s (mount option mba_MBps) or 1/8 GB/s (AMD).
-    delay_linear : bool
-        Whether the delay rises linearly with the value; true where the kernel does not say.
-    thread_throttle_mode : str
-        ``max`` (the least of a core's threads holds for both), ``per-thread`` or ``undefined``.
     domains : tuple of int
         Ids of the domains, as the root group's schemata lists them.
     """
@@ -113,8 +109,6 @@ class MemoryBandwidthInfo:
     min_bandwidth: int = 10
     maximum: int = 100
     unit: Unit = "percent"
-    delay_linear: bool = True
-    thread_throttle_mode: str = "undefined"
     domains: tuple[int, ...] = ()
 
     def rounded(self, value: int) -> int:
@@ -141,24 +135,14 @@ class MonitoringInfo:
 
     Attributes
     ----------
-    name : str
-        ``L3_MON``.
     num_rmids : int
         Groups that can be counted at a time.
     features : tuple of str
         Counters: ``llc_occupancy``, ``mbm_total_bytes``, ``mbm_local_bytes``.
-    max_threshold_occupancy : int
-        Bytes of cache that a freed id may still occupy when it is given out again; 0 where the
-        kernel does not say.
-    domains : tuple of int
-        Ids of the caches that are counted.
     """
 
-    name: str
     num_rmids: int
     features: tuple[str, ...]
-    max_threshold_occupancy: int = 0
-    domains: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,11 +175,6 @@ class Info:
         counts = [cache.num_closids for cache in self.caches]
         counts += [mb.num_closids for mb in (self.bandwidth, self.slow_bandwidth) if mb]
         return min(counts, default=1)
-
-    @property
-    def cdp(self) -> bool:
-        """Whether some cache is divided between code and data."""
-        return any(cache.name != cache.level for cache in self.caches)
 
     def cache(self, level: str) -> tuple[CacheInfo, ...]:
         """List the resources of a cache: one, or code and data, or none."""
@@ -256,7 +235,7 @@ def read_info(root: Path, mba_mbps: bool | None = None) -> Info:
         elif folder.name in BANDWIDTH:
             bandwidth[folder.name] = _read_bandwidth(folder, schemata, root, mba_mbps)
         elif folder.name == "L3_MON":
-            monitoring = _read_monitoring(folder, root)
+            monitoring = _read_monitoring(folder)
     caches.sort(key=lambda cache: (cache.level != "L3", cache.name))
     return Info(
         tuple(caches), bandwidth.get("MB"), bandwidth.get("SMBA"), monitoring, root=schemata
@@ -294,21 +273,16 @@ def _read_bandwidth(
         min_bandwidth=_integer(folder / "min_bandwidth", default=10 if unit == "percent" else 0),
         maximum={"percent": 100, "MB/s": _NO_LIMIT, "1/8 GB/s": largest}[unit],
         unit=unit,
-        delay_linear=linear,
-        thread_throttle_mode=(read_text(folder / "thread_throttle_mode") or "undefined").strip(),
         domains=tuple(given),
     )
 
 
-def _read_monitoring(folder: Path, root: Path) -> MonitoringInfo:
+def _read_monitoring(folder: Path) -> MonitoringInfo:
     features = (read_text(folder / "mon_features") or "").split()
     return MonitoringInfo(
-        name=folder.name,
-        num_rmids=_integer(folder / "num_rmids"),
+        _integer(folder / "num_rmids"),
         # AMD lists the files by which events are configured among the events.
-        features=tuple(f for f in features if not f.endswith("_config")),
-        max_threshold_occupancy=_integer(folder / "max_threshold_occupancy", default=0),
-        domains=tuple(monitored_domains(root)),
+        tuple(f for f in features if not f.endswith("_config")),
     )
 
 

@@ -5,7 +5,7 @@ Parsed and printed back byte-identical, padding included. Nothing is decided her
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 CACHE = re.compile("(L[0-9]+)(CODE|DATA)?")
@@ -36,12 +36,6 @@ class Allocation:
         """Print it as it was read."""
         value = self.value_text or _number(self.value, base)
         return f"{self.id_text or self.domain}={value}"
-
-    def changed(self, value: int, base: int) -> Self:
-        """Copy with another value, printed as wide as the old one, filled up with the same."""
-        width = len(self.value_text)
-        fill = " " if self.value_text.startswith(" ") or base == 10 else "0"
-        return replace(self, value=value, value_text=_number(value, base).rjust(width, fill))
 
 
 @dataclass(frozen=True)
@@ -87,11 +81,11 @@ class Schemata:
     Examples
     --------
     >>> schemata = Schemata.parse("    L3:0=0fff;1=0fff\n    MB:0= 100;1= 100\n")
-    >>> schemata.value("L3", 1) == 0xFFF
-    True
-    >>> print(schemata.replace("L3", 1, 0xF).replace("MB", 0, 50), end="")
-        L3:0=0fff;1=000f
-        MB:0=  50;1= 100
+    >>> schemata.domains("MB")
+    {0: 100, 1: 100}
+    >>> print(schemata, end="")
+        L3:0=0fff;1=0fff
+        MB:0= 100;1= 100
     >>> print(Schemata.of({"L3": {0: 0xF0}}), end="")
     L3:0=f0
     """
@@ -154,39 +148,6 @@ class Schemata:
     def values(self) -> dict[str, dict[int, int]]:
         """Form it as resource -> domain -> value, as `of` takes it."""
         return {line.resource: self.domains(line.resource) for line in self.lines}
-
-    def value(self, resource: str, domain: int) -> int:
-        """Look up one mask or bandwidth.
-
-        Raises
-        ------
-        KeyError
-            There is no such resource or domain.
-        """
-        return self.domains(resource)[domain]
-
-    def replace(self, resource: str, domain: int, value: int) -> Self:
-        """Copy with another value in one domain; all else stays as it was printed.
-
-        Raises
-        ------
-        KeyError
-            There is no such resource or domain.
-        """
-        self.value(resource, domain)
-        lines = tuple(
-            replace(
-                line,
-                allocations=tuple(
-                    a.changed(value, line.base) if a.domain == domain else a
-                    for a in line.allocations
-                ),
-            )
-            if line.resource == resource
-            else line
-            for line in self.lines
-        )
-        return replace(self, lines=lines)
 
 
 def _number(value: int, base: int) -> str:

@@ -140,7 +140,7 @@ def test_the_limit_is_one_that_the_kernel_takes(memory: MemoryBandwidthInfo, val
     info = offers(bandwidth=memory)
     plan, _ = partition(ONE, SERVERS, TRAINER, info)
     assert plan is not None
-    assert plan.trainer.value("MB", 0) == value == memory.rounded(value)
+    assert plan.trainer.domains("MB")[0] == value == memory.rounded(value)
     assert info.refusals(plan.trainer) == ()
 
 

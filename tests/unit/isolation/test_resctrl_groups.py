@@ -491,7 +491,7 @@ def test_a_resctrl_that_is_there_is_found_with_its_options(mount_resctrl, tmp_pa
     assert not isinstance(found, Missing)
     assert found.root == root
     assert found.options == {"rw", "relatime", "cdp", "mba_MBps"}
-    assert found.info().cdp
+    assert [cache.name for cache in found.info().caches] == ["L3CODE", "L3DATA"]
     assert found.info().bandwidth.unit == "MB/s"
 
 
