@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.isolation.journal import Journal
 from lorabench.results import schema
 from lorabench.results.metrics import MetricTable
 
@@ -95,12 +94,9 @@ class Experiment(ABC):
     ----------
     alone : bool
         It would measure another run on this machine, and be measured by it.
-    journal : Journal
-        Undoes what is changed on the machine, where it runs alone.
     """
 
     alone: ClassVar[bool] = False
-    journal: Journal
 
     def __init__(self, options: Any) -> None:
         self.options = options

@@ -20,7 +20,7 @@ from lorabench.errors import GateError, InputError
 from lorabench.host import environment
 from lorabench.host.processor import ask
 from lorabench.host.topology import read_topology
-from lorabench.isolation.journal import Journal
+from lorabench.isolation.cleanup import run_lock
 from lorabench.report.pyperf import write_suite
 from lorabench.results import files, schema
 from lorabench.results.claims import sentence
@@ -59,8 +59,7 @@ def run(command: Command, options: Any, output: Output) -> None:
             files.check_writable(written)
     with _saved(command, experiment, path) as results, ExitStack() as stack:
         if experiment.alone:
-            journal = Journal.open(f"lorabench {command.name}", _say(errors))
-            experiment.journal = stack.enter_context(journal)
+            stack.enter_context(run_lock(_say(errors)))
         drawn = progress(errors, quiet=output.quiet, verbose=output.verbose)
         experiment.measure(stack.enter_context(drawn))
     (result,) = results

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from lorabench.host.missing import Missing
 from lorabench.host.owner import Owner
 from lorabench.host.resctrl import ResctrlMount
 from lorabench.host.topology import CpuSet
@@ -135,23 +134,3 @@ def in_resctrl(workers: Workers, mount: ResctrlMount, plan: RdtPlan) -> Iterator
         for role, group in groups.items():
             for pid in workers.members[role]:
                 group.verify(pid)
-
-
-@contextmanager
-def confined(
-    journal: object,  # noqa: ARG001
-    workers: Workers,
-    *,
-    offer: Offer | None = None,
-    resctrl: tuple[ResctrlMount | Missing, RdtPlan] | None = None,
-) -> Iterator[Monitor | None]:
-    """Apply cgroups and resctrl: the old way to `conditions.applied`, until callers have moved."""
-    with ExitStack() as stack:
-        if offer is not None:
-            stack.enter_context(in_cgroups(workers, offer))
-        if resctrl is None:
-            yield None
-        else:
-            mount, plan = resctrl
-            assert isinstance(mount, ResctrlMount)
-            yield stack.enter_context(in_resctrl(workers, mount, plan))

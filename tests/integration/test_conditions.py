@@ -1,7 +1,6 @@
 """Composed conditions, end to end: what the document says of them, on one short round."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from command import Run
 from lorabench.bench.serving.options import conditions
 from lorabench.experiments.colocate.options import ColocateOptions
 from lorabench.experiments.colocate.run import Colocate
-from lorabench.isolation.journal import Journal
+from lorabench.isolation.cleanup import run_lock
 from lorabench.isolation.machine import Machine
 from lorabench.isolation.plan import MemoryPlan
 from lorabench.memory import MemoryPolicy
@@ -102,7 +101,7 @@ class OnPlacedMemory(Colocate):
         )
 
 
-def test_conditions_on_placed_memory_run_beside_those_on_any(tmp_path: Path) -> None:
+def test_conditions_on_placed_memory_run_beside_those_on_any() -> None:
     """The real calls, on the node that every machine has; test_guest has machines of several."""
     options = ColocateOptions(
         preset="tiny",
@@ -114,8 +113,7 @@ def test_conditions_on_placed_memory_run_beside_those_on_any(tmp_path: Path) -> 
         qps=200.0,
     )
     run = OnPlacedMemory(options)
-    with Journal.open("test", lambda line: None, tmp_path / "run") as journal:
-        run.journal = journal
+    with run_lock(lambda line: None):
         run.measure(Silent())
     found = run.findings()
     assert found is not None

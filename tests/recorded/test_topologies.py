@@ -9,8 +9,8 @@ import pytest
 import recorded as data
 
 from lorabench.experiments.doctor.run import diagnose
-from lorabench.host.topology import Topology, format_cpu_list, read_topology
 from lorabench.host.checks import run_checks
+from lorabench.host.topology import Topology, format_cpu_list, read_topology
 from lorabench.isolation.checks import conditions, look
 
 if data.missing():

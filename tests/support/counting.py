@@ -1,5 +1,6 @@
 """The smallest command: it counts, so that the runner can be seen at work."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from lorabench.bench.command import Command
 from lorabench.bench.experiment import Experiment, Findings, Observer, Preview
 from lorabench.bench.options import option
+from lorabench.host.owner import VARIABLE
 from lorabench.results.case import Case
 from lorabench.results.schema import Claim, Result
 
@@ -48,7 +50,7 @@ class Counting(Experiment):
         return [str(self.options.beside)] if self.options.beside else []
 
     def measure(self, observer: Observer) -> None:
-        self.locked = self.journal is not None
+        self.locked = VARIABLE in os.environ
         for number in range(self.options.upto):
             if number == self.options.stop_at:
                 raise KeyboardInterrupt

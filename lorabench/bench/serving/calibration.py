@@ -17,7 +17,7 @@ from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.targets.load import Traffic
 from lorabench.targets.node.processes import NS, NodeProcesses, Schedule
-from lorabench.targets.node.settings import TrainerSettings
+from lorabench.targets.node.settings import NodeCase, TrainerSettings
 
 if TYPE_CHECKING:
     from lorabench.bench.serving.node import ServingNode
@@ -104,16 +104,10 @@ class Calibrator:
         """Queries/s when there is always a full batch waiting: what a load is a share of."""
         self.report("measuring capacity", 0.0)
         schedule = saturating(self.traffic, self.servers, _CAPACITY_S, (self.seed, 3))
-        trial = self.processes.run(
-            "capacity",
-            schedule,
-            None,
-            cpus=self.cpus,
-            window_s=(0.0, _CAPACITY_S),
-            give_up_s=_CAPACITY_S,
-        )
+        case = NodeCase("capacity", None, self.cpus, (0.0, _CAPACITY_S), give_up_s=_CAPACITY_S)
+        record = self.processes.measure(case, schedule)
         self.report("measuring capacity", 1.0)
-        served = trial.done[trial.served]
+        served = record.done[record.served]
         return len(served) / (float(served.max()) / NS)
 
     def neighbours(self, tables: TableSet, trainer_cpus: Sequence[int]) -> Interference:
@@ -131,9 +125,10 @@ class Calibrator:
         schedule = Schedule.draw(
             self.traffic, qps, window_s[1], servers=self.servers, seed=(self.seed, 4)
         )
-        trial = self.processes.run("baseline", schedule, None, cpus=self.cpus, window_s=window_s)
+        case = NodeCase("baseline", None, self.cpus, window_s)
+        record = self.processes.measure(case, schedule)
         self.report("measuring solo for the throttle", 1.0)
-        return statistics.quantile(trial.latencies(window_s), 0.99, _BASELINE_BEYOND)
+        return statistics.quantile(record.latencies(window_s), 0.99, _BASELINE_BEYOND)
 
     def alone_samples_per_s(self, place: TrainerSettings, label_delay_s: float) -> float | None:
         """Measure the trainer alone on its cores, learning from rings that were filled before."""

@@ -77,7 +77,7 @@ class ServingExperiment(Experiment):
     def measure(self, observer: Observer) -> None:
         """Calibrate, then run the rounds; `findings` grows with every one that is finished."""
         machine = self.machine()
-        node = self.node = ServingNode.open(self.options, machine, self.journal, observer)
+        node = self.node = ServingNode.open(self.options, machine, observer)
         self.conditions, _ = machine.fit(self.asked())
         if not node.prepared.tables.kernels.reusable_features:
             self.conditions = [condition.without_reuse for condition in self.conditions]

@@ -23,6 +23,7 @@ from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.results.statistics import Estimate
 from lorabench.targets.node.processes import NS, NodeProcesses, Schedule
+from lorabench.targets.node.settings import NodeCase
 
 NEIGHBOURS = ("random reads", "streaming", "arithmetic")
 
@@ -129,18 +130,12 @@ def probe(
 
 def _batch_s(processes: NodeProcesses, schedule: Schedule) -> float | None:
     """Median time of a full batch, s."""
-    trial = processes.run(
-        "probe",
-        schedule,
-        None,
-        cpus=frozenset(),
-        window_s=(0.0, _TURN_S),
-        give_up_s=_TURN_S,
-    )
-    full = trial.served & (trial.batch == trial.batch.max(initial=0))
+    case = NodeCase("probe", None, frozenset(), (0.0, _TURN_S), give_up_s=_TURN_S)
+    record = processes.measure(case, schedule)
+    full = record.served & (record.batch == record.batch.max(initial=0))
     if not full.any():
         return None
-    return float(np.median(trial.done[full] - trial.started[full])) / NS
+    return float(np.median(record.done[full] - record.started[full])) / NS
 
 
 def _work(tables: TableSet) -> dict[str, Callable[[int], object]]:

@@ -19,7 +19,7 @@ _YIELD_S = 0.05
 
 
 def measure(
-    trial: Record,
+    record: Record,
     labels: NDArray[np.int8],
     window_s: tuple[float, float],
     spike_s: tuple[float, float] | None = None,
@@ -28,7 +28,7 @@ def measure(
 
     Parameters
     ----------
-    trial : Record
+    record : Record
         What was recorded.
     labels : int8 [sum of rows]
         Of the rows that were scored.
@@ -38,36 +38,36 @@ def measure(
         Begin and end of a spike of the load within it.
     """
     begin, end = (int(at * NS) for at in window_s)
-    inside = trial.inside(window_s)
-    latency = trial.latencies(window_s)
+    inside = record.inside(window_s)
+    latency = record.latencies(window_s)
     found: dict[str, float | None] = {
         "latency_p50": statistics.quantile(latency, 0.50),
         "latency_p95": statistics.quantile(latency, 0.95),
         "latency_p99": statistics.quantile(latency, 0.99),
         "latency_p999": statistics.quantile(latency, 0.999),
-        "throughput_qps": float(((trial.done >= begin) & (trial.done < end)).sum())
+        "throughput_qps": float(((record.done >= begin) & (record.done < end)).sum())
         / (window_s[1] - window_s[0]),
-        "wakeup_late_p99": statistics.quantile(trial.late_ns / NS, 0.99),
-        "batch_mean": float(trial.batch[inside].mean()) if inside.any() else None,
-        "cpu_busy": trial.cpu_busy,
-        "steal_s": trial.steal_s,
-        "involuntary_switches": float(trial.involuntary_switches),
+        "wakeup_late_p99": statistics.quantile(record.late_ns / NS, 0.99),
+        "batch_mean": float(record.batch[inside].mean()) if inside.any() else None,
+        "cpu_busy": record.cpu_busy,
+        "steal_s": record.steal_s,
+        "involuntary_switches": float(record.involuntary_switches),
     }
-    rows_inside = np.repeat(inside, trial.rows)
+    rows_inside = np.repeat(inside, record.rows)
     truth = labels[: len(rows_inside)][rows_inside]
-    scores = trial.prediction[rows_inside]
+    scores = record.prediction[rows_inside]
     found["auc"] = auc(truth, scores)
     found["normalized_entropy"] = normalized_entropy(truth, scores)
     if spike_s is not None:
-        found["spike_p99"] = statistics.quantile(trial.latencies(spike_s), 0.99)
-    if trial.train is not None:
-        found |= _training(trial, begin, end)
-        if len(trial.train.throttle):
-            at_s = (trial.train.throttle[:, 0] - trial.start_ns) / NS
-            found["duty"] = duty_mean(at_s, trial.train.throttle[:, 1], window_s)
+        found["spike_p99"] = statistics.quantile(record.latencies(spike_s), 0.99)
+    if record.train is not None:
+        found |= _training(record, begin, end)
+        if len(record.train.throttle):
+            at_s = (record.train.throttle[:, 0] - record.start_ns) / NS
+            found["duty"] = duty_mean(at_s, record.train.throttle[:, 1], window_s)
         if spike_s is not None:
-            at_s = (trial.trainer_cpu[:, 0] - trial.start_ns) / NS
-            found["yield_s"] = yield_s(at_s, trial.trainer_cpu[:, 1], spike_s, trial.trainer_cpus)
+            at_s = (record.trainer_cpu[:, 0] - record.start_ns) / NS
+            found["yield_s"] = yield_s(at_s, record.trainer_cpu[:, 1], spike_s, record.trainer_cpus)
     return found
 
 
@@ -115,25 +115,25 @@ def yield_s(
     return float(at_s[yielded[0]] if len(yielded) else end) - begin
 
 
-def _training(trial: Record, begin: int, end: int) -> dict[str, float | None]:
-    assert trial.train is not None
-    updates, learner = trial.train.updates, trial.train.learner
-    published = updates.published_ns - trial.start_ns
-    latency = update_latency(trial, begin, end)
-    available_s = trial.trainer_cpu_s + trial.trainer_idle_s
-    return _reuse(trial.train.reuse) | {
-        "trainer_cpu_s": trial.trainer_cpu_s,
-        "idle_used": trial.trainer_cpu_s / available_s if available_s > 0 else None,
+def _training(record: Record, begin: int, end: int) -> dict[str, float | None]:
+    assert record.train is not None
+    updates, learner = record.train.updates, record.train.learner
+    published = updates.published_ns - record.start_ns
+    latency = update_latency(record, begin, end)
+    available_s = record.trainer_cpu_s + record.trainer_idle_s
+    return _reuse(record.train.reuse) | {
+        "trainer_cpu_s": record.trainer_cpu_s,
+        "idle_used": record.trainer_cpu_s / available_s if available_s > 0 else None,
         "train_samples_per_s": float(updates.size[(published >= begin) & (published < end)].sum())
         / ((end - begin) / NS),
         "update_latency_p50": statistics.quantile(latency, 0.50),
         "update_latency_p95": statistics.quantile(latency, 0.95),
-        "epochs": float(trial.train.epoch),
-        "publish_deferred": float(trial.train.publish_deferred),
-        "replay_dropped": float(trial.train.replay_dropped),
-        "replay_skipped": float(trial.train.replay_skipped),
+        "epochs": float(record.train.epoch),
+        "publish_deferred": float(record.train.publish_deferred),
+        "replay_dropped": float(record.train.replay_dropped),
+        "replay_skipped": float(record.train.replay_skipped),
         "lookups_refused": float(learner.refused),
-        "slots_used": float(sum(trial.train.slots_used)),
+        "slots_used": float(sum(record.train.slots_used)),
         "guard_trips": float(learner.guard_trips),
         "rank": _mean_rank(learner),
         "rebases": float(learner.rebases),
@@ -159,12 +159,12 @@ def _mean_rank(log: LearnLog) -> float | None:
     return float(np.mean(ranks)) if ranks else None
 
 
-def update_latency(trial: Record, begin: int, end: int) -> NDArray[np.float64]:
+def update_latency(record: Record, begin: int, end: int) -> NDArray[np.float64]:
     """Time from a label's arrival to the first answer from parameters that include it.
 
     Parameters
     ----------
-    trial : Record
+    record : Record
         With a trainer's report.
     begin, end : int
         Labels that arrived in this window, ns after the start, count.
@@ -175,10 +175,10 @@ def update_latency(trial: Record, begin: int, end: int) -> NDArray[np.float64]:
         Seconds, one for every sample that was trained on and whose update was served before the
         schedule ended.
     """
-    assert trial.train is not None
-    updates = trial.train.updates
-    label = updates.label_ns - trial.start_ns
-    answered = updates.each(trial.first_answered(updates.epoch))
+    assert record.train is not None
+    updates = record.train.updates
+    label = updates.label_ns - record.start_ns
+    answered = updates.each(record.first_answered(updates.epoch))
     counts = (label >= begin) & (label < end) & (answered >= 0)
     found: NDArray[np.float64] = (answered[counts] - label[counts]) / NS
     return found

@@ -6,7 +6,7 @@ what takes them through a case.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -14,11 +14,9 @@ from lorabench.bench.experiment import Observer
 from lorabench.bench.serving.cases import ServingCase
 from lorabench.bench.serving.options import ServingOptions
 from lorabench.isolation.affinity import pin_threads
-from lorabench.isolation.confine import confined
-from lorabench.isolation.journal import Journal
+from lorabench.isolation.conditions import applied
 from lorabench.isolation.machine import Machine
 from lorabench.isolation.resctrl import Monitor
-from lorabench.isolation.undo import Process
 from lorabench.memory import Region
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.model.prepare import Prepared, prepare
@@ -33,7 +31,7 @@ from lorabench.targets.node.processes import (
     Serving,
 )
 from lorabench.targets.node.samples import open_ring
-from lorabench.targets.node.settings import TrainerSettings
+from lorabench.targets.node.settings import NodeCase, TrainerSettings
 from lorabench.workload.block import Block
 from lorabench.workload.source import RowSource, open_source
 
@@ -53,8 +51,6 @@ class ServingNode:
         Rows.
     prepared : Prepared
         Model.
-    journal : Journal
-        Undoes what is changed on the machine.
     """
 
     def __init__(
@@ -63,7 +59,6 @@ class ServingNode:
         machine: Machine,
         source: RowSource,
         prepared: Prepared,
-        journal: Journal,
     ) -> None:
         self.options = options
         self.machine = machine
@@ -75,13 +70,10 @@ class ServingNode:
         self.cpus = frozenset(machine.plan.serving_cpus + machine.plan.trainer_cpus)
         # What buys nothing is better found out before the first measurement.
         self.setup = self.setup_for(len(self.servers))
-        self._journal = journal
         self._placed: PlacedMemory | None = None
 
     @classmethod
-    def open(
-        cls, options: ServingOptions, machine: Machine, journal: Journal, observer: Observer
-    ) -> Self:
+    def open(cls, options: ServingOptions, machine: Machine, observer: Observer) -> Self:
         """Open the rows and make the model ready.
 
         Raises
@@ -96,7 +88,7 @@ class ServingNode:
         if options.label_delay_s is None:
             options = replace(options, label_delay_s=source.spec.labels.delay_s)
         prepared = prepare(source, weights, options.seed, observer.stage)
-        return cls(options, machine, source, prepared, journal)
+        return cls(options, machine, source, prepared)
 
     def setup_for(self, servers: int) -> NodeSetup:
         """Return what a node of so many servers consists of.
@@ -151,7 +143,6 @@ class ServingNode:
         seed = (self.options.seed, 1, index)
         return Schedule.draw(self.traffic, qps, self.options.total_s, servers=servers, seed=seed)
 
-    @contextmanager
     def processes(
         self,
         rows: Block,
@@ -160,17 +151,11 @@ class ServingNode:
         servers: Sequence[frozenset[int]] | None = None,
         with_trainer: bool = True,
         placed: PlacedMemory | None = None,
-    ) -> Iterator[NodeProcesses]:
+    ) -> AbstractContextManager[NodeProcesses]:
         """Start processes over rows; they end with the context, or with this process."""
-        with (
-            (setup or self.setup).round(
-                rows, servers or self.servers, with_trainer=with_trainer, placed=placed
-            ) as found,
-            self._journal.scope(),
-        ):
-            for pid in found.pids:
-                self._journal.record(Process.of(pid))
-            yield found
+        return (setup or self.setup).round(
+            rows, servers or self.servers, with_trainer=with_trainer, placed=placed
+        )
 
     @contextmanager
     def round(
@@ -197,36 +182,20 @@ class ServingNode:
         schedule: Schedule,
         settings: TrainerSettings | None,
     ) -> Measured:
-        """Take processes through a case, within the control groups that it takes."""
+        """Take processes through a case, with all that its condition takes applied."""
         # A cpuset that came and went can have widened it.
         pin_threads(os.getpid(), frozenset(self.machine.plan.trainer_cpus))
-        with self._confined(processes, case, settings) as monitor:
-            record = processes.run(
-                case.text,
-                schedule,
-                settings,
-                cpus=self.cpus,
-                window_s=self.options.window_s,
-                watch=self.traffic.spike_s(self.options.total_s) is not None,
-            )
-        return record, monitor
-
-    @contextmanager
-    def _confined(
-        self, processes: NodeProcesses, case: ServingCase, settings: TrainerSettings | None
-    ) -> Iterator[Monitor | None]:
+        told = NodeCase(
+            case.text,
+            settings,
+            cpus=self.cpus,
+            window_s=self.options.window_s,
+            watch=self.traffic.spike_s(self.options.total_s) is not None,
+        )
         if settings is None:
-            yield None
-            return
-        machine, resctrl = self.machine, None
-        if case.has("rdt"):
-            assert machine.resctrl is not None
-            assert machine.plan.rdt is not None
-            resctrl = machine.resctrl, machine.plan.rdt
-        offer = machine.cgroups if case.has("cgroup") else None
-        workers = processes.workers(settings)
-        with confined(self._journal, workers, offer=offer, resctrl=resctrl) as monitor:
-            yield monitor
+            return processes.measure(told, schedule), None
+        with applied(case.condition, self.machine, processes.workers(settings)) as monitor:
+            return processes.measure(told, schedule), monitor
 
     def config(self) -> Mapping[str, Any]:
         """Return what a document's ``config`` says of it."""

@@ -92,22 +92,6 @@ class NodeProcesses(Target[NodeCase]):
         """What each worker maps the tables with, the servers first."""
         return [ready.table_pages for ready in self._fleet.ready]
 
-    def run(
-        self,
-        condition: str,
-        schedule: Schedule,
-        settings: TrainerSettings | None,
-        *,
-        cpus: frozenset[int],
-        window_s: tuple[float, float],
-        give_up_s: float | None = None,
-        watch: bool = False,
-    ) -> Record:
-        """Measure a case; its parameters are those of `NodeCase`."""
-        return self.measure(
-            NodeCase(condition, settings, cpus, window_s, give_up_s, watch), schedule
-        )
-
     def measure(self, case: NodeCase, schedule: Schedule) -> Record:
         """Take servers and trainer through one case."""
         settings = case.settings

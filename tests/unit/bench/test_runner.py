@@ -13,7 +13,7 @@ from counting import COUNTING, LAST, CountingOptions
 from lorabench.bench.command import Output
 from lorabench.bench.runner import run
 from lorabench.errors import GateError, InputError, MachineError
-from lorabench.isolation.journal import Journal
+from lorabench.isolation.cleanup import run_lock
 from lorabench.results.files import read_result
 
 
@@ -159,7 +159,7 @@ def test_without_a_name_a_new_file_is_written_or_none(tmp_path: Path, monkeypatc
 
 
 def test_two_runs_that_would_measure_each_other_do_not_run_at_once(tmp_path: Path) -> None:
-    with Journal.open("another run", print), pytest.raises(MachineError):
+    with run_lock(print), pytest.raises(MachineError):
         count(tmp_path)
     assert not list(tmp_path.iterdir())
     assert LAST[-1].closed
