@@ -8,7 +8,6 @@ import typer
 
 import lorabench
 from lorabench.cli.commands import COMMANDS
-from lorabench.cli.doctor import doctor
 from lorabench.cli.options import typer_function
 from lorabench.errors import LorabenchError
 
@@ -19,8 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for function in (doctor,):
-    app.command()(function)
 for command in COMMANDS:
     app.command(command.name, add_help_option=False)(typer_function(command))
 

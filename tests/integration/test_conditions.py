@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from command import Run
 
+from lorabench.bench.progress import ProgressObserver
 from lorabench.bench.serving.options import conditions
 from lorabench.experiments.colocate.options import ColocateOptions
 from lorabench.experiments.colocate.run import Colocate
@@ -81,12 +82,6 @@ def test_the_spike_and_the_calibration_are_in_the_document(finished) -> None:
     assert "of that beside an idle CPU" in reason
 
 
-class Silent:
-    def stage(self, text: str, done: float) -> None: ...
-
-    def condition(self, number: int, total: int, text: str) -> None: ...
-
-
 class OnPlacedMemory(Colocate):
     """With a plan that binds to the node that every machine has, which is no plan of its own."""
 
@@ -114,7 +109,7 @@ def test_conditions_on_placed_memory_run_beside_those_on_any() -> None:
     )
     run = OnPlacedMemory(options)
     with run_lock(lambda line: None):
-        run.measure(Silent())
+        run.measure(ProgressObserver(None, None))
     found = run.findings()
     assert found is not None
     (first, _) = found.rounds

@@ -51,7 +51,7 @@ def test_the_document_goes_to_stdout_and_into_a_file_only_where_asked(
 
 def test_torch_is_not_loaded() -> None:
     code = (
-        "import sys; from lorabench.experiments.doctor.run import diagnose; diagnose();"
+        "import sys; from lorabench.cli import app; app(['doctor'], standalone_mode=False);"
         "assert not {'torch', 'scipy.stats'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

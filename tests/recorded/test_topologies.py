@@ -8,7 +8,10 @@ import lstopo
 import pytest
 import recorded as data
 
-from lorabench.experiments.doctor.run import diagnose
+from lorabench.bench.progress import ProgressObserver
+from lorabench.bench.runner import document
+from lorabench.experiments.doctor.options import DoctorOptions
+from lorabench.experiments.doctor.run import Doctor
 from lorabench.host.checks import run_checks
 from lorabench.host.topology import Topology, format_cpu_list, read_topology
 from lorabench.isolation.checks import conditions, look
@@ -193,7 +196,11 @@ def test_recorded_machines_get_a_table(recorded_tree, name, cores, nodes):
 
 
 def test_doctor_reads_a_recorded_machine_whole(recorded_tree: Callable[[str], Path]) -> None:
-    result = diagnose(recorded_tree("memorysidecaches"))
+    doctor = Doctor(DoctorOptions(sysroot=recorded_tree("memorysidecaches")))
+    doctor.measure(ProgressObserver(None, None))
+    found = doctor.findings()
+    assert found is not None
+    result = document("doctor", found)
     assert "Gold 6230" in result.environment["cpu"]["brand_raw"]
     rows = {row["name"]: row for row in result.environment["capabilities"]}
     assert rows["cpu"]["evidence"] == "/proc/cpuinfo"

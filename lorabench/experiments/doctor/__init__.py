@@ -1,1 +1,16 @@
 """What a machine offers for isolation and for measuring."""
+
+from lorabench.bench.command import Command
+from lorabench.experiments.doctor.options import DoctorOptions
+
+COMMAND = Command(
+    "doctor",
+    "Show what this machine offers for isolation and measuring, why not, and how to enable it.",
+    DoctorOptions,
+    experiment="lorabench.experiments.doctor.run:Doctor",
+    view="lorabench.experiments.doctor.view:render",
+    about="Changes and measures nothing; a document is written only where -o names it.",
+    example="lorabench doctor -o doctor.json",
+    always_saved=False,
+    start="lorabench.experiments.doctor.start:start",
+)

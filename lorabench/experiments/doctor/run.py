@@ -8,10 +8,11 @@ document as this machine, without what only an attempt shows.
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from lorabench.bench.experiment import Experiment, Findings, Observer
+from lorabench.experiments.doctor.options import DoctorOptions
 from lorabench.host import environment
 from lorabench.host.cgroups import cpu_quota, memory_limit
 from lorabench.host.checks import Capability, Host, run_checks
@@ -20,69 +21,66 @@ from lorabench.host.files import UnreadableError
 from lorabench.host.formats import cpu_field
 from lorabench.host.processor import ask
 from lorabench.isolation.checks import conditions, look, missing
-from lorabench.results import schema
-from lorabench.results.program import program
+from lorabench.results.metrics import MetricTable
 
 _REAL = Path("/")
 
 
-def diagnose(sysroot: Path = _REAL, asked: Future[dict[str, Any]] | None = None) -> schema.Result:
-    """Examine a machine.
+class Doctor(Experiment):
+    """Examine this machine, or a recorded tree.
+
+    Of a tree everything is read, its processor too, and nothing of this machine gets in. Rows and
+    conditions are in ``environment.capabilities`` and ``environment.conditions``, what is
+    unavailable in its list.
 
     Parameters
     ----------
-    sysroot : Path
-        Where its ``proc`` and ``sys`` lie: ``/`` for this machine, else a recorded tree. Of a tree
-        everything is read, its processor too, and nothing of this machine gets in.
-    asked : Future or None
-        From `processor.ask`, by who has asked for this machine's already.
-
-    Returns
-    -------
-    schema.Result
-        The document; rows and conditions are in ``environment.capabilities`` and
-        ``environment.conditions``, what is unavailable in its list.
-
-    Raises
-    ------
-    InputError
-        There is no machine under `sysroot`.
+    options : DoctorOptions
+        What to examine.
     """
-    if sysroot.absolute() == _REAL:
-        asked = asked or ask()
-        host = look(_REAL)
-        surroundings = _surroundings(host, asked)
-        cpu = surroundings["cpu"]
-        host = replace(host, cpu=cpu["brand_raw"] or "", cpu_flags=frozenset(cpu["flags"] or ()))
-    else:
-        host = look(sysroot)
+
+    options: DoctorOptions
+
+    def __init__(self, options: DoctorOptions) -> None:
+        super().__init__(options)
+        self._root = options.sysroot or _REAL
+        # Its answer is what takes longest.
+        self._asked = ask() if self._root.absolute() == _REAL else None
+        self._findings: Findings | None = None
+
+    def measure(self, observer: Observer) -> None:
+        """Look at the machine.
+
+        Raises
+        ------
+        InputError
+            There is none under the root.
+        """
+        observer.stage("looking at the machine", 0.0)
+        host = look(self._root)
         surroundings = _recorded(host)
-    rows = run_checks(host)
-    runs = conditions(host, rows)
-    now = datetime.now(UTC)
-    config = {"sysroot": str(sysroot)}
-    return schema.Result(
-        command="doctor",
-        id=schema.new_id(now),
-        created=now,
-        lorabench=program(),
-        config=config,
-        config_hash=schema.config_hash(config),
-        environment=surroundings
-        | {
-            "capabilities": [asdict(row) for row in rows],
-            "conditions": [asdict(row) for row in runs],
-        },
-        partial=False,
-        rounds=[],
-        metrics=_metrics(host, rows),
-        claims=[],
-        unavailable=[
-            schema.Unavailable(what=lack.what, why=lack.why, enable=lack.enable)
-            for lack in (*missing(runs), *missing(rows))
-        ],
-        series=[],
-    )
+        if self._asked is not None:
+            surroundings = _surroundings(host, self._asked)
+            cpu = surroundings["cpu"]
+            flags = frozenset(cpu["flags"] or ())
+            host = replace(host, cpu=cpu["brand_raw"] or "", cpu_flags=flags)
+        rows = run_checks(host)
+        runs = conditions(host, rows)
+        observer.stage("looking at the machine", 1.0)
+        self._findings = Findings(
+            {"sysroot": str(self._root)},
+            table=_table(host, rows),
+            unavailable=[*missing(runs), *missing(rows)],
+            machine=surroundings,
+            environment={
+                "capabilities": [asdict(row) for row in rows],
+                "conditions": [asdict(row) for row in runs],
+            },
+        )
+
+    def findings(self) -> Findings | None:
+        """Return what was found; None before the machine was looked at."""
+        return self._findings
 
 
 def _surroundings(host: Host, asked: Future[dict[str, Any]]) -> dict[str, Any]:
@@ -105,49 +103,37 @@ def _recorded(host: Host) -> dict[str, Any]:
     }
 
 
-def _metrics(host: Host, rows: tuple[Capability, ...]) -> list[schema.Metric]:
+def _table(host: Host, rows: tuple[Capability, ...]) -> MetricTable:
     """Collect what is a number."""
-    found: list[schema.Metric] = []
+    table = MetricTable()
 
-    def add(
-        name: str, value: float | None, unit: str, better: Literal["lower", "higher"] = "higher"
-    ) -> None:
+    def add(name: str, value: float | None) -> None:
         if value is not None:
-            found.append(
-                schema.Metric(
-                    name=name,
-                    condition="machine",
-                    unit=unit,
-                    better=better,
-                    values=[value],
-                    estimate=value,
-                    ci95=None,
-                )
-            )
+            table.add(name, "machine", value)
 
     for state in ("available", "restricted", "unavailable"):
         count = sum(row.state == state for row in rows)
-        add(f"capabilities_{state}", count, "1", "higher" if state == "available" else "lower")
+        add(f"capabilities_{state}", count)
     machine = host.topology
     if machine is not None:
         allowed = machine.allowed
-        add("cpus_online", len(machine.online), "1")
-        add("cpus_allowed", len(allowed), "1")
-        add("physical_cores", sum(bool(core & allowed) for core in machine.cores), "1")
-        add("l3_domains", sum(bool(domain & allowed) for domain in machine.l3), "1")
-        add("numa_nodes", len(machine.nodes), "1")
-        add("memory_bytes", sum(node.memory_bytes for node in machine.nodes), "B")
+        add("cpus_online", len(machine.online))
+        add("cpus_allowed", len(allowed))
+        add("physical_cores", sum(bool(core & allowed) for core in machine.cores))
+        add("l3_domains", sum(bool(domain & allowed) for domain in machine.l3))
+        add("numa_nodes", len(machine.nodes))
+        add("memory_bytes", sum(node.memory_bytes for node in machine.nodes))
     for size in host.files.names("/sys/kernel/mm/hugepages"):
         kib = size.removeprefix("hugepages-").removesuffix("kB")
         free = host.files.get(f"/sys/kernel/mm/hugepages/{size}/free_hugepages") or ""
         if kib.isdecimal() and free.isdecimal():
-            add(f"hugetlb_free_bytes_{kib}k", int(free) * int(kib) * 1024, "B")
+            add(f"hugetlb_free_bytes_{kib}k", int(free) * int(kib) * 1024)
     with suppress(UnreadableError):
-        add("steal_fraction", steal_fraction(host), "1", "lower")
+        add("steal_fraction", steal_fraction(host))
     with suppress(UnreadableError):
         quota = cpu_quota(host.files)
-        add("cpu_quota", quota[0] if quota else None, "CPUs")
+        add("cpu_quota", quota[0] if quota else None)
     with suppress(UnreadableError):
         limit = memory_limit(host.files)
-        add("memory_limit_bytes", limit[0] if limit else None, "B")
-    return found
+        add("memory_limit_bytes", limit[0] if limit else None)
+    return table

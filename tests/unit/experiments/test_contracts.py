@@ -8,8 +8,9 @@ from command_contract import CommandContract, ExperimentContract
 
 from lorabench.bench.serving.options import conditions
 from lorabench.cli.commands import COMMANDS
-from lorabench.experiments import colocate, freshness, headroom, kernels, profile, workload
+from lorabench.experiments import colocate, doctor, freshness, headroom, kernels, profile, workload
 from lorabench.experiments.colocate.options import ColocateOptions
+from lorabench.experiments.doctor.options import DoctorOptions
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.headroom.options import HeadroomOptions
 from lorabench.experiments.kernels.options import KernelsOptions
@@ -56,6 +57,13 @@ class TestColocate(ExperimentContract):
             label_delay_s=0.1,
             qps=100.0,
         )
+
+
+class TestDoctor(ExperimentContract):
+    command = doctor.COMMAND
+
+    def small(self, folder: Path) -> DoctorOptions:
+        return DoctorOptions()
 
 
 class TestFreshness(ExperimentContract):

@@ -8,9 +8,21 @@ import machine_tree
 import pytest
 from rich.console import Console
 
-from lorabench.experiments.doctor.run import diagnose
+from lorabench.bench.progress import ProgressObserver
+from lorabench.bench.runner import document
+from lorabench.experiments.doctor.options import DoctorOptions
+from lorabench.experiments.doctor.run import Doctor
 from lorabench.experiments.doctor.view import render, shorten
 from lorabench.results.schema import Result
+
+
+def diagnose(root: Path) -> Result:
+    experiment = Doctor(DoctorOptions(sysroot=root))
+    assert experiment.findings() is None
+    experiment.measure(ProgressObserver(None, None))
+    found = experiment.findings()
+    assert found is not None
+    return document("doctor", found)
 
 
 def shown(result: Result, width: int) -> list[str]:
