@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from children import RESTLESS, process
+from children import QUIET, process
 
 from lorabench.errors import InputError
 from lorabench.host.cgroups import locate
@@ -49,8 +49,8 @@ class MechanismContract:
     """Tests that every mechanism passes."""
 
     mechanism: ClassVar[Mechanism]
-    # What it is applied to: by default, threads come and go meanwhile.
-    program: ClassVar[str] = RESTLESS
+    # What it is applied to.
+    program: ClassVar[str] = QUIET
 
     def name(self, place: str) -> str:
         return f"{place}+{self.mechanism.name}"

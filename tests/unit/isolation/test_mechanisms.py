@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from children import QUIET
+from children import RESTLESS
 from mechanism_contract import MechanismContract
 
 from lorabench.host.cgroups import locate
@@ -92,7 +92,6 @@ class TestNuma(MechanismContract):
 
 class TestRdt(MechanismContract):
     mechanism = Rdt()
-    program = QUIET  # the double does not know what starts within a group
 
     @pytest.fixture
     def evidence(self, evidence: Evidence, resctrl: Path) -> Evidence:
@@ -124,6 +123,7 @@ class TestRdt(MechanismContract):
 
 class TestCgroup(MechanismContract):
     mechanism = Cgroup()
+    program = RESTLESS
 
     def while_applied(self, evidence: Evidence, running: Workers) -> None:
         ours = [path for path in groups_of(running.trainer) if "lorabench-" in path.name]
