@@ -203,7 +203,7 @@ class Region:
         return {int(node): int(counts[node]) * mmap.PAGESIZE for node in np.flatnonzero(counts)}
 
     def _place(self, name: str, policy: MemoryPolicy) -> None:
-        """Say where the pages are to come from, none of which is there yet."""
+        """Return where the pages are to come from, none of which is there yet."""
         set_policy(f"memory '{name}'", policy, self.mapping.bind, self.mapping.policy)
 
     def settle(self) -> None:
@@ -399,7 +399,7 @@ def set_policy(
 
 
 def numa_refusal(what: str, error: OSError) -> MachineError:
-    """Say why a system call for NUMA placement failed, and the way out.
+    """Return why a system call for NUMA placement failed, and the way out.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class TableOptimizer:
         """
 
 def top_rows(x: NDArray[np.float32], rows: NDArray[np.int64], norms: NDArray[np.float32]) -> None:
-    """Find the k rows of `x` [n, W] with the largest Euclidean norm, the largest first.
+    """Return the k rows of `x` [n, W] with the largest Euclidean norm, the largest first.
 
     k is the length of `rows` and `norms`, which are written. Equal norms go by row number; a row
     that holds a NaN comes last, with norm -1.

@@ -122,7 +122,7 @@ def option(
 
 
 def options_of(kind: type[Options]) -> Iterator[tuple[Field[Any], Option]]:
-    """Give each field that is an option, with what is known of it, in order."""
+    """Return each field that is an option, with what is known of it, in order."""
     for one in fields(kind):
         if _KEY in one.metadata:
             yield one, one.metadata[_KEY]

@@ -69,7 +69,7 @@ class Location:
 
 
 def locate(files: Files, task: str = "self") -> tuple[Location, ...]:
-    """Find the groups of a process (``PID``) or thread (``PID/task/TID``), version 2 first.
+    """Return the groups of a process (``PID``) or thread (``PID/task/TID``), version 2 first.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def locate(files: Files, task: str = "self") -> tuple[Location, ...]:
 
 
 def _folder(files: Files, mount: Mount, path: str | None) -> tuple[str, bool]:
-    """Find a group's folder and whether it can be seen; else the mount point."""
+    """Return a group's folder and whether it can be seen; else the mount point."""
     folder = mount.folder(path) if path else None
     if folder is not None and files.is_folder(folder):
         return folder, True
@@ -122,7 +122,7 @@ def _with(files: Files, controller: str) -> Iterator[tuple[int, str]]:
 
 
 def cpu_quota(files: Files) -> tuple[float, str] | None:
-    """Find the tightest limit on CPU time: CPUs and the file that sets it; None without one.
+    """Return the tightest limit on CPU time: CPUs and the file that sets it; None without one.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def cpu_quota(files: Files) -> tuple[float, str] | None:
 
 
 def memory_limit(files: Files) -> tuple[int, str] | None:
-    """Find the tightest limit on memory: bytes and the file that sets it; None without one.
+    """Return the tightest limit on memory: bytes and the file that sets it; None without one.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class CoreType:
 
 
 def read_online(folder: str) -> tuple[CpuSet, CpuSet]:
-    """Find the CPUs that run and those that are there and do not."""
+    """Return the CPUs that run and those that are there and do not."""
     present = numbered(folder, "cpu")
     if not present:
         raise InputError(f"{folder}: found no CPU, expected sysfs with folders cpu0, cpu1, …")
@@ -189,7 +189,7 @@ class SharingReader:
 
 
 def read_core_types(base: str, online: CpuSet) -> tuple[CoreType, ...]:
-    """Tell the types of cores of a hybrid processor; none where all are alike."""
+    """Return the types of cores of a hybrid processor; none where all are alike."""
     found = [
         CoreType(name, cpus & online)
         for name, pmu in _HYBRID

@@ -82,7 +82,7 @@ def unescape(path: str) -> str:
 
 
 def cpu_field(cpuinfo: str, *names: str) -> str:
-    """Find the first of these fields of ``/proc/cpuinfo`` that says something; else it is empty."""
+    """Return the first of these fields of ``/proc/cpuinfo`` that is not empty; else nothing."""
     for name in names:
         for found in re.finditer(rf"^{re.escape(name)}[ \t]*:(.*)$", cpuinfo, re.MULTILINE):
             if found[1].strip():
@@ -91,7 +91,7 @@ def cpu_field(cpuinfo: str, *names: str) -> str:
 
 
 def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """Find the processor's flags in the text of ``/proc/cpuinfo``; Arm calls them features."""
+    """Return the processor's flags in the text of ``/proc/cpuinfo``; Arm calls them features."""
     return frozenset(cpu_field(cpuinfo, "flags", "Features").split())
 
 

@@ -14,7 +14,7 @@ _GENERATORS = frozenset(
 
 
 def bench_load(proc: Path = Path("/proc")) -> tuple[str, ...]:
-    """Name what runs here that makes a load for a bench: runs of this program, load generators.
+    """Return what runs here that makes a load for a bench: runs of this program, load generators.
 
     What this user must not see, or what runs on another machine, is not found.
 
@@ -35,7 +35,7 @@ def bench_load(proc: Path = Path("/proc")) -> tuple[str, ...]:
 
 
 def _makes_load(arguments: list[str]) -> str | None:
-    """Say what a command line is, if it makes load; None if it does not."""
+    """Return what a command line is, if it makes load; None if it does not."""
     names = [Path(word).name for word in arguments[:3]]
     if names and names[0] in _GENERATORS:
         return names[0]

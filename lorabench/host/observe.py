@@ -382,7 +382,7 @@ def _moved_bytes(folders: list[Path]) -> float | None:
 
 
 def _cgroup(mounts: Path, below: str) -> tuple[Path, Path, float]:
-    """Find a group's folder, the file with its CPU time, and the unit of that."""
+    """Return a group's folder, the file with its CPU time, and the unit of that."""
     for hierarchy in ("", "unified"):
         folder = mounts / hierarchy / below
         # The root group of v2 has cpu.stat as well.

@@ -98,7 +98,7 @@ class Topology:
                 object.__setattr__(self, name, value)
 
     def distance(self, start: int, end: int) -> int:
-        """Give the distance between two nodes, by id: 10 is local, as in the ACPI's SLIT."""
+        """Return the distance between two nodes, by id: 10 is local, as in the ACPI's SLIT."""
         order = [node.id for node in self.nodes]
         found = self.nodes[order.index(start)].distances
         # One entry a node; a tree recorded without its offline nodes still has theirs.
@@ -108,7 +108,7 @@ class Topology:
         return LOCAL if start == end else REMOTE
 
     def as_document(self) -> dict[str, object]:
-        """Form it as the result document's ``environment.topology``; CPUs online and allowed.
+        """Return it as the result document's ``environment.topology``; CPUs online and allowed.
 
         Sets of CPUs that have none of those are left out, and their ids with them.
         """
@@ -211,7 +211,7 @@ def _at_least(sets: tuple[CpuSet, ...], within: Sequence[CpuSet]) -> tuple[CpuSe
 
 
 def _allowed(sysroot: Path) -> tuple[CpuSet | None, CpuSet | None]:
-    """Find the CPUs and memory nodes that this process may use; None where all.
+    """Return the CPUs and memory nodes that this process may use; None where all.
 
     Of a recorded tree: that the process which recorded it might use, as far as the tree tells.
     """

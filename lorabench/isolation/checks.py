@@ -155,7 +155,7 @@ def _bundle(
 
 
 def _evidence(rows: dict[str, Capability], mechanism: str) -> str:
-    """Name the rows that a mechanism rests on: of those that can be had, else all."""
+    """Return the rows that a mechanism rests on: of those that can be had, else all."""
     (names,) = (known.rows for known in MECHANISMS if known.name == mechanism)
     return ", ".join([n for n in names if rows[n].state == "available"] or names)
 

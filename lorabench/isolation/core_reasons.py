@@ -12,7 +12,7 @@ from lorabench.isolation.usable import Core, UsableCores
 def about_types(
     machine: UsableCores, serving: Sequence[Core], trainer: Sequence[Core]
 ) -> list[str]:
-    """Say what kinds of cores of a hybrid processor each side has."""
+    """Return what kinds of cores of a hybrid processor each side has."""
     if not machine.hybrid:
         return []
     slow = sum(not core.fast for core in serving)
@@ -37,7 +37,7 @@ def about_caches(
     *,
     by_hand: bool,
 ) -> list[str]:
-    """Say what caches the sides share, and which cores stay idle for it."""
+    """Return what caches the sides share, and which cores stay idle for it."""
     l3 = {core.l3 for core in trainer}
     used = {core.cpu for core in (*serving, *trainer)}
     idle = [core for core in machine.cores if core.l3 in l3 and core.cpu not in used]
@@ -77,7 +77,7 @@ def about_caches(
 def about_nodes(
     machine: UsableCores, serving: Sequence[Core], trainer: Sequence[Core], *, by_hand: bool
 ) -> list[str]:
-    """Say how near the trainer is to the servers' memory."""
+    """Return how near the trainer is to the servers' memory."""
     where = {core.node for core in trainer} - {None}
     theirs = {core.node for core in serving} - {None}
     if sum(bool(node.cpus) for node in machine.topology.nodes) < 2 or not where:

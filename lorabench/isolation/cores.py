@@ -164,7 +164,7 @@ def _choose_trainer(
     serving: list[Core] | None,
     serving_cpus: CpuSet | None,
 ) -> tuple[list[Core], str]:
-    """Give the trainer a quarter of the cores: the idle share that serving hosts are said to have.
+    """Return for the trainer a quarter of the cores: the idle share that serving hosts have.
 
     Of a hybrid processor it gets efficiency cores only. Where there are several L3 domains, it gets
     as many whole ones as its share holds: first the nearest to servers that are placed already,

@@ -122,7 +122,7 @@ def mapped_bytes(maps: tuple[MappedMemory, ...]) -> dict[int, int]:
 
 
 def misplaced(found: Mapping[int, int], policy: MemoryPolicy) -> str | None:
-    """Say what is wrong with where memory lies; None where it follows its policy.
+    """Return what is wrong with where memory lies; None where it follows its policy.
 
     Bound memory lies on its nodes alone. Of interleaved memory each node has nine tenths of an even
     share, less the huge page by which the last round may fall short.

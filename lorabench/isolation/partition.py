@@ -107,7 +107,7 @@ def _domain(
     number: int,
     domains: Collection[int],
 ) -> int | None:
-    """Find the resctrl domain of a cache: by its id, or the only one where sysfs gives none."""
+    """Return the resctrl domain of a cache: by its id, or the only one where sysfs gives none."""
     found = ids[number]
     if found is None and len(sets) == len(domains) == 1:
         return next(iter(domains))
@@ -196,7 +196,7 @@ def _filled(bits: int, ways: int) -> int:
 
 
 def _longest_run(mask: int) -> tuple[int, int]:
-    """Find the longest run of ones: its lowest bit and its length."""
+    """Return the longest run of ones: its lowest bit and its length."""
     best = (0, 0)
     position = 0
     while mask >> position:

@@ -60,7 +60,7 @@ def survey(files: Files = _MACHINE) -> Offer:
 def find_place(
     controller: str, locations: Sequence[Location], files: Files = _MACHINE
 ) -> Place | Missing:
-    """Find where groups with a controller could be made, or say why nowhere.
+    """Return where groups with a controller could be made, or why nowhere.
 
     v1 is asked where v2 does not have the controller: a controller is in one hierarchy at a time.
     """

@@ -301,7 +301,7 @@ def headroom_idle(evidence: Idle) -> Claim:
 
 
 def latency_not_run(basis: Basis) -> list[Claim]:
-    """Say of both latency claims that nothing was run that could test them."""
+    """Return both latency claims as unavailable: nothing was run that could test them."""
     reason = "no condition that isolates the trainer was run (--conditions pinned)"
     return [claim(target, None, "unavailable", basis, reason) for target in (IMPACT, ISOLATED)]
 
@@ -344,7 +344,7 @@ def _judge(
 
 
 def _obstacle(evidence: Evidence, estimate: Estimate | None) -> str | None:
-    """Say what keeps an estimate from being judged; None if nothing does."""
+    """Return what keeps an estimate from being judged; None if nothing does."""
     if evidence.saturated:
         return (
             f"the queue of {evidence.condition} or of solo only grew in some round; offer less "

@@ -101,7 +101,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def _partial(path: Path) -> Path:
-    """Name what `path` is written as at first: a file beside it, to be renamed."""
+    """Return what `path` is written as at first: a file beside it, to be renamed."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 

@@ -55,7 +55,7 @@ class Track:
         return float((self.value * self.span_s).sum() / covered) if covered > 0 else None
 
     def unbroken(self) -> Iterator[slice]:
-        """Give the runs of spans with no gap of over half a typical span between them."""
+        """Return the runs of spans with no gap of over half a typical span between them."""
         if not len(self.value):
             return
         gap = self.begin_s[1:] - self.end_s[:-1]
@@ -295,7 +295,7 @@ def _fit(duty: Floats, samples: Floats, cores: Floats, log_p99: Floats) -> Fit:
 
 
 def invert(found: Fit, log_limit: float) -> Usable:
-    """Find the most training at which the fit, straight between its points, keeps the limit."""
+    """Return the most training at which the fit, straight between its points, keeps the limit."""
     kept = np.flatnonzero(found.fitted <= log_limit)
     if not len(kept):
         return Usable(0.0, 0.0, at_least=False)

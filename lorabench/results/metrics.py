@@ -119,7 +119,7 @@ _SUFFIX = re.compile(r"_(?:p95|peak|[0-9.]+k?)$")
 
 
 def metric_spec(name: str) -> MetricSpec:
-    """Find a metric in the registry; ``rank_at_80`` and ``cpu_busy_p95`` by what they begin with.
+    """Return a metric in the registry; ``rank_at_80`` and ``cpu_busy_p95`` by what they begin with.
 
     Raises
     ------

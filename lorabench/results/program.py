@@ -9,7 +9,7 @@ from lorabench.results.schema import Program
 
 
 def program() -> Program:
-    """Name the program: its version and, in a checkout, the commit."""
+    """Return the program: its version and, in a checkout, the commit."""
     root = Path(lorabench.__file__).parents[1]
     git = None
     if (root / ".git").exists():

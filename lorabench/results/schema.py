@@ -222,12 +222,12 @@ class Result(Part):
     raw: RawFile | None = None
 
     def metric(self, name: str, condition: str | None = None, **labels: Label) -> Metric | None:
-        """Find a metric by its case's text or labels; None where it was not measured."""
+        """Return a metric by its case's text or labels; None where it was not measured."""
         found = self.select(name, **labels)
         return next((m for m in found if condition is None or m.condition == condition), None)
 
     def select(self, name: str, **labels: Label) -> Iterator[Metric]:
-        """Find a metric in all cases that bear these labels."""
+        """Return a metric in all cases that bear these labels."""
         return (metric for metric in self.metrics if metric.name == name and metric.has(**labels))
 
 

@@ -35,7 +35,7 @@ class Estimate:
 def quantile(
     samples: NDArray[np.floating[Any]], q: float, min_beyond: int = MIN_BEYOND
 ) -> float | None:
-    """Give the smallest sample that at least a share `q` of all samples does not exceed.
+    """Return the smallest sample that at least a share `q` of all samples does not exceed.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def _t_interval(values: Sequence[float]) -> Estimate | None:
 
 
 def saturated(scheduled_ns: NDArray[np.int64], started_ns: NDArray[np.int64]) -> bool:
-    """Say whether a queue only grows: then there is no latency to speak of.
+    """Return whether a queue only grows: then there is no latency to speak of.
 
     The median wait (from scheduled arrival to being taken up) of the last third of the arrivals is
     held against that of the first third; it must not grow by more than 0.02 seconds a second.

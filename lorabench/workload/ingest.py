@@ -123,7 +123,7 @@ def _check_columns(source: Input, base: WorkloadSpec) -> None:
 
 
 def base_for(preset: WorkloadSpec, source: Input, table_rows: int) -> WorkloadSpec:
-    """Give a preset the columns of the input, where it has others.
+    """Return a preset the columns of the input, where it has others.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ def _add(counts: list[int], flags: NDArray[np.bool_]) -> None:
 
 
 def _measured(base: WorkloadSpec, totals: _Totals, *, exact: bool) -> WorkloadSpec:
-    """Give the base spec what the rows turned out to be."""
+    """Return the base spec what the rows turned out to be."""
     content = base.model_dump()
     rows = totals.rows
     below_one = np.nextafter(1.0, 0.0)

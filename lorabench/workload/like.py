@@ -263,7 +263,7 @@ def _law(counts: NDArray[np.int64]) -> _Law:
 
 
 def _exponent(ids: int, draws: int, distinct: int) -> float:
-    """Find the exponent with which so many draws are expected to show so many distinct ids."""
+    """Return the exponent with which so many draws are expected to show so many distinct ids."""
     from scipy.optimize import brentq
 
     def excess(exponent: float) -> float:

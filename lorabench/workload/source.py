@@ -240,7 +240,7 @@ def _read_from(
 
 
 def _with_tables(spec: WorkloadSpec, tables: tuple[int, ...]) -> WorkloadSpec:
-    """Give the spec a checkpoint's tables, of which row 0 is the missing value."""
+    """Return the spec a checkpoint's tables, of which row 0 is the missing value."""
     if len(tables) != NUM_SPARSE:
         raise InputError(
             f"checkpoint: found {len(tables)} tables, expected {NUM_SPARSE} for Criteo rows"

@@ -309,7 +309,7 @@ def parse_spec(content: bytes, origin: str) -> WorkloadSpec:
 
 
 def with_rows(spec: WorkloadSpec, rows: int) -> WorkloadSpec:
-    """Give a spec another length; pre-training keeps at most half of it.
+    """Return a spec another length; pre-training keeps at most half of it.
 
     Raises
     ------

@@ -289,7 +289,7 @@ def _opened(path: Path, what: str, opened: Callable[[], Any]) -> Any:
 
 
 def _sparse_names(spec: WorkloadSpec) -> list[str]:
-    """Name columns c1, c2, ...; of a multi-hot feature c3_1, c3_2, ..."""
+    """Return column names c1, c2, ...; of a multi-hot feature c3_1, c3_2, ..."""
     return [
         f"c{f}" if hotness == 1 else f"c{f}_{h}"
         for f, hotness in enumerate(spec.sparse.hotness, 1)

@@ -160,7 +160,7 @@ def running(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The conductor's children: a server and a trainer."""
+    """The parent's children: a server and a trainer."""
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) == 2
     return children

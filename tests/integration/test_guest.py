@@ -1,7 +1,7 @@
 """Memory placement and cgroup v2 on a real kernel with three NUMA nodes, which is booted once.
 
 What runs in there is `tests/support/numa_guest.py` and `cgroups_guest.py`. Nodes 0 and 1 have CPUs;
-the conductor is on node 0 and the server on node 1, so that without a policy memory lies with
+the parent is on node 0 and the server on node 1, so that without a policy memory lies with
 whoever touched it first.
 """
 
@@ -92,8 +92,8 @@ def test_the_topology_and_a_plan_for_it_are_read_in_the_guest(facts: Facts):
 def test_bound_memory_lies_on_its_node_whoever_touches_it(facts: Facts, pages: str, node: int):
     found = placed(facts, pages, f"bind {node}")
     for who, what in (
-        ("conductor", "tables"),
-        ("conductor", "adapter"),
+        ("parent", "tables"),
+        ("parent", "adapter"),
         ("server", "tables"),
         ("server", "adapter"),
         ("server", "ring"),
@@ -143,15 +143,15 @@ def test_tables_adapter_and_ring_lie_on_the_nodes_that_the_plan_names(facts: Fac
 @pytest.mark.parametrize("pages", ["4k", "collapse"])
 def test_without_a_policy_memory_lies_where_it_was_touched_first(facts: Facts, pages: str):
     found = placed(facts, pages, "none")
-    assert set(lies(found["conductor"]["tables"])) == {0}
-    assert set(lies(found["conductor"]["adapter"])) == {0}
+    assert set(lies(found["parent"]["tables"])) == {0}
+    assert set(lies(found["parent"]["adapter"])) == {0}
     assert set(lies(found["server"]["ring"])) == {1}
 
 
 def test_the_mappings_show_their_policy(facts: Facts):
     for pages in ("4k", "collapse"):
         found = placed(facts, pages, "bind 1")
-        shown = [where["shown"] for who in ("conductor", "server") for where in found[who].values()]
+        shown = [where["shown"] for who in ("parent", "server") for where in found[who].values()]
         assert shown == [["bind:1"]] * 5
     assert placed(facts, "4k", "interleave 0 1")["server"]["ring"]["shown"] == ["interleave:0-1"]
 
@@ -160,7 +160,7 @@ def test_huge_pages_reserved_on_another_node_are_left_alone(facts: Facts):
     found = next(f for f in facts["placements"] if f["reserved"] == {"0": 16, "1": 0})
     assert found["plan"] == "bind 1"
     assert found["methods"] == ["collapse", "collapse"]
-    assert set(lies(found["conductor"]["tables"])) == {1}
+    assert set(lies(found["parent"]["tables"])) == {1}
 
 
 def test_what_the_server_reads_is_what_the_conductor_wrote(facts: Facts):

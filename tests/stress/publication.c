@@ -131,7 +131,7 @@ static int kill_one(lb_writer *w, pid_t victim, int readers) {
          (long long)(w->deferred - deferred));
   if (w->flips - flips > 1 || w->deferred == deferred)
     return 1; /* a dead reader's pin must be respected: it may be a slow reader's */
-  lb_reader_leave(&shared->pins[0]); /* what the conductor does once it has reaped the victim */
+  lb_reader_leave(&shared->pins[0]); /* what the parent does once it has reaped the victim */
   const int64_t resumed = w->flips;
   while (w->flips < resumed + 1000)
     publish(w);

@@ -1,6 +1,6 @@
 """What runs in the guest of `guest.py`: the real placement code, on a kernel with three nodes.
 
-The conductor, on node 0, makes tables, an adapter and a replay ring as an experiment does, for each
+The parent, on node 0, makes tables, an adapter and a replay ring as an experiment does, for each
 policy and each kind of page. A server, a fresh interpreter on node 1, maps them as servers do, and
 is the first to touch the ring. Both ask their kernel where everything lies. Nothing is judged here:
 what was found goes to stdout as JSON, and the test on the host asserts.
@@ -79,7 +79,7 @@ def refused(call: Any) -> str | None:
 
 
 def serve(link: socket.socket) -> None:
-    """Map what the conductor made, look rows up in it, be the first to write the ring."""
+    """Map what the parent made, look rows up in it, be the first to write the ring."""
     os.sched_setaffinity(0, cpus_of(1))
     while True:
         message, fds, _, _ = socket.recv_fds(link, 1 << 16, 4)
@@ -138,7 +138,7 @@ def placements(
                 "memory": {what: str(policy) for what, policy in memory.items()},
                 "reserved": reserved(),
                 "methods": [tables.region.method, adapter.sides.method],
-                "conductor": {what: where(region, memory[what]) for what, region in made.items()},
+                "parent": {what: where(region, memory[what]) for what, region in made.items()},
                 "server": theirs,
                 "misplaced": refused(
                     lambda region=tables.region: numa.verify_placement(

@@ -111,7 +111,7 @@ class Calibrator:
         return len(served) / (float(served.max()) / NS)
 
     def neighbours(self, tables: TableSet, trainer_cpus: Sequence[int]) -> Interference:
-        """Find out what contends (`lorabench.bench.interference`)."""
+        """Find out what contends (`lorabench.bench.serving.interference`)."""
         self.report("probing the neighbourhood", 0.0)
         schedule = saturating(self.traffic, self.servers, 1.0, (self.seed, 5))
         found = probe(self.processes, schedule, tables, trainer_cpus, self.seed)

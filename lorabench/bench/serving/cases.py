@@ -105,7 +105,7 @@ def trainer_settings(
         throttle=rule if throttled else None,
         batch=max(1, batch // _SHARED_STEPS) if small else None,
         reuse=case.has("reuse"),
-        rerank_s=_RANK_CHANGE_S if case.has("rank-change") else None,
+        rank_change_s=_RANK_CHANGE_S if case.has("rank-change") else None,
     )
 
 

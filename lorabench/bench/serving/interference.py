@@ -71,7 +71,7 @@ class Interference:
         return any(r.interval is None or r.interval[1] > _CLEAR for r in self.ratios.values())
 
     def sentence(self) -> str:
-        """Say what it means, for a verdict's reason."""
+        """Return what it means, for a verdict's reason."""
         if not self.ratios:
             return "the neighbour probe gave no figures"
         if self.contended:

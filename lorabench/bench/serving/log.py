@@ -188,7 +188,7 @@ _COMPARED = {
 
 
 def comparisons(cases: Sequence[ServingCase]) -> Iterator[tuple[str, ServingCase, ServingCase]]:
-    """Give what is compared within a round: metric, head and base.
+    """Return what is compared within a round: metric, head and base.
 
     All with `solo`; a changing rank with the same condition without it, where that ran.
     """

@@ -142,7 +142,7 @@ def _training(record: Record, begin: int, end: int) -> dict[str, float | None]:
 
 
 def _reuse(found: ReuseBytes | None) -> dict[str, float | None]:
-    """Say what data reuse saved and cost; nothing where it is off."""
+    """Return what data reuse saved and cost; nothing where it is off."""
     if found is None:
         return {}
     return {

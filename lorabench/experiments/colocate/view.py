@@ -97,7 +97,7 @@ def _rounds(result: Result) -> str:
 
 
 def _context(result: Result) -> list[Text]:
-    """Give the few figures without which the table says little."""
+    """Return the few figures without which the table says little."""
     lines = []
     lora = next((m for m in result.metrics if m.name == "lora_fraction"), None)
     used = next((m for m in result.metrics if m.name == "overhead_fraction"), None)

@@ -208,7 +208,7 @@ class Replay:
         return strategy
 
     def _stretches(self) -> Iterator[tuple[int, Block]]:
-        """Give each window's first row and its rows; the last one takes what is left over."""
+        """Return each window's first row and its rows; the last one takes what is left over."""
         count = self._options.windows
         edges = [*(self._first + self._rows * number for number in range(count)), self._end]
         stream = RowStream(self._source, self._first)

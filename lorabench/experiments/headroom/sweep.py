@@ -87,7 +87,7 @@ class DutySweep(ServingExperiment):
         return found
 
     def _notes(self, table: MetricTable) -> Iterator[str]:
-        """Give what weakens the estimate."""
+        """Return what weakens the estimate."""
         count = len(self.state.rounds)
         if count < claims.MIN_ROUNDS:
             yield (

@@ -63,7 +63,7 @@ class Point:
         )
 
     def __str__(self) -> str:
-        """Name the point as cases do."""
+        """Return the point as cases do."""
         size = size_text(self.table_bytes)
         return f"D={self.dim}, pooling {self.pooling}, {self.distribution}, {size}"
 
@@ -97,7 +97,7 @@ class Inputs:
     point: Point
 
     def __str__(self) -> str:
-        """Name the inputs as cases do."""
+        """Return the inputs as cases do."""
         return f"{self.name}, rank {self.rank}, {self.point}"
 
     @property

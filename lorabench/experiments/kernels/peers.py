@@ -37,7 +37,7 @@ _LEARNING_RATE, _EPSILON = 1e-3, 1e-8
 
 @cache
 def unavailable(name: str) -> str | None:
-    """Say in one line why a peer cannot be used here; None if it can be."""
+    """Return in one line why a peer cannot be used here; None if it can be."""
     if util.find_spec("torch") is None:
         return "torch is not installed"
     if name == "fbgemm":
@@ -57,7 +57,7 @@ def unavailable(name: str) -> str | None:
 
 
 def version(name: str) -> str:
-    """Name the version of a peer that can be used."""
+    """Return the version of a peer that can be used."""
     return metadata.version(_DISTRIBUTIONS[name])
 
 

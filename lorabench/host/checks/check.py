@@ -144,7 +144,7 @@ class Host:
         return parse_release(self.release)
 
     def machine(self) -> Topology:
-        """Give the topology.
+        """Return the topology.
 
         Raises
         ------

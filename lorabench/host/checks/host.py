@@ -30,7 +30,7 @@ _QUIET_STEAL = 0.001
 
 @row(_AREA, "bare metal", "have /proc mounted")
 def bare_metal(host: Host) -> Finding:
-    """Say whether a hypervisor is in between, and which."""
+    """Return whether a hypervisor is in between, and which."""
     kind = host.files.get("/sys/hypervisor/type")
     dmi = " ".join(
         host.files.get(f"{_DMI}/{name}") or "" for name in ("sys_vendor", "product_name")
@@ -65,7 +65,7 @@ def bare_metal(host: Host) -> Finding:
 
 @row(_AREA, "no steal", "have /proc mounted")
 def steal(host: Host) -> Finding:
-    """Say how much time the hypervisor has given to others since boot."""
+    """Return how much time the hypervisor has given to others since boot."""
     fraction = steal_fraction(host)
     evidence = f"/proc/stat: steal {100 * fraction:.2g} % since boot"
     if fraction <= _QUIET_STEAL:
@@ -96,7 +96,7 @@ def steal_fraction(host: Host) -> float:
 
 @row(_AREA, "cpu quota", "have /proc and the cgroup file systems mounted")
 def quota(host: Host) -> Finding:
-    """Say whether a control group stops this process when it has used up a share."""
+    """Return whether a control group stops this process when it has used up a share."""
     host.files.read("/proc/mounts")
     found = cpu_quota(host.files)
     if found is None:
@@ -112,7 +112,7 @@ def quota(host: Host) -> Finding:
 
 @row(_AREA, "memory limit", "have /proc and the cgroup file systems mounted")
 def limit(host: Host) -> Finding:
-    """Say whether a control group bounds the tables."""
+    """Return whether a control group bounds the tables."""
     host.files.read("/proc/mounts")
     found = memory_limit(host.files)
     if found is None:

@@ -13,7 +13,7 @@ _FAST_CLOCKS = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_
 
 @row(_AREA, "perf counters", "use a kernel built with CONFIG_PERF_EVENTS")
 def perf_counters(host: Host) -> Finding:
-    """Say whether the processor's counters may be read."""
+    """Return whether the processor's counters may be read."""
     path = "/proc/sys/kernel/perf_event_paranoid"
     level = host.files.number(path)
     evidence = f"{path}: {level}"
@@ -42,7 +42,7 @@ def perf_counters(host: Host) -> Finding:
 
 @row(_AREA, "psi", "use a kernel with CONFIG_PSI; where it is off by default, boot with psi=1")
 def psi(host: Host) -> Finding:
-    """Say whether the kernel tells how long work waited for a CPU."""
+    """Return whether the kernel tells how long work waited for a CPU."""
     path = "/proc/pressure/cpu"
     text = host.files.read(path)
     found = re.search(r"^some .*\btotal=[0-9]+", text, re.MULTILINE)
@@ -55,7 +55,7 @@ def psi(host: Host) -> Finding:
 
 @row(_AREA, "schedstat", "use a kernel built with CONFIG_SCHED_INFO (any with CONFIG_SCHEDSTATS)")
 def schedstat(host: Host) -> Finding:
-    """Say whether the run-queue delay of a process can be read."""
+    """Return whether the run-queue delay of a process can be read."""
     path = "/proc/self/schedstat"
     text = host.files.read(path)
     if not re.fullmatch("[0-9]+ [0-9]+ [0-9]+", text):
@@ -65,7 +65,7 @@ def schedstat(host: Host) -> Finding:
 
 @row(_AREA, "clock source", "have /sys mounted")
 def clock_source(host: Host) -> Finding:
-    """Say what time is read from."""
+    """Return what time is read from."""
     path = f"{_CLOCK}/current_clocksource"
     name = host.files.read(path)
     others = (host.files.get(f"{_CLOCK}/available_clocksource") or "").split()
@@ -83,7 +83,7 @@ def clock_source(host: Host) -> Finding:
 
 @row(_AREA, "timers", "run it on the machine itself: only an attempt shows it")
 def timers(host: Host) -> Finding:
-    """Say how exactly a sleeping server can be woken."""
+    """Return how exactly a sleeping server can be woken."""
     if host.probes is None:
         raise UnreadableError("clock_getres", "a recorded tree cannot show it")
     resolution = host.probes.clock_resolution_s

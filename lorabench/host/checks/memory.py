@@ -13,7 +13,7 @@ _COLLAPSE = (6, 1)
 
 @row(_AREA, "numa", "have /sys mounted, with the folders cpu0, cpu1, …")
 def numa(host: Host) -> Finding:
-    """Say whether there is a nearer and a farther memory, and whether it can be chosen."""
+    """Return whether there is a nearer and a farther memory, and whether it can be chosen."""
     nodes = [node for node in host.machine().nodes if node.memory_bytes or node.cpus]
     with_memory = [node for node in nodes if node.memory_bytes]
     bare = sum(not node.cpus for node in nodes)
@@ -40,7 +40,7 @@ def numa(host: Host) -> Finding:
 
 @row(_AREA, "thp", "use a kernel built with CONFIG_TRANSPARENT_HUGEPAGE")
 def thp(host: Host) -> Finding:
-    """Say whether anonymous memory may get transparent huge pages."""
+    """Return whether anonymous memory may get transparent huge pages."""
     path, setting = _setting(host, "enabled")
     evidence = f"{path}: {setting}"
     if setting == "never":
@@ -51,7 +51,7 @@ def thp(host: Host) -> Finding:
 
 @row(_AREA, "shmem thp", "use a kernel built with CONFIG_TRANSPARENT_HUGEPAGE, 4.8 or newer")
 def shmem_thp(host: Host) -> Finding:
-    """Say whether memfds, in which the tables lie, may get them on first touch."""
+    """Return whether memfds, in which the tables lie, may get them on first touch."""
     path, setting = _setting(host, "shmem_enabled")
     evidence = f"{path}: {setting}"
     if setting in ("never", "deny"):
@@ -67,7 +67,7 @@ def shmem_thp(host: Host) -> Finding:
 
 @row(_AREA, "hugetlb", "use a kernel built with CONFIG_HUGETLBFS")
 def hugetlb(host: Host) -> Finding:
-    """Say whether huge pages are reserved and free."""
+    """Return whether huge pages are reserved and free."""
     sizes = {
         int(name.removeprefix("hugepages-").removesuffix("kB")): f"{_HUGE}/{name}"
         for name in host.files.names(_HUGE)
@@ -103,7 +103,7 @@ def hugetlb(host: Host) -> Finding:
 
 @row(_AREA, "collapse", "use Linux 6.1 or newer")
 def collapse(host: Host) -> Finding:
-    """Say whether filled memory can be moved onto huge pages without any privilege."""
+    """Return whether filled memory can be moved onto huge pages without any privilege."""
     evidence = f"/proc/sys/kernel/osrelease: {host.release or 'not recorded'}"
     if host.probes is not None:
         if host.probes.collapse.worked:
@@ -126,7 +126,7 @@ def collapse(host: Host) -> Finding:
 
 @row(_AREA, "table pages", "run it on the machine itself: only an attempt shows it")
 def table_pages(host: Host) -> Finding:
-    """Say which pages tables get in the end."""
+    """Return which pages tables get in the end."""
     if host.probes is None:
         raise UnreadableError("memfd", "a recorded tree cannot show it")
     found = host.probes.tables

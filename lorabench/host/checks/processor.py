@@ -15,7 +15,7 @@ _VECTORS = ("avx512f", "avx512_bf16", "amx_tile", "avx2", "fma", "sve", "asimd")
 
 @row(_AREA, "cpu", "have /proc mounted")
 def cpu(host: Host) -> Finding:
-    """Say which model it is and which vector instructions it has."""
+    """Return which model it is and which vector instructions it has."""
     text = host.cpuinfo
     model = host.cpu or cpu_field(text, "model name", "Model", "cpu model", "CPU part")
     vectors = [flag for flag in _VECTORS if flag in host.flags | host.cpu_flags]
@@ -34,7 +34,7 @@ def cpu(host: Host) -> Finding:
 
 @row(_AREA, "cores", "have /sys mounted, with the folders cpu0, cpu1, …")
 def cores(host: Host) -> Finding:
-    """Say how many physical cores this process may use."""
+    """Return how many physical cores this process may use."""
     machine = host.machine()
     usable = [core for core in machine.cores if core & machine.allowed]
     offline = f", {len(machine.cores)} online" if len(usable) < len(machine.cores) else ""
@@ -58,7 +58,7 @@ def cores(host: Host) -> Finding:
 
 @row(_AREA, "smt", "have /sys mounted, with the folders cpu0, cpu1, …")
 def smt(host: Host) -> Finding:
-    """Say whether a core is shared by hardware threads."""
+    """Return whether a core is shared by hardware threads."""
     machine = host.machine()
     control = host.files.get(f"{_CPU}/smt/control")
     evidence = f"{_CPU}/smt/control: {control}" if control else f"{_CPU}/cpu*/topology"
@@ -76,7 +76,7 @@ def smt(host: Host) -> Finding:
 
 @row(_AREA, "core types", "have /sys mounted, with the folders cpu0, cpu1, …")
 def core_types(host: Host) -> Finding:
-    """Say whether all cores are alike."""
+    """Return whether all cores are alike."""
     kinds = host.machine().core_types
     if kinds:
         shown = ", ".join(f"{kind.name} on CPUs {format_cpu_list(kind.cpus)}" for kind in kinds)
@@ -91,7 +91,7 @@ def core_types(host: Host) -> Finding:
 
 @row(_AREA, "l3 domains", "have /sys mounted, with the folders cpu0, cpu1, …")
 def l3_domains(host: Host) -> Finding:
-    """Say whether the trainer can have a last-level cache to itself."""
+    """Return whether the trainer can have a last-level cache to itself."""
     machine = host.machine()
     levels = [
         path
@@ -122,7 +122,7 @@ def l3_domains(host: Host) -> Finding:
 
 @row(_AREA, "governor", "a hypervisor hides it; on bare metal load a cpufreq driver")
 def governor(host: Host) -> Finding:
-    """Say whether the cores keep their clock when they have little to do."""
+    """Return whether the cores keep their clock when they have little to do."""
     numbers = sorted(host.topology.online if host.topology else ()) or [0]
     found = Counter(
         name
@@ -149,7 +149,7 @@ def governor(host: Host) -> Finding:
 
 @row(_AREA, "steady clock", "a hypervisor hides it; on bare metal load a cpufreq driver")
 def turbo(host: Host) -> Finding:
-    """Say whether turbo makes the clock depend on the neighbours."""
+    """Return whether turbo makes the clock depend on the neighbours."""
     path, text = host.files.first(
         f"{_CPU}/intel_pstate/no_turbo", f"{_CPU}/cpufreq/boost", f"{_CPU}/cpu0/cpufreq/boost"
     )

@@ -16,7 +16,7 @@ _OTHER_MACHINE = "run on bare metal with Intel RDT or AMD QoS"
 
 @row(_AREA, "resctrl", _KERNEL)
 def resctrl(host: Host) -> Finding:
-    """Say whether the file system is there, may be written, and has a group left."""
+    """Return whether the file system is there, may be written, and has a group left."""
     known = "resctrl" in host.files.read("/proc/filesystems").split()
     mounted = host.resctrl
     if mounted is None:

@@ -28,7 +28,7 @@ def _group(controller: str, name: str, does: str) -> Row:
 
 @row(_AREA, "sched_idle", "run it on the machine itself: only an attempt shows it")
 def sched_idle(host: Host) -> Finding:
-    """Say whether a thread that yields to all others may become an ordinary one again."""
+    """Return whether a thread that yields to all others may become an ordinary one again."""
     if host.tried is None or host.probes is None:
         raise UnreadableError("sched_setscheduler", "a recorded tree cannot show it")
     refused = host.tried.get("idle")
@@ -41,7 +41,7 @@ def sched_idle(host: Host) -> Finding:
 
 @row(_AREA, "priority", "run it on the machine itself: only a process has privileges")
 def priority(host: Host) -> Finding:
-    """Say whether servers may get a higher priority than ordinary processes."""
+    """Return whether servers may get a higher priority than ordinary processes."""
     if host.probes is None:
         raise UnreadableError("/proc/self/status", "a recorded tree has no process of this user")
     limit = host.probes.nice_limit
@@ -60,7 +60,7 @@ def priority(host: Host) -> Finding:
 
 @row(_AREA, "isolated cpus", "use a kernel newer than 4.2")
 def isolated_cpus(host: Host) -> Finding:
-    """Say whether the kernel keeps other processes and its own ticks off some CPUs."""
+    """Return whether the kernel keeps other processes and its own ticks off some CPUs."""
     path = "/sys/devices/system/cpu/isolated"
     isolated = host.files.read(path)
     ticks = (host.files.get("/sys/devices/system/cpu/nohz_full") or "").strip("()")

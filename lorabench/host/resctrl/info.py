@@ -59,7 +59,7 @@ class CacheInfo:
         return self.cbm_mask.bit_count()
 
     def refusal(self, mask: int) -> str | None:
-        """Say why the kernel would refuse a mask, by the kernel's own rules; None if it takes it.
+        """Return why the kernel would refuse a mask, by its own rules; None if it takes it.
 
         That another group holds its bits exclusively is for the kernel alone to say.
         """
@@ -112,14 +112,14 @@ class MemoryBandwidthInfo:
     domains: tuple[int, ...] = ()
 
     def rounded(self, value: int) -> int:
-        """Form the value that the kernel takes for this one: within its range, a step at a time."""
+        """Return the value that the kernel takes for this one: within its range, in its steps."""
         if self.unit == "MB/s":
             return max(0, min(value, self.maximum))
         step = max(1, self.bandwidth_gran)
         return min(max(-(-value // step) * step, self.min_bandwidth), self.maximum)
 
     def refusal(self, value: int) -> str | None:
-        """Say why the kernel would refuse a value; None if it takes it (perhaps rounded up)."""
+        """Return why the kernel would refuse a value; None if it takes it (perhaps rounded up)."""
         low = 0 if self.unit == "MB/s" else self.min_bandwidth
         if low <= value <= self.maximum:
             return None
@@ -181,7 +181,7 @@ class Info:
         return tuple(cache for cache in self.caches if cache.level == level)
 
     def refusals(self, schemata: Schemata) -> tuple[str, ...]:
-        """Say what of a schemata the kernel would refuse, before it is written."""
+        """Return what of a schemata the kernel would refuse, before it is written."""
         found = []
         takers: dict[str, CacheInfo | MemoryBandwidthInfo] = {c.name: c for c in self.caches}
         takers |= {mb.name: mb for mb in (self.bandwidth, self.slow_bandwidth) if mb}

@@ -49,7 +49,7 @@ class ResctrlMount:
 
 
 def find_mount(sysroot: Path = Path("/")) -> ResctrlMount | None:
-    """Find where resctrl is mounted; None where it is not.
+    """Return where resctrl is mounted; None where it is not.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def find_mount(sysroot: Path = Path("/")) -> ResctrlMount | None:
 
 
 def availability(sysroot: Path = Path("/"), needed: int = 2) -> ResctrlMount | Missing:
-    """Say whether cache or bandwidth can be partitioned here: the first thing that is missing.
+    """Return whether cache or bandwidth can be partitioned here: the first thing that is missing.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _taken(root: Path, closids: int, taken: tuple[str, ...], needed: int) -> Mis
 
 
 def way_to_permission(root: Path, read_only: bool = False) -> str:
-    """Say how a user may come to make groups: who makes one owns its files."""
+    """Return how a user may come to make groups: who makes one owns its files."""
     if read_only:
         return f"as root: mount -o remount,rw {root}"
     return f"run as root, or have root run: chown {_user()} {root}"

@@ -119,7 +119,7 @@ class Schemata:
 
     @classmethod
     def of(cls, values: Mapping[str, Mapping[int, int]]) -> Self:
-        """Form one from resource -> domain -> mask or bandwidth."""
+        """Make one from resource -> domain -> mask or bandwidth."""
         return cls(
             tuple(
                 Line(resource, tuple(Allocation(*pair) for pair in domains.items()))
@@ -146,7 +146,7 @@ class Schemata:
         }
 
     def values(self) -> dict[str, dict[int, int]]:
-        """Form it as resource -> domain -> value, as `of` takes it."""
+        """Return it as resource -> domain -> value, as `of` takes it."""
         return {line.resource: self.domains(line.resource) for line in self.lines}
 
 

@@ -251,7 +251,7 @@ class Group:
             os.close(descriptor)
 
     def _refusal(self, error: OSError, schemata: Schemata | None = None) -> str:
-        """Say why the kernel refused, and the way out where there is one to name."""
+        """Return why the kernel refused, and the way out where there is one to name."""
         words = [_reason(self.root, error)]
         if schemata is not None and error.errno == errno.EINVAL:
             with contextlib.suppress(InputError):
@@ -289,7 +289,7 @@ class Group:
 
 
 def _reason(root: Path, error: OSError) -> str:
-    """Say what the kernel says of the command that it has just refused."""
+    """Return what the kernel says of the command that it has just refused."""
     words = str(error.strerror)
     # What did not get as far as resctrl left the status of the command before.
     if error.errno in _NOT_REACHED | {errno.ENOENT}:

@@ -94,7 +94,7 @@ class Monitor:
             self.sample()
 
     def series(self) -> tuple[CounterSeries, ...]:
-        """Form what has been sampled so far into series."""
+        """Return what has been sampled so far as series."""
         found = []
         for (group, domain, feature), samples in sorted(self._samples.items()):
             if feature == OCCUPANCY:
@@ -108,7 +108,7 @@ class Monitor:
 
 
 def _rates(samples: list[tuple[float, int]]) -> list[tuple[float, float]]:
-    """Form the rates between samples; a counter that fell was reset meanwhile and tells nothing."""
+    """Return the rates between samples; a counter that fell was reset and tells nothing."""
     return [
         (t1, (v1 - v0) / (t1 - t0))
         for (t0, v0), (t1, v1) in itertools.pairwise(samples)

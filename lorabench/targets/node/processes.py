@@ -156,7 +156,7 @@ class NodeProcesses(Target[NodeCase]):
     def _serve(
         self, schedule: Schedule, start_ns: int, give_up_s: float, settings: TrainerSettings | None
     ) -> list[Part]:
-        """Give each server its part of a schedule."""
+        """Return each server its part of a schedule."""
         parts = self._exchange.offer(schedule, len(self.labels), len(self._fleet.servers))
         for worker, part in zip(self._fleet.servers, parts, strict=True):
             worker.send(

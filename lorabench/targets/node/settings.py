@@ -51,7 +51,7 @@ class TrainerSettings:
         Most samples of a step, which nothing interrupts; None for as many as the run allows.
     reuse : bool
         Take the base vectors that servers gathered anyway from the replay rings.
-    rerank_s : float or None
+    rank_change_s : float or None
         Time between two changes of rank that no signal asks for; None for none.
     """
 
@@ -62,7 +62,7 @@ class TrainerSettings:
     throttle: ThrottleRule | None = None
     batch: int | None = None
     reuse: bool = False
-    rerank_s: float | None = None
+    rank_change_s: float | None = None
 
 
 @dataclass(frozen=True)

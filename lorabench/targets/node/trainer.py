@@ -66,8 +66,8 @@ class Trainer:
         self._replay = replay
         self._learner = learner
         self._published: list[Updates] = []
-        self._rerank_ns: int | None = None
-        self._reranked_ns = 0
+        self._rank_change_ns: int | None = None
+        self._ranks_changed_ns = 0
 
     @property
     def stage(self) -> Stage:
@@ -84,18 +84,18 @@ class Trainer:
         """What happened beside, since the last reset."""
         return self._learner.log
 
-    def reset(self, rerank_s: float | None = None, *, reuse: bool = False) -> None:
+    def reset(self, rank_change_s: float | None = None, *, reuse: bool = False) -> None:
         """Begin anew with an empty adapter and empty rings; only while no server runs.
 
         Parameters
         ----------
-        rerank_s : float, optional
+        rank_change_s : float, optional
             Change the rank this often, s (`ColocatedLearner.change_ranks`).
         reuse : bool
             Take base vectors out of the rings (`lorabench.targets.node.replay`).
         """
-        self._rerank_ns = None if rerank_s is None else round(rerank_s * 1e9)
-        self._reranked_ns = self._clock()
+        self._rank_change_ns = None if rank_change_s is None else round(rank_change_s * 1e9)
+        self._ranks_changed_ns = self._clock()
         self._state.reset()
         self._replay.reset(reuse=reuse)
         self._learner.reset()
@@ -111,8 +111,8 @@ class Trainer:
         """
         if not self._learner.begin():
             return 0
-        if self._rerank_due() and self._learner.change_ranks():
-            self._reranked_ns = self._clock()
+        if self._rank_change_due() and self._learner.change_ranks():
+            self._ranks_changed_ns = self._clock()
             return 0
         replay = self._replay
         n = replay.take(self._clock())
@@ -129,8 +129,11 @@ class Trainer:
             )
         return n
 
-    def _rerank_due(self) -> bool:
-        return self._rerank_ns is not None and self._clock() - self._reranked_ns >= self._rerank_ns
+    def _rank_change_due(self) -> bool:
+        return (
+            self._rank_change_ns is not None
+            and self._clock() - self._ranks_changed_ns >= self._rank_change_ns
+        )
 
 
 class _Process:
@@ -162,7 +165,7 @@ class _Process:
         """Start over, placed and on the terms that a condition gives."""
         setup, pid = self._setup, os.getpid()
         torch.set_num_threads(settings.threads)
-        self._trainer.reset(settings.rerank_s, reuse=settings.reuse)
+        self._trainer.reset(settings.rank_change_s, reuse=settings.reuse)
         self._replay.drain = drain
         self._replay.batch = setup.batch if settings.batch is None else settings.batch
         self._place(settings)

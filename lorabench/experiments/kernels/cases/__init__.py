@@ -9,6 +9,6 @@ FAMILIES: tuple[Family, ...] = (lookup.steps, lora.steps, single.steps, scaling.
 
 
 def steps(run: Comparison) -> Iterator[Step]:
-    """Give what a run is asked for, in order."""
+    """Return what a run is asked for, in order."""
     for family in FAMILIES:
         yield from family(run)

@@ -17,7 +17,7 @@ _LEAST_LIMIT_DIM = 16
 
 
 def steps(run: Comparison) -> Iterator[Step]:
-    """Give every point, if lookups are asked for."""
+    """Return every point, if lookups are asked for."""
     options = run.options
     if "lookup" not in options.kernels:
         return

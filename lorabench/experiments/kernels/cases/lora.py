@@ -16,7 +16,7 @@ _HIT_SHARE = 0.05
 
 
 def steps(run: Comparison) -> Iterator[Step]:
-    """Give lookups and updates, width by width, where they are asked for."""
+    """Return lookups and updates, width by width, where they are asked for."""
     options = run.options
     for dim in options.dims:
         if "lora" in options.kernels:

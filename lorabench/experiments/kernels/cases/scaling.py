@@ -30,7 +30,7 @@ class _Place:
 
 
 def steps(run: Comparison) -> Iterator[Step]:
-    """Give the four curves, if they are asked for."""
+    """Return the four curves, if they are asked for."""
     if "scaling" not in run.options.kernels:
         return
     curves: dict[str, Callable[[Comparison, int], None]] = {

@@ -21,7 +21,7 @@ _ZIPF_RANKS = 40_000_000
 
 
 def steps(run: Comparison) -> Iterator[Step]:
-    """Give those that are asked for."""
+    """Return those that are asked for."""
     measures: dict[str, Callable[[Comparison], None]] = {
         "zipf": _measure_zipf,
         "index": _measure_index,
