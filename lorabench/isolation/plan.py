@@ -86,7 +86,7 @@ class Plan:
     rdt: RdtPlan | None = None
 
     def as_document(self) -> dict[str, object]:
-        """Return it as JSON, as `read_plan` reads it; masks and limits as lines of a schemata file."""
+        """Return it as JSON, as `read_plan` reads it; masks as lines of a schemata file."""
 
         def policy(found: MemoryPolicy) -> dict[str, object]:
             return {"mode": found.mode, "nodes": list(found.nodes)}
