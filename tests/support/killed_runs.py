@@ -1,30 +1,33 @@
 """Kill a run at every line of its code, and see that cleaning up leaves the machine as it was.
 
-A program of its own: ``killed_runs.py KIND FOLDER`` prints how many times it killed. The run makes
-changes of one kind. It is run once to count the lines that it executes, in lorabench and in the
-part here that makes the changes; then it is run again for each line, in a forked process that kills
-itself when it comes to that line for the first time (and for the last, of control groups, which may
-lie in several hierarchies): before a thing is made, after it, and in the middle of undoing. In the
-end the same is done to the cleaning up itself. Tracing (sys.settrace) finds the lines, so that the
-code under test needs no hook.
+A program of its own: ``killed_runs.py FOLDER KIND...`` prints how many times it killed. The run
+makes changes of these kinds. It is run once to count the lines that it executes, in lorabench and
+in the part here that makes the changes; then it is run again for each line, in a forked process
+that kills itself when it comes to that line for the first time (and for the last, of control
+groups, which may lie in several hierarchies): before a thing is made, after it, and in the middle
+of undoing. In the end the same is done to the cleaning up itself. Tracing (sys.settrace) finds the
+lines, so that the code under test needs no hook.
 """
 
 import atexit
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from children import traces
 
 import lorabench.isolation
 from lorabench.host import owner
 from lorabench.host.cgroups import locate
 from lorabench.host.files import Files
-from lorabench.host.owner import VARIABLE, Owner
+from lorabench.host.owner import VARIABLE, Owner, domain
 from lorabench.host.processes import threads
 from lorabench.host.resctrl.info import groups
 from lorabench.host.resctrl.schemata import Schemata
@@ -40,8 +43,6 @@ TRACED = (str(Path(lorabench.isolation.__file__).parent), owner.__file__, __file
 class Cgroups:
     """A group in each hierarchy, with a process of somebody else's in it."""
 
-    machine = Files()
-
     def __init__(self, folder: Path) -> None:
         self.offer = places.survey()
         self.bystander = bystander()
@@ -54,14 +55,11 @@ class Cgroups:
             yield
 
     def state(self) -> object:
-        left = [str(path) for at in locate(Files()) for path in Path(at.point).rglob("lorabench-*")]
-        return left, locate(Files(), str(self.bystander))
+        return traces(at.point for at in locate(Files())), locate(Files(), str(self.bystander))
 
 
 class Processes:
     """Processes that would outlive the run: nothing but the sweep ends them."""
-
-    machine = Files()
 
     def __init__(self, folder: Path) -> None:
         pass
@@ -76,7 +74,8 @@ class Processes:
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError, ValueError):
-                mine = f"{VARIABLE}=".encode() in (entry / "environ").read_bytes()
+                started = (entry / "environ").read_bytes()
+                mine = re.search(f"{VARIABLE}=[0-9-]+@{domain()}\0".encode(), started)
                 if mine and (entry / "comm").read_text() == "sleep\n":
                     found.append(int(entry.name))
         return found
@@ -93,9 +92,6 @@ class ResctrlGroups:
         self.root = mounts.enter_context(
             resctrl_double.mounted(resctrl_double.Machine(), folder / "resctrl")
         )
-        (folder / "proc").mkdir()
-        (folder / "proc/mounts").write_text("resctrl /resctrl resctrl rw 0 0\n")
-        self.machine = Files(folder)
         self.bystander = bystander()
 
     @contextlib.contextmanager
@@ -109,6 +105,9 @@ class ResctrlGroups:
     def state(self) -> object:
         home = {*map(int, (self.root / "tasks").read_text().split())}
         return groups(self.root), sorted(threads(self.bystander) - home)
+
+
+KINDS: dict[str, Any] = {"processes": Processes, "cgroups": Cgroups, "resctrl": ResctrlGroups}
 
 
 def bystander() -> int:
@@ -162,15 +161,25 @@ def forked(act: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def moments(act: Callable[[], object], folder: Path, also_last: bool) -> list[int]:
-    """List when to kill: the first time that each line is come to, and perhaps the last."""
+def machine(folder: Path) -> Files:
+    """This machine's control groups, and the double of resctrl."""
+    (folder / "proc").mkdir()
+    (folder / "sys").symlink_to("/sys")
+    mounts = Path("/proc/mounts").read_text()
+    (folder / "proc/mounts").write_text(f"{mounts}resctrl /resctrl resctrl rw 0 0\n")
+    (folder / "resctrl").mkdir(exist_ok=True)
+    return Files(folder)
+
+
+def moments(act: Callable[[], object], folder: Path) -> list[int]:
+    """List when to kill: the first time that each line is come to; of `cgroups` also the last."""
     log = folder / "lines"
 
     def count() -> None:
         met: list[Line] = []
         traced(act, met.append)
         first = {at: number for number, at in reversed(list(enumerate(met)))}
-        last = {at: number for number, at in enumerate(met)} if also_last else {}
+        last = {at: n for n, at in enumerate(met) if at[0].endswith("/cgroups.py")}
         log.write_text(" ".join(map(str, sorted({*first.values(), *last.values()}))))
 
     assert forked(count) == 0
@@ -195,52 +204,51 @@ def killed_at(moment: int, act: Callable[[], object]) -> bool:
     return code != 0
 
 
-def kill_everywhere(kind: Any, folder: Path) -> Iterator[bool]:
+def kill_everywhere(kinds: Sequence[Any], folder: Path) -> Iterator[bool]:
     """Kill the run, then the cleaning up after it, at every moment; check each time."""
-    before = kind.state()
+    here = machine(folder)
+    before = [kind.state() for kind in kinds]
 
-    def run() -> None:
-        with run_lock(print, kind.machine), kind.changed():
-            pass
+    def run(die: bool = False) -> None:
+        with run_lock(print, here), contextlib.ExitStack() as stack:
+            for kind in kinds:
+                stack.enter_context(kind.changed())
+            if die:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def run_and_die() -> None:
-        with run_lock(print, kind.machine), kind.changed():
-            os.kill(os.getpid(), signal.SIGKILL)
+        run(die=True)
 
     def clean() -> None:
-        report = cleanup(kind.machine)
+        report = cleanup(here)
         assert not report.failed, str(report)
 
     def check(moment: int, what: str) -> None:
         clean()
-        after = kind.state()
-        if type(kind) is Processes and after != before:
-            # One that the kernel was just about to execute had no environment yet.
+        after = [kind.state() for kind in kinds]
+        if after != before:
+            # A process that the kernel was just about to execute had no environment yet.
             clean()
-            after = kind.state()
+            after = [kind.state() for kind in kinds]
         assert after == before, f"{what} killed at {moment}: found {after}, expected {before}"
 
-    for moment in moments(run, folder, type(kind) is Cgroups):
+    for moment in moments(run, folder):
         yield killed_at(moment, run)
         check(moment, "the run")
     assert forked(run_and_die) == -signal.SIGKILL
-    assert kind.state() != before
-    for moment in moments(clean, folder, type(kind) is Cgroups):
+    for kind, was in zip(kinds, before, strict=True):
+        assert kind.state() != was, f"{type(kind).__name__} changed nothing"
+    for moment in moments(clean, folder):
         assert forked(run_and_die) == -signal.SIGKILL
         yield killed_at(moment, clean)
         check(moment, "cleaning up")
 
 
 def main() -> None:
-    folder = Path(sys.argv[2])
+    folder = Path(sys.argv[1])
     os.environ["LORABENCH_RUN_DIR"] = str(folder)
-    kinds: dict[str, Any] = {
-        "cgroups": Cgroups,
-        "processes": Processes,
-        "resctrl": ResctrlGroups,
-    }
-    kind = kinds[sys.argv[1]](folder)
-    print(sum(kill_everywhere(kind, folder)))  # noqa: T201
+    kinds = [KINDS[name](folder) for name in sys.argv[2:]]
+    print(sum(kill_everywhere(kinds, folder)))  # noqa: T201
 
 
 if __name__ == "__main__":

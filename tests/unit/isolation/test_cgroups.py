@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from children import QUIET, RESTLESS, process
+from children import QUIET, RESTLESS, process, traces
 
 from lorabench.errors import MachineError
 from lorabench.host.cgroups import Location, locate
@@ -38,9 +38,9 @@ def inside(pid: int) -> set[Path]:
     return {Path(at.folder) for at in locate(Files(), str(pid))}
 
 
-def left(offer: Offer) -> list[Path]:
+def left(offer: Offer) -> set[Path]:
     places = [place for place in (offer.cpuset, offer.cpu) if not isinstance(place, Missing)]
-    return [path for place in places for path in place.folder.glob("lorabench-*")]
+    return traces(place.folder for place in places)
 
 
 @pytest.mark.skipif(len(ALLOWED) < 2, reason="a group of fewer CPUs needs a second CPU")
@@ -61,7 +61,7 @@ def test_every_thread_of_a_process_is_confined_and_goes_back(offer: Offer) -> No
             assert read(group, "cpu.idle") == "1"
             assert all(folder.is_dir() for folder in group.folders)
         assert inside(child.pid) == before
-        assert left(offer) == []
+        assert left(offer) == set()
 
 
 def test_a_group_has_its_weight(offer: Offer) -> None:
@@ -127,7 +127,7 @@ def test_cpus_that_the_machine_lacks_are_refused_and_nothing_stays(offer: Offer)
     refused = pytest.raises(MachineError, match=r"cgroup .*expected ")
     with refused, grouped({"trainer": limits}, offer):
         raise AssertionError
-    assert left(offer) == []
+    assert left(offer) == set()
 
 
 def test_what_is_not_on_offer_is_refused_with_the_reason() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import children
 import pytest
 from children import RESTLESS
 from mechanism_contract import MechanismContract
@@ -58,7 +59,7 @@ def evidence() -> Evidence:
 def traces() -> Callable[[], set[Path]]:
     """List what has been made in the kernel's file systems."""
     points = [m.point for m in read_mounts(Files()) if m.kind in ("cgroup", "cgroup2", "resctrl")]
-    return lambda: {path for point in points for path in Path(point).rglob("lorabench-*")}
+    return lambda: children.traces(points)
 
 
 def groups_of(pid: int) -> set[Path]:
@@ -105,7 +106,7 @@ class TestRdt(MechanismContract):
 
     @pytest.fixture
     def traces(self, resctrl: Path) -> Callable[[], set[Path]]:
-        return lambda: set(resctrl.glob("lorabench-*"))
+        return lambda: children.traces([resctrl])
 
     def while_applied(self, evidence: Evidence, running: Workers) -> None:
         assert isinstance(evidence.resctrl, ResctrlMount)
