@@ -180,9 +180,12 @@ def _started_by(process: Path) -> Owner | None:
 
 def _owned(folder: Path, whose: Callable[[Owner], bool]) -> Iterator[tuple[Path, Owner]]:
     """List the folders in a folder that bear an owner."""
-    with suppress(OSError):
-        for entry in sorted(folder.glob(f"{PREFIX}*")):
-            found = read_name(entry.name)
+    entries: list[Path] = []
+    with suppress(OSError):  # it is gone, or not for this user to read
+        entries = sorted(folder.iterdir())
+    for entry in entries:
+        found = read_name(entry.name)
+        with suppress(OSError):  # somebody else may have taken it away meanwhile
             if found is not None and whose(found[0]) and _mine(entry):
                 yield entry, found[0]
 
