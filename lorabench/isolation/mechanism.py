@@ -126,11 +126,15 @@ class Numa(Mechanism):
 
     def probe(self, evidence: Evidence) -> Missing | None:
         """Look for two nodes, leave to place memory, and a plan that does."""
-        nodes = [node for node in evidence.topology.nodes if node.memory_bytes or node.cpus]
-        if len(nodes) < 2:
+        topology = evidence.topology
+        nodes = [node for node in topology.nodes if node.memory_bytes or node.cpus]
+        usable = [n for n in nodes if n.memory_bytes and n.id in topology.allowed_nodes]
+        if len(nodes) < 2 or (len(usable) < 2 and evidence.plan.memory is None):
+            has = f"the machine has {len(nodes)} NUMA node{'s' * (len(nodes) > 1)}"
+            few = f", and memory that may be used on {len(usable)} of them" * (len(nodes) > 1)
             return Missing(
                 self.name,
-                f"the machine has {len(nodes)} NUMA node: there is no nearer memory to bind to",
+                f"{has}{few}: there is no nearer memory to bind to",
                 "run on a machine with two or more nodes (several sockets, or sub-NUMA clustering)",
             )
         if (refused := evidence.tried.get("placement")) is not None:

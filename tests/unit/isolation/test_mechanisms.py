@@ -76,6 +76,19 @@ class TestNuma(MechanismContract):
         assert "1 NUMA node:" in found.why
         assert "two or more nodes" in found.enable
 
+    def test_nor_has_a_machine_with_memory_on_one_of_two(self, evidence: Evidence) -> None:
+        first, second = evidence.topology.nodes
+        nodes = (first, replace(second, cpus=frozenset(CPUS[-1:]), memory_bytes=0))
+        found = self.mechanism.probe(
+            replace(
+                evidence,
+                topology=replace(evidence.topology, nodes=nodes),
+                plan=replace(evidence.plan, memory=None),
+            )
+        )
+        assert found is not None
+        assert "2 NUMA nodes, and memory that may be used on 1 of them: there is no" in found.why
+
     def test_two_nodes_do_not_help_where_memory_cannot_be_placed(self, evidence: Evidence) -> None:
         refused = {"placement": Missing("placement", "mbind is forbidden", "allow mbind")}
         found = self.mechanism.probe(replace(evidence, tried=refused))
