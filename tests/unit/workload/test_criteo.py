@@ -306,7 +306,10 @@ def binary_with_newlines() -> bytes:
         (gzip.compress(line_with(1, b"1") * 999, mtime=0)[:-9], "found a broken gzip stream"),
         (b"\x1f\x8b", "found a broken gzip stream"),
         (gzip.compress(line_with(1, b"1"), mtime=0)[:-8] + b"\0" * 8, "found a broken gzip stream"),
-        (gzip.compress(line_with(1, b"1"))[:12] + b"\xff" * 40, "found a broken gzip stream"),
+        (
+            gzip.compress(line_with(1, b"1"), mtime=0)[:12] + b"\xff" * 40,
+            "found a broken gzip stream",
+        ),
     ],
 )
 def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes, words: str) -> None:
