@@ -292,6 +292,10 @@ def binary_with_newlines() -> bytes:
     return np.random.default_rng(0).bytes(20_000)
 
 
+# The time of writing is part of a gzip stream; a test's name must not be.
+PACKED = gzip.compress(line_with(1, b"1"), mtime=0)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -305,11 +309,8 @@ def binary_with_newlines() -> bytes:
         (b"x" * (5 << 20), "line 1: found over 65536 bytes without an end"),
         (gzip.compress(line_with(1, b"1") * 999, mtime=0)[:-9], "found a broken gzip stream"),
         (b"\x1f\x8b", "found a broken gzip stream"),
-        (gzip.compress(line_with(1, b"1"), mtime=0)[:-8] + b"\0" * 8, "found a broken gzip stream"),
-        (
-            gzip.compress(line_with(1, b"1"), mtime=0)[:12] + b"\xff" * 40,
-            "found a broken gzip stream",
-        ),
+        (PACKED[:-8] + b"\0" * 8, "found a broken gzip stream"),
+        XX,
     ],
 )
 def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes, words: str) -> None:
