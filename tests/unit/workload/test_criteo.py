@@ -310,7 +310,7 @@ PACKED = gzip.compress(line_with(1, b"1"), mtime=0)
         (gzip.compress(line_with(1, b"1") * 999, mtime=0)[:-9], "found a broken gzip stream"),
         (b"\x1f\x8b", "found a broken gzip stream"),
         (PACKED[:-8] + b"\0" * 8, "found a broken gzip stream"),
-        XX,
+        (PACKED[:12] + b"\xff" * 40, "found a broken gzip stream"),
     ],
 )
 def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes, words: str) -> None:
