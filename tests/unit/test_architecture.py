@@ -4,6 +4,7 @@ The layers are import-linter's contracts in pyproject.toml, read from the source
 really loads is asked of a fresh interpreter.
 """
 
+import ast
 import os
 import subprocess
 import sys
@@ -47,6 +48,8 @@ def test_imports_keep_to_the_layers():
         ("model/intruder", "import lorabench.results", "results are used by"),
         ("report/intruder", "import lorabench.model", "report and results know nothing"),
         ("experiments/doctor/intruder", "import lorabench.experiments.profile", "each other"),
+        ("bench/rounds", "import lorabench.targets", "bench knows nothing"),
+        ("cli/intruder", "import lorabench.results", "cli has no logic"),
         ("isolation/intruder", "def late():\n    import torch.nn", "no torch"),
     ],
 )
@@ -54,7 +57,9 @@ def test_a_breach_of_the_layers_is_caught(tmp_path: Path, module: str, source: s
     """The contracts can fail: on a copy of the package's skeleton with one bad import."""
     (tmp_path / "pyproject.toml").write_bytes((REPOSITORY / "pyproject.toml").read_bytes())
     package = REPOSITORY / "lorabench"
-    for module_file in [*package.glob("*.py"), *package.glob("**/__init__.py")]:
+    # The modules that contracts name, too.
+    named = [*package.glob("*.py"), *package.glob("**/__init__.py"), *package.glob("bench/*.py")]
+    for module_file in named:
         copy = tmp_path / module_file.relative_to(REPOSITORY)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.touch()
@@ -85,3 +90,24 @@ def test_starting_up_loads_nothing_heavy(start: str):
     loaded = set(run.stderr.split())
     assert "lorabench.cli" in loaded
     assert not loaded & HEAVY
+
+
+MODULES = sorted((REPOSITORY / "lorabench").rglob("*.py"))
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 60
+
+
+def test_a_module_is_short_or_says_why_not():
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > MOST_LINES:
+            head = ast.get_docstring(ast.parse(text)) or ""
+            assert f"Longer than {MOST_LINES} lines:" in head, path
+
+
+def test_a_function_is_short():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= MOST_FUNCTION_LINES, f"{path}: {node.name}: {lines} lines"
