@@ -8,7 +8,7 @@ heavy is imported here: ``--help`` must answer at once.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -126,6 +126,35 @@ def options_of(kind: type[Options]) -> Iterator[tuple[Field[Any], Option]]:
     for one in fields(kind):
         if _KEY in one.metadata:
             yield one, one.metadata[_KEY]
+
+
+def again(kind: type[Options], name: str, **changes: Any) -> Any:
+    """Return an option of another dataclass as one of this, where None is what was not given.
+
+    Parameters
+    ----------
+    kind : type
+        That dataclass.
+    name : str
+        Its field.
+    **changes
+        Attributes of `Option` that differ.
+    """
+    one = kind.__dataclass_fields__[name]
+    known: Option = one.metadata[_KEY]
+    told = {"shown": default_text(one, known) or None, **changes}
+    return field(default=None, metadata={_KEY: replace(known, **told)})
+
+
+def default_text(one: Field[Any], known: Option) -> str:
+    """Return the default as a person would write it."""
+    if known.shown is not None:
+        return known.shown
+    if isinstance(one.default, tuple):
+        return ",".join(
+            f"{value:g}" if isinstance(value, float) else str(value) for value in one.default
+        )
+    return "" if one.default is None else str(one.default)
 
 
 def flags(one: Field[Any], known: Option) -> tuple[str, ...]:

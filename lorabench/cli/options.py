@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from lorabench.bench.command import Command, Output
-from lorabench.bench.options import INPUT, OUTPUT, RARE, RUN, Option, flags, options_of
+from lorabench.bench.options import (
+    INPUT,
+    OUTPUT,
+    RARE,
+    RUN,
+    Option,
+    default_text,
+    flags,
+    options_of,
+)
 from lorabench.errors import InputError
 
 
@@ -96,18 +105,7 @@ def _default(one: Field[Any], known: Option) -> Any:
     """Return the default as it would be given."""
     if known.parse is None or one.default is None:
         return one.default
-    return _text(one, known)
-
-
-def _text(one: Field[Any], known: Option) -> str:
-    """Return the default as a person would write it."""
-    if known.shown is not None:
-        return known.shown
-    if isinstance(one.default, tuple):
-        return ",".join(
-            f"{value:g}" if isinstance(value, float) else str(value) for value in one.default
-        )
-    return "" if one.default is None else str(one.default)
+    return default_text(one, known)
 
 
 def _annotation(one: Field[Any], known: Option) -> Any:
@@ -199,4 +197,4 @@ def _default_told(one: Field[Any], known: Option) -> str:
         return "required"
     if isinstance(one.default, bool):
         return "on" if one.default else "off"
-    return _text(one, known)
+    return default_text(one, known)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 from lorabench.bench.options import (
     INPUT,
     RARE,
+    RUN,
     Workload,
+    again,
     check,
     flags,
-    milliseconds,
     option,
     options_of,
-    rank,
     shares,
 )
 from lorabench.bench.serving.options import ServingOptions, conditions
@@ -35,21 +35,33 @@ _MEASURING = (
 
 DEFAULT_CONDITIONS = "pinned,shared"
 
+_SLO = "p99 to keep, in ms."
+
 
 @dataclass(frozen=True)
 class DutySweepOptions(ServingOptions):
     """What a sweep is asked for."""
 
     conditions: "tuple[Condition, ...] | None" = option(
-        None, "Where the trainer runs, each at every duty.", parse=conditions
+        None,
+        "Where the trainer runs: pinned, on cores that do not serve; shared, on those that do; "
+        "with + more, as of colocate.",
+        metavar="C[,C]...",
+        parse=conditions,
+        shown=DEFAULT_CONDITIONS,
     )
     duties: tuple[float, ...] = option(
         (0.0, 0.1, 0.25, 0.5, 0.75, 1.0),
-        "Shares of the time in which the trainer may work, six or more, from 0 to 1.",
+        "Shares of the time that the trainer may work, six or more.",
+        metavar="D,D,...",
         parse=shares,
     )
     slo_ratio: float | None = option(
-        None, "p99 to keep, over that without training; 1.10 where neither is given.", panel=RARE
+        None,
+        "p99 to keep, over p99 without training.",
+        above=1,
+        most=1000,
+        shown="1.10",
     )
 
     @property
@@ -76,10 +88,6 @@ class DutySweepOptions(ServingOptions):
             )
         if self.slo_s is not None and self.slo_ratio is not None:
             raise InputError("--slo-ms: found --slo-ratio beside it, expected one or the other")
-        if self.slo_ratio is not None and not 1 < self.slo_ratio <= 1000:
-            raise InputError(
-                f"--slo-ratio: found {self.slo_ratio}, expected above 1 and at most 1000"
-            )
 
     @property
     def slo(self) -> "Slo":
@@ -127,67 +135,18 @@ class HeadroomOptions(Workload):
         most=7 * 86_400,
         shown="60, or 5",
     )
-    load: float | None = option(
-        None,
-        "Offered load as a share of the measured capacity.",
-        above=0,
-        most=10,
-        shown="0.5",
-    )
-    qps: float | None = option(
-        None, "Offered load in queries/s, instead of --load.", above=0, most=1e9
-    )
-    slo_s: float | None = option(
-        None, "p99 to keep, in ms.", "--slo-ms", metavar="MS", parse=milliseconds
-    )
-    slo_ratio: float | None = option(
-        None,
-        "p99 to keep, over p99 without training.",
-        above=1,
-        most=1000,
-        shown="1.10",
-    )
-    duties: tuple[float, ...] | None = option(
-        None,
-        "Shares of the time that the trainer may use, six or more.",
-        metavar="D,D,...",
-        parse=shares,
-        shown="0,0.1,0.25,0.5,0.75,1",
-    )
-    conditions: "tuple[Condition, ...] | None" = option(
-        None,
-        "Where the trainer runs: pinned, on cores that do not serve; shared, on those that do; "
-        "with + more, as of colocate.",
-        metavar="C[,C]...",
-        parse=conditions,
-        shown=DEFAULT_CONDITIONS,
-    )
-    rounds: int | None = option(None, "Rounds of all duties.", least=1, shown="8")
-    checkpoint: Path | None = option(
-        None, "Serve your own tables and MLPs.", metavar="FILE", panel=RARE
-    )
-    warmup_s: float | None = option(
-        None,
-        "Seconds discarded at the start of a condition, after the first labels.",
-        unit="s",
-        least=0,
-        shown="1",
-        panel=RARE,
-    )
-    label_delay_s: float | None = option(
-        None,
-        "Seconds from an answer to its label.",
-        unit="s",
-        least=0,
-        shown="the workload's",
-        panel=RARE,
-    )
-    servers: int | None = option(
-        None, "Server processes, one a core.", shown="all cores but the trainer's", panel=RARE
-    )
-    rank: int | None = option(
-        None, "Of the adapter.", metavar="N|auto", parse=rank, shown="auto", panel=RARE
-    )
+    load: float | None = again(DutySweepOptions, "load")
+    qps: float | None = again(DutySweepOptions, "qps")
+    slo_s: float | None = again(DutySweepOptions, "slo_s", help=_SLO, shown=None, panel=RUN)
+    slo_ratio: float | None = again(DutySweepOptions, "slo_ratio")
+    duties: tuple[float, ...] | None = again(DutySweepOptions, "duties")
+    conditions: "tuple[Condition, ...] | None" = again(DutySweepOptions, "conditions")
+    rounds: int | None = again(DutySweepOptions, "rounds")
+    checkpoint: Path | None = again(DutySweepOptions, "checkpoint")
+    warmup_s: float | None = again(DutySweepOptions, "warmup_s")
+    label_delay_s: float | None = again(DutySweepOptions, "label_delay_s")
+    servers: int | None = again(DutySweepOptions, "servers")
+    rank: int | None = again(DutySweepOptions, "rank", panel=RARE)
     seed: int = option(0, "Of rows, arrivals, orders, weights, resampling.", least=0, panel=RARE)
 
     @property
