@@ -47,12 +47,23 @@ demo: install ## set up, then run the main job on a generated workload
 	@$(IN_VENV) lorabench colocate --preset demo $(DEMO_ARGS)
 
 .PHONY: test
-test: install lint ## set up, then run every check and every test
+test: prepare install lint ## set up, then run every check and every test
 	@$(IN_VENV) $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: install ## run the unit tests alone
 	@$(IN_VENV) $(PYTEST) tests/unit $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: prepare install ## run every test; say which lines and branches of lorabench none reaches
+	@$(IN_VENV) $(PYTEST) --cov --cov-report= $(PYTEST_ARGS)
+	@$(IN_VENV) coverage report
+
+# What cannot be had is skipped by the tests that need it, in a line that says so.
+.PHONY: prepare
+prepare: ## as root, install the Debian packages of the set-up and the tests, and fetch the guest
+	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null || exit 0; \
+	  $(MAKE) system-packages test-packages guest || echo "some tests will be skipped" >&2
 
 # The emulated machine of test-numa: kernel, modules and busybox out of Debian's packages, which are
 # unpacked here and not installed, so that this machine's own kernel and boot loader are left alone.

@@ -103,7 +103,7 @@ def open_folder() -> Iterator[Path]:
 
 def test_another_user_sees_what_is_closed_to_him(open_folder: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("needs root, to become an ordinary user")
+        pytest.skip("only root can become an ordinary user: make test as root")
     root = machine_tree.write(open_folder, {})
     (root / "proc/stat").chmod(0o600)
     (root / "proc/pressure").chmod(0o700)

@@ -41,7 +41,7 @@ def test_a_killed_run_is_cleaned_up_after(
     for place in (offer.cpuset, offer.cpu):
         if isinstance(place, Missing):
             if made is groups_of:
-                pytest.skip(f"{place.what}: {place.why}")
+                pytest.skip(f"{place.what}: {place.why}; {place.enable}")
             condition = "pinned"
     mine = environment | {"LORABENCH_RUN_DIR": str(tmp_path)}
     arguments = [*SHORT[:-1], condition, "-o", tmp_path / "out.json"]

@@ -132,7 +132,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=40m", "none", place], check=False, capture_output=True
     )
     if mounted.returncode:
-        pytest.skip(f"no small disk ({mounted.stderr.decode().strip()}): run the tests as root")
+        pytest.skip(f"no small disk ({mounted.stderr.decode().strip()}): make test as root")
     yield place
     subprocess.run(["umount", place], check=True)
 

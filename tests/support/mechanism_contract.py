@@ -114,7 +114,7 @@ class MechanismContract:
         self, evidence: Evidence, traces: Callable[[], set[Path]], error: type[BaseException] | None
     ) -> None:
         if (why := self.mechanism.probe(evidence)) is not None:
-            pytest.skip(f"{why.what}: {why.why}")
+            pytest.skip(f"{why.what}: {why.why}; {why.enable}")
         condition = Condition("one", "pinned", (self.mechanism.name,))
         with workers(self.program) as running:
             before = traces(), self.state(running)

@@ -865,11 +865,11 @@ def serve(machine: Machine, folder: Path) -> None:
 def missing() -> str | None:
     """Say what this machine lacks for a mount of the double; None if nothing."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        return "there is no /dev/fuse that this user may open"
+        return "there is no /dev/fuse that this user may open: as root, modprobe fuse"
     if importlib.util.find_spec("mfusepy") is None:
-        return "mfusepy is not installed (make install)"
+        return "mfusepy is not installed: make install"
     if shutil.which("fusermount3") is None or ctypes.util.find_library("fuse3") is None:
-        return "libfuse 3 or fusermount3 is not installed (make test-packages)"
+        return "libfuse 3 or fusermount3 is not installed: as root, make test-packages"
     return None
 
 

@@ -41,7 +41,9 @@ def mount_resctrl(tmp_path: Path) -> Iterator[Callable[[double.Machine], Path]]:
                 refusal = "mount failed: Operation not permitted"
                 if refusal not in str(error):
                     raise
-                pytest.skip(f"resctrl's double cannot be mounted: {refusal}")
+                pytest.skip(
+                    f"resctrl's double cannot be mounted: {refusal}: outside a container, make unit"
+                )
 
         yield mount
 

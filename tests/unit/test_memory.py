@@ -227,7 +227,7 @@ def node() -> int:
         set_memory_policy("bind", allowed_nodes()[:1])
         set_memory_policy("default")
     except OSError as error:
-        pytest.skip(f"NUMA PLACEMENT IS NOT TESTED HERE: {error}")
+        pytest.skip(f"NUMA PLACEMENT IS NOT TESTED HERE ({error}): make test-numa")
     return allowed_nodes()[0]
 
 

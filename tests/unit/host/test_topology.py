@@ -77,6 +77,44 @@ def four(**changes: Any) -> Machine:
 SYSTEM = "sys/devices/system"
 
 
+def test_cores_caches_and_nodes_are_read_with_their_numbers(tmp_path: Path):
+    topology = read_topology(sysfs_trees.snc_xeon().write(tmp_path))
+    assert topology.cores == tuple({cpu, cpu + 32} for cpu in range(32))
+    assert (
+        topology.packages
+        == topology.l3
+        == ({*range(16), *range(32, 48)}, {*range(16, 32), *range(48, 64)})
+    )
+    assert (topology.l3_ids, topology.l2_ids[:3]) == ((0, 1), (0, 1, 2))
+    first, second, *_ = topology.nodes
+    assert first.cpus == {*range(8), *range(32, 40)}
+    assert first.memory_bytes == 64 * sysfs_trees.GIB
+    assert first.distances == (10, 11, 21, 21)
+    assert second.distances == (11, 10, 21, 21)
+    assert topology.allowed_nodes == {0, 1, 2, 3}
+
+
+def test_an_old_kernel_has_masks_under_other_names_and_numbers_no_cache(tmp_path: Path):
+    new = read_topology(sysfs_trees.epyc().write(tmp_path))
+    names = {"core_cpus": "thread_siblings", "package_cpus": "core_siblings"}
+    for path in [*(tmp_path / SYSTEM).rglob("*")]:
+        if path.name in names:
+            path.rename(path.with_name(names[path.name]))
+        elif path.name.endswith("_list") or path.name in ("cpulist", "id", "die_cpus"):
+            path.unlink()
+    old = read_topology(tmp_path)
+    assert (old.cores, old.packages, old.l3) == (new.cores, new.packages, new.l3)
+    assert old.nodes == new.nodes
+    assert set(old.l3_ids) == {None}
+
+
+def test_both_cores_of_a_compute_unit_are_siblings(tmp_path: Path):
+    units = {cpu: Cpu(core=cpu // 2, l2=cpu // 2, core_id=cpu) for cpu in range(4)}
+    topology = read_topology(Machine(units).write(tmp_path))
+    assert topology.cores == ({0}, {1}, {2}, {3})
+    assert topology.siblings == topology.l2 == ({0, 1}, {2, 3})
+
+
 def test_an_offline_cpu_belongs_to_nothing(tmp_path: Path):
     smt = {cpu: Cpu(core=cpu // 2, l2=cpu // 2) for cpu in range(4)}
     root = four(cpus=smt, offline={1}).write(tmp_path)
@@ -296,7 +334,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path):
         read_topology(root)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all: make unit as an ordinary user")
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path):
     root = four().write(tmp_path)
     (root / SYSTEM / "cpu/online").chmod(0)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sysfs_trees import Cpu, Machine
 
-needs_lstopo = pytest.mark.skipif(not lstopo.installed(), reason=lstopo.HINT)
+if not lstopo.installed():
+    pytest.skip(lstopo.HINT, allow_module_level=True)
 
 
 WRITTEN = {
@@ -33,13 +34,11 @@ WRITTEN = {
 }
 
 
-@needs_lstopo
 @pytest.mark.parametrize("machine", [pytest.param(m, id=name) for name, m in WRITTEN.items()])
 def test_machines_written_here_read_as_hwloc_reads_them(machine: Machine, tmp_path: Path):
     lstopo.check_agreement(machine.write(tmp_path))
 
 
-@needs_lstopo
 def test_a_machine_of_1024_cpus_reads_as_hwloc_reads_it(tmp_path: Path):
     topology = lstopo.check_agreement(sysfs_trees.large().write(tmp_path))
     assert len(topology.online) == 1024
@@ -74,7 +73,6 @@ def machines(draw: st.DrawFn) -> Machine:
     )
 
 
-@needs_lstopo
 @settings(max_examples=10)
 @given(machines())
 def test_any_machine_reads_as_hwloc_reads_it(machine: Machine):

@@ -11,7 +11,7 @@ ALLOWED = frozenset(os.sched_getaffinity(0))
 ONE = frozenset({max(ALLOWED)})
 
 needs_two_cpus = pytest.mark.skipif(
-    len(ALLOWED) < 2, reason="a thread on the wrong CPU needs a second CPU"
+    len(ALLOWED) < 2, reason="one CPU is allowed: taskset -c 0-1 make unit"
 )
 
 

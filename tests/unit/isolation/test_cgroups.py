@@ -25,7 +25,7 @@ def offer() -> Offer:
     found = survey()
     for place in (found.cpuset, found.cpu):
         if isinstance(place, Missing):
-            pytest.skip(f"{place.what}: {place.why}")
+            pytest.skip(f"{place.what}: {place.why}; {place.enable}")
     return found
 
 
@@ -43,7 +43,7 @@ def left(offer: Offer) -> set[Path]:
     return traces(place.folder for place in places)
 
 
-@pytest.mark.skipif(len(ALLOWED) < 2, reason="a group of fewer CPUs needs a second CPU")
+@pytest.mark.skipif(len(ALLOWED) < 2, reason="one CPU is allowed: taskset -c 0-1 make unit")
 def test_every_thread_of_a_process_is_confined_and_goes_back(offer: Offer) -> None:
     with process(RESTLESS) as child:
         before = inside(child.pid)
@@ -156,7 +156,7 @@ print(found.cpuset.why, found.cpu.why, sep="\\n")
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user: make unit as root")
 def test_an_ordinary_user_is_told_why_not() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", ORDINARY], capture_output=True, text=True, check=True

@@ -26,7 +26,9 @@ from lorabench.isolation import cgroups
 from lorabench.isolation.cleanup import cleanup, end_process, run_lock, sweep
 from lorabench.isolation.undoing import Report, undoing
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can be somebody else: make unit as root"
+)
 
 
 def gone() -> Owner:
@@ -137,7 +139,7 @@ with run_lock(print):
 @as_root
 def test_one_run_a_machine_even_of_different_users() -> None:
     if shutil.which("unshare") is None:
-        pytest.skip("needs unshare (util-linux)")
+        pytest.skip("there is no unshare: as root, apt-get install util-linux")
     environment = {k: v for k, v in os.environ.items() if k != "LORABENCH_RUN_DIR"}
     ran = subprocess.run(
         # A network namespace of its own, so that no real run is in the way.

@@ -132,7 +132,7 @@ def node() -> int:
     """Return a node of this machine; its kernel has to have the system calls."""
     why = numa.placement_unavailable()
     if why is not None:
-        pytest.skip(f"NUMA PLACEMENT IS NOT TESTED HERE: {why}")
+        pytest.skip(f"NUMA PLACEMENT IS NOT TESTED HERE ({why}): make test-numa")
     return allowed_nodes()[0]
 
 
@@ -229,6 +229,6 @@ def test_the_policies_of_a_process_that_has_ended_are_a_lookup_error():
 
 def test_a_process_of_another_user_is_a_clear_line(node: int):
     if os.geteuid() == 0:
-        pytest.skip("root may read every process")
+        pytest.skip("root may read every process: make unit as an ordinary user")
     with pytest.raises(MachineError, match="expected a process of the same user"):
         numa.thread_policies(1)

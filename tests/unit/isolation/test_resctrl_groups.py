@@ -353,7 +353,7 @@ def test_a_killed_runs_group_is_removed_and_its_tasks_return_to_the_root_group(r
 @contextlib.contextmanager
 def acting_as_nobody() -> Iterator[None]:
     if os.geteuid() != 0:
-        pytest.skip("only root can act as another user")
+        pytest.skip("only root can act for another user: make unit as root")
     os.setegid(NOBODY)
     os.seteuid(NOBODY)
     try:

@@ -20,7 +20,8 @@ from lorabench.isolation.scheduling import (
 OURS = thread_classes(os.getpid())[os.getpid()]
 
 needs_normal = pytest.mark.skipif(
-    OURS != NORMAL, reason=f"the tests run as {OURS}, which their children inherit"
+    OURS != NORMAL,
+    reason=f"the tests run as {OURS}: chrt --other 0 make unit",
 )
 
 
@@ -82,7 +83,7 @@ def ordinary(limit: int) -> list[str]:
         [sys.executable, "-c", ORDINARY, str(limit)], capture_output=True, text=True, check=False
     )
     if ran.stderr.startswith("RLIMIT_NICE"):
-        pytest.skip(f"{ran.stderr.strip()} (needs CAP_SYS_RESOURCE)")
+        pytest.skip(f"{ran.stderr.strip()}: ulimit -e {limit} as root, then make unit")
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()
 

@@ -63,7 +63,8 @@ def test_the_plain_build_agrees_with_plain_loops_on_aarch64(tmp_path: Path) -> N
     compiler, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
     if compiler is None or emulator is None:
         pytest.skip(
-            "aarch64 is NOT tested: install gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user"
+            "aarch64 is NOT tested: as root, apt-get install gcc-aarch64-linux-gnu "
+            "libc6-dev-arm64-cross qemu-user"
         )
     program = build(tmp_path, compiler, ["plain"], "-static")
     assert zipf_sums(emulator, program) == {"plain": RANKS}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-READS = 10_000_000
+READS = 3_000_000
 
 
 def build(folder: Path, *flags: str) -> Path:
@@ -61,7 +61,7 @@ def test_without_one_of_its_guards_the_protocol_is_caught_tearing(
 ) -> None:
     program = build(tmp_path, f"-DLB_BREAK_{guard}")
     run = subprocess.run(
-        [program, "torn", "1", str(20 * READS), "200"],
+        [program, "torn", "1", str(60 * READS), "200"],
         capture_output=True,
         text=True,
         check=False,

@@ -17,7 +17,7 @@ from lorabench.workload.spec import load_spec
 
 CARDINALITIES = load_spec("criteo-kaggle").sparse.cardinality
 NO_FIXTURE_RESET = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -36,7 +36,7 @@ def test_a_known_law_is_found_again() -> None:
 VALUES = st.lists(st.integers(-(2**31) + 1, 2**31 - 1), max_size=20)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.lists(VALUES, min_size=1, max_size=4), st.data())
 def test_odd_samples_give_specs_that_generate(dense: list[list[int]], data: st.DataObject) -> None:
     rows = 20

@@ -497,7 +497,7 @@ def test_half_a_machine_gives_a_whole_table(tmp_path: Path, part: str) -> None:
 
 def test_files_that_may_not_be_read_are_named_with_that_reason(tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        pytest.skip("root may read everything; tests/integration tries it as another user")
+        pytest.skip("root may read everything: make unit as an ordinary user")
     machine_tree.write(tmp_path, {})
     (tmp_path / "proc/cpuinfo").chmod(0)
     (tmp_path / "sys/fs/resctrl").chmod(0o500)
