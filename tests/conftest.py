@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ os.environ["LORABENCH_RUN_DIR"] = _runs
 # A background job, as CI may be, is started with SIGINT ignored and hands that down.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def same_cpus() -> Iterator[None]:
+    """Give back the CPUs that a test has pinned its process to: the next one runs in it, too."""
+    cpus = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, cpus)
 
 
 @pytest.fixture(scope="session")

