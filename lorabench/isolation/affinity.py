@@ -7,7 +7,7 @@ for one). Everything here goes over /proc/PID/task.
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lorabench.errors import MachineError
 from lorabench.host.processes import change_threads, read_threads
@@ -83,3 +83,14 @@ def verify(pid: int, cpus: frozenset[int]) -> None:
             f"process {pid}: found threads outside CPUs {sorted(cpus)}: {strays}; "
             "something moved them after they had been pinned"
         )
+
+
+@contextlib.contextmanager
+def process_on(cpus: frozenset[int]) -> Iterator[None]:
+    """Keep this process on these CPUs while the context lasts."""
+    before = thread_affinities(os.getpid())
+    pin_threads(os.getpid(), cpus)
+    try:
+        yield
+    finally:
+        restore_threads(before)

@@ -5,7 +5,6 @@ fresh processes, open-loop arrivals that are the same in every case of a round, 
 rounds: ``docs/methodology.md`` says why each is so.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +19,7 @@ from lorabench.bench.serving.node import Measured, ServingNode
 from lorabench.bench.serving.options import ServingOptions
 from lorabench.host import environment
 from lorabench.host.missing import Missing
-from lorabench.isolation.affinity import pin_threads, restore_threads, thread_affinities
+from lorabench.isolation.affinity import process_on
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine
 from lorabench.targets.node.settings import TrainerSettings
@@ -85,7 +84,7 @@ class ServingExperiment(Experiment):
         self.cases = self.cases_of(self.conditions)
         node.ready_for(self.cases)
         log = RoundLog(node, self.state)
-        with _parent_on(frozenset(machine.plan.trainer_cpus)):
+        with process_on(frozenset(machine.plan.trainer_cpus)):
             calibration = self._calibrate(node, observer)
             log.calibrated(calibration)
             self._run(node, log, calibration, observer)
@@ -180,14 +179,3 @@ class ServingExperiment(Experiment):
             },
             raw=state.raw,
         )
-
-
-@contextmanager
-def _parent_on(cpus: frozenset[int]) -> Iterator[None]:
-    """Keep what this process does itself off the cores that serve."""
-    before = thread_affinities(os.getpid())
-    pin_threads(os.getpid(), cpus)
-    try:
-        yield
-    finally:
-        restore_threads(before)

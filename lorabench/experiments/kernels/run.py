@@ -6,8 +6,6 @@ is `lorabench.bench.timing`, our work `lorabench.experiments.kernels.ours`, the 
 Figures are medians over rounds; a ratio's rounds are paired.
 """
 
-import os
-
 import psutil
 
 from lorabench._kernels.dispatch import instruction_set, instruction_sets, use_instruction_set
@@ -22,7 +20,7 @@ from lorabench.experiments.kernels.options import KernelsOptions
 from lorabench.experiments.kernels.ours import TableMemory
 from lorabench.host import environment
 from lorabench.host.topology import read_topology
-from lorabench.isolation.affinity import pin_threads
+from lorabench.isolation.affinity import process_on
 from lorabench.results.schema import Unavailable
 
 # Beside the tables: torch, the peers' own copies of an update, the adapter.
@@ -60,8 +58,11 @@ class KernelComparison(Experiment):
 
     def measure(self, observer: Observer) -> None:
         """Go through all steps."""
+        with process_on(frozenset({self._cpu})):
+            self._measure(observer)
+
+    def _measure(self, observer: Observer) -> None:
         run = self._run
-        pin_threads(os.getpid(), frozenset({self._cpu}))
         run.peers = tuple(peer for peer in dict.fromkeys(self.options.peers) if self._usable(peer))
         if run.peers:
             peers.use_one_thread()
