@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench.host.missing import Missing
 from lorabench.results import schema
 from lorabench.results.metrics import MetricTable
 
@@ -24,25 +25,6 @@ class Observer(Protocol):
 
     def condition(self, number: int, total: int, text: str) -> None:
         """Case `number` of `total` begins."""
-
-
-class Lack(Protocol):
-    """Something that the machine or the run cannot give, and what would change that."""
-
-    @property
-    def what(self) -> str:
-        """What it is."""
-        ...
-
-    @property
-    def why(self) -> str:
-        """Why not."""
-        ...
-
-    @property
-    def enable(self) -> str:
-        """What to do to have it."""
-        ...
 
 
 @dataclass
@@ -75,7 +57,7 @@ class Findings:
     claims: Sequence[schema.Claim] = ()
     series: Sequence[schema.Series] = ()
     rounds: Sequence[schema.Round] = ()
-    unavailable: Sequence[Lack] = ()
+    unavailable: Sequence[Missing] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] | None = None
     raw: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ Whatever ends a run before its time, what was finished is saved and marked as pa
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lorabench.host import environment
 from lorabench.host.processor import ask
 from lorabench.host.topology import read_topology
 from lorabench.isolation.cleanup import run_lock
+from lorabench.isolation.undoing import signals_held
 from lorabench.report.pyperf import write_suite
 from lorabench.results import files, schema
 from lorabench.results.claims import sentence
@@ -82,14 +84,17 @@ def _saved(
         try:
             yield results
         except BaseException:
-            # Interrupted, or a worker died: what was finished is kept.
-            found = experiment.findings()
-            if found is not None and path is not None:
-                _save(command, document(command.name, found, partial=True), found, path)
+            # Interrupted, or a worker died: what was finished is kept, whoever interrupts again.
+            with signals_held():
+                found = experiment.findings()
+                if found is not None and path is not None:
+                    _save(command, document(command.name, found, partial=True), found, path)
             raise
-        found = experiment.findings()
-        assert found is not None
-        results.append(_save(command, document(command.name, found), found, path))
+        # The work is done, and describing the machine takes a second.
+        with signals_held():
+            found = experiment.findings()
+            assert found is not None
+            results.append(_save(command, document(command.name, found), found, path))
     finally:
         experiment.close()
 
@@ -122,10 +127,7 @@ def document(command: str, found: Findings, *, partial: bool = False) -> schema.
         rounds=list(found.rounds),
         metrics=found.table.metrics(),
         claims=list(found.claims),
-        unavailable=[
-            schema.Unavailable(what=lack.what, why=lack.why, enable=lack.enable)
-            for lack in found.unavailable
-        ],
+        unavailable=[schema.Unavailable(**asdict(lack)) for lack in found.unavailable],
         series=list(found.series),
     )
 

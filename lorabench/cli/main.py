@@ -71,7 +71,8 @@ def _usage(error: Exception) -> str:
     option = next(iter(getattr(getattr(error, "param", None), "opts", [])), None)
     if option in sys.argv[:-1]:
         message = f"{message}, found {sys.argv[sys.argv.index(option) + 1]!r}"
-    return f"{message} (see lorabench --help)"
+    command = getattr(getattr(error, "ctx", None), "command_path", None) or "lorabench"
+    return f"{message} (see {command} --help)"
 
 
 def _fail(message: str, code: int) -> NoReturn:

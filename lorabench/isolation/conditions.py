@@ -49,10 +49,6 @@ class Condition:
     place: Place
     mechanisms: tuple[str, ...] = ()
 
-    def has(self, mechanism: str) -> bool:
-        """Whether a mechanism is part of it."""
-        return _FORMERLY.get(mechanism, mechanism) in self.mechanisms
-
     @property
     def without_reuse(self) -> "Condition":
         """What is left of a bundle where no base vector is worth keeping; others stay whole."""
@@ -100,7 +96,9 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
     if len(set(wanted)) < len(wanted):
         raise InputError(f"{option}: found {name!r}, expected each mechanism once")
     _check_conflicts(name, place, wanted, option)
-    return Condition(name, place, tuple(known for known in _NAMES if known in wanted))
+    # Under its present name, whatever it was called before: results are told apart by it.
+    present = "+".join((place, *wanted))
+    return Condition(present, place, tuple(known for known in _NAMES if known in wanted))
 
 
 def _check_conflicts(name: str, place: Place, wanted: Sequence[str], option: str) -> None:

@@ -2,7 +2,7 @@
 
 The part of the plan that decides about RDT (Intel's CAT and MBA, AMD's QoS, Arm's MPAM through
 resctrl); pure. Cores come first (`lorabench.isolation.cores`): a cache that only one side uses
-needs no mask and gets none. What resctrl allows is data here (`lorabench.isolation.resctrl.Info`),
+needs no mask and gets none. What resctrl allows is data here (`lorabench.host.resctrl.Info`),
 and nothing is planned that it would refuse.
 """
 

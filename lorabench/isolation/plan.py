@@ -238,7 +238,7 @@ def read_plan(path: Path, topology: Topology) -> Plan:
         JSON as `Plan.as_document` forms it; ``memory``, ``rdt`` and ``reasons`` may be left out.
     topology : Topology
         The machine that it is for. Whether its resctrl takes the masks is for
-        `lorabench.isolation.resctrl.Info.refusals` to say.
+        `lorabench.host.resctrl.Info.refusals` to say.
 
     Raises
     ------

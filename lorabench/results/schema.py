@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from lorabench.results.case import Case, Label
-from lorabench.results.statistics import Estimate
 
 SCHEMA: Literal["lorabench.result/2"] = "lorabench.result/2"
 
@@ -88,28 +87,6 @@ class Metric(_Labelled):
     values: list[Finite | None]
     estimate: Finite | None
     ci95: Interval | None
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        condition: str,
-        *,
-        unit: str,
-        better: Better,
-        values: list[float | None],
-        estimate: Estimate | None,
-    ) -> Self:
-        """Join values with what was estimated from them; None where nothing could be."""
-        return cls(
-            name=name,
-            condition=condition,
-            unit=unit,
-            better=better,
-            values=values,
-            estimate=estimate.value if estimate else None,
-            ci95=estimate.interval if estimate else None,
-        )
 
 
 class Claim(Part):

@@ -4,6 +4,7 @@ Schema 1 had no labels: what told cases apart stood in the text of ``condition``
 out of it here, once. Units of ratios were ``ratio`` in one command and ``1`` in all others.
 """
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,8 @@ def upgrade(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document of schema 1 as one of the present schema; any other as it is."""
     if document.get("schema") != SCHEMA_1:
         return document
+    # Conditions had a mechanism of that name; wherever one is named, it is by the present one.
+    document = json.loads(json.dumps(document).replace("+rerank", "+rank-change"))
     read = _READERS.get(str(document.get("command")), _condition)
     found = {**document, "schema": SCHEMA}
     names = _CONFIG.get(str(document.get("command")))
@@ -123,7 +126,7 @@ def _kernels(text: str) -> Labels:
                 break
         else:
             return _condition(text)
-    return labels
+    return labels or _condition(text)
 
 
 def _value(text: str) -> Label:

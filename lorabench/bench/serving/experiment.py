@@ -35,7 +35,7 @@ _DUE_BATCHES = 4
 class ServingExperiment(Experiment):
     """Rounds in which serving alone, twice, and cases with a trainer run in shuffled order.
 
-    What the cases are is a subclass's to say: `conditions`, `cases_of`.
+    What is run, and where, is a subclass's to say: `machine`, `asked`, `cases_of`.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ def conditions(text: str) -> "tuple[Condition, ...]":
     # Only now: --help lists options without looking at what a machine offers.
     from lorabench.isolation.conditions import parse_condition
 
-    return tuple(parse_condition(name) for name in dict.fromkeys(names(text)))
+    return tuple(dict.fromkeys(map(parse_condition, names(text))))
 
 
 @dataclass(frozen=True)

@@ -133,15 +133,14 @@ def _context(result: Result) -> list[Text]:
         ]
         if shown:
             lines.append(Text(f"{text}: {', '.join(shown)}"))
-    for ratio in result.metrics:
-        if ratio.name == "rank_change_p99_ratio":
-            changes = result.metric("rebases", ratio.condition)
-            lines.append(
-                Text(
-                    f"p99 while the rank changes every second / p99 of pinned: "
-                    f"{with_interval(ratio, 1.0, ' ')} ({count(changes)} changes a condition)"
-                )
+    for ratio in result.select("rank_change_p99_ratio"):
+        changes = result.metric("rebases", ratio.condition)
+        lines.append(
+            Text(
+                f"{ratio.condition}: p99 while the rank changes every second / p99 of the same "
+                f"without: {with_interval(ratio, 1.0, ' ')} ({count(changes)} changes a condition)"
             )
+        )
     return lines
 
 

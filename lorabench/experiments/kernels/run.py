@@ -19,9 +19,9 @@ from lorabench.experiments.kernels.labels import GIB, size_text
 from lorabench.experiments.kernels.options import KernelsOptions
 from lorabench.experiments.kernels.ours import TableMemory
 from lorabench.host import environment
+from lorabench.host.missing import Missing
 from lorabench.host.topology import read_topology
 from lorabench.isolation.affinity import process_on
-from lorabench.results.schema import Unavailable
 
 # Beside the tables: torch, the peers' own copies of an update, the adapter.
 _RESERVE_BYTES = 5 * GIB
@@ -112,11 +112,11 @@ class KernelComparison(Experiment):
     def _usable(self, peer: str) -> bool:
         why = peers.unavailable(peer)
         if why is not None:
-            self._unavailable.append(Unavailable(what=peer, why=why, enable=_INSTALL[peer]))
+            self._unavailable.append(Missing(what=peer, why=why, enable=_INSTALL[peer]))
         return why is None
 
 
-def _fitting(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], list[Unavailable]]:
+def _fitting(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], list[Missing]]:
     """Return the sizes of which two tables fit into memory, and what is to be said of the others.
 
     Raises
@@ -132,7 +132,7 @@ def _fitting(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], list[Unavailable]
             f"available, expected twice the table and {size_text(_RESERVE_BYTES)} more"
         )
     return fit, [
-        Unavailable(
+        Missing(
             what=f"tables of {size_text(size)}",
             why=f"two of them and {size_text(_RESERVE_BYTES)} to run do not fit into "
             f"the {size_text(available)} that are available",

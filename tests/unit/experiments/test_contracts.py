@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
 from command_contract import CommandContract, ExperimentContract
 
-from lorabench.bench.serving.options import conditions
 from lorabench.cli.commands import COMMANDS
 from lorabench.experiments import colocate, doctor, freshness, headroom, kernels, profile, workload
-from lorabench.experiments.colocate.options import ColocateOptions
 from lorabench.experiments.doctor.options import DoctorOptions
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.headroom.options import HeadroomOptions
@@ -43,20 +40,8 @@ class TestReadingARecording(ExperimentContract):
         return HeadroomOptions(trace=path)
 
 
-class TestColocate(ExperimentContract):
+class TestColocate(CommandContract):  # its run: tests/integration/test_contracts.py
     command = colocate.COMMAND
-    pytestmark = pytest.mark.slow
-
-    def small(self, folder: Path) -> ColocateOptions:
-        return ColocateOptions(
-            preset="tiny",
-            conditions=conditions("pinned"),
-            rounds=1,
-            duration_s=0.3,
-            warmup_s=0.1,
-            label_delay_s=0.1,
-            qps=100.0,
-        )
 
 
 class TestDoctor(ExperimentContract):
