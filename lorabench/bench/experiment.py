@@ -23,7 +23,7 @@ class Observer(Protocol):
     def stage(self, text: str, done: float) -> None:
         """Something that is not a case is going on; `done` is the share of it."""
 
-    def condition(self, number: int, total: int, text: str) -> None:
+    def case(self, number: int, total: int, text: str) -> None:
         """Case `number` of `total` begins."""
 
 

@@ -35,7 +35,7 @@ class ProgressObserver:
             self._progress.update(self._task, description=text, total=1.0, completed=done)
             self._progress.refresh()
 
-    def condition(self, number: int, total: int, text: str) -> None:
+    def case(self, number: int, total: int, text: str) -> None:
         """Show that case `number` of `total` begins."""
         if self._log is not None:
             self._log.print(f"{number}/{total} {text}", highlight=False)

@@ -56,6 +56,6 @@ def run_rounds(
         with open_round(index) as measure:
             for case in order:
                 number += 1
-                observer.condition(number, total, f"round {index + 1} of {rounds}: {case}")
+                observer.case(number, total, f"round {index + 1} of {rounds}: {case}")
                 found.append(measure(case))
         record(index, order, found)

@@ -27,7 +27,7 @@ from lorabench.host.formats import CpuSet, format_cpu_list, parse_cpu_list
 from lorabench.host.missing import Missing
 from lorabench.host.owner import Owner, read_name
 from lorabench.host.processes import read_threads, start_time
-from lorabench.isolation.places import Offer, Place, processes_in, words_in
+from lorabench.isolation.places import CgroupParent, Offer, processes_in, words_in
 from lorabench.isolation.undoing import Report, undoing
 
 # How often a thread outside of its group is looked at before it counts as one.
@@ -205,7 +205,7 @@ def grouped(limits: Mapping[str, Limits], offer: Offer) -> Iterator[dict[str, Gr
         yield groups
 
 
-def _places(limits: Limits, offer: Offer) -> list[Place]:
+def _places(limits: Limits, offer: Offer) -> list[CgroupParent]:
     found = []
     for controller in limits.controllers:
         place = offer.cpuset if controller == "cpuset" else offer.cpu
@@ -215,7 +215,7 @@ def _places(limits: Limits, offer: Offer) -> list[Place]:
     return found
 
 
-def _make(role: str, limits: Limits, places: Sequence[Place]) -> Group:
+def _make(role: str, limits: Limits, places: Sequence[CgroupParent]) -> Group:
     folders = []
     for parent in dict.fromkeys(place.folder for place in places):
         here = [place for place in places if place.folder == parent]
@@ -348,7 +348,7 @@ def _move(pid: int, folder: Path) -> None:
         (folder / "cgroup.procs").write_text(f"{pid}\n")
 
 
-def _limit(folder: Path, place: Place, limits: Limits) -> None:
+def _limit(folder: Path, place: CgroupParent, limits: Limits) -> None:
     if place.controller == "cpuset":
         _confine(folder, "cpus", limits.cpus, place)
         _confine(folder, "mems", limits.mems, place)
@@ -364,7 +364,7 @@ def _limit(folder: Path, place: Place, limits: Limits) -> None:
         (folder / "cpu.shares").write_text(str(shares(limits.weight)))
 
 
-def _confine(folder: Path, what: str, wanted: frozenset[int] | None, place: Place) -> None:
+def _confine(folder: Path, what: str, wanted: frozenset[int] | None, place: CgroupParent) -> None:
     """Set a cpuset's CPUs or memory nodes, and make sure that the kernel grants all of them."""
     effective = f"cpuset.{what}.effective" if place.version == 2 else f"cpuset.effective_{what}"
     if wanted is None:

@@ -19,7 +19,7 @@ _MACHINE = Files()
 
 
 @dataclass(frozen=True)
-class Place:
+class CgroupParent:
     """Where groups with one controller can be made.
 
     Attributes
@@ -47,8 +47,8 @@ class Place:
 class Offer:
     """What control groups this process can make: where, or why not."""
 
-    cpuset: Place | Missing
-    cpu: Place | Missing
+    cpuset: CgroupParent | Missing
+    cpu: CgroupParent | Missing
 
 
 def survey(files: Files = _MACHINE) -> Offer:
@@ -59,7 +59,7 @@ def survey(files: Files = _MACHINE) -> Offer:
 
 def find_place(
     controller: str, locations: Sequence[Location], files: Files = _MACHINE
-) -> Place | Missing:
+) -> CgroupParent | Missing:
     """Return where groups with a controller could be made, or why nowhere.
 
     v1 is asked where v2 does not have the controller: a controller is in one hierarchy at a time.
@@ -69,7 +69,7 @@ def find_place(
         if at.version == 1 and controller in at.controllers:
             folder = files.under(at.folder)
             if _writable(folder):
-                return Place(1, controller, folder, folder)
+                return CgroupParent(1, controller, folder, folder)
             return Missing(
                 what,
                 f"the v1 cgroup {folder} is not writable",
@@ -91,7 +91,7 @@ def find_place(
     for folder, evacuate in choices:
         obstacle = next(_obstacles(folder, controller, evacuate, files.here), None)
         if obstacle is None:
-            return Place(2, controller, folder, own, evacuate)
+            return CgroupParent(2, controller, folder, own, evacuate)
         reasons.append(obstacle)
     return Missing(
         what,

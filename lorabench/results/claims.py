@@ -1,7 +1,7 @@
 """From estimates to verdicts: met, missed, inconclusive or unavailable, each with its reason.
 
 Pure functions; no verdict is reached anywhere else, but for those that an interval alone gives, in
-`lorabench.results.target`. A ratio is judged only where it can be: enough rounds, a control that
+`lorabench.results.limit`. A ratio is judged only where it can be: enough rounds, a control that
 agrees with itself, queues that empty, and an interval on one side of the target. What keeps it from
 being judged is the reason.
 """
@@ -9,20 +9,20 @@ being judged is the reason.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lorabench.results import target as targets
+from lorabench.results import limit as targets
 from lorabench.results.headroom import Peak
+from lorabench.results.limit import Limit, claim
 from lorabench.results.schema import Basis, Claim, Verdict
 from lorabench.results.statistics import Estimate
-from lorabench.results.target import Target, claim
 
 MIN_ROUNDS = targets.MIN_ROUNDS
 
-ISOLATED = Target("latency.isolated", "co-located p99 / solo p99 <= 1.10", 1.10)
-IMPACT = Target("latency.impact", "co-located p99 - solo p99 < 20 ms", 0.020, strict=True)
-BUDGET = Target(
+ISOLATED = Limit("latency.isolated", "co-located p99 / solo p99 <= 1.10", 1.10)
+IMPACT = Limit("latency.impact", "co-located p99 - solo p99 < 20 ms", 0.020, strict=True)
+BUDGET = Limit(
     "memory.budget", "all LoRA state under 2 % of the EMT bytes, at every moment", 0.02, strict=True
 )
-QUALITY = Target(
+QUALITY = Limit(
     "freshness.quality",
     "higher AUC than delta updates inside the freshness window",
     0.0,
@@ -187,7 +187,7 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
     """Judge ``lowrank.variance``: rank at a share of the variance <= floor(0.05 D)."""
     limit = int(LOW_RANK_SHARE * evidence.dim)
     share = f"{evidence.variance * 100:.3g} %"
-    target = Target(
+    target = Limit(
         "lowrank.variance",
         f"at D = {evidence.dim}, rank at {share} of the variance <= {limit} "
         "(5 % of the components)",
@@ -229,7 +229,7 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
     return claim(target, estimate, verdict, basis, reason)
 
 
-IDLE = Target(
+IDLE = Limit(
     "headroom.idle",
     "a serving node's CPU stays <= 20 % busy in every 10 s window",
     0.20,
@@ -312,7 +312,7 @@ def sentence(claim: Claim) -> str:
 
 
 def _judge(
-    target: Target,
+    target: Limit,
     evidence: Evidence,
     estimate: Estimate | None,
     *,

@@ -304,11 +304,10 @@ def invert(found: Fit, log_limit: float) -> Usable:
     if last == len(x) - 1:
         return Usable(float(x[last]), float(c[last]), at_least=True)
     share = (log_limit - y[last]) / (y[last + 1] - y[last])
-    return Usable(
-        float(x[last] + share * (x[last + 1] - x[last])),
-        float(c[last] + share * (c[last + 1] - c[last])),
-        at_least=False,
-    )
+    # Rounding must not carry it past the point that breaks the limit.
+    samples = min(x[last] + share * (x[last + 1] - x[last]), x[last + 1])
+    cores = c[last] + share * (c[last + 1] - c[last])
+    return Usable(float(samples), float(cores), at_least=False)
 
 
 def headroom(

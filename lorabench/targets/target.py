@@ -182,7 +182,7 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CpuTimes:
+class CpuUsage:
     """What the CPUs in use did while a case was measured.
 
     Attributes
@@ -214,7 +214,7 @@ class CpuTimes:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Record(Answers, CpuTimes):
+class Record(Answers, CpuUsage):
     """What was recorded of one case under one schedule; answers are in the schedule's order.
 
     Attributes

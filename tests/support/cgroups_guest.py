@@ -21,7 +21,7 @@ from lorabench.host.files import Files
 from lorabench.host.missing import Missing
 from lorabench.isolation.cgroups import Limits, grouped
 from lorabench.isolation.cleanup import cleanup, run_lock
-from lorabench.isolation.places import Place, survey
+from lorabench.isolation.places import CgroupParent, survey
 
 ROOT = Path("/sys/fs/cgroup")
 NOBODY = 65534
@@ -53,7 +53,7 @@ def child() -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "600"])
 
 
-def try_out(expected: Place, killed: bool = False) -> None:
+def try_out(expected: CgroupParent, killed: bool = False) -> None:
     """Make both groups where they are expected, fill them, and leave no trace."""
     before = snapshot()
     offer = survey()
@@ -120,7 +120,7 @@ def ended(group: Path) -> None:
 
 def in_a_session(slice_: Path, shell: Path) -> None:
     """Beside a shell: root next to the session's group; an ordinary user nowhere, and why."""
-    place = Place(2, "cpuset", slice_, shell)
+    place = CgroupParent(2, "cpuset", slice_, shell)
     assert forked(lambda: try_out(place), shell) == 0
 
     def refused() -> None:
@@ -138,7 +138,7 @@ def in_a_session(slice_: Path, shell: Path) -> None:
 def alone(scope: Path) -> None:
     """Alone in a delegated group, as an ordinary user: in children of it; killed, too."""
     delegate(scope)
-    place = Place(2, "cpuset", scope, scope, evacuate=True)
+    place = CgroupParent(2, "cpuset", scope, scope, evacuate=True)
     assert forked(lambda: try_out(place), scope, NOBODY) == 0
     clean = snapshot()
     assert forked(lambda: try_out(place, killed=True), scope, NOBODY) == -signal.SIGKILL
@@ -177,7 +177,7 @@ def beyond(slice_: Path, scope: Path) -> None:
 def main() -> None:
     os.chmod("/run", 0o755)  # noqa: PTH101
     before = snapshot()
-    try_out(Place(2, "cpuset", ROOT, ROOT))
+    try_out(CgroupParent(2, "cpuset", ROOT, ROOT))
     (ROOT / "cgroup.subtree_control").write_text("+cpuset +cpu")
     slice_ = ROOT / "user.slice"
     shell, scope = slice_ / "shell.scope", slice_ / "ours.scope"

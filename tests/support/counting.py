@@ -58,7 +58,7 @@ class Counting(Experiment):
                 raise RuntimeError("it broke")
             if number == self.options.ends_at:
                 return
-            observer.condition(number + 1, self.options.upto, str(number))
+            observer.case(number + 1, self.options.upto, str(number))
             self.counted.append(number)
 
     def findings(self) -> Findings | None:

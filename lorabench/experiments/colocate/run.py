@@ -72,7 +72,7 @@ class Colocate(ServingExperiment):
         """Every core serves the same load, once: what the donated cores would have been worth."""
         index = self.options.rounds
         total = index * (2 + len(self.cases)) + 1
-        observer.condition(total, total, SOLO_ALL.text)
+        observer.case(total, total, SOLO_ALL.text)
         servers = [*node.servers, *(frozenset({cpu}) for cpu in node.machine.plan.trainer_cpus)]
         schedule = node.schedule(qps, len(servers), index)
         rows = node.stream.take(max(1, schedule.total_rows))

@@ -81,18 +81,18 @@ class Freshness(Experiment):
             key: config[key]
             for key in ("experiment", "learning_rates", "accumulator_decays", "workload")
         } | {"pretrain_rows": prepared.pretrain_rows}
-        sheet = FreshnessTable(self._replay.windows, prepared.tables.layout.table_bytes)
-        sheet.fill(found)
+        measured = FreshnessTable(self._replay.windows, prepared.tables.layout.table_bytes)
+        measured.fill(found)
         return Findings(
-            config, hashed, sheet.table, claims=self._claims(sheet), series=sheet.series
+            config, hashed, measured.table, claims=self._claims(measured), series=measured.series
         )
 
-    def _claims(self, sheet: FreshnessTable) -> list[schema.Claim]:
+    def _claims(self, measured: FreshnessTable) -> list[schema.Claim]:
         """Judge what the strategies held, and whether the best beats delta updates."""
         assert self._replay is not None
         basis, strategies = self._source.basis, self._replay.strategies
-        held = [sheet.fraction(one) for one in strategies if one.peak_bytes]
+        held = [measured.fraction(one) for one in strategies if one.peak_bytes]
         return [
             claims.memory_budget(max(held, default=None), basis),
-            claims.freshness_quality(sheet.gain(strategies), basis),
+            claims.freshness_quality(measured.gain(strategies), basis),
         ]

@@ -75,7 +75,7 @@ class KernelComparison(Experiment):
             for pages in ("4k", "2m"):
                 run.memory[pages] = TableMemory(pages, max(run.sizes))
             for number, step in enumerate(listed, start=1):
-                observer.condition(number, len(listed), step.text)
+                observer.case(number, len(listed), step.text)
                 step.measure()
             self._finished = True
         finally:

@@ -1,13 +1,13 @@
 """What the kernels are built to reach, and which of a run's figures each target is held against.
 
-Verdicts are reached in `lorabench.results.target`.
+Verdicts are reached in `lorabench.results.limit`.
 """
 
 from lorabench.experiments.kernels.labels import BEST, GIB, Point, limit, size_text
 from lorabench.results.case import Case
+from lorabench.results.limit import Limit, by_interval, everywhere
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Claim
-from lorabench.results.target import Target, by_interval, everywhere
 
 # By embedding dim.
 _SAME_PAGES = {16: 1.15, 64: 1.15, 128: 1.05}
@@ -19,7 +19,7 @@ _LORA = {
     "one_hot": (1.6, "one-hot Zipf 1.05"),
 }
 
-_NEVER_SLOWER = Target(
+_NEVER_SLOWER = Limit(
     "lookup.never_slower",
     "the interval of lookup's speed against the better peer begins at >= 0.95x everywhere",
     0.95,
@@ -47,7 +47,7 @@ def judge(table: MetricTable, *, finished: bool) -> list[Claim]:
     return found + (_never_slower(table) if finished else [])
 
 
-def _target(name: str, case: Case) -> Target | None:
+def _target(name: str, case: Case) -> Limit | None:
     """Return the target that a metric of a case is held against."""
     if name == "lookup_speedup":
         return _speedup(case)
@@ -59,11 +59,11 @@ def _target(name: str, case: Case) -> Target | None:
         return _update(case)
     if name == "zipf_sample_s" and case.labels["candidate"] == "lorabench":
         ranks = case.labels["ranks"]
-        return Target("zipf.sample", f"a Zipf variate of {ranks:,} ranks takes <= 20 ns", 20e-9)
+        return Limit("zipf.sample", f"a Zipf variate of {ranks:,} ranks takes <= 20 ns", 20e-9)
     return None
 
 
-def _speedup(case: Case) -> Target | None:
+def _speedup(case: Case) -> Limit | None:
     of, point = case.labels, Point.of(case.labels)
     at = (point.pooling, point.distribution, point.table_bytes)
     if of["peer"] != BEST or of["pages"] != "2m" or at != (20, "uniform", 2 * GIB):
@@ -75,25 +75,25 @@ def _speedup(case: Case) -> Target | None:
         return None
     goal = least[point.dim]
     statement = f"lookup at D={point.dim} >= {goal:g}x as fast as {words}"
-    return Target(f"lookup.{name}[D={point.dim}]", statement, goal, least=True)
+    return Limit(f"lookup.{name}[D={point.dim}]", statement, goal, least=True)
 
 
-def _limit(case: Case) -> Target | None:
+def _limit(case: Case) -> Limit | None:
     point = Point.of(case.labels)
     at = (point.dim, point.pooling, point.distribution, case.labels["pages"])
     if at != (64, 20, "uniform", "2m"):
         return None
-    return Target(
+    return Limit(
         f"lookup.limit[{size_text(point.table_bytes)}]",
         "lookup at D=64 takes <= 1.2x the time of reading the same rows at random",
         1.2,
     )
 
 
-def _lora(case: Case) -> Target:
+def _lora(case: Case) -> Limit:
     of = case.labels
     most, words = _LORA[str(of["inputs"])]
-    return Target(
+    return Limit(
         f"lookup_lora.{of['inputs']}[D={of['dim']}]",
         f"lookup_lora of rank {of['rank']} at D={of['dim']}, {words}, takes <= {most:g}x the time "
         "of lookup",
@@ -101,11 +101,11 @@ def _lora(case: Case) -> Target:
     )
 
 
-def _update(case: Case) -> Target | None:
+def _update(case: Case) -> Limit | None:
     of = case.labels
     if of["inputs"] != "all adapted":
         return None
-    return Target(
+    return Limit(
         f"update.{of['peer']}[D={of['dim']}]",
         f"a LoRA update (rank {of['rank']}, forward and backward) at D={of['dim']} >= 5x as fast "
         f"a row as {of['peer']}'s full-precision one, which is more work",

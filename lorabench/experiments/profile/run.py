@@ -91,10 +91,10 @@ class TrainingProfile(Experiment):
         series: list[schema.Series] = []
         claims: list[schema.Claim] = []
         for profiled in found:
-            sheet = ProfileTable(
+            table = ProfileTable(
                 told.table, series, profiled.dim if len(self._dims) > 1 else None, options
             )
-            sheet.fill(profiled, names, source.spec.table_rows)
+            table.fill(profiled, names, source.spec.table_rows)
             steady = profiled.windows[warmup:]
             ranks = [weighted_rank(window, options.variance) for window in steady]
             evidence = claim.LowRank(

@@ -106,7 +106,7 @@ def _try(act: Callable[[], ProbeResult | str]) -> ProbeResult:
 
 
 def _hugetlb() -> str:
-    fd = os.memfd_create("lorabench-trial", os.MFD_HUGETLB | MFD_HUGE_2MB)
+    fd = os.memfd_create("lorabench-probe", os.MFD_HUGETLB | MFD_HUGE_2MB)
     try:
         os.ftruncate(fd, HUGE_PAGE_BYTES)
         # Mapping reserves the page, or fails; it need not be touched.
@@ -117,7 +117,7 @@ def _hugetlb() -> str:
 
 
 def _collapse() -> ProbeResult:
-    region = Region.create("trial", HUGE_PAGE_BYTES)
+    region = Region.create("probe", HUGE_PAGE_BYTES)
     try:
         memoryview(region.mapping)[:: mmap.PAGESIZE] = bytes(HUGE_PAGE_BYTES // mmap.PAGESIZE)
         region.mapping.collapse()
@@ -130,7 +130,7 @@ def _collapse() -> ProbeResult:
 
 
 def _tables() -> ProbeResult:
-    region = HugeRegion.create("trial", HUGE_PAGE_BYTES)
+    region = HugeRegion.create("probe", HUGE_PAGE_BYTES)
     try:
         memoryview(region.mapping)[:: mmap.PAGESIZE] = bytes(HUGE_PAGE_BYTES // mmap.PAGESIZE)
         region.settle()

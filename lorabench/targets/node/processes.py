@@ -36,7 +36,7 @@ from lorabench.targets.node.messages import (
 )
 from lorabench.targets.node.model import model_setup
 from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
-from lorabench.targets.target import Answers, CpuTimes, Record, Target, TrainReport
+from lorabench.targets.target import Answers, CpuUsage, Record, Target, TrainReport
 from lorabench.targets.trace import NS
 from lorabench.workload.block import Block
 
@@ -175,7 +175,7 @@ class NodeProcesses(Target[NodeCase]):
         served = self._fleet.gather(Served, give_up_s + _GRACE_S)
         return self._exchange.collect(parts, [each.wakeups for each in served])
 
-    def _follow(self, case: NodeCase, start_ns: int) -> CpuTimes:
+    def _follow(self, case: NodeCase, start_ns: int) -> CpuUsage:
         """Read the CPUs' counters at both ends of the measured window, which passes meanwhile."""
         pids, settings = self._fleet.pids, case.settings
         near = case.cpus if settings is None else settings.cpus
@@ -190,7 +190,7 @@ class NodeProcesses(Target[NodeCase]):
             spent = Snapshot.take(pids, case.cpus) - before[0]
             beside = Snapshot.take((), near) - before[1]
         trainer = self._fleet.trainer
-        return CpuTimes(
+        return CpuUsage(
             cpu_busy=spent.cpu_busy,
             steal_s=spent.steal_s,
             involuntary_switches=spent.involuntary_switches,

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lorabench.results.headroom import (
@@ -219,6 +219,9 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert first.samples_interval == again.samples_interval != other.samples_interval
 
 
+@example(
+    [524291.0, 1.7953801846015267, 524290.7028339793], [0.0, 0.0, -1.0] + 9 * [0.0], -5.85e-131
+)
 @given(
     st.lists(st.floats(0, 1e6), min_size=1, max_size=12),
     st.lists(st.floats(-5, 5), min_size=12, max_size=12),

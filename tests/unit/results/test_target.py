@@ -2,8 +2,8 @@
 
 import pytest
 
+from lorabench.results.limit import Limit, by_interval, everywhere
 from lorabench.results.statistics import Estimate
-from lorabench.results.target import Target, by_interval, everywhere
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from lorabench.results.target import Target, by_interval, everywhere
     ],
 )
 def test_a_figure_of_the_kernels_is_judged_by_its_interval(least, interval, n, judged) -> None:
-    target = Target("t", "s", 1.15, least=least)
+    target = Limit("t", "s", 1.15, least=least)
     claim = by_interval(target, Estimate(sum(interval) / 2, interval, n))
     assert claim.verdict == judged
     low, high = interval
@@ -30,7 +30,7 @@ def test_a_figure_of_the_kernels_is_judged_by_its_interval(least, interval, n, j
 
 
 def test_the_lowest_bound_stands_for_all_points() -> None:
-    target = Target("t", "s", 0.95, least=True)
+    target = Limit("t", "s", 0.95, least=True)
     points = [
         ("here", Estimate(1.2, (1.0, 1.4), 6)),
         ("there", Estimate(1.1, (0.9, 1.3), 6)),

@@ -139,7 +139,7 @@ class Order:
 
     def stage(self, text: str, done: float) -> None: ...
 
-    def condition(self, number: int, total: int, text: str) -> None:
+    def case(self, number: int, total: int, text: str) -> None:
         self.told.append(text)
 
 

@@ -24,7 +24,7 @@ class Interrupting:
         if (text, done) == self._at:
             raise KeyboardInterrupt
 
-    def condition(self, number: int, total: int, text: str) -> None:
+    def case(self, number: int, total: int, text: str) -> None:
         raise AssertionError("freshness has no conditions")
 
 

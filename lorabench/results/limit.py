@@ -13,7 +13,7 @@ MIN_ROUNDS = 6
 
 
 @dataclass(frozen=True)
-class Target:
+class Limit:
     """What a claim says: the value stays at most at `limit`, or below it if `strict`.
 
     Or at least at it, or above it, if `least`.
@@ -38,7 +38,7 @@ class Target:
 
 
 def claim(
-    target: Target, measured: Estimate | None, verdict: Verdict, basis: Basis, reason: str
+    target: Limit, measured: Estimate | None, verdict: Verdict, basis: Basis, reason: str
 ) -> Claim:
     """Return the claim of a target that has been judged; None for what was not measured."""
     return Claim(
@@ -53,12 +53,12 @@ def claim(
     )
 
 
-def by_interval(target: Target, estimate: Estimate | None, *, scale: float = 1.0) -> Claim:
+def by_interval(target: Limit, estimate: Estimate | None, *, scale: float = 1.0) -> Claim:
     """Judge a figure of the kernels by its interval alone.
 
     Parameters
     ----------
-    target : Target
+    target : Limit
         What it is held against.
     estimate : Estimate or None
         Over rounds; None where there was nobody to compare with.
@@ -82,7 +82,7 @@ def by_interval(target: Target, estimate: Estimate | None, *, scale: float = 1.0
     return claim(target, estimate, verdict, "measured-synthetic", reason)
 
 
-def everywhere(target: Target, points: Sequence[tuple[str, Estimate]]) -> Claim | None:
+def everywhere(target: Limit, points: Sequence[tuple[str, Estimate]]) -> Claim | None:
     """Judge the lowest bound of all points, each with where it is; None where none has one."""
     bounds = [
         (estimate.interval[0], estimate, where)
