@@ -128,8 +128,8 @@ def options_of(kind: type[Options]) -> Iterator[tuple[Field[Any], Option]]:
             yield one, one.metadata[_KEY]
 
 
-def again(kind: type[Options], name: str, **changes: Any) -> Any:
-    """Return an option of another dataclass as one of this, where None is what was not given.
+def again(kind: type[Options], name: str, default: Any = None, **changes: Any) -> Any:
+    """Return an option of another dataclass as one of this; by default None: not given.
 
     Parameters
     ----------
@@ -137,13 +137,16 @@ def again(kind: type[Options], name: str, **changes: Any) -> Any:
         That dataclass.
     name : str
         Its field.
+    default : object
+        Its value here where it was not given.
     **changes
         Attributes of `Option` that differ.
     """
     one = kind.__dataclass_fields__[name]
     known: Option = one.metadata[_KEY]
-    told = {"shown": default_text(one, known) or None, **changes}
-    return field(default=None, metadata={_KEY: replace(known, **told)})
+    shown = default_text(one, known) or None if default is None else known.shown
+    told = {"shown": shown, **changes}
+    return field(default=default, metadata={_KEY: replace(known, **told)})
 
 
 def default_text(one: Field[Any], known: Option) -> str:

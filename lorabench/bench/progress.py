@@ -83,7 +83,7 @@ class RowsProgress:
         self._progress.update(self._task, completed=rows, description=f"{rows:,} rows")
 
     def start_at(self, rows: int) -> None:
-        """Tell that an earlier run made so many."""
+        """Take in that an earlier run made so many."""
         self._last = rows
 
     @property

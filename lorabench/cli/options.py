@@ -119,7 +119,8 @@ def _annotation(one: Field[Any], known: Option) -> Any:
         return Annotated[kind, typer.Argument(**{**shared, "metavar": known.metavar or names[0]})]
     shared["rich_help_panel"] = known.panel
     if known.shown is not None and one.default is None:
-        shared["show_default"] = known.shown
+        # Typer would put a text of ours into brackets of its own.
+        shared |= {"help": rf"{known.help} \[default: {known.shown}]", "show_default": False}
     return Annotated[kind, typer.Option(*names, **shared)]
 
 

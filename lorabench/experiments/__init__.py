@@ -1,1 +1,1 @@
-"""The experiments: each takes a config and returns one result document."""
+"""The commands, a folder each: its options, its experiment, which gives findings, its view."""

@@ -1,1 +1,1 @@
-"""The machine: its topology, a plan for it, and what puts processes where the plan says."""
+"""Where a run's processes run: a plan for the machine, and what puts and keeps them there."""

@@ -1,4 +1,4 @@
-"""A condition's control groups: made around its servers and its trainer, gone when it ends.
+"""A condition's cgroups and resctrl groups: made around its processes, gone when it ends.
 
 Affinity and scheduling class are a worker's own doing. Cgroups and resctrl groups are folders that
 the parent makes, moves the workers into, and removes again. What they get is the plan's; whether

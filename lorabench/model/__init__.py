@@ -1,1 +1,1 @@
-"""What is served: embedding tables in shared memory, the DLRM's dense net, the LoRA adapter."""
+"""What is served: embedding tables in shared memory, the DLRM's dense net."""

@@ -1,1 +1,1 @@
-"""Result documents: their schema, the statistics in them, verdicts, files and tables."""
+"""Result documents: schema, metrics, statistics, claims, files."""

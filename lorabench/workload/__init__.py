@@ -1,6 +1,5 @@
-"""What arrives: workload specs, generated or real rows, the on-disk store, arrival processes.
+"""What arrives: workload specs, generated or real rows, the on-disk store.
 
 Nothing here knows a model, a server or a clock: a workload is a stream of labelled, timestamped
-rows (`lorabench.workload.block.Block`), the same for everyone who asks for it again, and an
-arrival schedule is an array of times that somebody else keeps.
+rows (`lorabench.workload.block.Block`), the same for everyone who asks for it again.
 """

@@ -51,6 +51,7 @@ class ServingOptions(Workload):
         metavar="N|auto",
         parse=rank,
         shown="auto",
+        least=1,
     )
     seed: int = option(0, "Of rows, arrivals, orders, weights.", least=0)
     checkpoint: Path | None = option(

@@ -100,10 +100,13 @@ class Colocate(ServingExperiment):
         """Draw what each throttle did, and what each group used, in the last round."""
         for case, counters in self.state.counters.items():
             for one in counters:
+                where = case.also(
+                    f"{one.group}, domain {one.domain}", group=one.group, domain=one.domain
+                )
                 yield schema.Series(
-                    name=f"{one.name} of {one.group}, domain {one.domain}",
-                    condition=case.text,
-                    labels=dict(case.labels),
+                    name=one.name,
+                    condition=where.text,
+                    labels=dict(where.labels),
                     x=list(one.times_s),
                     y=list(one.values),
                     x_unit="s",

@@ -1,7 +1,7 @@
 """What a machine offers for isolation and for measuring."""
 
 from lorabench.bench.command import Command
-from lorabench.experiments.doctor.options import DoctorOptions
+from lorabench.experiments.doctor.options import DoctorOptions, DoctorOutput
 
 COMMAND = Command(
     "doctor",
@@ -12,5 +12,6 @@ COMMAND = Command(
     about="Changes and measures nothing; a document is written only where -o names it.",
     example="lorabench doctor -o doctor.json",
     always_saved=False,
+    output=DoctorOutput,
     start="lorabench.experiments.doctor.start:start",
 )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabench.bench.options import INPUT, option
+from lorabench.bench.command import Output
+from lorabench.bench.options import INPUT, OUTPUT, again, option
 from lorabench.errors import InputError
 
 
@@ -30,3 +31,20 @@ class DoctorOptions:
         """
         if self.cleanup and self.sysroot is not None:
             raise InputError("--sysroot: found it beside --cleanup, expected one or the other")
+
+
+@dataclass(frozen=True)
+class DoctorOutput:
+    """Where what was found goes; it makes no claim, so that nothing can be missed."""
+
+    output: str | None = option(
+        None,
+        "Result document; without it none is written.",
+        "--output",
+        "-o",
+        metavar="FILE",
+        panel=OUTPUT,
+    )
+    as_json: bool = again(Output, "as_json", default=False)
+    quiet: bool = again(Output, "quiet", default=False)
+    verbose: bool = again(Output, "verbose", default=False)

@@ -4,10 +4,10 @@ from lorabench.bench.command import Command, Output
 from lorabench.bench.options import check
 from lorabench.bench.runner import run
 from lorabench.errors import InputError, MachineError
-from lorabench.experiments.doctor.options import DoctorOptions
+from lorabench.experiments.doctor.options import DoctorOptions, DoctorOutput
 
 
-def start(command: Command, options: DoctorOptions, output: Output) -> None:
+def start(command: Command, options: DoctorOptions, output: DoctorOutput) -> None:
     """Run the command.
 
     Raises
@@ -18,7 +18,7 @@ def start(command: Command, options: DoctorOptions, output: Output) -> None:
         Something that a killed run left cannot be undone.
     """
     if not options.cleanup:
-        run(command, options, output)
+        run(command, options, Output(**vars(output)))
         return
     check(options)
     for option, given in (("--json", output.as_json), ("-o", output.output)):

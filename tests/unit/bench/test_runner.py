@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from lorabench.bench.command import Output
 from lorabench.bench.runner import run
 from lorabench.errors import GateError, InputError, MachineError
 from lorabench.isolation.cleanup import run_lock
+from lorabench.results import files
 from lorabench.results.files import read_result
+from lorabench.results.schema import Result
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +66,22 @@ def test_ctrl_c_keeps_what_was_finished_marked_as_partial(tmp_path: Path) -> Non
     assert result.partial
     assert len(result.metrics) == 2
     np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["counted"], [0, 1])
+
+
+def test_ctrl_c_while_the_document_is_written_does_not_lose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Describing the machine takes a second, and whoever has waited for a run presses Ctrl-C."""
+    write = files.write_result
+
+    def interrupted(result: Result, path: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write(result, path)
+
+    monkeypatch.setattr(files, "write_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        count(tmp_path)
+    assert not read_result(tmp_path / "out.json").partial
 
 
 def test_a_failure_keeps_what_was_finished_as_well(tmp_path: Path) -> None:

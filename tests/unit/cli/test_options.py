@@ -87,7 +87,7 @@ def test_help_has_summary_example_and_panels_the_rare_one_last() -> None:
     ]
     places += [text.index(f"─ {panel} ─") for panel in ("Run", "Output", RARE)]
     assert places == sorted(places)
-    assert "[default: (the season's)]" in text
+    assert "[default: the season's]" in text
     assert "[default: 1,2]" in text
 
 
