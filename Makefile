@@ -146,7 +146,7 @@ format: install ## rewrite the sources as the style wants them
 	@$(IN_VENV) clang-format -i $(C_FILES)
 
 .PHONY: docs
-docs: install ## rewrite the tables of options in docs/ from the options themselves
+docs: install ## rewrite the tables of options and metrics in docs/ from these themselves
 	@$(IN_VENV) python tests/support/option_docs.py
 
 .PHONY: install

@@ -1,7 +1,7 @@
 """From what was recorded of a condition to the metrics of the result document.
 
 Pure functions of a `Record`. What each metric is, and from when to when it is measured, is written
-in ``docs/methodology.md``.
+in the registry, `lorabench.results.metrics`.
 """
 
 import numpy as np

@@ -12,6 +12,7 @@ from option_docs import DOCS, with_tables
 
 from lorabench.bench.options import RARE
 from lorabench.cli.commands import COMMANDS
+from lorabench.results.metrics import METRICS
 
 SCREEN_LINES = 40
 
@@ -62,8 +63,13 @@ def test_docs_list_its_options(command) -> None:
     assert f"<!-- options: {command.name} -->" in page
 
 
+def test_docs_list_all_metrics() -> None:
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if f"\n| `{name}` |" not in page] == []
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
-def test_docs_list_options_as_they_are(page) -> None:
+def test_docs_list_options_and_metrics_as_they_are(page) -> None:
     text = page.read_text(encoding="utf-8")
     assert with_tables(text) == text, "make docs"
 

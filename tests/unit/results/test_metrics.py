@@ -15,6 +15,13 @@ def test_units_are_si_without_prefix() -> None:
     assert {spec.unit for spec in METRICS.values()} == UNITS
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_says_in_a_phrase_what_it_is(name: str) -> None:
+    what = METRICS[name].what
+    assert what == what.strip().removesuffix(".") != ""
+    assert not {"|", "\n"} & set(what)  # it stands in a table
+
+
 @pytest.mark.parametrize(
     ("name", "known"),
     [
