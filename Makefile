@@ -8,7 +8,7 @@ PYTHON ?= python3
 DEMO_ARGS ?= --rounds 6 --duration 2.5 --load 0.3 --warmup 0.5 --label-delay 0.3
 PYTEST_ARGS ?=
 # How many tests run at once.
-JOBS ?= 2
+JOBS ?= 3
 
 # What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv

@@ -68,7 +68,7 @@ def test_every_round_runs_every_condition_once_and_solo_twice_in_an_order_of_its
         == [
             "naive",
             "pinned",
-            "pinned+rerank",
+            "pinned+rank-change",
             "solo",
             "solo_repeat",
         ]
@@ -146,14 +146,14 @@ def test_the_trainer_sees_a_subsequence_of_the_arrivals_after_the_label_delay(fi
 
 def test_the_rank_changes_every_second_where_that_is_asked_for(finished) -> None:
     result, raw, printed = finished
-    changes = result.metric("rebases", "pinned+rerank")
+    changes = result.metric("rebases", "pinned+rank-change")
     assert changes is not None
     assert min(changes.values) >= 2  # type: ignore[type-var]
-    ratio = result.metric("rank_change_p99_ratio", "pinned+rerank")
+    ratio = result.metric("rank_change_p99_ratio", "pinned+rank-change")
     assert ratio is not None
     for value, head, base in zip(
         ratio.values,
-        result.metric("latency_p99", "pinned+rerank").values,  # type: ignore[union-attr]
+        result.metric("latency_p99", "pinned+rank-change").values,  # type: ignore[union-attr]
         result.metric("latency_p99", "pinned").values,  # type: ignore[union-attr]
         strict=True,
     ):

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from command_contract import ExperimentContract
 
-from lorabench.bench.serving.options import conditions
 from lorabench.experiments import colocate
 from lorabench.experiments.colocate.options import ColocateOptions
 
@@ -17,7 +16,7 @@ class TestColocate(ExperimentContract):
     def small(self, folder: Path) -> ColocateOptions:
         return ColocateOptions(
             preset="tiny",
-            conditions=conditions("pinned"),
+            conditions=(),  # what a trainer adds is seen in test_colocate
             rounds=1,
             duration_s=0.3,
             warmup_s=0.1,

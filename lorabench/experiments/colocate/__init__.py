@@ -11,6 +11,7 @@ COMMAND = Command(
     view="lorabench.experiments.colocate.view:render",
     about="Serves an open-loop stream of queries, alone (solo) and beside a trainer that learns "
     "from what was just served and publishes to the servers, with and without isolation.",
-    example="lorabench colocate --preset tiny --rounds 6 --duration 1 -o out.json",
+    example="lorabench colocate --preset tiny --conditions pinned --rounds 1 --duration 1 "
+    "-o out.json",
     beside=".npz",
 )
