@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,7 +56,7 @@ class CommandContract:
         given = ["--help", "-h"]
         for kind in (command.options, command.output):
             listed = list(options_of(kind))
-            assert [one.name for one, _ in listed] == list(kind.__dataclass_fields__)
+            assert [one.name for one, _ in listed] == [one.name for one in fields(kind)]
             for one, known in listed:
                 assert known.help.endswith("."), one.name
                 given += flags(one, known)

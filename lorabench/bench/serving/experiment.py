@@ -35,7 +35,7 @@ _DUE_BATCHES = 4
 class ServingExperiment(Experiment):
     """Rounds in which serving alone, twice, and cases with a trainer run in shuffled order.
 
-    What is run, and where, is a subclass's to say: `machine`, `asked`, `cases_of`.
+    What is run, and where, is a subclass's to say: `machine`, `cases_of`.
 
     Parameters
     ----------
@@ -62,10 +62,6 @@ class ServingExperiment(Experiment):
         """Look at the machine and plan for it."""
         raise NotImplementedError
 
-    def asked(self) -> Sequence[Condition]:
-        """Return the conditions that are asked for."""
-        raise NotImplementedError
-
     def cases_of(self, conditions: Sequence[Condition]) -> list[ServingCase]:
         """Return the cases in which conditions that can be had are measured."""
         raise NotImplementedError
@@ -77,10 +73,10 @@ class ServingExperiment(Experiment):
         """Calibrate, then run the rounds; `findings` grows with every one that is finished."""
         machine = self.machine()
         node = self.node = ServingNode.open(self.options, machine, observer)
-        self.conditions, _ = machine.fit(self.asked())
+        self.conditions, _ = machine.fit(self.options.asked)
         if not node.prepared.tables.kernels.reusable_features:
             self.conditions = [condition.without_reuse for condition in self.conditions]
-        self.unavailable = machine.unavailable(self.asked())
+        self.unavailable = machine.unavailable(self.options.asked)
         self.cases = self.cases_of(self.conditions)
         node.ready_for(self.cases)
         log = RoundLog(node, self.state)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorabench.bench.options import RARE, Workload, milliseconds, names, option, rank
 from lorabench.errors import InputError
@@ -28,7 +28,15 @@ def conditions(text: str) -> "tuple[Condition, ...]":
 
 @dataclass(frozen=True)
 class ServingOptions(Workload):
-    """What is served, how it is loaded, what is trained beside it."""
+    """What is served, how it is loaded, what is trained beside it.
+
+    Attributes
+    ----------
+    otherwise : str
+        Conditions that are run where none are named.
+    """
+
+    otherwise: ClassVar[str] = ""
 
     conditions: "tuple[Condition, ...] | None" = option(
         None,
@@ -141,6 +149,11 @@ class ServingOptions(Workload):
         metavar="block|spin",
         panel=RARE,
     )
+
+    @property
+    def asked(self) -> "tuple[Condition, ...]":
+        """The conditions to run beside serving alone."""
+        return conditions(self.otherwise) if self.conditions is None else self.conditions
 
     @property
     def discarded_s(self) -> float:

@@ -18,6 +18,8 @@ DEFAULT_CONDITIONS = "naive,pinned,isolated"
 class ColocateOptions(ServingOptions):
     """What a run of the experiment is asked for."""
 
+    otherwise = DEFAULT_CONDITIONS
+
     conditions: "tuple[Condition, ...] | None" = option(
         None,
         "What to run beside solo: a place for the trainer (naive: where the OS puts it; pinned: "
@@ -41,13 +43,6 @@ class ColocateOptions(ServingOptions):
         panel=RARE,
     )
     dry_run: bool = option(False, "Print the plan and stop.")
-
-    @property
-    def asked(self) -> "tuple[Condition, ...]":
-        """The conditions to run beside serving alone."""
-        if self.conditions is None:
-            return conditions(DEFAULT_CONDITIONS)
-        return self.conditions
 
     def check(self) -> None:
         """Refuse options that do not go together.

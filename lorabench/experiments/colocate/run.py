@@ -56,13 +56,9 @@ class Colocate(ServingExperiment):
         lines = list(plan_lines(machine.plan))
         lines += [
             f"{missing.what} is unavailable: {missing.why}; to have it, {missing.enable}"
-            for missing in machine.unavailable(self.asked())
+            for missing in machine.unavailable(self.options.asked)
         ]
         return Preview(lines, machine.plan.as_document())
-
-    def asked(self) -> Sequence[Condition]:
-        """Return the conditions that are asked for."""
-        return self.options.asked
 
     def cases_of(self, conditions: Sequence[Condition]) -> list[ServingCase]:
         """Return a case for each condition."""

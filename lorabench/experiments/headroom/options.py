@@ -42,6 +42,8 @@ _SLO = "p99 to keep, in ms."
 class DutySweepOptions(ServingOptions):
     """What a sweep is asked for."""
 
+    otherwise = DEFAULT_CONDITIONS
+
     conditions: "tuple[Condition, ...] | None" = option(
         None,
         "Where the trainer runs: pinned, on cores that do not serve; shared, on those that do; "
@@ -63,11 +65,6 @@ class DutySweepOptions(ServingOptions):
         most=1000,
         shown="1.10",
     )
-
-    @property
-    def asked(self) -> "tuple[Condition, ...]":
-        """The conditions that are swept."""
-        return conditions(DEFAULT_CONDITIONS) if self.conditions is None else self.conditions
 
     def check(self) -> None:
         """Refuse what cannot be run.

@@ -41,10 +41,6 @@ class DutySweep(ServingExperiment):
         """Look at the machine and plan for it."""
         return inspect_machine(self.options.request())
 
-    def asked(self) -> Sequence[Condition]:
-        """Return the conditions that are swept."""
-        return self.options.asked
-
     def cases_of(self, conditions: Sequence[Condition]) -> list[ServingCase]:
         """Return a case for each condition and duty."""
         return [case_of(one, duty) for one in conditions for duty in self.options.worked]
