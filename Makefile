@@ -51,8 +51,8 @@ test: prepare install lint ## set up, then run every check and every test
 	@$(IN_VENV) $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: unit
-unit: install ## run the unit tests alone
-	@$(IN_VENV) $(PYTEST) tests/unit $(PYTEST_ARGS)
+unit: install ## run the unit tests that are not slow
+	@$(IN_VENV) $(PYTEST) tests/unit -m "not slow" $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: prepare install ## run every test; say which lines and branches of lorabench none reaches

@@ -20,6 +20,9 @@ def lacking(kind: str) -> str | None:
     return f"{refused[0].what}: {refused[0].why}" if kind == "cgroups" and refused else None
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """Kill runs that make all kinds of changes that can be made here; how often, for each kind."""

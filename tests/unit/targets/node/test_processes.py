@@ -25,6 +25,9 @@ ALONE = NodeCase("solo", None, frozenset(CPUS), (0.0, DURATION_S))
 BESIDE = NodeCase("pinned", TRAINER, frozenset(CPUS), (0.0, DURATION_S), watch=True)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def target() -> Iterator[NodeProcesses]:
     shape = DlrmShape(num_dense=3, num_sparse=2, dim=8, bottom=(8,), top=(16,))
