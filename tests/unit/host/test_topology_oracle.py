@@ -74,6 +74,7 @@ def machines(draw: st.DrawFn) -> Machine:
 
 
 @settings(max_examples=10)
+@pytest.mark.slow
 @given(machines())
 def test_any_machine_reads_as_hwloc_reads_it(machine: Machine):
     with tempfile.TemporaryDirectory() as folder:
