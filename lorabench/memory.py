@@ -203,7 +203,7 @@ class Region:
         return {int(node): int(counts[node]) * mmap.PAGESIZE for node in np.flatnonzero(counts)}
 
     def _place(self, name: str, policy: MemoryPolicy) -> None:
-        """Return where the pages are to come from, none of which is there yet."""
+        """Set where the pages are to come from, none of which is there yet."""
         set_policy(f"memory '{name}'", policy, self.mapping.bind, self.mapping.policy)
 
     def settle(self) -> None:

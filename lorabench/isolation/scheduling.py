@@ -60,7 +60,7 @@ IDLE = SchedulingClass(os.SCHED_IDLE)
 
 
 def schedule_threads(pid: int, wanted: SchedulingClass) -> None:
-    """Return all threads of a process a scheduling class.
+    """Give all threads of a process a scheduling class.
 
     Parameters
     ----------

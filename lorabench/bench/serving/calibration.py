@@ -15,9 +15,10 @@ from lorabench.bench.serving.cases import ServingCase
 from lorabench.bench.serving.interference import Interference, probe
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
-from lorabench.targets.load import Traffic
-from lorabench.targets.node.processes import NS, NodeProcesses, Schedule
+from lorabench.targets.load import Schedule, Traffic
+from lorabench.targets.node.processes import NodeProcesses
 from lorabench.targets.node.settings import NodeCase, TrainerSettings
+from lorabench.targets.trace import NS
 
 if TYPE_CHECKING:
     from lorabench.bench.serving.node import ServingNode

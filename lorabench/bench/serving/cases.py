@@ -34,13 +34,10 @@ class ServingCase(Case):
         Where the trainer is and what holds it in check; None for serving alone.
     duty : float
         Share of the time in which it may work, above 0 and at most 1.
-    all_cores : bool
-        The trainer's cores serve, too.
     """
 
     condition: Condition | None = None
     duty: float = 1.0
-    all_cores: bool = False
 
     def has(self, mechanism: str) -> bool:
         """Whether a mechanism is part of it."""
@@ -57,7 +54,7 @@ class ServingCase(Case):
 
 SOLO = ServingCase("solo")
 SOLO_REPEAT = ServingCase("solo_repeat")
-SOLO_ALL = ServingCase("solo_all", all_cores=True)
+SOLO_ALL = ServingCase("solo_all")
 
 
 def case_of(condition: Condition, duty: float | None = None) -> ServingCase:

@@ -22,8 +22,10 @@ from lorabench.errors import MachineError
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.results.statistics import Estimate
-from lorabench.targets.node.processes import NS, NodeProcesses, Schedule
+from lorabench.targets.load import Schedule
+from lorabench.targets.node.processes import NodeProcesses
 from lorabench.targets.node.settings import NodeCase
+from lorabench.targets.trace import NS
 
 NEIGHBOURS = ("random reads", "streaming", "arithmetic")
 

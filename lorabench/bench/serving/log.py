@@ -14,8 +14,8 @@ from lorabench.bench.serving.node import Measured, ServingNode
 from lorabench.isolation.resctrl import CounterSeries
 from lorabench.results import schema, statistics
 from lorabench.results.metrics import MetricTable
-from lorabench.targets.node.processes import NS, Record
-from lorabench.targets.target import TrainReport
+from lorabench.targets.target import Record, TrainReport
+from lorabench.targets.trace import NS
 
 Found = Mapping[str, float | None]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from lorabench.lora.basis import LearnLog
 from lorabench.results import statistics
 from lorabench.results.quality import auc, normalized_entropy
-from lorabench.targets.node.processes import NS, Record
-from lorabench.targets.target import ReuseBytes
+from lorabench.targets.target import Record, ReuseBytes
+from lorabench.targets.trace import NS
 
 # A trainer has yielded when it took less than this share of its CPUs for so long.
 _YIELDED = 0.1

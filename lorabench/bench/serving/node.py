@@ -21,17 +21,12 @@ from lorabench.memory import Region
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.model.prepare import Prepared, prepare
 from lorabench.strategies.registry import parse
-from lorabench.targets.load import open_traffic
-from lorabench.targets.node.processes import (
-    NodeProcesses,
-    NodeSetup,
-    PlacedMemory,
-    Record,
-    Schedule,
-    Serving,
-)
+from lorabench.targets.load import Schedule, open_traffic
+from lorabench.targets.node.memory import PlacedMemory
+from lorabench.targets.node.processes import NodeProcesses, NodeSetup
 from lorabench.targets.node.samples import open_ring
-from lorabench.targets.node.settings import NodeCase, TrainerSettings
+from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
+from lorabench.targets.target import Record
 from lorabench.workload.block import Block
 from lorabench.workload.source import RowSource, open_source
 

@@ -32,7 +32,7 @@ def needs(spec: WorkloadSpec, form: Format, room: Room) -> str:
 
 
 def show(manifest: Manifest, rate: float, output: FolderOutput) -> None:
-    """Return what was written."""
+    """Print what was written."""
     if output.as_json:
         print(manifest.as_text(), end="")  # noqa: T201
     if output.quiet:

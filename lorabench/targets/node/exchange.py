@@ -164,7 +164,7 @@ def _by_server(server: NDArray[np.int32]) -> NDArray[np.intp]:
 
 
 def _resize(fd: int, layout: _Layout, total: tuple[int, int]) -> None:
-    """Return a memfd new pages, all zero, for columns of so many queries and rows."""
+    """Give a memfd new pages, all zero, for columns of so many queries and rows."""
     os.ftruncate(fd, 0)
     os.ftruncate(fd, _bytes(layout, total))
 

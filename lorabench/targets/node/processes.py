@@ -40,17 +40,6 @@ from lorabench.targets.target import Answers, CpuUsage, Record, Target, TrainRep
 from lorabench.targets.trace import NS
 from lorabench.workload.block import Block
 
-__all__ = [
-    "NS",
-    "NodeCase",
-    "NodeProcesses",
-    "NodeSetup",
-    "PlacedMemory",
-    "Record",
-    "Schedule",
-    "Serving",
-]
-
 # Between telling the processes to go and the first arrival.
 _LEAD_NS = NS // 10
 
@@ -156,7 +145,7 @@ class NodeProcesses(Target[NodeCase]):
     def _serve(
         self, schedule: Schedule, start_ns: int, give_up_s: float, settings: TrainerSettings | None
     ) -> list[Part]:
-        """Return each server its part of a schedule."""
+        """Hand each server its part of a schedule; return the parts."""
         parts = self._exchange.offer(schedule, len(self.labels), len(self._fleet.servers))
         for worker, part in zip(self._fleet.servers, parts, strict=True):
             worker.send(

@@ -18,8 +18,7 @@ from lorabench.experiments.colocate.options import DEFAULT_CONDITIONS, ColocateO
 from lorabench.isolation.conditions import parse_condition
 from lorabench.lora.learner import LEARNING_RATE
 from lorabench.results.files import read_result
-from lorabench.targets.load import Traffic, open_traffic
-from lorabench.targets.node.processes import Schedule
+from lorabench.targets.load import Schedule, Traffic, open_traffic
 
 POISSON = Traffic("poisson", 32)
 
