@@ -6,8 +6,9 @@ side is laid out anew (`lorabench.lora.slots`), which no server notices before i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,16 @@ BasisKind = Literal["pca", "random"]
 
 @dataclass
 class LearnLog:
-    """What happened beside the learning itself.
+    """What happened beside the learning itself, since a learner's last `reset`.
+
+    It grows with windows and with changes of basis, never with samples; what is `since` an earlier
+    copy is as small as what has happened in between.
 
     Attributes
     ----------
     peak_bytes : dict of str to int
-        Bytes of all LoRA state by purpose, allocated and not only used, when they were most.
+        Bytes of all LoRA state by purpose (`AdapterPlan.breakdown`), as mapped and not only used,
+        when they were most.
     basis_samples : int
         Samples that went into choosing the first B.
     refused : int
@@ -41,7 +46,8 @@ class LearnLog:
     diverged : bool
         Training met a NaN or an infinite value and stopped publishing.
     samples, used_bytes : list of int
-        At the end of every window: samples seen so far, and bytes of LoRA state in use.
+        At the end of every window: samples seen so far, whatever became of them, and bytes of LoRA
+        state in use.
     ranks, signal_ranks : list of tuple of int
         At the end of every window, of each table: rank from then on, and of the window's signal.
     rebases : int
@@ -61,6 +67,44 @@ class LearnLog:
     signal_ranks: list[tuple[int, ...]] = field(default_factory=list)
     rebases: int = 0
     rebase_loss: list[float] = field(default_factory=list)
+
+    def copy(self) -> "LearnLog":
+        """Return what it says now, which nothing changes any more."""
+        lists: dict[str, Any] = {
+            name: list(one) for name, one in vars(self).items() if isinstance(one, list)
+        }
+        return replace(self, **lists)
+
+    def since(self, earlier: "LearnLog") -> "LearnLog":
+        """Return what has been added to an earlier copy.
+
+        Counts are what was counted since then, lists what was appended; what is no count, such as
+        the bytes at their most, is what it is now.
+        """
+        added: dict[str, Any] = {}
+        for name, now in vars(self).items():
+            before = getattr(earlier, name)
+            if isinstance(now, list):
+                added[name] = now[len(before) :]
+            elif _is_count(now):
+                added[name] = now - before
+        return replace(self, **added)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[LearnLog]") -> "LearnLog":
+        """Return parts in order, each of them `since` the one before, as one log."""
+        whole: dict[str, Any] = {}
+        for name, last in vars(parts[-1]).items():
+            values = [getattr(part, name) for part in parts]
+            if isinstance(last, list):
+                whole[name] = list(chain.from_iterable(values))
+            elif _is_count(last):
+                whole[name] = sum(values)
+        return replace(parts[-1], **whole)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class BasisKeeper:
@@ -104,6 +148,7 @@ class BasisKeeper:
         self._sums.clear()
         self._controllers = [RankController(self._rule) for _ in self._adapted]
         self._halved = False
+        self._settled = False
 
     @property
     def samples(self) -> int:
@@ -143,9 +188,9 @@ class BasisKeeper:
         writer.decay(decay)
         # Once, when it is first known which rows are looked up, slots move to where they are worth
         # most; later only along with a basis.
-        first = len(self.log.samples) == 1
-        if turns or first:
+        if turns or not self._settled:
             self._rebase(turns)
+            self._settled = True
         self._note(signals, seen)
 
     def change_ranks(self) -> None:

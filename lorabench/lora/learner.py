@@ -126,16 +126,17 @@ class Learner:
             least = most = config.rank
         rule = RankRule(least=least, most=most)
         self._bases = BasisKeeper(tables, owner, rule, config.basis)
-        self.start_over()
+        self.reset()
 
     @property
     def log(self) -> LearnLog:
-        """What happened beside the learning itself."""
-        return self._bases.log
+        """A copy of what happened beside the learning itself, since the last `reset`."""
+        return self._bases.log.copy()
 
     def reset(self) -> None:
         """Begin anew with an empty adapter and an empty log."""
         self._bases.reset()
+        self._seen = 0
         self.start_over()
 
     def start_over(self) -> None:
@@ -147,7 +148,6 @@ class Learner:
         self._batches = 0
         self._passed = 0
         self._in_window = 0
-        self._seen = 0
 
     def resume(self, saved: dict[int, SavedTable]) -> None:
         """Go on from a saved adapter instead of choosing a basis; only at the start.
@@ -253,7 +253,7 @@ class Learner:
             self._diverge()
             return
         self._bases.add(batch.sparse, grad)
-        self.log.basis_samples += len(batch.labels)
+        self._bases.log.basis_samples += len(batch.labels)
         if self._bases.samples >= self._config.basis_samples:
             self._bases.choose(self._seen)
             self._in_window = 0
@@ -274,7 +274,7 @@ class Learner:
             self._medians = self._owner.medians()
         self._batches += 1
         self._in_window += len(batch.labels)
-        self.log.refused += writer.learn(
+        self._bases.log.refused += writer.learn(
             self._tables,
             batch.sparse,
             grad,
@@ -308,12 +308,12 @@ class Learner:
     def _diverge(self) -> None:
         # The idle side is never published: servers go on with the last good epoch.
         self.stage = Stage.DIVERGED
-        self.log.diverged = True
+        self._bases.log.diverged = True
 
     def _switch_off(self) -> None:
         self._owner.writer.clear()
         self._owner.writer.publish()
-        self.log.guard_trips += 1
+        self._bases.log.guard_trips += 1
         self._passed = 0
         self.stage = Stage.OFF
 

@@ -1,0 +1,104 @@
+"""What a learner draws and what it writes down, from reset to reset."""
+
+import pickle
+from copy import deepcopy
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from lorabench.lora.basis import LearnLog
+from lorabench.lora.layout import plan_adapter
+from lorabench.lora.learner import Learner, LearnerConfig
+from lorabench.lora.writer import Adapter, AdapterOwner
+from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.tables import TableLayout, TableSet
+
+DIM = 8
+ROWS = (3000, 2000)
+BATCH = 1024
+CONFIG = LearnerConfig(rank=2, basis_samples=2048, window=4096, base_stride=2, guard_window=2048)
+
+
+class Node:
+    """Small tables with more rows than slots, and a stream whose labels hang on one of the rows."""
+
+    def __init__(self, config: LearnerConfig) -> None:
+        rng = np.random.default_rng(0)
+        layout = TableLayout(ROWS, DIM)
+        self.tables = TableSet.create(layout)
+        for table in self.tables.arrays:
+            table[:] = 0.3 * rng.standard_normal(table.shape)
+        net = DenseNet(DlrmShape(2, 2, DIM, (8,), (16,)))
+        net.initialise(0)
+        self.owner = AdapterOwner(Adapter(plan_adapter(layout, config.rank, 1, 0.2)).handle)
+        self.learner = Learner(self.tables.kernels, net, self.owner, config)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with the stream's first row."""
+        self.rng = np.random.default_rng(1)
+
+    def learn(self, batches: int) -> None:
+        for _ in range(batches):
+            # Most rows are rare, and which are not moves on.
+            popular = self.rng.integers(0, 200, (BATCH, 2))
+            rare = self.rng.integers(0, ROWS, (BATCH, 2))
+            sparse = np.where(self.rng.random((BATCH, 2)) < 0.5, popular, rare).astype(np.int32)
+            dense = self.rng.standard_normal((BATCH, 2)).astype(np.float32)
+            assert self.learner.begin()
+            self.learner.learn(dense, sparse, (sparse[:, 0] % 2).astype(np.int8))
+
+    @property
+    def served(self) -> list[np.ndarray]:
+        """A, B and rows of every table."""
+        return [part for table in range(2) for part in self.owner.writer.arrays(table)]
+
+
+def test_samples_are_counted_on_when_the_guard_lets_learning_start_anew() -> None:
+    node = Node(replace(CONFIG, learning_rate=30.0))
+    node.learn(40)
+    log = node.learner.log
+    assert log.guard_trips > 1
+    assert all(one < other for one, other in pairwise(log.samples))
+    assert log.samples[-1] > 36 * BATCH
+    node.owner.reset()
+    node.learner.reset()
+    node.learn(2)
+    assert node.learner.log.samples == [2 * BATCH]
+
+
+def test_slots_are_given_anew_at_the_end_of_the_first_window_after_every_start() -> None:
+    node = Node(replace(CONFIG, basis="random"))
+    node.learn(7)
+    assert node.learner.log.rebases == 2
+    node.learn(40)
+    before = node.learner.log
+    assert before.rebases == 2
+    assert node.learner.begin()
+    node.owner.writer.clear()
+    node.owner.writer.publish()
+    node.learner.start_over()
+    node.learn(7)
+    after = node.learner.log.since(before)
+    assert len(after.samples) == 2
+    assert after.rebases == 2
+
+
+def test_a_log_is_a_copy_and_what_is_since_an_earlier_one_stays_small() -> None:
+    node = Node(CONFIG)
+    node.learn(8)
+    first = node.learner.log
+    kept = deepcopy(first)
+    node.learn(60)
+    second = node.learner.log
+    assert first == kept
+    assert second.refused > first.refused > 0
+    part = second.since(first)
+    assert part.samples == second.samples[len(first.samples) :] != []
+    assert LearnLog.joined([first, part]) == second
+    assert LearnLog.joined([first]) == first
+    node.learn(4)
+    last = node.learner.log.since(second)
+    assert len(last.samples) == 1
+    assert len(pickle.dumps(last)) <= len(pickle.dumps(first))
