@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeVar, get_args
+from typing import ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +114,30 @@ class Region:
         Bytes.
     writable : bool
         How this process maps it.
+
+    Attributes
+    ----------
+    page_bytes : int
+        Of its pages; a huge region's length is in huge ones, also where the machine gives none.
     """
 
     method: PageMethod = "4k"
+    page_bytes: ClassVar[int] = mmap.PAGESIZE
 
     def __init__(self, fd: int, length: int, *, writable: bool) -> None:
         self.fd = fd
         self.mapping = Mapping(fd, length, writable=writable)
+
+    @classmethod
+    def mapped_bytes(cls, length: int) -> int:
+        """Return what a region for so many bytes maps: whole pages.
+
+        Examples
+        --------
+        >>> Region.mapped_bytes(1) == Region.page_bytes, HugeRegion.mapped_bytes(3 << 20) >> 20
+        (True, 4)
+        """
+        return -(-length // cls.page_bytes) * cls.page_bytes
 
     @classmethod
     def create(cls, name: str, length: int, policy: MemoryPolicy | None = None) -> Self:
@@ -225,10 +242,12 @@ class HugeRegion(Region):
     filled, since only what is there can be collapsed.
     """
 
+    page_bytes = HUGE_PAGE_BYTES
+
     @classmethod
     def create(cls, name: str, length: int, policy: MemoryPolicy | None = None) -> Self:
         """Make a region whose length is rounded up to whole huge pages; else as `Region.create`."""
-        length = -(-length // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+        length = cls.mapped_bytes(length)
         try:
             fd = os.memfd_create(f"lorabench-{name}", os.MFD_HUGETLB | MFD_HUGE_2MB)
             try:

@@ -4,7 +4,8 @@ Sizing only; memory is allocated in `lorabench.lora.writer`, and the order of it
 (``kernels/shared/adapter.h`` and what it includes). The budget counts all that exists because of
 the LoRA trainer and grows with the model (both sides of A, B and the index, and what the trainer
 keeps a slot: row, accumulator, count of lookups, dirty mark, sketch; the gradient sums of the
-signal spectrum), so that "2 % of the tables" means what a memory planner would read.
+signal spectrum), so that "2 % of the tables" means what a memory planner would read: shared memory
+as it is mapped, in whole pages (what the trainer keeps for itself as it is asked for).
 
 Ranks and slots change while the trainer runs; the memory does not. What both sides take is
 allocated once (`AdapterPlan.room_bytes`), and every later layout has to fit into it, with the
@@ -13,11 +14,13 @@ trainer's own share within what is left of the budget.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from lorabench._kernels.adapter import MAX_RANK, PIN_BYTES, adapter_bytes, slot_state_bytes
 from lorabench.errors import InputError
+from lorabench.memory import HugeRegion, Region
 from lorabench.model.tables import TableLayout
 
 AUTO_RANK = 4
@@ -31,6 +34,15 @@ _SIGNAL_ROWS = (16, 512)
 _SIGNAL_SHARE = 0.25
 
 _ROUNDING = 64
+
+AdapterPages = Literal["2m", "4k"]
+"""Of both sides; "4k" are the machine's ordinary pages, which some have larger."""
+
+_REGIONS: dict[AdapterPages, type[Region]] = {"2m": HugeRegion, "4k": Region}
+
+# Huge pages save address translations, and rounding to them costs slots: they are taken where at
+# least this share is left of the slots that ordinary pages would have.
+_HUGE_KEEPS = 7 / 8
 
 
 def spectrum_bytes(rows: int, dim: int) -> int:
@@ -62,7 +74,9 @@ class AdapterPlan:
     signal_rows : tuple of int
         Rows of each table whose gradient sums are kept.
     room_bytes : int
-        Of the shared memory: both sides, in any layout that there will be.
+        Of the shared memory: both sides, in any layout that there will be; whole pages.
+    pages : {"2m", "4k"}
+        Of that memory: 2 MiB where the machine gives such, unless the budget is too small for them.
     budget_bytes : int
         What all of it must stay within.
     """
@@ -73,6 +87,7 @@ class AdapterPlan:
     slots: tuple[int, ...]
     signal_rows: tuple[int, ...]
     room_bytes: int
+    pages: AdapterPages
     budget_bytes: int
 
     @property
@@ -81,12 +96,28 @@ class AdapterPlan:
         return adapter_bytes(np.array(self.slots, dtype=np.int64), self.ranks, self.layout.dim)
 
     @property
+    def region(self) -> type[Region]:
+        """What both sides lie in."""
+        return _REGIONS[self.pages]
+
+    @property
+    def pins_bytes(self) -> int:
+        """The readers' pin lines, as mapped."""
+        return Region.mapped_bytes(self.servers * PIN_BYTES)
+
+    @property
     def breakdown(self) -> dict[str, int]:
-        """Bytes by purpose."""
+        """Bytes by purpose.
+
+        ``sides`` and ``pins`` are shared memory, as it is mapped: whole pages, whether touched or
+        not. ``slot_state`` and ``spectra`` are the trainer's own arrays, as they are asked for:
+        without what its allocator adds, and between two layouts, when tables go from one to the
+        other in turn and one has its ``slot_state`` twice, as in the larger of both.
+        """
         rows = np.array(self.layout.rows, dtype=np.int64)
         return {
             "sides": self.room_bytes,
-            "pins": self.servers * PIN_BYTES,
+            "pins": self.pins_bytes,
             "slot_state": slot_state_bytes(np.array(self.slots, dtype=np.int64), rows),
             "spectra": sum(spectrum_bytes(n, self.layout.dim) for n in self.signal_rows),
         }
@@ -151,6 +182,9 @@ def plan_adapter(
     whole. A table whose own statistics (B and gradient sums) would outweigh it is left out, and
     where the statistics of all are too much for the budget, the smallest tables are.
 
+    Both sides lie on 2 MiB pages, unless rounding to these is more than the budget holds, or leaves
+    less than 7/8 of the slots that 4 KiB pages have.
+
     Parameters
     ----------
     layout : TableLayout
@@ -177,26 +211,32 @@ def plan_adapter(
     signal_rows = _signal_rows(layout, start, int(budget * _SIGNAL_SHARE))
     worth = [rows if kept else 0 for rows, kept in zip(layout.rows, signal_rows, strict=True)]
 
-    def at(level: int) -> AdapterPlan:
+    def at(level: int, pages: AdapterPages) -> AdapterPlan:
         slots = tuple(min(rows, level) for rows in worth)
         ranks = tuple(start if count else 0 for count in slots)
-        room = adapter_bytes(np.array(slots, dtype=np.int64), ranks, layout.dim)
-        return AdapterPlan(layout, ranks, servers, slots, signal_rows, room, budget)
+        asked = adapter_bytes(np.array(slots, dtype=np.int64), ranks, layout.dim)
+        room = _REGIONS[pages].mapped_bytes(asked)
+        return AdapterPlan(layout, ranks, servers, slots, signal_rows, room, pages, budget)
 
-    low, high = 0, max(worth)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if at(middle).fits:
-            low = middle
-        else:
-            high = middle - 1
-    if low == 0:
+    def most(pages: AdapterPages) -> AdapterPlan:
+        low, high = 0, max(worth)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if at(middle, pages).fits:
+                low = middle
+            else:
+                high = middle - 1
+        return at(low, pages)
+
+    huge, small = most("2m"), most("4k")
+    if not any(small.slots):
         raise InputError(
             f"the adapter's budget is too small: found {budget_fraction:.2%} of "
-            f"{layout.table_bytes:,} table bytes, expected at least {at(1).total_bytes:,} bytes "
-            f"for one row a table at rank {start}; use a lower --rank or larger tables"
+            f"{layout.table_bytes:,} table bytes, expected at least "
+            f"{at(1, '4k').total_bytes:,} bytes, as mapped, for one row a table at rank {start}; "
+            "use a lower --rank or larger tables"
         )
-    return at(low)
+    return huge if sum(huge.slots) >= _HUGE_KEEPS * sum(small.slots) else small
 
 
 def _signal_rows(layout: TableLayout, rank: int, budget: int) -> tuple[int, ...]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._kernels.adapter import PIN_BYTES, AdapterReader, format_adapter
+from lorabench._kernels.adapter import AdapterReader, format_adapter
 from lorabench._kernels.memory import Mapping
 from lorabench._kernels.writer import AdapterWriter
 from lorabench.lora.layout import AdapterPlan
-from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
+from lorabench.memory import MemoryPolicy, Region, RegionHandle
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Adapter:
 
     def __init__(self, plan: AdapterPlan, policy: MemoryPolicy | None = None) -> None:
         self.plan = plan
-        self.sides = HugeRegion.create("adapter", plan.room_bytes, policy)
-        self.pins = Region.create("pins", plan.servers * PIN_BYTES, policy)
+        self.sides = plan.region.create("adapter", plan.room_bytes, policy)
+        self.pins = Region.create("pins", plan.pins_bytes, policy)
         _format(self.sides.mapping, plan)
         # Its buckets and rows of A are read at random, as the tables' rows are.
         self.sides.settle()

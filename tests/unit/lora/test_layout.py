@@ -1,31 +1,54 @@
 """How an adapter's budget is spent."""
 
+import math
+import mmap
+import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lorabench._kernels.adapter import PIN_BYTES
 from lorabench.errors import InputError
-from lorabench.lora.layout import plan_adapter
+from lorabench.lora.layout import AdapterPlan, plan_adapter
 from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.model.tables import TableLayout, TableSet
+from lorabench.workload.spec import load_spec
 
-
-@given(
-    st.lists(st.integers(1, 3_000_000), min_size=1, max_size=30),
+PAGE_BYTES = {"2m": 2 << 20, "4k": mmap.PAGESIZE}
+LAYOUTS = st.builds(
+    TableLayout,
+    st.lists(st.integers(1, 3_000_000), min_size=1, max_size=30).map(tuple),
     st.sampled_from([8, 16, 64, 128]),
-    st.integers(1, 8),
-    st.floats(0.001, 0.1),
 )
-def test_a_plan_stays_within_its_budget_and_uses_it(rows, dim, rank, budget) -> None:
-    layout = TableLayout(tuple(rows), dim)
+
+
+def rounded(size: int, to: int) -> int:
+    return -(-size // to) * to
+
+
+def mapped_bytes(plan: AdapterPlan) -> int:
+    """What a plan takes in whole pages, and the trainer's own arrays."""
+    sides = rounded(plan.shared_bytes, PAGE_BYTES[plan.pages])
+    pins = rounded(plan.servers * PIN_BYTES, mmap.PAGESIZE)
+    return sides + pins + plan.breakdown["slot_state"] + plan.breakdown["spectra"]
+
+
+@given(LAYOUTS, st.integers(1, 8), st.floats(0.001, 0.1), st.integers(1, 64))
+def test_a_plan_stays_within_its_budget_as_mapped_and_uses_it(
+    layout, rank, budget, servers
+) -> None:
     try:
-        plan = plan_adapter(layout, rank, 4, budget)
+        plan = plan_adapter(layout, rank, servers, budget)
     except InputError:
         return
-    assert plan.total_bytes <= budget * layout.table_bytes
+    rows = layout.rows
+    assert plan.fits
+    assert plan.total_bytes == mapped_bytes(plan) <= budget * layout.table_bytes
     assert plan.fraction <= budget
     assert sum(plan.breakdown.values()) == plan.total_bytes
     assert all(0 <= s <= v for s, v in zip(plan.slots, rows, strict=True))
@@ -35,7 +58,78 @@ def test_a_plan_stays_within_its_budget_and_uses_it(rows, dim, rank, budget) -> 
     if level < max(rows):
         more = tuple(min(v, level + 1) if s else 0 for s, v in zip(plan.slots, rows, strict=True))
         grown = replace(plan, slots=more)
-        assert not replace(grown, room_bytes=grown.shared_bytes).fits
+        room = rounded(grown.shared_bytes, PAGE_BYTES[plan.pages])
+        assert not replace(grown, room_bytes=room).fits
+
+
+@given(LAYOUTS, st.floats(0.001, 1.0), st.data())
+def test_no_later_layout_takes_more_pages_than_the_budget_has(layout, budget, data) -> None:
+    try:
+        plan = plan_adapter(layout, None, 4, budget)
+    except InputError:
+        return
+    ranks = [rank and data.draw(st.integers(1, min(16, layout.dim))) for rank in plan.ranks]
+    factor = data.draw(st.floats(0, 4))
+    slots = [
+        min(max(1, int(count * factor)), rows) if count else 0
+        for count, rows in zip(plan.slots, layout.rows, strict=True)
+    ]
+    try:
+        later = plan.with_ranks(ranks, slots)
+    except ValueError:
+        return
+    assert (later.room_bytes, later.pages) == (plan.room_bytes, plan.pages)
+    assert mapped_bytes(later) <= later.total_bytes <= budget * layout.table_bytes
+
+
+@pytest.mark.parametrize("rank", [None, 1, 8, 16])
+@pytest.mark.parametrize(("preset", "pages"), [("tiny", "4k"), ("demo", "2m")])
+def test_presets_stay_under_two_percent_as_mapped(preset: str, pages: str, rank) -> None:
+    spec = load_spec(preset)
+    layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
+    plan = plan_adapter(layout, rank, 2, 0.02)
+    assert mapped_bytes(plan) / layout.table_bytes == plan.fraction < 0.02
+    if rank is None:
+        assert plan.pages == pages
+
+
+def size_in_smaps(name: str) -> int:
+    """Bytes of all of this process's mappings of a region."""
+    smaps = Path("/proc/self/smaps").read_text()
+    found = re.findall(rf"/memfd:lorabench-{name} \(deleted\)\nSize: +(\d+) kB", smaps)
+    return 1024 * sum(map(int, found))
+
+
+@pytest.mark.parametrize(("rows", "pages"), [(40_000, "4k"), (4_000_000, "2m")])
+def test_what_the_kernel_maps_is_what_the_plan_counts(rows: int, pages: str) -> None:
+    plan = plan_adapter(TableLayout((rows,), 16), 4, 3, 0.1)
+    assert plan.pages == pages
+    before = size_in_smaps("adapter"), size_in_smaps("pins")
+    adapter = Adapter(plan)
+    sides = size_in_smaps("adapter") - before[0]
+    pins = size_in_smaps("pins") - before[1]
+    assert (sides, pins) == (plan.breakdown["sides"], plan.breakdown["pins"])
+    assert os.fstat(adapter.sides.fd).st_size == plan.room_bytes
+    assert (adapter.sides.method != "4k") <= (pages == "2m")
+    adapter.close()
+
+
+def test_huge_pages_are_taken_until_rounding_to_them_costs_an_eighth_of_the_slots() -> None:
+    def holds(plan: AdapterPlan, slots: int, pages: str) -> bool:
+        other = replace(plan, slots=(slots,))
+        room = rounded(other.shared_bytes, PAGE_BYTES[pages])
+        return replace(other, room_bytes=room).fits
+
+    chosen = set()
+    for rows in range(100_000, 6_000_000, 100_000):
+        plan = plan_adapter(TableLayout((rows,), 16), 4, 2, 0.02)
+        (slots,) = plan.slots
+        chosen.add(plan.pages)
+        if plan.pages == "4k":
+            assert not holds(plan, math.ceil(slots * 7 / 8), "2m")
+        else:
+            assert not holds(plan, int(slots * 8 / 7) + 1, "4k")
+    assert chosen == {"2m", "4k"}
 
 
 def test_a_table_too_small_for_its_own_statistics_is_left_out_and_named() -> None:

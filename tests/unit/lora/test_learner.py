@@ -1,5 +1,8 @@
 """The learner end to end on drift of known rank: what it serves, what it spends, what it says."""
 
+import mmap
+import os
+
 import numpy as np
 import torch
 
@@ -29,7 +32,8 @@ class Node:
             self.net.over_arch.layers[-1].weight.mul_(25.0)
         self.truth = [table.copy() for table in self.tables.arrays]
         self.directions = np.linalg.qr(self.rng.standard_normal((DIM, 4)))[0].T
-        self.state = AdapterOwner(Adapter(plan_adapter(layout, rank, 1, budget)).handle)
+        self.adapter = Adapter(plan_adapter(layout, rank, 1, budget))
+        self.state = AdapterOwner(self.adapter.handle)
         settings = {
             "window": 16_384,
             "base_stride": 1,
@@ -105,14 +109,20 @@ def test_the_rank_follows_the_drift_and_what_is_served_gets_better() -> None:
 def test_state_never_exceeds_the_budget() -> None:
     node = Node(None, budget=0.2)
     limit = 0.2 * node.tables.layout.table_bytes
+    mapped = sum(
+        -(-os.fstat(region.fd).st_size // mmap.PAGESIZE) * mmap.PAGESIZE
+        for region in (node.adapter.sides, node.adapter.pins)
+    )
     node.drift(2)
     for _ in range(40):
         node.learn(1)
         private, shared = node.state.writer.state_bytes
-        statistics = node.state.plan.breakdown["spectra"] + node.state.plan.breakdown["pins"]
         assert shared <= node.state.plan.room_bytes
-        assert private + node.state.plan.room_bytes + statistics <= limit
-    assert node.learner.log.rebases > 0
+        assert private + mapped + node.state.plan.breakdown["spectra"] <= limit
+    log = node.learner.log
+    assert log.rebases > 0
+    assert log.peak_bytes["sides"] + log.peak_bytes["pins"] == mapped
+    assert max(log.used_bytes) <= sum(log.peak_bytes.values()) <= limit
 
 
 def test_a_fixed_rank_is_kept_and_a_random_basis_never_turns() -> None:
