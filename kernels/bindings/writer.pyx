@@ -7,7 +7,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from lorabench._kernels.adapter cimport check_fit, lookup_side, pin_lines, ranks_of
-from lorabench._kernels.arrays cimport FLOAT32, FLOAT64, INT32, INT64, Array, array_of, copy_of
+from lorabench._kernels.arrays cimport (
+    FLOAT32, FLOAT64, INT32, INT64, UINT32, Array, array_of, copy_of,
+)
 from lorabench._kernels.dispatch cimport in_use
 from lorabench._kernels.headers.dispatch cimport lb_kernels
 from lorabench._kernels.headers.lookup cimport lb_bags, lb_index_clear, lb_index_find, lb_lora
@@ -96,6 +98,14 @@ cdef class AdapterWriter:
         if not self.writing:
             raise RuntimeError("the idle side is read and written only between begin and publish")
         return lb_adapter_side(self.adapter, 1 - self.adapter.active)
+
+    def seed(self, seeds):
+        cdef Array each = array_of(seeds, "seeds", UINT32, 1)
+        cdef Py_ssize_t t
+        if each.size() != self.adapter.tables:
+            raise ValueError(f"seeds: found {each.size()}, expected {self.adapter.tables}")
+        for t in range(self.adapter.tables):
+            self.slots[t].random = (<const uint32_t *>each.view.buf)[t]
 
     @property
     def used(self):

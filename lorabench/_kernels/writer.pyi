@@ -39,6 +39,12 @@ class AdapterWriter:
         servers: int,
         rows: NDArray[np.int64] | None = None,
     ) -> AdapterWriter: ...
+    def seed(self, seeds: NDArray[np.uint32]) -> None:
+        """Draw from `seeds` uint32 [F] on, a table each, whose slots are looked at to take one.
+
+        Nothing else is random here. A new writer draws from the tables' numbers on.
+        """
+
     @property
     def used(self) -> list[int]:
         """Slots in use, table by table."""

@@ -194,6 +194,8 @@ def begun() -> AdapterWriter:
         lambda: AdapterWriter(shared(1), shared(128), 1),
         lambda: AdapterWriter(shared(1 << 16), shared(128), -3),
         lambda: AdapterWriter(shared(1 << 16), shared(128), 1, np.zeros(7, np.int64)),
+        lambda: begun().seed(np.zeros(3, np.uint32)),
+        lambda: begun().seed(np.zeros(2, np.int64)),
         lambda: begun().put(0, np.array([-1], np.int32), np.zeros((1, 2), np.float32)),
         lambda: begun().put(0, np.array([1, 1], np.int32), np.zeros((2, 2), np.float32)),
         lambda: begun().put(0, np.arange(4, dtype=np.int32), np.zeros((4, 2), np.float32)),

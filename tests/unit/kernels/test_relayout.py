@@ -125,10 +125,11 @@ def test_both_sides_agree_after_a_relayout_and_learning_goes_on() -> None:
 class Pruned:
     """A pruned adapter of one table: which rows have slots, as served by both sides."""
 
-    def __init__(self, slots: int, rows: int) -> None:
+    def __init__(self, slots: int, rows: int, seed: int = 0) -> None:
         rng = np.random.default_rng(0)
         self.tables = Tables([rng.standard_normal((rows, 4)).astype(np.float32)])
         self.writer, self.reader = make_adapter([slots], 2, 4, rows=[rows])
+        self.writer.seed(np.array([seed], np.uint32))
         self.writer.begin()
         self.writer.set_basis(orthonormal(rng, 2, 4)[None])
         self.writer.publish()
@@ -203,6 +204,18 @@ def test_rows_that_have_gone_cold_lose_their_slots_to_those_in_demand() -> None:
             node.meet([*range(500, 516)] * 4)
     assert len(node.adapted & set(range(500, 516))) >= 14
     node.check_sides()
+
+
+def test_a_seed_decides_whose_slots_are_taken() -> None:
+    def adapted(seed: int) -> list[int]:
+        node = Pruned(slots=64, rows=1000, seed=seed)
+        for begin in range(0, 600, 40):
+            node.meet([*range(begin, begin + 40)] * 3)
+            node.writer.decay()
+        return node.writer.slot_state(0)[1].tolist()
+
+    assert adapted(7) == adapted(7)
+    assert len({tuple(adapted(seed)) for seed in range(4)}) == 4
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(10, 60))
