@@ -24,6 +24,9 @@ from lorabench.lora.writer import AdapterOwner
 
 BasisKind = Literal["pca", "random"]
 
+# What a seed is used for here, beside what rows, arrivals and orders are drawn by it.
+_HALVES, _RANDOM_BASIS, _EVICTION = (7, 1), (7, 2), (7, 3)
+
 
 @dataclass
 class LearnLog:
@@ -120,27 +123,35 @@ class BasisKeeper:
         When a rank changes.
     kind : {"pca", "random"}
         Where B comes from; a random one stays.
+    seed : int
+        Of all that is drawn: the halves of the signal, a random basis, and whose slot a row may
+        take.
     """
 
     def __init__(
-        self, tables: Tables, owner: AdapterOwner, rule: RankRule, kind: BasisKind
+        self, tables: Tables, owner: AdapterOwner, rule: RankRule, kind: BasisKind, seed: int
     ) -> None:
         self._count, self._dim = tables.count, tables.dim
         self._owner = owner
         self._rule = rule
         self._kind = kind
+        self._seed = seed
         self._adapted = [f for f, rank in enumerate(owner.plan.ranks) if rank]
         self._sums = SplitGradientSums(
             self._adapted,
             tables.dim,
             [owner.plan.signal_rows[f] for f in self._adapted],
-            hotness=tables.hotness,
+            (seed, *_HALVES),
+            tables.hotness,
         )
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew with an empty adapter and an empty log."""
+        """Begin anew with an empty adapter and an empty log, and draw what was drawn before."""
         self.log = LearnLog(peak_bytes=self._owner.plan.breakdown)
+        self._sums.reset()
+        draws = np.random.default_rng((self._seed, *_EVICTION))
+        self._owner.writer.seed(draws.integers(2**32, size=self._count, dtype=np.uint32))
         self.start_over()
 
     def start_over(self) -> None:
@@ -162,7 +173,7 @@ class BasisKeeper:
     def choose(self, seen: int) -> None:
         """Choose the first bases by the signal so far, and publish; `seen` samples were met."""
         signals = self._observe()
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng((self._seed, *_RANDOM_BASIS))
         turns: dict[int, Rotation] = {}
         for place, f in enumerate(self._adapted):
             basis = self._controllers[place].first()

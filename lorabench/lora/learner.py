@@ -65,6 +65,8 @@ class LearnerConfig:
         guard lets pass before learning starts anew.
     basis : {"pca", "random"}
         Where B comes from; a random one stays.
+    seed : int
+        Of all that is drawn: the same rows in the same batches are learned in the same way.
     """
 
     rank: int | None = None
@@ -77,6 +79,7 @@ class LearnerConfig:
     base_stride: int = 4
     guard_window: int = 4096
     basis: BasisKind = "pca"
+    seed: int = 0
 
 
 class Stage(Enum):
@@ -125,7 +128,7 @@ class Learner:
         if config.rank is not None:
             least = most = config.rank
         rule = RankRule(least=least, most=most)
-        self._bases = BasisKeeper(tables, owner, rule, config.basis)
+        self._bases = BasisKeeper(tables, owner, rule, config.basis, config.seed)
         self.reset()
 
     @property
@@ -134,7 +137,7 @@ class Learner:
         return self._bases.log.copy()
 
     def reset(self) -> None:
-        """Begin anew with an empty adapter and an empty log."""
+        """Begin anew with an empty adapter and an empty log, and draw what was drawn before."""
         self._bases.reset()
         self._seen = 0
         self.start_over()

@@ -188,8 +188,8 @@ class SplitGradientSums:
         D.
     most : int or sequence of int
         Rows a table, or of each of `tables`.
-    seed : int
-        Of the division into halves.
+    seed : int or sequence of int
+        Of the division into halves, and of the draws of the noise floor.
     hotness : sequence of int, length F, optional
         Rows that a sample looks up in each of the F tables; one by default.
     """
@@ -199,22 +199,27 @@ class SplitGradientSums:
         tables: Sequence[int],
         dim: int,
         most: int | Sequence[int],
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         hotness: Sequence[int] | None = None,
     ) -> None:
         self._tables = list(tables)
         self._hotness = hotness
         self._dim = dim
         self._most = [most] * len(self._tables) if isinstance(most, int) else list(most)
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._sums = [np.zeros((2 * rows, dim), np.float32) for rows in self._most]
         self._counts = [np.zeros(2 * rows, np.float32) for rows in self._most]
-        self.clear()
+        self.reset()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the sums and counts, without the indices."""
         return sum(array.nbytes for array in (*self._sums, *self._counts))
+
+    def reset(self) -> None:
+        """Begin anew, and draw what was drawn before."""
+        self._rng = np.random.default_rng(self._seed)
+        self.clear()
 
     def clear(self) -> None:
         """Begin a new window."""

@@ -39,6 +39,8 @@ class StrategySpec:
         Of what it learns; None where it learns nothing.
     accumulator_decay : float
         What Adagrad's sums are multiplied by every `lorabench.lora.learner.WINDOW` samples.
+    seed : int
+        Of all that it draws while it learns.
     params : mapping
         What its kind read in its name.
     """
@@ -47,6 +49,7 @@ class StrategySpec:
     kind: "type[Strategy]"
     learning_rate: float | None
     accumulator_decay: float = ACCUMULATOR_DECAY
+    seed: int = 0
     params: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property

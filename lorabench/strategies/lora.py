@@ -63,6 +63,7 @@ class Lora(Strategy):
         config = LearnerConfig(
             learning_rate=spec.learning_rate or 0.0,
             accumulator_decay=spec.accumulator_decay,
+            seed=spec.seed,
             **spec.params,
         )
         return Learner(tables, net, owner, config)

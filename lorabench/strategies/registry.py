@@ -18,6 +18,7 @@ def parse(
     name: str,
     learning_rate: float | None = None,
     *,
+    seed: int = 0,
     option: str = "--strategies",
     colocated: bool = False,
 ) -> StrategySpec:
@@ -29,6 +30,8 @@ def parse(
         Of one of the forms that the strategies have.
     learning_rate : float, optional
         Of a strategy that learns; its own by default.
+    seed : int
+        Of all that it draws while it learns.
     option : str
         Where the name was given.
     colocated : bool
@@ -43,7 +46,7 @@ def parse(
     for kind in known:
         params = kind.read(name)
         if params is not None:
-            spec = StrategySpec(name, kind, kind.default_rate, params=params)
+            spec = StrategySpec(name, kind, kind.default_rate, seed=seed, params=params)
             given = learning_rate is not None and spec.learns
             return replace(spec, learning_rate=learning_rate) if given else spec
     forms = ", ".join(form for kind in known for form in kind.forms)

@@ -37,7 +37,7 @@ class FreshnessOptions(Workload):
     tune: bool = option(
         False, "Choose each one's learning rate and decay on a stream of another seed first."
     )
-    seed: int = option(0, "Of generated rows and initial weights.", least=0)
+    seed: int = option(0, "Of generated rows, initial weights and the learner's draws.", least=0)
     window_rows: int = option(
         65_536,
         "Where no strategy learns: most rows of each that are predicted.",
@@ -75,7 +75,7 @@ class FreshnessOptions(Workload):
         # Here, so that `--help` need not wait for torch.
         from lorabench.strategies.registry import parse
 
-        return tuple(parse(name, self.learning_rate) for name in self.strategies)
+        return tuple(parse(name, self.learning_rate, seed=self.seed) for name in self.strategies)
 
     def check(self) -> None:
         """Refuse options that do not go together.

@@ -4,8 +4,10 @@ import pickle
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import pytest
 
 from lorabench.lora.basis import LearnLog
 from lorabench.lora.layout import plan_adapter
@@ -102,3 +104,38 @@ def test_a_log_is_a_copy_and_what_is_since_an_earlier_one_stays_small() -> None:
     last = node.learner.log.since(second)
     assert len(last.samples) == 1
     assert len(pickle.dumps(last)) <= len(pickle.dumps(first))
+
+
+@pytest.mark.parametrize("basis", ["pca", "random"])
+def test_a_seed_decides_all_that_is_learned_and_a_reset_draws_the_same_again(basis) -> None:
+    def learned(node: Node) -> bytes:
+        node.learn(24)
+        assert len(node.learner.log.samples) > 4
+        return b"".join(part.tobytes() for part in node.served)
+
+    config = replace(CONFIG, basis=basis)
+    node = Node(replace(config, seed=3))
+    first = learned(node)
+    assert learned(Node(replace(config, seed=3))) == first
+    assert learned(Node(replace(config, seed=4))) != first
+    node.begin()
+    node.owner.reset()
+    node.learner.reset()
+    assert learned(node) == first
+
+
+def test_a_seed_decides_the_halves_the_random_basis_and_the_evictions_each() -> None:
+    def basis(seed: int, **config: Any) -> bytes:
+        node = Node(replace(CONFIG, seed=seed, **config))
+        node.learn(3)
+        return node.owner.writer.basis(0).tobytes()
+
+    def adapted(seed: int) -> list[int]:
+        # An adapter that stays 0 does not depend on its basis, nor on a signal within a window.
+        node = Node(replace(CONFIG, learning_rate=0.0, window=1 << 20, seed=seed))
+        node.learn(24)
+        return node.owner.writer.arrays(0)[2].tolist()
+
+    assert basis(0) != basis(1)
+    assert basis(0, basis="random") != basis(1, basis="random")
+    assert adapted(0) == adapted(0) != adapted(1)

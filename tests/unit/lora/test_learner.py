@@ -197,10 +197,10 @@ def test_the_rank_does_not_fall_below_its_bound() -> None:
 
 
 def test_accumulators_decay_at_the_end_of_a_window() -> None:
-    def largest(decay: float) -> float:
+    def typical(decay: float) -> float:
         node = Node(2, accumulator_decay=decay)
         node.drift(2)
         node.learn(4 + 4 * 8)
-        return float(node.state.writer.slot_state(0)[0].max())
+        return float(np.median(node.state.writer.slot_state(0)[0]))
 
-    assert largest(0.25) < 0.7 * largest(1.0)
+    assert typical(0.25) < 0.5 * typical(1.0)

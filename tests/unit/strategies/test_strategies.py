@@ -1,7 +1,10 @@
 """Every registered strategy keeps the contract; names are read in one place."""
 
+import pickle
+
+import numpy as np
 import pytest
-from strategy_contract import StrategyContract
+from strategy_contract import Rows, StrategyContract
 
 from lorabench.errors import InputError
 from lorabench.strategies.ideal import Ideal
@@ -51,3 +54,19 @@ def test_a_rate_is_for_those_that_learn() -> None:
 def test_what_cannot_learn_beside_servers_is_no_strategy_of_a_trainer() -> None:
     with pytest.raises(InputError, match="--strategy: found 'ideal', expected some of lora,"):
         parse("ideal", option="--strategy", colocated=True)
+
+
+@pytest.mark.parametrize("name", ["lora", "lora-r2", "lora-r4-random"])
+def test_a_seed_goes_with_a_strategy_to_the_process_that_learns(name) -> None:
+    rows = Rows(())
+
+    def learned(seed: int) -> np.ndarray:
+        spec = pickle.loads(pickle.dumps(parse(name, seed=seed).given(basis_samples=2048)))
+        strategy = rows.make(spec)
+        rows.learn(strategy)
+        found = rows.predict(strategy)
+        strategy.close()
+        return found
+
+    np.testing.assert_array_equal(learned(1), learned(1))
+    assert not np.array_equal(learned(1), learned(2))

@@ -35,6 +35,10 @@ def test_bad_options_are_told(options, expected) -> None:
         app(["freshness", *options], standalone_mode=False)
 
 
+def test_the_seed_is_the_strategies_too() -> None:
+    assert {spec.seed for spec in FreshnessOptions(seed=5).specs()} == {5}
+
+
 def test_the_help_names_every_form_of_every_strategy() -> None:
     (strategies,) = (one for one in fields(FreshnessOptions) if one.name == "strategies")
     told = strategies.metadata["option"].help
