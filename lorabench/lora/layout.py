@@ -12,7 +12,7 @@ allocated once (`AdapterPlan.room_bytes`), and every later layout has to fit int
 trainer's own share within what is left of the budget.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -219,14 +219,7 @@ def plan_adapter(
         return AdapterPlan(layout, ranks, servers, slots, signal_rows, room, pages, budget)
 
     def most(pages: AdapterPages) -> AdapterPlan:
-        low, high = 0, max(worth)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if at(middle, pages).fits:
-                low = middle
-            else:
-                high = middle - 1
-        return at(low, pages)
+        return at(_largest(max(worth), lambda level: at(level, pages).fits), pages)
 
     huge, small = most("2m"), most("4k")
     if not any(small.slots):
@@ -237,6 +230,18 @@ def plan_adapter(
             "use a lower --rank or larger tables"
         )
     return huge if sum(huge.slots) >= _HUGE_KEEPS * sum(small.slots) else small
+
+
+def _largest(most: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest number up to `most` that fits, as all below it do; 0 where none does."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _signal_rows(layout: TableLayout, rank: int, budget: int) -> tuple[int, ...]:

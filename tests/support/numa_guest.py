@@ -125,7 +125,7 @@ def placements(
         tables = TableSet.create(LAYOUT, memory["tables"])
         tables.initialise(np.random.default_rng(1))
         tables.region.settle()
-        adapter = Adapter(plan_adapter(LAYOUT, 4, 1, 0.4), memory["adapter"])
+        adapter = Adapter(plan_adapter(LAYOUT, 4, 1, 0.7), memory["adapter"])
         ring = Region.create("ring", RING_BYTES, memory["ring"])
         message = pickle.dumps((memory, tables.handle, adapter.handle, ring.handle))
         fds = [tables.region.fd, adapter.sides.fd, adapter.pins.fd, ring.fd]
