@@ -1,6 +1,7 @@
 """All subcommands, in the order in which ``lorabench --help`` lists them."""
 
 from lorabench.bench.command import Command
+from lorabench.experiments.calibrate import COMMAND as CALIBRATE
 from lorabench.experiments.colocate import COMMAND as COLOCATE
 from lorabench.experiments.doctor import COMMAND as DOCTOR
 from lorabench.experiments.freshness import COMMAND as FRESHNESS
@@ -10,6 +11,7 @@ from lorabench.experiments.profile import COMMAND as PROFILE
 from lorabench.experiments.workload import GENERATE, INGEST
 
 COMMANDS: tuple[Command, ...] = (
+    CALIBRATE,
     COLOCATE,
     DOCTOR,
     FRESHNESS,

@@ -3,10 +3,21 @@
 from pathlib import Path
 from typing import ClassVar
 
+import colocate_samples
 from command_contract import CommandContract, ExperimentContract
 
 from lorabench.cli.commands import COMMANDS
-from lorabench.experiments import colocate, doctor, freshness, headroom, kernels, profile, workload
+from lorabench.experiments import (
+    calibrate,
+    colocate,
+    doctor,
+    freshness,
+    headroom,
+    kernels,
+    profile,
+    workload,
+)
+from lorabench.experiments.calibrate.options import CalibrateOptions
 from lorabench.experiments.doctor.options import DoctorOptions
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.headroom.options import HeadroomOptions
@@ -38,6 +49,14 @@ class TestReadingARecording(ExperimentContract):
         path = folder / "prom.csv"
         path.write_text("time,a\n" + "".join(f"{10 * i},0.1\n" for i in range(30)))
         return HeadroomOptions(trace=path)
+
+
+class TestCalibrate(ExperimentContract):
+    command = calibrate.COMMAND
+
+    def small(self, folder: Path) -> CalibrateOptions:
+        path = colocate_samples.write(folder / "run.json", colocate_samples.arrays())
+        return CalibrateOptions(path, runs=100)
 
 
 class TestColocate(CommandContract):  # its run: tests/integration/test_contracts.py

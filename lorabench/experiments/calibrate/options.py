@@ -1,0 +1,34 @@
+"""Options of ``lorabench calibrate``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorabench.bench.options import INPUT, option
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """What runs are made up from, and how many."""
+
+    result: Path | None = option(
+        None,
+        "Result document of colocate, its raw samples beside it; by default the newest "
+        "colocate-*.json in results/.",
+        "RESULT",
+        metavar="RESULT",
+        panel=INPUT,
+    )
+    runs: int = option(
+        400,
+        "Simulated runs; more of them know no more than the recorded blocks can tell.",
+        least=100,
+        most=20_000,
+    )
+    minutes: float = option(
+        10.0,
+        "Length of the run that the last sentence speaks of.",
+        unit="min",
+        above=0,
+        most=1440,
+    )
+    seed: int = option(0, "Same seed, same runs.", least=0)

@@ -1,0 +1,132 @@
+"""What simulated runs are asked, and the metrics and curves that their answers become.
+
+Each question is a run of its own, which looks until it is answered: a run of colocate that stops
+once its verdict is known asks no more.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.results.case import Case, Label
+from lorabench.results.metrics import MetricTable
+from lorabench.results.schema import Series
+from lorabench.results.sequential import Looks
+from lorabench.results.simulation import (
+    Intervals,
+    Question,
+    first_look,
+    least_seen,
+    looks_within,
+    share,
+)
+from lorabench.results.statistics import Estimate
+
+RAW = "latency_p99"
+UNSTALLED = "latency_p99_unstalled"
+
+LIMIT = 1.10
+"""That of ``latency.isolated``."""
+
+SLOWDOWNS = (0.10, 0.15, 0.20)
+MOST_CASES = 0.9
+"""The share of runs that makes a slowdown one that is seen."""
+
+TOO_SLOW = (Question("missed", LIMIT, LIMIT, above=True), Question("above", 1.0, 1.0, above=True))
+TOO_FAST = (Question("met", LIMIT, LIMIT, above=False), Question("below", 1.0, 1.0, above=False))
+"""What is false whenever a run says it. Both of a pair are as frequent: one is a multiple."""
+
+MET = Question("met", 1.0, LIMIT, above=False)
+PROOF = Question("above", 1 + SLOWDOWNS[-1], LIMIT, above=True)
+SEEN = tuple(Question("above", 1 + slowdown, 1.0, above=True) for slowdown in SLOWDOWNS)
+
+# The curves go up to this slowdown, in such steps.
+_CURVE = np.arange(101) / 100
+
+
+def labels_of(question: Question) -> dict[str, Label]:
+    """Return what tells a question from others in a document."""
+    return {"verdict": question.verdict, "ratio": question.ratio, "bound": question.bound}
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the simulated runs say of one quantile.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the metric that the quantile is.
+    found : Intervals
+        Of every run after every number of blocks.
+    looks : Looks
+        When a run looks.
+    """
+
+    measure: str
+    found: Intervals
+    looks: Looks
+
+    def errors(self) -> dict[str, int]:
+        """Return how many runs made each error, by what it is, in words."""
+        return {
+            f"{question.verdict} at a true ratio of {question.ratio:.2f}": self._count(question)
+            for question in (TOO_SLOW[0], TOO_FAST[0])
+        }
+
+    def write(self, table: MetricTable) -> None:
+        """Write down all shares, and after how many blocks runs decide."""
+        runs = len(self.found.low)
+        for name, questions in (
+            ("false_verdict_share", (*TOO_SLOW, *TOO_FAST)),
+            ("slowdown_seen_share", (*SEEN, PROOF)),
+            ("met_share", (MET,)),
+        ):
+            for question in questions:
+                table.put(name, self.case(question), share(self._count(question), runs))
+        for question in (*SEEN, PROOF, MET):
+            middle = median(self._blocks(question).tolist())
+            estimate = Estimate(middle, None, runs) if math.isfinite(middle) else None
+            table.put("blocks_needed", self.case(question), estimate)
+
+    def write_least(self, table: MetricTable, minutes: float, blocks: int) -> None:
+        """Write down the smallest slowdown that most runs of so many minutes, or blocks, see."""
+        looks = looks_within(self.looks.blocks, blocks)
+        ratio = least_seen(self.found, looks, MOST_CASES)
+        case = Case(
+            f"{self.measure}, {minutes:g} min", {"measure": self.measure, "minutes": minutes}
+        )
+        runs = len(self.found.low)
+        estimate = None if ratio is None else Estimate(ratio - 1, None, runs)
+        table.put("least_slowdown_seen", case, estimate)
+
+    def series(self) -> Iterator[Series]:
+        """Return the chance to see a slowdown against its size, and the blocks that it takes."""
+        sizes = _CURVE.tolist()
+        seen = [self._blocks(Question("above", 1 + size, 1.0, above=True)) for size in sizes]
+        yield self._series("slowdown_seen_share", sizes, [np.isfinite(b).mean() for b in seen])
+        middles = [median(blocks.tolist()) for blocks in seen]
+        decided = [place for place, middle in enumerate(middles) if math.isfinite(middle)]
+        yield self._series(
+            "blocks_needed", [sizes[n] for n in decided], [middles[n] for n in decided]
+        )
+
+    def case(self, question: Question) -> Case:
+        """Return the case of a question."""
+        side = "above" if question.above else "below"
+        text = f"{self.measure}, ratio {question.ratio:.2f}: {side} {question.bound:.2f}"
+        return Case(text, {"measure": self.measure, **labels_of(question)})
+
+    def _count(self, question: Question) -> int:
+        return int(np.isfinite(self._blocks(question)).sum())
+
+    def _blocks(self, question: Question) -> NDArray[np.float64]:
+        return first_look(question.decided(self.found), self.looks.blocks)
+
+    def _series(self, name: str, x: Sequence[float], y: Sequence[float]) -> Series:
+        x, y = list(map(float, x)), list(map(float, y))
+        return Series(name=name, condition=self.measure, x=x, y=y, x_unit="1", y_unit="1")
