@@ -27,8 +27,10 @@ class Output:
         False, "Print the document on stdout, all else on stderr.", "--json", panel=OUTPUT
     )
     strict: bool = option(False, "Exit with 1 if a claim is missed.", panel=OUTPUT)
-    quiet: bool = option(False, "No progress.", "--quiet", "-q", panel=OUTPUT)
-    verbose: bool = option(False, "Tell what each step did.", "--verbose", "-v", panel=OUTPUT)
+    quiet: bool = option(False, "No progress on stderr.", "--quiet", "-q", panel=OUTPUT)
+    verbose: bool = option(
+        False, "Tell of every step on stderr, a line each.", "--verbose", "-v", panel=OUTPUT
+    )
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ def lines(*changes: tuple[int, int, str]) -> str:
 
 
 def refused(run: subprocess.CompletedProcess[str], *expected: str) -> None:
-    """One line on stderr that says all of `expected`; exit 2."""
+    """One line on stderr, behind those of the progress, that says all of `expected`; exit 2."""
     assert run.returncode == 2, run.stderr
     assert run.stdout == ""
-    assert len(run.stderr.splitlines()) == 1, run.stderr
+    *progress, said = run.stderr.splitlines()
+    assert len(progress) <= 2, "the model is made ready, and nothing else"
+    assert all(line.startswith("lorabench: ") for line in progress), run.stderr
     for words in expected:
-        assert words in run.stderr
+        assert words in said
 
 
 @pytest.mark.parametrize(
