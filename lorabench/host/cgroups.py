@@ -14,6 +14,7 @@ from typing import Literal
 from lorabench.host.files import Files, UnreadableError, read_cpus
 from lorabench.host.formats import CpuSet
 from lorabench.host.mounts import Mount, read_mounts
+from lorabench.host.procfs import parse_flat
 
 # What version 1 says where there is no limit: the largest number of whole pages.
 _NO_LIMIT = 1 << 60
@@ -22,6 +23,9 @@ _NO_LIMIT = 1 << 60
 # 3.16 have that alone), then the names of a cpuset file system mounted without the prefix.
 _CPUS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus", "cpus")
 _MEMS = ("cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems", "mems")
+
+# By version, the ends of the files that hold a limit and what is used of it.
+_LIMIT_AND_USE = {1: ("limit_in_bytes", "usage_in_bytes"), 2: ("max", "current")}
 
 
 def parse_membership(text: str) -> dict[frozenset[str], str]:
@@ -115,9 +119,13 @@ def _upwards(folder: str, point: str) -> Iterator[str]:
 
 
 def _with(files: Files, controller: str) -> Iterator[tuple[int, str]]:
-    """List version and folder of this process's groups with a controller, and of those above."""
+    """List version and folder of the groups in which a controller may bound this process.
+
+    Of version 2 all on the way up: one that is not offered the controller has no files of it, and
+    is bounded all the same by those above that are.
+    """
     for at in locate(files):
-        if controller in at.controllers:
+        if at.version == 2 or controller in at.controllers:
             yield from ((at.version, folder) for folder in _upwards(at.folder, at.point))
 
 
@@ -149,6 +157,45 @@ def cpu_quota(files: Files) -> tuple[float, str] | None:
     return min(found, default=None)
 
 
+@dataclass(frozen=True)
+class _Limit:
+    """A group's limit on bytes of something."""
+
+    limit: int
+    path: str
+    used: int
+    version: int
+    folder: str
+
+
+def _limits(files: Files, controller: str, *stems: str) -> Iterator[_Limit]:
+    """List the limits on bytes that bound this process; `stems` begin the names of their files.
+
+    Raises
+    ------
+    UnreadableError
+        One does not parse.
+    """
+    for version, folder in _with(files, controller):
+        limit_in, used_in = _LIMIT_AND_USE[version]
+        for stem in stems:
+            path = f"{folder}/{stem}.{limit_in}"
+            limit = _bytes(files, path)
+            if limit is not None and limit < _NO_LIMIT:
+                used = _bytes(files, f"{folder}/{stem}.{used_in}") or 0
+                yield _Limit(limit, path, used, version, folder)
+
+
+def _bytes(files: Files, path: str) -> int | None:
+    """Read a number of bytes; None where there is no file, or no limit in it."""
+    text = files.get(path) or "max"
+    if text == "max":
+        return None
+    if not text.isdecimal():
+        raise UnreadableError(path, f"found {text:.20}, expected bytes or max")
+    return int(text)
+
+
 def memory_limit(files: Files) -> tuple[int, str] | None:
     """Return the tightest limit on memory: bytes and the file that sets it; None without one.
 
@@ -157,17 +204,51 @@ def memory_limit(files: Files) -> tuple[int, str] | None:
     UnreadableError
         A limit does not parse.
     """
-    found = []
-    for version, folder in _with(files, "memory"):
-        path = f"{folder}/{'memory.max' if version == 2 else 'memory.limit_in_bytes'}"
-        text = files.get(path) or "max"
-        if text == "max":
-            continue
-        if not text.isdecimal():
-            raise UnreadableError(path, f"found {text:.20}, expected bytes or max")
-        if int(text) < _NO_LIMIT:
-            found.append((int(text), path))
-    return min(found, default=None)
+    return min(((one.limit, one.path) for one in _limits(files, "memory", "memory")), default=None)
+
+
+def memory_left(files: Files) -> tuple[int, str] | None:
+    """Return what limits on memory leave: bytes and the file that sets the tightest; None without.
+
+    A group's limit less what is charged to it and those below; the cache of files among that is
+    given up when something asks for memory. Reserved huge pages are not charged here.
+
+    Raises
+    ------
+    UnreadableError
+        A limit, or what is used of it, does not parse.
+    """
+    left = (
+        (max(0, one.limit - max(0, one.used - _file_cache(files, one))), one.path)
+        for one in _limits(files, "memory", "memory")
+    )
+    return min(left, default=None)
+
+
+def _file_cache(files: Files, group: _Limit) -> int:
+    """Return the bytes of files that a group and those below keep; shared memory is none."""
+    path = f"{group.folder}/memory.stat"
+    try:
+        stat = parse_flat(files.get(path) or "")
+    except ValueError as error:
+        raise UnreadableError(path, str(error)) from None
+    # Version 1 has the sums over those below beside the group's own.
+    total = "total_" if group.version == 1 and "total_active_file" in stat else ""
+    return sum(stat.get(f"{total}{name}", 0) for name in ("active_file", "inactive_file"))
+
+
+def huge_pages_left(files: Files) -> tuple[int, str] | None:
+    """Return what limits on 2 MiB pages leave, those on their reservation included.
+
+    Bytes and the file that sets the tightest; None without one.
+
+    Raises
+    ------
+    UnreadableError
+        A limit, or what is used of it, does not parse.
+    """
+    found = _limits(files, "hugetlb", "hugetlb.2MB", "hugetlb.2MB.rsvd")
+    return min(((max(0, one.limit - one.used), one.path) for one in found), default=None)
 
 
 @dataclass(frozen=True)

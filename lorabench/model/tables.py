@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from lorabench._kernels.lookup import Tables, advance_version
-from lorabench.errors import InputError
+from lorabench.host.formats import format_bytes
+from lorabench.host.memory import require_memory
 from lorabench.memory import HugeRegion, MemoryPolicy, Region, RegionHandle
 
 # A row never straddles a cache line more often than it must.
@@ -103,15 +103,14 @@ class TableSet:
         MachineError
             They cannot lie on these nodes.
         """
-        available = psutil.virtual_memory().available
-        need = layout.offsets[-1] + _RESERVE_BYTES
-        if need > available:
-            raise InputError(
-                f"the tables do not fit into memory: found {available / 2**30:.1f} GiB available, "
-                f"expected at least {need / 2**30:.1f} GiB ({layout.table_bytes / 2**30:.1f} GiB "
-                f"of tables and {_RESERVE_BYTES / 2**30:.0f} GiB to run); use smaller cardinalities"
-            )
         length = layout.offsets[-1] + _ALIGNMENT
+        tables, reserve = format_bytes(layout.table_bytes), format_bytes(_RESERVE_BYTES)
+        require_memory(
+            f"tables ({tables}) and {reserve} to run",
+            ordinary=_RESERVE_BYTES,
+            huge=length,
+            advice="use smaller cardinalities",
+        )
         return cls(HugeRegion.create("tables", length, policy), layout)
 
     @classmethod
