@@ -256,6 +256,10 @@ class HugeRegion(Region):
                 region.method = "hugetlb"
                 if policy is not None:
                     region._place(name, policy)
+                # They are reserved for the machine, and neither for a node nor within the limit of
+                # a control group: where one has too few this is an error, and a later touch would
+                # be a SIGBUS.
+                region.mapping.populate(write=True)
             except BaseException:
                 os.close(fd)
                 raise
@@ -275,10 +279,8 @@ class HugeRegion(Region):
     def _place(self, name: str, policy: MemoryPolicy) -> None:
         if self.method == "hugetlb":
             # Of these files, unlike others in memory, the policy is the mapping's and not the
-            # file's, so all pages are taken now. They are reserved for the machine and not for a
-            # node: where one has too few, this is an error, and a later touch would be a SIGBUS.
+            # file's: all pages are taken before anybody else maps it.
             super()._place(name, policy)
-            self.mapping.populate(write=True)
             return
         if policy.mode == "bind":
             super()._place(name, policy)

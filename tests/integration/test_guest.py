@@ -1,8 +1,8 @@
 """Memory placement and cgroup v2 on a real kernel with three NUMA nodes, which is booted once.
 
-What runs in there is `tests/support/numa_guest.py` and `cgroups_guest.py`. Nodes 0 and 1 have CPUs;
-the parent is on node 0 and the server on node 1, so that without a policy memory lies with
-whoever touched it first.
+What runs in there is `cgroups_guest.py`, `memory_guest.py` and `numa_guest.py` of `tests/support`.
+Nodes 0 and 1 have CPUs; the parent is on node 0 and the server on node 1, so that without a policy
+memory lies with whoever touched it first.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 import cgroups_guest
 import guest
+import memory_guest
 import numa_guest
 import pytest
 
@@ -28,8 +29,8 @@ if missing:
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, guest.Ran]:
-    """What both programs did in the guest, by name."""
-    programs = [Path(module.__file__) for module in (cgroups_guest, numa_guest)]
+    """What the programs did in the guest, by name."""
+    programs = [Path(module.__file__) for module in (cgroups_guest, memory_guest, numa_guest)]
     return guest.run(programs, tmp_path_factory.mktemp("guest"), timeout_s=560)
 
 
@@ -40,12 +41,21 @@ def facts(booted: dict[str, guest.Ran]) -> Facts:
     return json.loads(ran.stdout)
 
 
+def all_was_well(ran: guest.Ran) -> None:
+    assert ran.exit_code == 0, f"{ran.stderr}\n{ran.console}"
+    assert ran.stdout == "all as it should be\n"
+
+
 def test_groups_are_made_wherever_version_2_allows_them_and_leave_no_trace(
     booted: dict[str, guest.Ran],
 ) -> None:
-    ran = booted["cgroups_guest"]
-    assert ran.exit_code == 0, f"{ran.stderr}\n{ran.console}"
-    assert ran.stdout == "all as it should be\n"
+    all_was_well(booted["cgroups_guest"])
+
+
+def test_what_limits_leave_can_be_had_and_a_region_keeps_to_them(
+    booted: dict[str, guest.Ran],
+) -> None:
+    all_was_well(booted["memory_guest"])
 
 
 def placed(facts: Facts, pages: str, plan: str) -> Facts:
