@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
-"""A server beside its lookups: it sleeps until the next arrival, and tells its load.
+"""A server beside its lookups: it sleeps until the next arrival, tells its load, is witnessed.
 """
 
 from libc.errno cimport errno
@@ -8,12 +8,13 @@ from libc.string cimport memset
 
 from lorabench._kernels.arrays cimport INT64, Array, array_of
 from lorabench._kernels.headers.serve cimport (
-    LB_LOAD_BYTES, lb_load_begin, lb_load_busy, lb_load_end, lb_load_get, lb_load_line,
-    lb_load_set, lb_set_timer_slack, lb_sleep_until,
+    LB_LOAD_BYTES, lb_calculate, lb_load_begin, lb_load_busy, lb_load_end, lb_load_get,
+    lb_load_line, lb_load_set, lb_set_timer_slack, lb_sleep_until, lb_witness_read, lb_witnessed,
 )
 from lorabench._kernels.memory cimport Mapping
 
 import os
+import threading
 
 
 LOAD_BYTES = LB_LOAD_BYTES
@@ -27,6 +28,45 @@ def sleep_until(int64_t deadline_ns):
 def set_timer_slack(unsigned long slack_ns):
     if lb_set_timer_slack(slack_ns) != 0:
         raise OSError(errno, os.strerror(errno))
+
+
+def calculate(int64_t cpu_ns):
+    cdef double found
+    with nogil:
+        found = lb_calculate(cpu_ns)
+    return found
+
+
+cdef class Witness:
+    cdef int schedstat
+    cdef lb_witnessed before
+
+    def __cinit__(self):
+        self.schedstat = -1
+        try:
+            self.schedstat = os.open(
+                f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY | os.O_CLOEXEC
+            )
+        except FileNotFoundError:
+            pass
+        self.read(&self.before)
+
+    def __dealloc__(self):
+        if self.schedstat >= 0:
+            os.close(self.schedstat)
+
+    cdef int read(self, lb_witnessed *found) except -1:
+        if lb_witness_read(self.schedstat, found) != 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
+
+    def moved(self):
+        cdef lb_witnessed now
+        cdef lb_witnessed before = self.before
+        self.read(&now)
+        self.before = now
+        return (now.switches - before.switches, now.faults - before.faults,
+                now.delay_ns - before.delay_ns)
 
 
 cdef lb_load_line *_load_lines(Mapping mapping, Py_ssize_t servers) except NULL:

@@ -1,4 +1,4 @@
-"""A server beside its lookups: it sleeps until the next arrival, and tells its load."""
+"""A server beside its lookups: it sleeps until the next arrival, tells its load, is witnessed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,30 @@ def sleep_until(deadline_ns: int) -> None:
 
 def set_timer_slack(slack_ns: int) -> None:
     """Set the calling thread's timer slack: how late the kernel may wake it. Linux: 50 us."""
+
+def calculate(cpu_ns: int) -> float:
+    """Calculate in registers for so many ns of this thread's CPU time, without the GIL.
+
+    Returns
+    -------
+    float
+        Of no meaning.
+    """
+
+class Witness:
+    """What the kernel did to the calling thread, which must be the one that made this.
+
+    Costs two system calls a look. Where the kernel keeps no ``schedstat``, delays are 0.
+
+    Raises
+    ------
+    OSError
+        The kernel does not say.
+    """
+
+    def __new__(cls) -> Witness: ...
+    def moved(self) -> tuple[int, int, int]:
+        """Return involuntary switches, page faults and ns in the run queue since the last look."""
 
 class LoadLine:
     """What server number `server` tells about its load; the server's end of a line.

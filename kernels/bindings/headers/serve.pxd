@@ -1,4 +1,4 @@
-"""What a server tells of its load, and when it wakes up: ``kernels/serve/``."""
+"""A server's clock, load and witness, and a neighbour's arithmetic: ``kernels/serve/``."""
 
 from libc.stdint cimport int64_t
 
@@ -6,6 +6,17 @@ from libc.stdint cimport int64_t
 cdef extern from "serve/clock.h" nogil:
     void lb_sleep_until(int64_t deadline_ns)
     int lb_set_timer_slack(unsigned long ns)
+
+cdef extern from "serve/witness.h" nogil:
+    ctypedef struct lb_witnessed:
+        int64_t switches
+        int64_t faults
+        int64_t delay_ns
+
+    int lb_witness_read(int schedstat, lb_witnessed *found)
+
+cdef extern from "serve/calculate.h" nogil:
+    double lb_calculate(int64_t cpu_ns)
 
 cdef extern from "serve/load.h" nogil:
     int LB_LOAD_BYTES
