@@ -28,7 +28,7 @@ rate.
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,6 +134,14 @@ class Traffic:
             arrivals = _LAWS[self.arrivals](rate_qps, duration_s, rng)
         return arrivals, self.sizes(len(arrivals), rng)
 
+    @property
+    def mean_share(self) -> float:
+        """Mean rate as a share of the one that a load is given as."""
+        if self.trace is not None:
+            return 1.0
+        spike = (_SPIKE[1] - _SPIKE[0]) * (1 - _CALM) + _CALM
+        return {"diurnal": (1 + _TROUGH) / 2, "spike": spike}.get(self.arrivals, 1.0)
+
     def spike_s(self, duration_s: float) -> tuple[float, float] | None:
         """Begin and end of the spike in a schedule of this length; None where there is none."""
         if self.trace is not None or self.arrivals != "spike":
@@ -161,11 +169,14 @@ class Schedule:
         Who serves each.
     rows : int32 [N]
         How many rows each asks for.
+    skipped_rows : int
+        Rows of the queries before it, where it is a part of another schedule.
     """
 
     arrivals: NDArray[np.int64]
     server: NDArray[np.int32]
     rows: NDArray[np.int32]
+    skipped_rows: int = 0
 
     def __len__(self) -> int:
         return len(self.arrivals)
@@ -177,10 +188,34 @@ class Schedule:
 
     def first_rows(self, available: int) -> NDArray[np.int64]:
         """First row of each query among those available, which may be gone through again."""
-        first = np.cumsum(self.rows, dtype=np.int64) - self.rows
-        if self.total_rows > available:  # only when capacity is measured
+        first = np.cumsum(self.rows, dtype=np.int64) - self.rows + self.skipped_rows
+        if self.skipped_rows + self.total_rows > available:  # only when capacity is measured
             first %= available - int(self.rows.max()) + 1
         return first
+
+    def later(self, by_s: float) -> "Schedule":
+        """Return the same, so much later."""
+        return replace(self, arrivals=self.arrivals + int(by_s * NS))
+
+    def between(self, begin_s: float, end_s: float) -> "Schedule":
+        """Return the part of it that is due from one moment to another."""
+        begin, end = np.searchsorted(self.arrivals, [int(begin_s * NS), int(end_s * NS)])
+        return Schedule(
+            self.arrivals[begin:end],
+            self.server[begin:end],
+            self.rows[begin:end],
+            self.skipped_rows + int(self.rows[:begin].sum(dtype=np.int64)),
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Schedule]") -> "Schedule":
+        """Return parts that follow one another as one schedule."""
+        return cls(
+            np.concatenate([part.arrivals for part in parts]),
+            np.concatenate([part.server for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            parts[0].skipped_rows,
+        )
 
     @property
     def digest(self) -> str:

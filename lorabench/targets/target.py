@@ -7,8 +7,8 @@ this machine (`lorabench.targets.node`); what holds of every target is written a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,20 +50,25 @@ class ReuseBytes:
 
 @dataclass(frozen=True, eq=False)
 class Updates:
-    """What was learned and published, in that order: n samples in B batches.
+    """What was learned and published, in that order: R runs of samples in B batches.
+
+    A run is what a batch took of one query: samples in a row, whose labels arrived together. Kept
+    by runs and not by samples, so that what is written down grows with the queries.
 
     Attributes
     ----------
-    sample, label_ns : int64 [n]
-        Number of each sample, and when its label arrived.
-    size : int64 [B]
-        Samples of each batch.
+    first, count, label_ns : int64 [R]
+        Number of each run's first sample, how many there are, and when their labels arrived.
+    runs, size : int64 [B]
+        Runs and samples of each batch.
     epoch, published_ns : int64 [B]
         The first epoch that includes a batch, and when it was published.
     """
 
-    sample: NDArray[np.int64]
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
     label_ns: NDArray[np.int64]
+    runs: NDArray[np.int64]
     size: NDArray[np.int64]
     epoch: NDArray[np.int64]
     published_ns: NDArray[np.int64]
@@ -72,9 +77,12 @@ class Updates:
     def of_batch(
         cls, sample: NDArray[np.int64], label_ns: NDArray[np.int64], epoch: int, published_ns: int
     ) -> "Updates":
-        """Return the updates of a single batch."""
-        once = (np.array([value], np.int64) for value in (len(sample), epoch, published_ns))
-        return cls(sample, label_ns, *once)
+        """Return the updates of a single batch, given sample by sample."""
+        apart = (np.diff(sample) != 1) | (np.diff(label_ns) != 0)
+        begin = np.append(0, np.flatnonzero(apart) + 1) if len(sample) else np.zeros(0, np.int64)
+        count = np.diff(np.append(begin, len(sample)))
+        once = (np.array([v], np.int64) for v in (len(begin), len(sample), epoch, published_ns))
+        return cls(sample[begin], count, label_ns[begin], *once)
 
     @classmethod
     def joined(cls, parts: Sequence["Updates"]) -> "Updates":
@@ -87,9 +95,15 @@ class Updates:
             )
         )
 
+    @property
+    def sample(self) -> NDArray[np.int64]:
+        """Numbers of all samples, in the order in which they were learned."""
+        before = np.cumsum(self.count) - self.count
+        return np.repeat(self.first - before, self.count) + np.arange(self.count.sum())
+
     def each(self, column: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return for every sample what a column [B] has for its batch, [n]."""
-        return np.repeat(column, self.size)
+        """Return for every run what a column [B] has for its batch, [R]."""
+        return np.repeat(column, self.runs)
 
     def samples_per_s(self) -> float | None:
         """Samples/s from the first publish to the last; None where too little was published."""
@@ -102,26 +116,31 @@ class Updates:
 
 @dataclass(frozen=True, eq=False)
 class TrainReport:
-    """What the trainer did in one condition.
+    """What the trainer did until the end of a slice; times in ns of its case's clock.
 
     Attributes
     ----------
     updates : Updates
-        What it published.
+        What it published in the slice.
     learner : LearnLog
-        What happened beside the learning.
+        What happened beside the learning, since the case began.
     publish_deferred : int
-        How often a reader still held the idle side.
+        How often a reader still held the idle side, since then.
     replay_dropped, replay_skipped : int
-        Samples that found their ring full, and that were given up because they lagged.
+        Samples since then that found their ring full, and that were given up because they lagged.
     slots_used : tuple of int
-        Of each table, at the end.
+        Of each table, now.
     epoch : int
         The last one.
     throttle : float64 [n, 4]
-        What the throttle did (`lorabench.targets.node.throttle.Pacer.trace`); empty without one.
+        What the throttle did in the slice (`lorabench.targets.node.throttle.Pacer.trace`); empty
+        without one.
     reuse : ReuseBytes or None
-        What data reuse saved and cost; None without it.
+        What data reuse saved and cost since the case began; None without it.
+    steps : int
+        Steps with something to do in the slice.
+    cpu_s, passed_s : float
+        CPU time that these steps took, and how long the slice was.
     """
 
     updates: Updates
@@ -133,11 +152,14 @@ class TrainReport:
     epoch: int
     throttle: NDArray[np.float64]
     reuse: ReuseBytes | None
+    steps: int
+    cpu_s: float
+    passed_s: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Answers:
-    """What became of each query of a schedule; times in ns after its start.
+    """What became of each query of a schedule; times in ns of its case's clock.
 
     Attributes
     ----------
@@ -149,8 +171,12 @@ class Answers:
         Adapter epoch that it was served from; -1 without an adapter.
     prediction : float32 [sum of rows]
         Click probabilities, query after query.
-    late_ns : int64 [W]
-        For every time that a server slept: how much after the deadline it ran again.
+    late_ns : int64 [N]
+        Where the server slept until this query was due: how much later it ran again. -1 otherwise.
+    switches, faults : int32 [N]
+        Involuntary switches and page faults of the server's thread since its last batch.
+    delay_ns : int64 [N]
+        What that thread waited in the run queue since then.
     """
 
     started: NDArray[np.int64]
@@ -159,10 +185,13 @@ class Answers:
     epoch: NDArray[np.int64]
     prediction: NDArray[np.float32]
     late_ns: NDArray[np.int64]
+    switches: NDArray[np.int32]
+    faults: NDArray[np.int32]
+    delay_ns: NDArray[np.int64]
 
     @classmethod
     def unserved(cls, queries: int, rows: int) -> "Answers":
-        """Return columns for so many queries and rows, with room for a wake-up a query."""
+        """Return columns for so many queries and rows."""
         found = cls(
             started=np.empty(queries, np.int64),
             done=np.empty(queries, np.int64),
@@ -170,15 +199,17 @@ class Answers:
             epoch=np.empty(queries, np.int64),
             prediction=np.empty(rows, np.float32),
             late_ns=np.empty(queries, np.int64),
+            switches=np.empty(queries, np.int32),
+            faults=np.empty(queries, np.int32),
+            delay_ns=np.empty(queries, np.int64),
         )
         found.clear()
         return found
 
     def clear(self) -> None:
         """Mark all queries as never served; this touches every page of the columns."""
-        for column in (self.started, self.done, self.batch, self.prediction, self.late_ns):
-            column[:] = 0
-        self.epoch[:] = -1
+        for field in fields(Answers):
+            getattr(self, field.name)[:] = -1 if field.name in ("epoch", "late_ns") else 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -188,20 +219,22 @@ class CpuUsage:
     Attributes
     ----------
     cpu_busy : float
-        Busy share of the CPUs in use, in the measured window.
+        Busy share of the CPUs; stolen time counts.
     steal_s : float
-        Time the hypervisor took from them.
+        What the hypervisor gave to others, summed over these CPUs.
     involuntary_switches : int
-        Of all workers.
-    trainer_cpu_s : float
-        CPU time of the trainer in the measured window.
-    trainer_idle_s : float
-        Time in it that the trainer's CPUs were idle; of all in use without a trainer.
+        Of all threads of all workers.
+    trainer_cpu_s, trainer_idle_s : float
+        CPU time of the trainer, and idle time of the CPUs that are its own to use.
     trainer_cpus : int
-        How many CPUs the trainer has.
+        How many these are.
     trainer_cpu : float64 [n, 2]
-        CPU time of the trainer until then, s, at ns of the monotonic clock; empty where nobody
+        CPU time of the trainer until then, s, at ns of the case's clock; empty where nobody
         watched.
+    append_s : float
+        What the servers took to offer rows to the trainer.
+    throttled_s : float
+        How long control groups held the workers back for want of a CPU quota.
     """
 
     cpu_busy: float
@@ -211,11 +244,16 @@ class CpuUsage:
     trainer_idle_s: float
     trainer_cpus: int
     trainer_cpu: NDArray[np.float64]
+    append_s: float = 0.0
+    throttled_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record(Answers, CpuUsage):
-    """What was recorded of one case under one schedule; answers are in the schedule's order.
+    """What was recorded of one case: one slice of it, or several as one (`joined`).
+
+    Answers are in the schedule's order. All times are those of the case's clock, which stands still
+    while the case does not run.
 
     Attributes
     ----------
@@ -223,20 +261,82 @@ class Record(Answers, CpuUsage):
         Name of the case.
     schedule : Schedule
         What was asked.
-    start_ns : int
-        Its start on the monotonic clock.
+    windows_ns : int64 [S, 2]
+        Begin and end of what is measured of each slice.
+    slices : int32 [N]
+        Number of the slice that each query belongs to.
+    length_s : float
+        How long it was served, the heads of its slices included.
     train : TrainReport or None
         What the trainer did.
+    before : TrainReport or None
+        What it had done when this began; None where it began anew.
     """
 
     condition: str
     schedule: Schedule
-    start_ns: int
+    windows_ns: NDArray[np.int64]
+    slices: NDArray[np.int32]
+    length_s: float
     train: TrainReport | None = None
+    before: TrainReport | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Record"]) -> "Record":
+        """Return the slices of a case, in order, as one record."""
+        first, last = parts[0], parts[-1]
+        measured = np.array([part.measured_s for part in parts])
+        merged: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in (*(field.name for field in fields(Answers)), "trainer_cpu", "windows_ns")
+        }
+        train = None
+        if last.train is not None:
+            reports = [part.train for part in parts if part.train is not None]
+            train = replace(
+                last.train,
+                updates=Updates.joined([report.updates for report in reports]),
+                throttle=np.concatenate([report.throttle for report in reports]),
+                steps=sum(report.steps for report in reports),
+                cpu_s=sum(report.cpu_s for report in reports),
+                passed_s=sum(report.passed_s for report in reports),
+            )
+        # A slice's own number counts from 0, however many parts went before.
+        counts = np.cumsum([0, *(int(part.slices.max(initial=-1)) + 1 for part in parts[:-1])])
+        busy = np.array([part.cpu_busy for part in parts])
+        return cls(
+            **merged,
+            **{
+                name: sum(getattr(part, name) for part in parts)
+                for name in (
+                    "length_s",
+                    "steal_s",
+                    "involuntary_switches",
+                    "trainer_cpu_s",
+                    "trainer_idle_s",
+                    "append_s",
+                    "throttled_s",
+                )
+            },
+            cpu_busy=float(np.average(busy, weights=measured if measured.sum() > 0 else None)),
+            trainer_cpus=first.trainer_cpus,
+            condition=first.condition,
+            schedule=Schedule.joined([part.schedule for part in parts]),
+            slices=np.concatenate(
+                [part.slices + np.int32(n) for part, n in zip(parts, counts, strict=True)]
+            ),
+            train=train,
+            before=first.before,
+        )
+
+    @property
+    def measured_s(self) -> float:
+        """How long was measured, all slices together."""
+        return float(np.diff(self.windows_ns, axis=1).sum()) / NS
 
     @property
     def scheduled(self) -> NDArray[np.int64]:
-        """Arrivals, ns after the start, int64 [N]."""
+        """Arrivals, int64 [N]."""
         return self.schedule.arrivals
 
     @property
@@ -259,15 +359,28 @@ class Record(Answers, CpuUsage):
         """Which queries got an answer."""
         return self.done > 0
 
-    def inside(self, window_s: tuple[float, float]) -> NDArray[np.bool_]:
-        """Which queries were due in a window, s after the start, and got an answer."""
-        begin, end = (int(at * NS) for at in window_s)
-        inside: NDArray[np.bool_] = (self.scheduled >= begin) & (self.scheduled < end) & self.served
-        return inside
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which queries were due in what is measured, and got an answer."""
+        return self.measured(self.scheduled) & self.served
+
+    def measured(self, at_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which moments lie in what is measured."""
+        begin, end = self.windows_ns.T
+        slot = np.searchsorted(begin, at_ns, side="right") - 1
+        return (slot >= 0) & (at_ns < np.append(end, -1)[slot])
+
+    @property
+    def latency_s(self) -> NDArray[np.float64]:
+        """From scheduled arrival to answer, s, of the queries that count."""
+        latency: NDArray[np.float64] = (self.done - self.scheduled)[self.counted] / NS
+        return latency
 
     def latencies(self, window_s: tuple[float, float]) -> NDArray[np.float64]:
         """Latencies, s, of the queries that were due in a window and were answered."""
-        latency: NDArray[np.float64] = (self.done - self.scheduled)[self.inside(window_s)] / NS
+        begin, end = (int(at * NS) for at in window_s)
+        inside = (self.scheduled >= begin) & (self.scheduled < end) & self.served
+        latency: NDArray[np.float64] = (self.done - self.scheduled)[inside] / NS
         return latency
 
     def first_answered(self, epoch: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -281,7 +394,7 @@ class Record(Answers, CpuUsage):
         Returns
         -------
         int64 [n]
-            ns after the start; -1 where none came before the schedule ended.
+            ns of the case's clock; -1 where none came before the schedule ended.
         """
         served = np.flatnonzero(self.served & (self.epoch >= 0))
         order = served[np.argsort(self.done[served], kind="stable")]
@@ -300,17 +413,22 @@ class Record(Answers, CpuUsage):
             "server": self.server,
             "rows": self.rows,
             "epoch": self.epoch,
+            "late_ns": self.late_ns,
+            "switches": self.switches,
+            "faults": self.faults,
+            "delay_ns": self.delay_ns,
+            "slice": self.slices,
+            "counted": self.counted,
         }
         if self.train is not None:
             updates, learner = self.train.updates, self.train.learner
-            throttle = self.train.throttle.copy()
-            throttle[:, 0] -= self.start_ns
             arrays |= {
-                "trained_sample": updates.sample,
+                "trained_first": updates.first,
+                "trained_count": updates.count,
+                "label_ns": updates.label_ns,
                 "trained_epoch": updates.each(updates.epoch),
-                "label_ns": updates.label_ns - self.start_ns,
-                "published_ns": updates.each(updates.published_ns) - self.start_ns,
-                "throttle": throttle,
+                "published_ns": updates.each(updates.published_ns),
+                "throttle": self.train.throttle,
                 "window_samples": np.array(learner.samples, np.int64),
                 "window_ranks": np.array(learner.ranks, np.int64),
             }

@@ -108,8 +108,8 @@ def small_node(
         feed,
         query_rows=ROWS,
         max_batch=4,
-        reader=attach_reader(adapter.handle.reader, 0),
-        ring=memory,
+        readers=[attach_reader(adapter.handle.reader, 0)],
+        rings=[memory],
         load=LoadLine(Region.create("load", LOAD_BYTES).mapping, 0),
     )
     return Node(tables, net, feed, labels, state, replay, trainer, server, clock)

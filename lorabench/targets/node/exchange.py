@@ -10,8 +10,7 @@ are new: those of the answers come from the node of the server that first writes
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,10 @@ class Part:
     rows: tuple[int, int]
 
 
+NOWHERE = Part((0, 0), (0, 0), (0, 0))
+"""No query at all."""
+
+
 @dataclass(frozen=True, eq=False)
 class Queries:
     """What is asked: columns, in the order of arrival at each server.
@@ -74,7 +77,10 @@ _ANSWERS = (
     ("done", np.int64, 0),
     ("epoch", np.int64, 0),
     ("late_ns", np.int64, 0),
+    ("delay_ns", np.int64, 0),
     ("batch", np.int32, 0),
+    ("switches", np.int32, 0),
+    ("faults", np.int32, 0),
     ("prediction", np.float32, 1),
 )
 _Layout = tuple[tuple[str, type[np.generic], int], ...]
@@ -115,30 +121,19 @@ class Exchange:
             for n in range(servers)
         ]
 
-    def collect(self, parts: Sequence[Part], wakeups: Sequence[int]) -> Answers:
-        """Copy the answers out, in the schedule's order, once all servers are done.
-
-        Parameters
-        ----------
-        parts : sequence of Part
-            What `offer` returned.
-        wakeups : sequence of int
-            How often each server slept.
-        """
+    def collect(self) -> Answers:
+        """Copy the answers out, in the schedule's order, once all servers are done."""
         schedule = self._offered
         total = len(schedule), schedule.total_rows
-        written = Answers(**_columns(self.handle.answers, _ANSWERS, total, writable=True))
-        order = _by_server(schedule.server)
+        written = _columns(self.handle.answers, _ANSWERS, total, writable=True)
         found = Answers.unserved(*total)
-        for name in ("started", "done", "batch", "epoch"):
-            getattr(found, name)[order] = getattr(written, name)
-        of_rows = _by_server(np.repeat(schedule.server, schedule.rows))
-        found.prediction[of_rows] = written.prediction
-        late = [
-            written.late_ns[part.queries[0] :][:slept]
-            for part, slept in zip(parts, wakeups, strict=True)
-        ]
-        return replace(found, late_ns=np.concatenate(late))
+        places = (
+            _by_server(schedule.server),
+            _by_server(np.repeat(schedule.server, schedule.rows)),
+        )
+        for name, _, of in _ANSWERS:
+            getattr(found, name)[places[of]] = written[name]
+        return found
 
     def close(self) -> None:
         """Let go of the memory."""

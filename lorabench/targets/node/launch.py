@@ -131,16 +131,16 @@ class Fleet:
         One a server.
     trainer : TrainerSetup or None
         None for a round of servers alone.
-    pins : Mapping
-        The adapter's pin lines. A server that died may have left its own set, which would make
-        the trainer defer for ever: it is taken back once the server has been collected.
+    pins : sequence of Mapping
+        The adapters' pin lines. A server that died may have left its own set, which would make
+        the trainer defer for ever: they are taken back once the server has been collected.
     """
 
     def __init__(
         self,
         servers: Sequence[ServerSetup],
         trainer: TrainerSetup | None,
-        pins: Mapping,
+        pins: Sequence[Mapping],
     ) -> None:
         self._pins = pins
         self._all: list[Worker] = []
@@ -182,7 +182,8 @@ class Fleet:
             return worker.receive(kind)
         except WorkerDiedError:
             if worker in self.servers:
-                clear_pin(self._pins, self.servers.index(worker))
+                for pins in self._pins:
+                    clear_pin(pins, self.servers.index(worker))
             raise
 
     def stop(self) -> None:

@@ -112,6 +112,39 @@ class PlacedMemory:
 
 
 @dataclass(frozen=True)
+class SeatMemory:
+    """What one case that learns has to itself: an adapter, empty at first, and a ring a server."""
+
+    adapter: Adapter
+    rings: Sequence[Region]
+
+    @classmethod
+    def create(
+        cls, adapter: AdapterPlan, ring_bytes: int, servers: int, plan: MemoryPlan | None
+    ) -> Self:
+        """Make it; parameters are those of `RoundMemory.create`."""
+        return cls(
+            Adapter(adapter, None if plan is None else plan.adapter),
+            [
+                Region.create("ring", ring_bytes, None if plan is None else plan.replay[server])
+                for server in range(servers)
+            ],
+        )
+
+    def verify(self, plan: MemoryPlan) -> None:
+        """Make sure that it is where the plan wants it."""
+        _verify(self.adapter.sides, plan.adapter)
+        for ring, policy in zip(self.rings, plan.replay, strict=True):
+            _verify(ring, policy)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.adapter.close()
+        for ring in self.rings:
+            ring.close()
+
+
+@dataclass(frozen=True)
 class RoundMemory:
     """What the processes of a round share, tables apart.
 
@@ -123,10 +156,8 @@ class RoundMemory:
         Rows to serve.
     labels : Region
         Of these rows, int8.
-    adapter : Adapter
-        Empty at first.
-    rings : sequence of Region
-        A replay ring a server.
+    seats : sequence of SeatMemory
+        Of each case that learns.
     load : Region
         A load line a server.
     exchange : Exchange
@@ -135,8 +166,7 @@ class RoundMemory:
 
     feed: Feed
     labels: Region
-    adapter: Adapter
-    rings: Sequence[Region]
+    seats: Sequence[SeatMemory]
     load: Region
     exchange: Exchange
 
@@ -145,8 +175,10 @@ class RoundMemory:
         cls,
         rows: Block,
         adapter: AdapterPlan,
+        *,
         ring_bytes: int,
         servers: int,
+        seats: int,
         plan: MemoryPlan | None,
     ) -> Self:
         """Make it, and fill in the rows.
@@ -156,13 +188,13 @@ class RoundMemory:
         rows : Block
             What is served.
         adapter : AdapterPlan
-            What the adapter has room for.
+            What each adapter has room for.
         ring_bytes : int
             Of each replay ring.
-        servers : int
+        servers, seats : int
             How many there are.
         plan : MemoryPlan or None
-            Which nodes adapter and rings come from; None lets them come from wherever they are
+            Which nodes adapters and rings come from; None lets them come from wherever they are
             first touched.
 
         Raises
@@ -175,11 +207,7 @@ class RoundMemory:
         return cls(
             feed=Feed.create(dense_features(rows.dense), rows.sparse),
             labels=labels,
-            adapter=Adapter(adapter, None if plan is None else plan.adapter),
-            rings=[
-                Region.create("ring", ring_bytes, None if plan is None else plan.replay[server])
-                for server in range(servers)
-            ],
+            seats=[SeatMemory.create(adapter, ring_bytes, servers, plan) for _ in range(seats)],
             load=Region.create("load", LOAD_BYTES * servers),
             exchange=Exchange(),
         )
@@ -192,16 +220,16 @@ class RoundMemory:
         MachineError
             It is not.
         """
-        _verify(self.adapter.sides, plan.adapter)
-        for ring, policy in zip(self.rings, plan.replay, strict=True):
-            _verify(ring, policy)
+        for seat in self.seats:
+            seat.verify(plan)
 
     def close(self) -> None:
         """Let go of it."""
-        for region in (self.labels, *self.rings, self.load):
+        for seat in self.seats:
+            seat.close()
+        for region in (self.labels, self.load):
             region.close()
         self.feed.close()
-        self.adapter.close()
         self.exchange.close()
 
 

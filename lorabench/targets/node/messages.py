@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lorabench.targets.node.exchange import ExchangeHandle, Part
     from lorabench.targets.node.memory import FeedHandle
     from lorabench.targets.node.settings import TrainerSettings, Wait
+    from lorabench.targets.service import ServiceTime
     from lorabench.targets.target import TrainReport
 
 
@@ -34,12 +35,15 @@ class ModelSetup:
 
 @dataclass(frozen=True)
 class ServerSetup:
-    """Become server number `server`, on `cpus` for good."""
+    """Become server number `server`, on `cpus` for good.
+
+    It has an adapter and a replay ring for each seat, of which a case with a trainer takes one.
+    """
 
     model: ModelSetup
     feed: "FeedHandle"
-    adapter: "ReaderHandle"
-    ring: "RegionHandle"
+    adapters: "tuple[ReaderHandle, ...]"
+    rings: "tuple[RegionHandle, ...]"
     load: "RegionHandle"
     exchange: "ExchangeHandle"
     server: int
@@ -53,9 +57,8 @@ class ServerSetup:
         regions = (
             self.model.tables.region,
             self.feed.features,
-            self.adapter.sides,
-            self.adapter.pins,
-            self.ring,
+            *(region for adapter in self.adapters for region in (adapter.sides, adapter.pins)),
+            *self.rings,
             self.load,
         )
         return (*(region.fd for region in regions), self.exchange.queries, self.exchange.answers)
@@ -63,15 +66,16 @@ class ServerSetup:
 
 @dataclass(frozen=True)
 class TrainerSetup:
-    """Become the trainer; where it runs is said anew for each condition.
+    """Become the trainer; where it runs is said anew for each slice.
 
-    With `memory_nodes` its private memory comes from these nodes.
+    `rings` are those of each seat, one a server. With `memory_nodes` its private memory
+    comes from these nodes.
     """
 
     model: ModelSetup
     labels: "RegionHandle"
-    adapter: "AdapterHandle"
-    rings: "tuple[RegionHandle, ...]"
+    adapters: "tuple[AdapterHandle, ...]"
+    rings: "tuple[tuple[RegionHandle, ...], ...]"
     load: "RegionHandle"
     num_dense: int
     label_delay_ns: int
@@ -85,9 +89,8 @@ class TrainerSetup:
         regions = (
             self.model.tables.region,
             self.labels,
-            self.adapter.sides,
-            self.adapter.pins,
-            *self.rings,
+            *(region for adapter in self.adapters for region in (adapter.sides, adapter.pins)),
+            *(ring for seat in self.rings for ring in seat),
             self.load,
         )
         return tuple(region.fd for region in regions)
@@ -95,49 +98,73 @@ class TrainerSetup:
 
 @dataclass(frozen=True)
 class Serve:
-    """Server: answer the queries of one condition.
+    """Server: get ready to answer the queries of a slice, say `Ready`, and wait for `Go`.
 
     Parameters
     ----------
-    start_ns : int
-        When the schedule begins, in the ns of `time.monotonic_ns`.
-    stop_ns : int
-        When to give up on what is still unserved.
     part : Part
         Where its queries and answers lie.
-    adapted : bool
-        Serve from the adapter, append to the replay ring and tell the load; otherwise plain lookups
-        alone.
+    seat : int or None
+        The adapter to serve from and the replay ring to append to; None for plain lookups alone.
     wait : {"block", "spin"}
         What to do until the next arrival.
     reuse : bool
         Keep the pooled base vectors that are worth it in the replay ring, which the trainer has to
         have laid out for them.
+    tell : bool
+        Tell the load in its line.
+    cycle : bool
+        Begin anew whenever all is answered, until the time is up.
+    slowdown : ServiceTime or None
+        What to hold every answer back for; None for nothing.
+    """
+
+    part: "Part"
+    seat: int | None = None
+    wait: "Wait" = "block"
+    reuse: bool = False
+    tell: bool = False
+    cycle: bool = False
+    slowdown: "ServiceTime | None" = None
+
+
+@dataclass(frozen=True)
+class Go:
+    """Server: begin.
+
+    Parameters
+    ----------
+    start_ns : int
+        When the case's clock read 0, in the ns of `time.monotonic_ns`.
+    stop_ns : int
+        When, by that clock, to give up on what is still unserved.
     """
 
     start_ns: int
     stop_ns: int
-    part: "Part"
-    adapted: bool
-    wait: "Wait" = "block"
-    reuse: bool = False
 
 
 @dataclass(frozen=True)
 class Prepare:
-    """Trainer: start over with an empty adapter, placed like this.
+    """Trainer: take a seat, placed and on the terms that the settings give.
 
-    With `drain` it learns from all that the rings hold, however old: for measuring how fast it is
-    when nothing keeps it waiting.
+    `anew` starts over with an empty adapter and empty rings; otherwise it goes on where the seat
+    was left. Without a seat there is nothing to learn (`TrainerSettings.sham`). With `drain` it
+    learns from all that the rings hold, however old: for measuring how fast it is when nothing
+    keeps it waiting.
     """
 
     settings: "TrainerSettings"
+    seat: int | None
+    anew: bool = True
     drain: bool = False
 
 
 @dataclass(frozen=True)
 class Train:
-    """Trainer: learn until told to stop."""
+    """Trainer: learn until told to stop; `start_ns` as of `Go`."""
+
+    start_ns: int
 
 
 @dataclass(frozen=True)
@@ -147,16 +174,28 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """The process is set up; `table_pages` is what it maps the tables with."""
+    """The process is ready for what comes next; `table_pages` is what it maps the tables with."""
 
     table_pages: "PageSizes"
 
 
 @dataclass(frozen=True)
 class Served:
-    """The server's answers are written; it slept `wakeups` times between them."""
+    """The server's answers are written.
 
-    wakeups: int
+    Parameters
+    ----------
+    queries : int
+        How many it answered, those that it answered again included.
+    last_ns : int
+        When it had answered the last, by the case's clock; 0 where it answered none.
+    append_ns : int
+        What offering rows to the trainer took.
+    """
+
+    queries: int
+    last_ns: int
+    append_ns: int
 
 
 @dataclass(frozen=True)
@@ -167,7 +206,7 @@ class Failed:
     actionable: bool = False
 
 
-ToServer = ServerSetup | Serve
+ToServer = ServerSetup | Serve | Go
 ToTrainer = TrainerSetup | Prepare | Train | Stop
 FromServer = Ready | Served | Failed
 FromTrainer: TypeAlias = "Ready | TrainReport | Failed"  # TrainReport comes with numpy

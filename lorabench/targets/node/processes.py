@@ -8,11 +8,12 @@ Nothing is judged here.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench.errors import MachineError
 from lorabench.host.counters import CpuUse, Snapshot
 from lorabench.isolation.confine import Workers
 from lorabench.lora.layout import AdapterPlan
@@ -20,10 +21,11 @@ from lorabench.memory import PageSizes
 from lorabench.model.prepare import Prepared
 from lorabench.strategies.base import StrategySpec
 from lorabench.targets.load import Schedule
-from lorabench.targets.node.exchange import Exchange, Part
+from lorabench.targets.node.exchange import NOWHERE, Exchange
 from lorabench.targets.node.launch import Fleet, Worker
 from lorabench.targets.node.memory import PlacedMemory, RoundMemory
 from lorabench.targets.node.messages import (
+    Go,
     ModelSetup,
     Prepare,
     Ready,
@@ -40,11 +42,28 @@ from lorabench.targets.target import Answers, CpuUsage, Record, Target, TrainRep
 from lorabench.targets.trace import NS
 from lorabench.workload.block import Block
 
-# Between telling the processes to go and the first arrival.
-_LEAD_NS = NS // 10
+# Between telling the processes to go and the case's clock reading what it should: until then each
+# has heard it, be there more servers than cores.
+_LEAD_NS = NS // 50
 
 # How much longer than it may serve a server may take to say that it is done.
 _GRACE_S = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Saturated:
+    """What servers did that always had a full batch waiting.
+
+    Attributes
+    ----------
+    qps : float
+        Queries/s, all servers together, each until it had answered its last.
+    answers : Answers
+        Of the last time that each query was answered.
+    """
+
+    qps: float
+    answers: Answers
 
 
 class NodeProcesses(Target[NodeCase]):
@@ -82,28 +101,51 @@ class NodeProcesses(Target[NodeCase]):
         return [ready.table_pages for ready in self._fleet.ready]
 
     def measure(self, case: NodeCase, schedule: Schedule) -> Record:
-        """Take servers and trainer through one case."""
+        """Take servers and trainer through one slice of a case; one start for all."""
         settings = case.settings
         if settings is not None:
-            self._prepare(Prepare(settings))
-        start_ns = time.monotonic_ns() + _LEAD_NS
-        parts = self._serve(schedule, start_ns, case.patience_s, settings)
+            seat = None if settings.sham is not None else case.seat
+            self._prepare(Prepare(settings, seat, anew=case.anew))
+        self._offer(schedule, _job(case, self._serving))
+        start_ns = self._go(case.begin_s, case.patience_s)
         if settings is not None:
-            self._trainer.send(Train())
+            self._trainer.send(Train(start_ns))
         cpu = self._follow(case, start_ns)
-        answers = self._collect(parts, case.patience_s)
+        served = self._fleet.gather(Served, case.patience_s - case.begin_s + _GRACE_S)
         report = None
         if settings is not None:
             self._trainer.send(Stop())
             report = self._trainer.receive(TrainReport)
+        answers = self._exchange.collect()
         return Record(
             **vars(answers),
-            **vars(cpu),
+            **vars(replace(cpu, append_s=sum(each.append_ns for each in served) / NS)),
             condition=case.name,
             schedule=schedule,
-            start_ns=start_ns,
-            train=report,
+            windows_ns=np.array([[int(at * NS) for at in case.window_s]], np.int64),
+            slices=np.zeros(len(schedule), np.int32),
+            length_s=case.window_s[1] - case.begin_s,
+            train=None if settings is None or settings.sham is not None else report,
         )
+
+    def saturate(self, schedule: Schedule, serve_s: float) -> Saturated:
+        """Let every server go through its part of a schedule over and over, for so long.
+
+        Parameters
+        ----------
+        schedule : Schedule
+            Queries that are all due at once, some of each server.
+        serve_s : float
+            How long.
+
+        Raises
+        ------
+        MachineError
+            A server answered nothing in that time.
+        """
+        self._offer(schedule, Serve(NOWHERE, wait=self._serving.wait, cycle=True))
+        self._go(0.0, serve_s)
+        return self._saturated(serve_s)
 
     def train_alone(
         self, schedule: Schedule, settings: TrainerSettings, fill_s: float, train_s: float
@@ -123,11 +165,17 @@ class NodeProcesses(Target[NodeCase]):
         -------
         float or None
             Samples/s from its first publish to its last; None where it published too little.
+
+        Raises
+        ------
+        MachineError
+            A server answered nothing.
         """
-        self._prepare(Prepare(settings, drain=True))
-        self._serve(schedule, time.monotonic_ns(), fill_s, settings)
-        self._fleet.gather(Served, fill_s + _GRACE_S)
-        self._trainer.send(Train())
+        self._prepare(Prepare(settings, 0, drain=True))
+        self._offer(schedule, Serve(NOWHERE, seat=0, wait=self._serving.wait, cycle=True))
+        start_ns = self._go(0.0, fill_s)
+        self._saturated(fill_s)
+        self._trainer.send(Train(start_ns))
         time.sleep(train_s)
         self._trainer.send(Stop())
         return self._trainer.receive(TrainReport).updates.samples_per_s()
@@ -142,27 +190,31 @@ class NodeProcesses(Target[NodeCase]):
         self._trainer.send(message)
         self._trainer.receive(Ready)
 
-    def _serve(
-        self, schedule: Schedule, start_ns: int, give_up_s: float, settings: TrainerSettings | None
-    ) -> list[Part]:
-        """Hand each server its part of a schedule; return the parts."""
+    def _offer(self, schedule: Schedule, job: Serve) -> None:
+        """Hand each server its part of a schedule, and wait until all are ready for it."""
         parts = self._exchange.offer(schedule, len(self.labels), len(self._fleet.servers))
         for worker, part in zip(self._fleet.servers, parts, strict=True):
-            worker.send(
-                Serve(
-                    start_ns=start_ns,
-                    stop_ns=start_ns + int(give_up_s * NS),
-                    part=part,
-                    adapted=settings is not None,
-                    wait=self._serving.wait,
-                    reuse=settings is not None and settings.reuse,
-                )
-            )
-        return parts
+            worker.send(replace(job, part=part))
+        self._fleet.gather(Ready, _GRACE_S)
 
-    def _collect(self, parts: Sequence[Part], give_up_s: float) -> Answers:
-        served = self._fleet.gather(Served, give_up_s + _GRACE_S)
-        return self._exchange.collect(parts, [each.wakeups for each in served])
+    def _go(self, begin_s: float, stop_s: float) -> int:
+        """Start all servers at once; return when the case's clock read 0."""
+        start_ns = time.monotonic_ns() + _LEAD_NS - int(begin_s * NS)
+        for worker in self._fleet.servers:
+            worker.send(Go(start_ns, int(stop_s * NS)))
+        return start_ns
+
+    def _saturated(self, serve_s: float) -> Saturated:
+        served = self._fleet.gather(Served, serve_s + _GRACE_S)
+        for server, each in enumerate(served):
+            if each.queries == 0:
+                raise MachineError(
+                    f"server {server}: answered nothing in {serve_s:g} s of full load, expected at "
+                    "least one query; give it a core of its own (--servers), or ask for smaller "
+                    "queries (--query-rows)"
+                )
+        rates = [each.queries / (each.last_ns / NS) for each in served]
+        return Saturated(sum(rates), self._exchange.collect())
 
     def _follow(self, case: NodeCase, start_ns: int) -> CpuUsage:
         """Read the CPUs' counters at both ends of the measured window, which passes meanwhile."""
@@ -179,6 +231,8 @@ class NodeProcesses(Target[NodeCase]):
             spent = Snapshot.take(pids, case.cpus) - before[0]
             beside = Snapshot.take((), near) - before[1]
         trainer = self._fleet.trainer
+        samples = np.zeros((0, 2)) if watched is None else watched.samples
+        samples[:, 0] -= start_ns
         return CpuUsage(
             cpu_busy=spent.cpu_busy,
             steal_s=spent.steal_s,
@@ -186,8 +240,23 @@ class NodeProcesses(Target[NodeCase]):
             trainer_cpu_s=0.0 if trainer is None else spent.cpu_s[trainer.pid],
             trainer_idle_s=beside.idle_s,
             trainer_cpus=len(near),
-            trainer_cpu=np.zeros((0, 2)) if watched is None else watched.samples,
+            trainer_cpu=samples,
         )
+
+
+def _job(case: NodeCase, serving: Serving) -> Serve:
+    """Return what the servers are told of a slice."""
+    settings = case.settings
+    learns = settings is not None and settings.sham is None
+    return Serve(
+        NOWHERE,
+        seat=case.seat if learns else None,
+        wait=serving.wait,
+        reuse=learns and settings is not None and settings.reuse,
+        # A sham's throttle watches the load as a trainer's does.
+        tell=settings is not None and (learns or settings.throttle is not None),
+        slowdown=case.slowdown,
+    )
 
 
 @dataclass(frozen=True)
@@ -226,7 +295,7 @@ class NodeSetup:
         rows: Block,
         server_cpus: Sequence[frozenset[int]],
         *,
-        with_trainer: bool,
+        seats: int,
         placed: PlacedMemory | None = None,
     ) -> Iterator[NodeProcesses]:
         """Start fresh processes that serve `rows`; end them when the context is left.
@@ -237,8 +306,8 @@ class NodeSetup:
             What is served.
         server_cpus : sequence of frozenset of int
             Of each server.
-        with_trainer : bool
-            Whether there is one.
+        seats : int
+            Adapters, each with its rings: one for each case that learns. 0 for servers alone.
         placed : PlacedMemory, optional
             Take memory from these nodes, and make sure that it is there; None lets it come from
             wherever it is first touched.
@@ -250,14 +319,21 @@ class NodeSetup:
         """
         plan = None if placed is None else placed.plan
         with closing(
-            RoundMemory.create(rows, self.adapter, self.replay_bytes, len(server_cpus), plan)
+            RoundMemory.create(
+                rows,
+                self.adapter,
+                ring_bytes=self.replay_bytes,
+                servers=len(server_cpus),
+                seats=seats,
+                plan=plan,
+            )
         ) as memory:
             if plan is not None:
                 memory.verify(plan)
             with Fleet(
                 self._servers(memory, server_cpus, placed),
-                self._trainer(memory, placed) if with_trainer else None,
-                pins=memory.adapter.pins.mapping,
+                self._trainer(memory, placed) if seats else None,
+                pins=[seat.adapter.pins.mapping for seat in memory.seats],
             ) as fleet:
                 yield NodeProcesses(fleet, memory.exchange, self.serving, rows.label, server_cpus)
 
@@ -276,8 +352,8 @@ class NodeSetup:
             ServerSetup(
                 model=model,
                 feed=memory.feed.handle,
-                adapter=memory.adapter.handle.reader,
-                ring=ring.handle,
+                adapters=tuple(seat.adapter.handle.reader for seat in memory.seats),
+                rings=tuple(seat.rings[number].handle for seat in memory.seats),
                 load=memory.load.handle,
                 exchange=memory.exchange.handle,
                 server=number,
@@ -285,15 +361,15 @@ class NodeSetup:
                 query_rows=self.serving.query_rows,
                 max_batch=self.serving.max_batch,
             )
-            for number, (own, ring) in enumerate(zip(cpus, memory.rings, strict=True))
+            for number, own in enumerate(cpus)
         ]
 
     def _trainer(self, memory: RoundMemory, placed: PlacedMemory | None) -> TrainerSetup:
         return TrainerSetup(
             model=self._model(placed),
             labels=memory.labels.handle,
-            adapter=memory.adapter.handle,
-            rings=tuple(ring.handle for ring in memory.rings),
+            adapters=tuple(seat.adapter.handle for seat in memory.seats),
+            rings=tuple(tuple(ring.handle for ring in seat.rings) for seat in memory.seats),
             load=memory.load.handle,
             num_dense=memory.feed.dense.shape[1],
             label_delay_ns=int(self.label_delay_s * NS),

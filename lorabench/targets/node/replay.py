@@ -123,21 +123,28 @@ class Replay:
         for ring in self.rings:
             ring.reset()
         self._reuse = reuse
-        self._taken = self._reused = 0
+        self._taken = self._reused = self._first = 0
         self.skipped = 0
 
     def take(self, now_ns: int) -> int:
-        """Fill the batch with labelled samples, as many as there are; return how many."""
+        """Fill the batch with labelled samples, as many as there are; return how many.
+
+        Of several rings as many each, whatever one of them leaves to the others.
+        """
         before = now_ns - self._delay
-        share = -(-self.batch // len(self.rings))
-        backlog = BACKLOG_BATCHES * -(-self._most // len(self.rings))
+        count = len(self.rings)
+        backlog = BACKLOG_BATCHES * -(-self._most // count)
+        # Each ring's share is the same but for a remainder, and another ring is the first each
+        # time: where more waits than a batch holds, no server's samples wait for ever.
+        share, more = divmod(self.batch, count)
         n = 0
-        for ring in self.rings:
+        for turn in range(count):
+            ring = self.rings[(self._first + turn) % count]
             surplus = ring.due(before) - backlog
             if surplus > 0 and not self.drain:
                 ring.skip(surplus)
                 self.skipped += surplus
-            end = min(n + share, self.batch)
+            end = n + share + (turn < more)
             n += ring.take(
                 before,
                 self._keys[n:end],
@@ -146,6 +153,7 @@ class Replay:
                 versions=self._versions[n:end],
                 base=self._base[n:end] if ring.base_bytes else None,
             )
+        self._first = (self._first + max(1, more)) % count
         self._taken += n
         return n
 

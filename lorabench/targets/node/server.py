@@ -11,6 +11,9 @@ import gc
 import os
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from lorabench._kernels.adapter import AdapterReader
 from lorabench._kernels.lookup import Tables
 from lorabench._kernels.replay import ReplayRing
-from lorabench._kernels.serve import LoadLine, set_timer_slack, sleep_until
+from lorabench._kernels.serve import LoadLine, Witness, set_timer_slack, sleep_until
 from lorabench.isolation.affinity import pin_threads, verify
 from lorabench.lora.writer import attach_reader
 from lorabench.memory import Region
@@ -28,13 +31,13 @@ from lorabench.model.dlrm import DenseNet, InferenceNet
 from lorabench.model.tables import TableSet
 from lorabench.targets.node.exchange import Queries, open_part
 from lorabench.targets.node.memory import Feed
-from lorabench.targets.node.messages import Ready, Serve, Served, ServerSetup
+from lorabench.targets.node.messages import Go, Ready, Serve, Served, ServerSetup
 from lorabench.targets.node.model import dense_net
 from lorabench.targets.node.samples import open_ring
 from lorabench.targets.node.settings import Wait
 from lorabench.targets.target import Answers
 
-# Answered queries whose rows may wait to be offered to the trainer.
+# Answered queries whose rows may wait to be offered to the trainer while the server is busy.
 _MOST_PENDING = 64
 
 
@@ -42,27 +45,53 @@ class _Offers:
     """Answered rows on their way into the replay ring.
 
     While queries wait, whatever is done for the trainer makes them wait longer. So rows are offered
-    when the server is about to sleep, or when too many have come together; only base vectors, whose
-    place the next batch needs, go at once.
+    while the server has nothing else to do, a query at a time and only as long as the next will be
+    done before the next arrival. Where it never rests, as many go after a batch as came with it,
+    once too many have come together. Base vectors, whose place the next batch needs, go at once.
+
+    Attributes
+    ----------
+    spent_ns : int
+        Time that offering took.
     """
 
-    def __init__(self, ring: ReplayRing, feed: Feed) -> None:
+    def __init__(self, ring: ReplayRing, feed: Feed, start_ns: int) -> None:
         self._ring = ring
         self._feed = feed
-        self._pending: list[tuple[int, int, int]] = []
+        self._start_ns = start_ns
+        self._pending: deque[tuple[int, int, int]] = deque()
+        self._row_ns = 0.0
+        self.spent_ns = 0
 
     def later(self, first_row: list[int], rows: list[int], served_ns: int) -> None:
         """Note queries by their rows of the feed."""
         self._pending += [(f, n, served_ns) for f, n in zip(first_row, rows, strict=True)]
-        if len(self._pending) > _MOST_PENDING:
-            self.flush()
+        for _ in range(min(len(rows), len(self._pending) - _MOST_PENDING)):
+            self._append_one()
+
+    def until(self, deadline_ns: int) -> None:
+        """Offer what was noted, in the order in which it was answered, as long as there is time."""
+        now = time.monotonic_ns()
+        while self._pending and now + self._row_ns * self._pending[0][1] < deadline_ns:
+            now = self._append_one()
 
     def flush(self) -> None:
-        """Offer what was noted, in the order in which it was answered."""
-        for first, count, served_ns in self._pending:
-            to = slice(first, first + count)
-            self._ring.append(first, served_ns, self._feed.dense[to], self._feed.sparse[to])
-        self._pending.clear()
+        """Offer all that was noted."""
+        while self._pending:
+            self._append_one()
+
+    def _append_one(self) -> int:
+        first, count, served_ns = self._pending.popleft()
+        begun = time.monotonic_ns()
+        to = slice(first, first + count)
+        self._ring.append(
+            first, served_ns - self._start_ns, self._feed.dense[to], self._feed.sparse[to]
+        )
+        now = time.monotonic_ns()
+        # Of the last few: what a row takes depends on what else is in the cache.
+        self._row_ns += ((now - begun) / count - self._row_ns) / 8
+        self.spent_ns += now - begun
+        return now
 
     def now(
         self,
@@ -73,18 +102,20 @@ class _Offers:
         base: NDArray[np.float32],
     ) -> None:
         """Offer the queries of a batch with the base vectors of its rows, `base` [B, K, D]."""
+        begun = time.monotonic_ns()
         begin = 0
         for first, count in zip(first_row, rows, strict=True):
             of, to = slice(first, first + count), slice(begin, begin + count)
             self._ring.append(
                 first,
-                served_ns,
+                served_ns - self._start_ns,
                 self._feed.dense[of],
                 self._feed.sparse[of],
                 version=version,
                 base=base[to],
             )
             begin += count
+        self.spent_ns += time.monotonic_ns() - begun
 
 
 def _await(deadline_ns: int, wait: Wait) -> int:
@@ -112,10 +143,10 @@ class Server:
         Most candidates of a query.
     max_batch : int
         Most queries scored together.
-    reader : AdapterReader
-        The adapter.
-    ring : Region
-        Memory of the replay ring, in which served rows are offered to the trainer.
+    readers : sequence of AdapterReader
+        The adapter of each seat.
+    rings : sequence of Region
+        Memory of each seat's replay ring, in which served rows are offered to the trainer.
     load : LoadLine
         Where the trainer is told of the load.
     """
@@ -128,8 +159,8 @@ class Server:
         *,
         query_rows: int,
         max_batch: int,
-        reader: AdapterReader,
-        ring: Region,
+        readers: Sequence[AdapterReader],
+        rings: Sequence[Region],
         load: LoadLine,
     ) -> None:
         most = query_rows * max_batch
@@ -137,8 +168,8 @@ class Server:
         self._feed = feed
         self._rows = query_rows
         self._max_batch = max_batch
-        self._reader = reader
-        self._ring = ring
+        self._readers = readers
+        self._rings = rings
         self._load = load
         self._net = InferenceNet(net.freeze(), most)
         self._dense: NDArray[np.float32] = self._net.dense.numpy()
@@ -148,7 +179,7 @@ class Server:
         self._version = 0
 
     def _score(
-        self, first_row: list[int], rows: list[int], *, adapted: bool, keep: bool = False
+        self, first_row: list[int], rows: list[int], *, seat: int | None, keep: bool = False
     ) -> tuple[int, NDArray[np.float32]]:
         """Score queries by their rows of the feed; the epoch and the probabilities, one a row.
 
@@ -164,14 +195,14 @@ class Server:
             self._sparse[n : n + count] = self._feed.sparse[first : first + count]
             n += count
         sparse, out = self._sparse[:n], self._embeddings[:n]
-        if adapted and keep:
-            self._version = self._tables.version  # before the rows are read
-            epoch = self._reader.lookup(self._tables, sparse, out, base=self._base[:n])
-        elif adapted:
-            epoch = self._reader.lookup(self._tables, sparse, out)
-        else:
+        if seat is None:
             epoch = -1
             self._tables.lookup(sparse, out)
+        elif keep:
+            self._version = self._tables.version  # before the rows are read
+            epoch = self._readers[seat].lookup(self._tables, sparse, out, base=self._base[:n])
+        else:
+            epoch = self._readers[seat].lookup(self._tables, sparse, out)
         return epoch, self._net(n)
 
     def warm(self) -> None:
@@ -181,83 +212,131 @@ class Server:
         reference cycles, so nothing piles up without the collector.
         """
         for n in range(1, self._max_batch + 1):
-            for adapted, keep in ((False, False), (True, True), (True, False)):
-                self._score([0] * n, [self._rows] * n, adapted=adapted, keep=keep)
+            for seat in (None, *range(len(self._readers))):
+                for keep in (False, True):
+                    self._score([0] * n, [self._rows] * n, seat=seat, keep=keep)
         gc.collect()
         gc.freeze()
         gc.disable()
 
-    def serve(self, job: Serve, queries: Queries, answers: Answers) -> int:
-        """Serve a schedule to its end, or to `stop_ns`, whichever comes first.
+    def serve(self, job: Serve, queries: Queries, answers: Answers, go: Callable[[], Go]) -> Served:
+        """Get ready, wait for the start, and serve a schedule to its end or until time is up.
 
         Parameters
         ----------
         job : Serve
-            When and how.
+            How.
         queries : Queries
             What is asked; none of more rows than `query_rows`.
         answers : Answers
-            Where the answers go, with room for a wake-up a query.
+            Where the answers go.
+        go : callable
+            Called once all is ready; returns when to start and to stop.
 
         Returns
         -------
-        int
-            How many wake-ups there were.
+        Served
+            What came of it, beside the answers.
         """
         # It takes the page faults too: none is left for the loop.
         answers.clear()
-        ring = open_ring(self._ring, self._tables, self._dense.shape[1], reuse=job.reuse)
-        offers = _Offers(ring, self._feed)
-        set_timer_slack(1)
-        wakeups = self._answer(job, queries, answers, offers)
-        offers.flush()
-        return wakeups
-
-    def _answer(self, job: Serve, queries: Queries, answers: Answers, offers: _Offers) -> int:
-        """Run the loop; return how often it slept."""
-        started, done, batch, epochs = answers.started, answers.done, answers.batch, answers.epoch
+        ring = None
+        if job.seat is not None:
+            ring = open_ring(
+                self._rings[job.seat], self._tables, self._dense.shape[1], reuse=job.reuse
+            )
         # Python's integers: taking them out of arrays one by one would cost more in the loop.
         first_row, rows = queries.first_row.tolist(), queries.rows.tolist()
         ends = np.cumsum(queries.rows).tolist()
-        deadlines = queries.arrivals + job.start_ns
+        set_timer_slack(1)
+        witness = Witness()
+        begin = go()
+        loop = _Loop(
+            answers=answers,
+            first_row=first_row,
+            rows=rows,
+            ends=ends,
+            deadlines=queries.arrivals + begin.start_ns,
+            start_ns=begin.start_ns,
+            witness=witness,
+            offers=None if ring is None else _Offers(ring, self._feed, begin.start_ns),
+        )
+        served = last_ns = 0
+        stop_ns = begin.start_ns + begin.stop_ns
+        while True:
+            count, now = self._answer(job, loop, stop_ns)
+            served += count
+            last_ns = int(answers.done[count - 1]) if count else last_ns
+            if not (job.cycle and rows and now < stop_ns):
+                break
+        if loop.offers is not None:
+            loop.offers.flush()
+        return Served(served, last_ns, 0 if loop.offers is None else loop.offers.spent_ns)
+
+    def _answer(self, job: Serve, loop: "_Loop", stop_ns: int) -> tuple[int, int]:
+        """Go through the schedule once; return how many were answered, and when that was."""
+        answers, offers, start_ns = loop.answers, loop.offers, loop.start_ns
+        started, done, batch, epochs = answers.started, answers.done, answers.batch, answers.epoch
+        first_row, rows, ends, deadlines = loop.first_row, loop.rows, loop.ends, loop.deadlines
         keep = job.reuse and bool(self._tables.reusable_features)
+        slowdown, seat, witness = job.slowdown, job.seat, loop.witness
         total, parent = len(deadlines), os.getppid()
-        wakeups = at = 0
+        at = 0
         now = time.monotonic_ns()
-        while at < total and now < job.stop_ns:
+        while at < total and now < stop_ns:
             deadline = int(deadlines[at])
             if now < deadline:
-                offers.flush()
+                if offers is not None:
+                    offers.until(deadline)
                 now = _await(deadline, job.wait)
-                answers.late_ns[wakeups] = now - deadline
-                wakeups += 1
+                answers.late_ns[at] = now - deadline
                 if os.getppid() != parent:
                     sys.exit(0)
             end = at + 1
             while end < total and end - at < self._max_batch and deadlines[end] <= now:
                 end += 1
-            if job.adapted:
+            if job.tell:
                 self._load.begin(now, deadlines, at)
             epoch, probabilities = self._score(
-                first_row[at:end], rows[at:end], adapted=job.adapted, keep=keep
+                first_row[at:end], rows[at:end], seat=seat, keep=keep
             )
             finished = time.monotonic_ns()
+            if slowdown is not None:
+                finished = _await(finished + slowdown.of(len(probabilities)), "spin")
             first = ends[end - 1] - len(probabilities)
             answers.prediction[first : ends[end - 1]] = probabilities
-            started[at:end] = now - job.start_ns
-            done[at:end] = finished - job.start_ns
+            started[at:end] = now - start_ns
+            done[at:end] = finished - start_ns
             batch[at:end] = end - at
             epochs[at:end] = epoch
-            if job.adapted:
+            answers.switches[at:end], answers.faults[at:end], answers.delay_ns[at:end] = (
+                witness.moved()
+            )
+            if offers is not None:
                 if keep:
                     offers.now(first_row[at:end], rows[at:end], finished, self._version, self._base)
                 else:
                     offers.later(first_row[at:end], rows[at:end], finished)
+            if job.tell:
                 # With base vectors, what is left to do once a batch is answered keeps it busy too.
                 self._load.end(time.monotonic_ns(), finished, deadlines, at, end)
             at = end
             now = time.monotonic_ns()
-        return wakeups
+        return at, now
+
+
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What the loop works on."""
+
+    answers: Answers
+    first_row: list[int]
+    rows: list[int]
+    ends: list[int]
+    deadlines: NDArray[np.int64]
+    start_ns: int
+    witness: Witness
+    offers: _Offers | None
 
 
 def use_one_thread() -> None:
@@ -277,16 +356,23 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
         Feed.attach(setup.feed),
         query_rows=setup.query_rows,
         max_batch=setup.max_batch,
-        reader=attach_reader(setup.adapter, setup.server),
-        ring=Region.attach(setup.ring, writable=True),
+        readers=[attach_reader(handle, setup.server) for handle in setup.adapters],
+        rings=[Region.attach(handle, writable=True) for handle in setup.rings],
         load=LoadLine(load.mapping, setup.server),
     )
     server.warm()
     verify(os.getpid(), setup.cpus)
-    link.send(Ready(tables.region.page_sizes()))
+    ready = Ready(tables.region.page_sizes())
+
+    def go() -> Go:
+        link.send(ready)
+        message: Go = link.recv()
+        return message
+
+    link.send(ready)
     while True:
         job: Serve = link.recv()
         # A CPU that went offline is found out here, and a cpuset that came and went is undone.
         pin_threads(os.getpid(), setup.cpus)
         verify(os.getpid(), setup.cpus)
-        link.send(Served(server.serve(job, *open_part(setup.exchange, job.part))))
+        link.send(server.serve(job, *open_part(setup.exchange, job.part), go))

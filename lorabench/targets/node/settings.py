@@ -5,6 +5,7 @@ from typing import Literal
 
 from lorabench.isolation.scheduling import NORMAL, SchedulingClass
 from lorabench.targets.node.throttle import ThrottleRule
+from lorabench.targets.service import ServiceTime
 
 Wait = Literal["block", "spin"]
 
@@ -32,6 +33,22 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Sham:
+    """A loop that only calculates, in the trainer's stead.
+
+    Parameters
+    ----------
+    burst_s : float
+        CPU time of a piece of work, as long as the trainer's steps are.
+    share : float
+        CPU time to take a second, all threads together.
+    """
+
+    burst_s: float
+    share: float
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """Where the trainer runs, on what terms, how it is disturbed.
 
@@ -53,6 +70,8 @@ class TrainerSettings:
         Take the base vectors that servers gathered anyway from the replay rings.
     rank_change_s : float or None
         Time between two changes of rank that no signal asks for; None for none.
+    sham : Sham or None
+        Calculate instead of learning; None for learning.
     """
 
     cpus: frozenset[int]
@@ -63,11 +82,14 @@ class TrainerSettings:
     batch: int | None = None
     reuse: bool = False
     rank_change_s: float | None = None
+    sham: Sham | None = None
 
 
 @dataclass(frozen=True)
 class NodeCase:
-    """One case of a node: what its trainer is told, and what is measured of its CPUs.
+    """One slice of a case of a node: what its trainer is told, and what is measured when.
+
+    A case has a clock, which stands still between its slices.
 
     Parameters
     ----------
@@ -78,21 +100,36 @@ class NodeCase:
     cpus : frozenset of int
         Whose busy and stolen time is counted.
     window_s : tuple of float
-        Begin and end of the measured window after the start.
+        Begin and end of what is measured, by the case's clock.
+    begin_s : float
+        What that clock reads when the slice begins.
+    seat : int
+        Which adapter and rings are the case's, where it learns.
+    anew : bool
+        Start over with an empty adapter; otherwise go on where the last slice left it.
     give_up_s : float, optional
-        When to stop serving; three times the window's end by default.
+        When to stop serving, by that clock; by default when the slice has taken three times as
+        long as it should.
     watch : bool
         Follow the trainer's CPU time throughout.
+    slowdown : ServiceTime or None
+        What every answer is held back for, on purpose.
     """
 
     name: str
     settings: TrainerSettings | None
     cpus: frozenset[int]
     window_s: tuple[float, float]
+    begin_s: float = 0.0
+    seat: int = 0
+    anew: bool = True
     give_up_s: float | None = None
     watch: bool = False
+    slowdown: ServiceTime | None = None
 
     @property
     def patience_s(self) -> float:
-        """When to stop serving, after the start."""
-        return self.window_s[1] * _PATIENCE if self.give_up_s is None else self.give_up_s
+        """When to stop serving, by the case's clock."""
+        if self.give_up_s is not None:
+            return self.give_up_s
+        return self.begin_s + (self.window_s[1] - self.begin_s) * _PATIENCE

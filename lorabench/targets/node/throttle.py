@@ -128,6 +128,20 @@ class Throttle:
         """Busy share of the busiest server, averaged."""
         return max(self._busy)
 
+    def resume(self, counters: Sequence[Counters]) -> None:
+        """Go on after a pause in which the servers served others: keep the duty, forget the rest.
+
+        Parameters
+        ----------
+        counters : sequence of tuple of int
+            What the servers tell now; what they counted in the pause says nothing.
+        """
+        self._before = list(counters)
+        self._at_ns = self._alarm_ns = None
+        self._evidence = [0.0] * len(self._evidence)
+        self._stopped = False
+        self._immune_ns = 0
+
     def update(self, now_ns: int, counters: Sequence[Counters]) -> float:
         """Take in what the servers tell at a moment, and decide anew.
 
@@ -234,6 +248,8 @@ class Pacer:
         self._asked_ns = clock()
         self._noted_ns: int | None = None
         self._trace: list[tuple[float, float, float, float]] = []
+        if throttle is not None and read is not None:
+            throttle.resume(read(self._asked_ns))
 
     def wait_s(self) -> float:
         """Return how long to rest before asking again; 0 means: work."""

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lorabench._kernels.serve import LoadLines
 from lorabench.isolation.affinity import pin_threads, verify
@@ -29,6 +30,7 @@ from lorabench.targets.node.messages import Prepare, Ready, Stop, Train, Trainer
 from lorabench.targets.node.model import dense_net
 from lorabench.targets.node.replay import Replay
 from lorabench.targets.node.settings import TrainerSettings
+from lorabench.targets.node.sham import Calculation
 from lorabench.targets.node.throttle import Pacer, Throttle
 from lorabench.targets.target import TrainReport, Updates
 
@@ -76,8 +78,13 @@ class Trainer:
 
     @property
     def updates(self) -> Updates:
-        """What was published since the last reset."""
+        """What was published since the last reset, and has not been taken since."""
         return Updates.joined(self._published)
+
+    def take_updates(self) -> Updates:
+        """Return `updates` and forget them."""
+        found, self._published = self.updates, []
+        return found
 
     @property
     def log(self) -> LearnLog:
@@ -136,82 +143,138 @@ class Trainer:
         )
 
 
-class _Process:
-    """The trainer's process: what lasts from condition to condition."""
+class _Seat:
+    """An adapter, its rings, and who learns it: what a case keeps from slice to slice."""
 
-    def __init__(self, setup: TrainerSetup) -> None:
-        self._setup = setup
-        self._tables = TableSet.attach(setup.model.tables)
+    def __init__(self, setup: TrainerSetup, number: int, tables: TableSet) -> None:
+        rings = [Region.attach(handle, writable=True) for handle in setup.rings[number]]
         labels = Region.attach(setup.labels, writable=False)
-        load = Region.attach(setup.load, writable=True)
-        self._lines = LoadLines(load.mapping, len(setup.rings))
-        self._replay = Replay(
-            [Region.attach(handle, writable=True) for handle in setup.rings],
-            self._tables.kernels,
+        self.replay = Replay(
+            rings,
+            tables.kernels,
             labels.array(np.int8, (setup.labels.length,)),
             label_delay_ns=setup.label_delay_ns,
             batch=setup.batch,
             num_dense=setup.num_dense,
         )
-        self._owner = AdapterOwner(setup.adapter)
+        self.owner = AdapterOwner(setup.adapters[number])
         learner = setup.strategy.kind.learner(
-            setup.strategy, self._tables.kernels, dense_net(setup.model), self._owner
+            setup.strategy, tables.kernels, dense_net(setup.model), self.owner
         )
-        self._trainer = Trainer(learner, self._owner, self._replay)
+        self.start_ns = 0
+        self.trainer = Trainer(learner, self.owner, self.replay, clock=self.now)
+        self.throttle: Throttle | None = None
+
+    def now(self) -> int:
+        """Read the case's clock, which stands still between its slices."""
+        return time.monotonic_ns() - self.start_ns
+
+
+class _Process:
+    """The trainer's process: what lasts from slice to slice."""
+
+    def __init__(self, setup: TrainerSetup) -> None:
+        self._setup = setup
+        self._tables = TableSet.attach(setup.model.tables)
+        load = Region.attach(setup.load, writable=True)
+        self._servers = len(setup.rings[0])
+        self._lines = LoadLines(load.mapping, self._servers)
+        self._seats = [_Seat(setup, n, self._tables) for n in range(len(setup.rings))]
+        self._sham_throttle: Throttle | None = None
         self._nice = os.getpriority(os.PRIO_PROCESS, 0)
         self.ready = Ready(self._tables.region.page_sizes())
 
-    def prepare(self, settings: TrainerSettings, *, drain: bool) -> None:
-        """Start over, placed and on the terms that a condition gives."""
-        setup, pid = self._setup, os.getpid()
+    def prepare(self, message: Prepare) -> None:
+        """Take a seat, placed and on the terms that a case gives."""
+        settings, setup, pid = message.settings, self._setup, os.getpid()
         torch.set_num_threads(settings.threads)
-        self._trainer.reset(settings.rank_change_s, reuse=settings.reuse)
-        self._replay.drain = drain
-        self._replay.batch = setup.batch if settings.batch is None else settings.batch
+        rule = settings.throttle
+        throttle = None if rule is None else Throttle(rule, self._servers)
+        if message.seat is None:
+            if message.anew or rule is None:
+                self._sham_throttle = throttle
+        else:
+            seat = self._seats[message.seat]
+            if message.anew:
+                seat.start_ns = time.monotonic_ns()
+                seat.trainer.reset(settings.rank_change_s, reuse=settings.reuse)
+                seat.throttle = throttle
+            seat.replay.drain = message.drain
+            seat.replay.batch = setup.batch if settings.batch is None else settings.batch
         self._place(settings)
         verify(pid, settings.cpus)
         verify_classes(pid, replace(settings.scheduling, nice=self._nice))
         if setup.memory_nodes is not None:
             verify_process(pid, setup.memory_nodes)
-        rule = settings.throttle
         self._lines.reset(0 if rule is None else round(rule.limit_s * 1e9))
 
-    def train(self, settings: TrainerSettings, stopped: Callable[[], bool]) -> TrainReport:
-        """Learn, at the pace that is allowed, until told to stop."""
-        rule = settings.throttle
+    def train(self, message: Prepare, start_ns: int, stopped: Callable[[], bool]) -> TrainReport:
+        """Learn, or calculate, at the pace that is allowed, until told to stop."""
+        settings = message.settings
+        seat = None if message.seat is None else self._seats[message.seat]
+        sham = None if settings.sham is None else Calculation(settings.sham, settings.threads)
+        if seat is not None:
+            seat.start_ns = start_ns
         pacer = Pacer(
             settings.duty,
             settings.threads,
-            throttle=None if rule is None else Throttle(rule, len(self._setup.rings)),
+            throttle=self._sham_throttle if seat is None else seat.throttle,
             read=self._lines.read,
         )
-        scanned = time.monotonic()
+        step = sham.step if sham is not None else self._stepping(seat)
+        steps, cpu_s = 0, 0.0
+        begun = scanned = time.monotonic()
         while not stopped():
             rest_s = pacer.wait_s()
             begun_s = time.process_time()
-            if rest_s == 0.0 and self._trainer.step() == 0:
+            worked = rest_s == 0.0 and step() > 0
+            if rest_s == 0.0 and not worked:
                 rest_s = _REST_S
-            pacer.worked(time.process_time() - begun_s)
+            spent_s = time.process_time() - begun_s
+            pacer.worked(spent_s)
+            if worked:
+                steps, cpu_s = steps + 1, cpu_s + spent_s
             if rest_s > 0.0:
                 time.sleep(rest_s)
             if time.monotonic() - scanned > _RESCAN_S:
                 self._place(settings)
                 scanned = time.monotonic()
-        writer, replay = self._owner.writer, self._replay
+        if sham is not None:
+            sham.close()
+        trace = pacer.trace
+        trace[:, 0] -= start_ns
+        return self._report(seat, trace, steps, cpu_s, time.monotonic() - begun)
+
+    def _stepping(self, seat: _Seat | None) -> Callable[[], int]:
+        assert seat is not None, "without a seat there is nothing to learn"
+        return seat.trainer.step
+
+    def _report(
+        self,
+        seat: _Seat | None,
+        trace: NDArray[np.float64],
+        steps: int,
+        cpu_s: float,
+        passed_s: float,
+    ) -> TrainReport:
+        """Return what was done; of a sham nothing but the time that it took."""
         return TrainReport(
-            updates=self._trainer.updates,
-            learner=self._trainer.log,
-            publish_deferred=writer.deferred,
-            replay_dropped=replay.dropped,
-            replay_skipped=replay.skipped,
-            slots_used=tuple(writer.used),
-            epoch=writer.epoch,
-            throttle=pacer.trace,
-            reuse=replay.reuse_bytes,
+            updates=Updates.joined([]) if seat is None else seat.trainer.take_updates(),
+            learner=LearnLog({}) if seat is None else seat.trainer.log,
+            publish_deferred=0 if seat is None else seat.owner.writer.deferred,
+            replay_dropped=0 if seat is None else seat.replay.dropped,
+            replay_skipped=0 if seat is None else seat.replay.skipped,
+            slots_used=() if seat is None else tuple(seat.owner.writer.used),
+            epoch=0 if seat is None else seat.owner.writer.epoch,
+            throttle=trace,
+            reuse=None if seat is None else seat.replay.reuse_bytes,
+            steps=steps,
+            cpu_s=cpu_s,
+            passed_s=passed_s,
         )
 
     def _place(self, settings: TrainerSettings) -> None:
-        """Put all threads of this process where, and into the class that, the condition says.
+        """Put all threads of this process where, and into the class that, the case says.
 
         The nice value stays the one that the run was started with.
         """
@@ -220,20 +283,20 @@ class _Process:
 
 
 def run_trainer(setup: TrainerSetup, link: Connection) -> None:
-    """Be the trainer, condition by condition, until the parent hangs up."""
+    """Be the trainer, slice by slice, until the parent hangs up."""
     process = _Process(setup)
     link.send(process.ready)
-    settings: TrainerSettings | None = None
+    prepared: Prepare | None = None
     while True:
         message: Prepare | Train | Stop = link.recv()
         match message:
             case Prepare():
-                settings = message.settings
-                process.prepare(settings, drain=message.drain)
+                prepared = message
+                process.prepare(message)
                 link.send(process.ready)
-            case Train():
-                assert settings is not None, "a condition is prepared before it begins"
+            case Train(start_ns):
+                assert prepared is not None, "a slice is prepared before it begins"
                 # The next message is the one that ends it.
-                link.send(process.train(settings, link.poll))
+                link.send(process.train(prepared, start_ns, link.poll))
             case Stop():
                 pass

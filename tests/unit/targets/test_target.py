@@ -1,55 +1,55 @@
-"""Columns of a record: what was learned, and when answers first came from it."""
+"""What a record says of updates, and what several slices are as one."""
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from records import NS, record
 
-from lorabench.targets.load import Schedule
-from lorabench.targets.target import Answers, Record, Updates
-
-
-def record(done: list[int], epoch: list[int], server: list[int]) -> Record:
-    n = len(done)
-    answers = Answers.unserved(n, n)
-    answers.done[:], answers.epoch[:] = done, epoch
-    schedule = Schedule(np.zeros(n, np.int64), np.array(server, np.int32), np.ones(n, np.int32))
-    return Record(
-        **vars(answers),
-        condition="pinned",
-        schedule=schedule,
-        start_ns=0,
-        cpu_busy=0.0,
-        steal_s=0.0,
-        involuntary_switches=0,
-        trainer_cpu_s=0.0,
-        trainer_idle_s=0.0,
-        trainer_cpus=1,
-        trainer_cpu=np.zeros((0, 2)),
-    )
+from lorabench.targets.target import Record, Updates
 
 
 def test_the_first_server_that_reaches_an_epoch_or_a_later_one_counts() -> None:
-    # Of two servers, in the order of the schedule; the third query was never served.
-    found = record([10, 20, 0, 40, 30], [0, 1, -1, 1, 3], [0, 1, 0, 0, 1])
-    assert found.first_answered(np.array([0, 1, 2, 3, 4])).tolist() == [10, 20, 30, 30, -1]
+    served = record([0] * 5, [10, 20, 0, 40, 30], epoch=[0, 1, -1, 1, 3], server=[0, 1, 0, 0, 1])
+    assert served.first_answered(np.array([0, 1, 2, 3])).tolist() == [10, 20, 30, 30]
 
 
-def test_where_nothing_was_served_from_an_adapter_no_epoch_was_reached() -> None:
-    assert record([10], [-1], [0]).first_answered(np.array([0, 1])).tolist() == [-1, -1]
-    assert record([], [], []).first_answered(np.array([1])).tolist() == [-1]
+def test_an_epoch_that_nothing_was_served_from_has_no_answer() -> None:
+    served = record([0] * 2, [10, 20], epoch=[0, 1])
+    assert served.first_answered(np.array([2])).tolist() == [-1]
 
 
-def test_updates_are_joined_in_order_and_a_batchs_values_hold_for_its_samples() -> None:
-    one = Updates.of_batch(np.array([7, 8, 9]), np.array([1, 2, 3]), epoch=2, published_ns=10**9)
-    two = Updates.of_batch(np.array([4]), np.array([5]), epoch=3, published_ns=3 * 10**9)
-    both = Updates.joined([one, two])
-    assert both.sample.tolist() == [7, 8, 9, 4]
-    assert both.label_ns.tolist() == [1, 2, 3, 5]
-    assert both.each(both.epoch).tolist() == [2, 2, 2, 3]
-    assert both.samples_per_s() == 0.5, "one sample in the two seconds after the first publish"
+@given(st.lists(st.integers(1, 9), max_size=12), st.data())
+def test_updates_keep_every_sample_by_runs_of_those_that_came_together(
+    counts: list[int], data: st.DataObject
+) -> None:
+    first = np.cumsum([0, *(n + data.draw(st.integers(0, 3)) for n in counts)])[:-1]
+    label = data.draw(st.lists(st.integers(0, 3), min_size=len(counts), max_size=len(counts)))
+    sample = np.concatenate(
+        [np.zeros(0, np.int64), *(np.arange(n) + a for n, a in zip(counts, first, strict=True))]
+    )
+    label_ns = np.repeat(np.array(label, np.int64), counts)
+    found = Updates.of_batch(sample.astype(np.int64), label_ns, 7, 99)
+    np.testing.assert_array_equal(found.sample, sample)
+    np.testing.assert_array_equal(np.repeat(found.label_ns, found.count), label_ns)
+    assert len(found.first) <= max(len(counts), 0)
+    assert found.runs.tolist() == [len(found.first)]
+    assert found.size.tolist() == [len(sample)]
+    both = Updates.joined([found, found])
+    np.testing.assert_array_equal(both.sample, np.tile(sample, 2))
+    assert set(both.each(both.epoch)) <= {7}
 
 
-def test_without_two_publishes_there_is_no_rate() -> None:
-    none = Updates.joined([])
-    assert none.each(none.epoch).tolist() == []
-    assert none.samples_per_s() is None
-    one = Updates.of_batch(np.array([7]), np.array([1]), epoch=2, published_ns=5)
-    assert Updates.joined([one]).samples_per_s() is None
+def test_slices_are_one_record_whose_heads_do_not_count() -> None:
+    one = record([0, 200, 900], [100, 300, 950], window_ns=(100, 1000), late_ns=[0, -1, 5])
+    two = record([1000, 1200], [1100, 0], window_ns=(1100, 2000))
+    both = Record.joined([one, two])
+    assert both.scheduled.tolist() == [0, 200, 900, 1000, 1200]
+    assert both.slices.tolist() == [0, 0, 0, 1, 1]
+    assert both.counted.tolist() == [False, True, True, False, False]
+    assert both.measured_s == 1800 / NS
+    assert both.measured(np.array([50, 100, 999, 1000, 1099, 1100, 1999, 2000])).tolist() == [
+        *(False, True, True, False),
+        *(False, True, True, False),
+    ]
+    thrice = Record.joined([both, one])
+    assert thrice.slices.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]

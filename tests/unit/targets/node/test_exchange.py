@@ -37,18 +37,20 @@ def test_each_server_is_asked_its_own_and_answers_come_back_in_the_schedules_ord
             np.testing.assert_array_equal(queries.arrivals, schedule.arrivals[mine])
             np.testing.assert_array_equal(queries.first_row, first[mine])
             np.testing.assert_array_equal(queries.rows, schedule.rows[mine])
-            for place, column in enumerate((answers.started, answers.done, answers.epoch), 1):
+            per_query = (answers.started, answers.done, answers.epoch, answers.late_ns)
+            for place, column in enumerate((*per_query, answers.delay_ns), 1):
                 column[:] = place * queries.arrivals
             answers.batch[:] = queries.rows
             answers.prediction[:] = np.repeat(queries.first_row, queries.rows)
-            answers.late_ns[:1] = server
-        wakeups = [min(1, part.queries[1] - part.queries[0]) for part in parts]
-        found = exchange.collect(parts, wakeups)
-        for place, column in enumerate((found.started, found.done, found.epoch), 1):
+            answers.switches[:], answers.faults[:] = server, 2 * server
+        found = exchange.collect()
+        per_query = (found.started, found.done, found.epoch, found.late_ns, found.delay_ns)
+        for place, column in enumerate(per_query, 1):
             np.testing.assert_array_equal(column, place * schedule.arrivals)
         np.testing.assert_array_equal(found.batch, schedule.rows)
         np.testing.assert_array_equal(found.prediction, np.repeat(first, schedule.rows))
-        assert found.late_ns.tolist() == sorted(set(split))
+        np.testing.assert_array_equal(found.switches, schedule.server)
+        np.testing.assert_array_equal(found.faults, 2 * schedule.server)
     exchange.close()
 
 

@@ -3,22 +3,28 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from target_contract import DURATION_S, QUERY_ROWS, TargetContract, schedule
 
+from lorabench.bench.serving.calibration import saturating
+from lorabench.errors import MachineError
 from lorabench.lora.layout import plan_adapter
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.prepare import Prepared
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.strategies.registry import parse
+from lorabench.targets.load import Schedule, Traffic
 from lorabench.targets.node.processes import NodeProcesses, NodeSetup
-from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
+from lorabench.targets.node.settings import NodeCase, Serving, Sham, TrainerSettings
+from lorabench.targets.target import Record
 from lorabench.workload.block import Block
 
 CPUS = sorted(os.sched_getaffinity(0))
+LABEL_DELAY_S = 0.02
 SERVER_CPUS = [frozenset({CPUS[0]}), frozenset({CPUS[-1]})]
 TRAINER = TrainerSettings(frozenset(CPUS), 1)
 ALONE = NodeCase("solo", None, frozenset(CPUS), (0.0, DURATION_S))
@@ -28,31 +34,37 @@ BESIDE = NodeCase("pinned", TRAINER, frozenset(CPUS), (0.0, DURATION_S), watch=T
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def target() -> Iterator[NodeProcesses]:
+def small_setup(servers: int) -> NodeSetup:
     shape = DlrmShape(num_dense=3, num_sparse=2, dim=8, bottom=(8,), top=(16,))
     layout = TableLayout((300, 500), shape.dim)
     tables, net = TableSet.create(layout), DenseNet(shape)
     tables.initialise(np.random.default_rng(0))
     net.initialise(0)
-    setup = NodeSetup(
+    return NodeSetup(
         prepared=Prepared(tables, net, 0, 0, "untrained"),
         serving=Serving(QUERY_ROWS, 4, "block"),
-        adapter=plan_adapter(layout, 4, 2, 5.0),
+        adapter=plan_adapter(layout, 4, servers, 5.0),
         strategy=parse("lora-r4", colocated=True).given(basis_samples=64),
         train_batch=64,
-        label_delay_s=0.02,
+        label_delay_s=LABEL_DELAY_S,
         replay_bytes=1 << 18,
     )
+
+
+def some_rows() -> Block:
     rng = np.random.default_rng(1)
     n = 4096
-    rows = Block(
+    return Block(
         rng.integers(0, 2, n).astype(np.int8),
         np.zeros(n, np.int64),
         rng.integers(0, 9, (n, 3)).astype(np.int32),
         rng.integers(0, 300, (n, 2)).astype(np.int32),
     )
-    with setup.round(rows, SERVER_CPUS, with_trainer=True) as processes:
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[NodeProcesses]:
+    with small_setup(2).round(some_rows(), SERVER_CPUS, seats=2) as processes:
         yield processes
 
 
@@ -71,11 +83,11 @@ def test_beside_a_trainer_what_it_learned_is_served_and_written_down(
     assert (np.diff(updates.epoch) > 0).all()
     assert (np.diff(updates.published_ns) >= 0).all()
     assert (updates.label_ns <= updates.each(updates.published_ns)).all()
-    assert updates.size.sum() == len(updates.sample) == len(updates.label_ns)
+    assert updates.size.sum() == len(updates.sample) == updates.count.sum()
     assert record.epoch.max() > 0
     assert (record.first_answered(updates.epoch[:1]) > 0).all()
     assert len(record.trainer_cpu) > 0
-    assert set(record.raw()) >= {"trained_sample", "trained_epoch", "label_ns", "published_ns"}
+    assert set(record.raw()) >= {"trained_first", "trained_epoch", "label_ns", "published_ns"}
 
 
 def test_serving_alone_is_the_same_twice_and_without_an_epoch(target: NodeProcesses) -> None:
@@ -110,7 +122,62 @@ def test_a_process_inherits_the_memory_that_it_reads_or_writes_and_no_other(
         return sorted(match[1] for match in found if match)
 
     *servers, trainer = target.pids
-    both = ["adapter", "load", "pins", "ring", "tables"]
+    both = ["load", "tables", *2 * ["adapter", "pins", "ring"]]
     for server in servers:
         assert memory(server) == sorted([*both, "answers", "feed", "queries"])
-    assert memory(trainer) == sorted([*both, "labels", "ring"])
+    assert memory(trainer) == sorted([*both, "labels", "ring", "ring"])
+
+
+def test_what_a_case_has_learned_stays_with_it_from_slice_to_slice(target: NodeProcesses) -> None:
+    def part(name: str, seat: int, begin_s: float, *, anew: bool) -> Record:
+        window_s = (begin_s, begin_s + DURATION_S)
+        case = replace(BESIDE, name=name, begin_s=begin_s, window_s=window_s, seat=seat, anew=anew)
+        return target.measure(replace(case, watch=False), schedule(qps=900.0).later(begin_s))
+
+    first = part("pinned", 0, 0.0, anew=True)
+    other = part("naive", 1, 0.0, anew=True)
+    again = part("pinned", 0, DURATION_S, anew=False)
+    assert first.train is not None
+    assert other.train is not None
+    assert again.train is not None
+    assert other.epoch[other.served].min() == 0, "what another case learned is not its own"
+    assert again.epoch[again.served].min() >= first.train.epoch > 1
+    on_their_way = (DURATION_S + LABEL_DELAY_S) * 1e9
+    assert again.train.updates.label_ns.min() < on_their_way, "of what was served before the pause"
+    assert (again.started >= again.scheduled)[again.served].all()
+
+
+def test_a_sham_keeps_the_cpus_busy_and_changes_nothing_that_is_served(
+    target: NodeProcesses,
+) -> None:
+    busy = replace(TRAINER, sham=Sham(burst_s=0.001, share=0.3))
+    record = target.measure(replace(BESIDE, name="sham", settings=busy), schedule())
+    alone = target.measure(ALONE, schedule())
+    assert record.train is None
+    assert set(record.epoch) == {-1}
+    np.testing.assert_allclose(record.prediction, alone.prediction, rtol=1e-5)
+    assert record.trainer_cpu_s > 0
+
+
+@pytest.mark.parametrize("servers", [1, 2, 4, 16])
+def test_every_server_serves_from_one_start_on_however_many_there_are(servers: int) -> None:
+    own = [frozenset({CPUS[n % len(CPUS)]}) for n in range(servers)]
+    asked = saturating(Traffic("poisson", QUERY_ROWS), servers, 4, (0,))
+    with small_setup(servers).round(some_rows(), own, seats=0) as processes:
+        found = processes.saturate(asked, 0.5)
+        assert found.qps > 0
+        for server in range(servers):
+            mine = found.answers.done[asked.server == server]
+            assert (mine > 0).any(), f"server {server} served nothing"
+        traffic = Traffic("poisson", QUERY_ROWS)
+        drawn = Schedule.draw(traffic, 200.0 * servers, 0.3, servers=servers, seed=(1,))
+        case = NodeCase("solo", None, frozenset(CPUS), (0.0, 0.3), give_up_s=30.0)
+        record = processes.measure(case, drawn)
+    assert record.served.all()
+    assert set(record.server) == set(range(servers))
+
+
+def test_a_server_that_serves_nothing_is_an_error(target: NodeProcesses) -> None:
+    one_sided = Schedule(np.zeros(9, np.int64), np.zeros(9, np.int32), np.ones(9, np.int32))
+    with pytest.raises(MachineError, match=r"server 1: answered nothing in 0\.1 s"):
+        target.saturate(one_sided, 0.1)

@@ -1,20 +1,17 @@
 """The open-loop server: order, batching, clocks, and what it serves after a publish."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_node import DELAY_NS, ROWS, Node, small_node
 
-from lorabench.targets.node.exchange import Part, Queries
-from lorabench.targets.node.messages import Serve
+from lorabench.targets.node.exchange import NOWHERE, Queries
+from lorabench.targets.node.messages import Go, Serve
+from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Answers
 
 NS = 1_000_000_000
-
-
-NOWHERE = Part((0, 0), (0, 0), (0, 0))
 
 
 def serve(
@@ -24,6 +21,7 @@ def serve(
     first_row: list[int] | None = None,
     rows: list[int] | None = None,
     for_ns: int = 60 * NS,
+    adapted: bool = True,
     **job: object,
 ) -> Answers:
     n = len(scheduled)
@@ -34,11 +32,12 @@ def serve(
         sizes,
     )
     answers = Answers.unserved(n, int(sizes.sum()))
-    start = time.monotonic_ns()
-    settings = {"adapted": True, **job}
-    job_ = Serve(start, start + for_ns, NOWHERE, **settings)  # type: ignore[arg-type]
-    wakeups = node.server.serve(job_, queries, answers)
-    return replace(answers, late_ns=answers.late_ns[:wakeups])
+    asked = Serve(NOWHERE, seat=0 if adapted else None, tell=adapted, **job)  # type: ignore[arg-type]
+    served = node.server.serve(asked, queries, answers, lambda: Go(time.monotonic_ns(), for_ns))
+    if not asked.cycle:
+        assert served.queries == (answers.done > 0).sum()
+        assert served.last_ns == answers.done.max(initial=0)
+    return answers
 
 
 @pytest.mark.parametrize("wait", ["block", "spin"])
@@ -48,8 +47,9 @@ def test_no_query_is_taken_up_before_its_arrival_and_all_are_answered(wait: str)
     record = serve(node, scheduled, wait=wait)
     assert (record.started >= scheduled).all()
     assert (record.done > record.started).all()
-    assert (record.late_ns >= 0).all()
-    assert len(record.late_ns) > 0
+    slept = record.late_ns >= 0
+    assert slept.any()
+    assert (record.started[slept] - record.late_ns[slept] == np.array(scheduled)[slept]).all()
 
 
 def test_what_is_due_is_batched_up_to_the_largest_batch_in_order() -> None:
@@ -120,10 +120,10 @@ def test_served_rows_are_offered_to_the_trainer_in_order_and_only_beside_one() -
     serve(node, [0] * 9, adapted=False)
     node.clock.now = time.monotonic_ns() + DELAY_NS
     assert node.replay.take(node.clock.now) == 0
-    serve(node, [0] * 9)
-    now = time.monotonic_ns()
-    assert node.replay.take(now) == 0, "labels have not arrived yet"
-    assert node.replay.take(now + DELAY_NS) == 9 * ROWS
+    done = serve(node, [0] * 9).done
+    first, last = int(done.min()), int(done.max())
+    assert node.replay.take(first + DELAY_NS - 1) == 0, "labels have not arrived yet"
+    assert node.replay.take(last + DELAY_NS) == 9 * ROWS
     np.testing.assert_array_equal(node.replay.sample[: 9 * ROWS], np.arange(9 * ROWS))
     np.testing.assert_array_equal(node.replay.sparse[: 9 * ROWS], node.feed.sparse[: 9 * ROWS])
     np.testing.assert_array_equal(node.replay.dense[: 9 * ROWS], node.feed.dense[: 9 * ROWS])
@@ -160,3 +160,35 @@ def test_base_vectors_that_are_worth_it_go_along_with_the_samples_and_nothing_el
 def test_a_server_whose_ring_the_trainer_has_not_laid_out_for_base_vectors_says_so() -> None:
     with pytest.raises(ValueError, match="ring: found one laid out for 0 floats"):
         serve(small_node(hotness=(5, 1)), [0], reuse=True)
+
+
+def test_queries_are_gone_through_again_until_the_time_is_up_where_that_is_asked_for() -> None:
+    node = small_node()
+    record = serve(node, [0] * 6, for_ns=NS // 5, adapted=False, cycle=True)
+    assert (record.done > 0).all()
+    assert record.done.max() > NS // 6, "the last pass began long after the first had ended"
+
+
+def test_an_answer_is_held_back_for_as_long_as_is_planted() -> None:
+    held = ServiceTime(fixed_ns=2_000_000, row_ns=100_000)
+    record = serve(small_node(), [0] * 8, adapted=False, slowdown=held)
+    assert (record.done - record.started >= held.of(4 * ROWS)).all()
+
+
+def test_rows_are_offered_one_by_one_while_there_is_time_and_none_is_lost_where_there_is_none() -> (
+    None
+):
+    node = small_node(queries=64)
+    done = serve(node, [0] * 300, first_row=[4 * (n % 60) for n in range(300)]).done
+    taken = 0
+    while n := node.replay.take(int(done.max()) + DELAY_NS):
+        taken += n
+    assert taken + node.replay.dropped + node.replay.skipped == 300 * ROWS
+
+
+def test_what_the_kernel_does_to_the_server_is_written_down_batch_by_batch() -> None:
+    node = small_node()
+    record = serve(node, [i * 1_000_000 for i in range(30)], adapted=False)
+    assert (record.switches >= 0).all()
+    assert (record.delay_ns >= 0).all()
+    assert record.faults[1:].max() == 0, "no page is touched for the first time in the loop"
