@@ -1,12 +1,9 @@
 """From estimates to verdicts: met, missed, inconclusive or unavailable, each with its reason.
 
-Pure functions; no verdict is reached anywhere else, but for those that an interval alone gives, in
-`lorabench.results.limit`. A ratio is judged only where it can be: enough rounds, a control that
-agrees with itself, queues that empty, and an interval on one side of the target. What keeps it from
-being judged is the reason.
+Pure functions; no verdict is reached anywhere else, but for those about latency, in
+`lorabench.results.latency`, and those that an interval alone gives, in `lorabench.results.limit`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from lorabench.results import limit as targets
@@ -17,8 +14,6 @@ from lorabench.results.statistics import Estimate
 
 MIN_ROUNDS = targets.MIN_ROUNDS
 
-ISOLATED = Limit("latency.isolated", "co-located p99 / solo p99 <= 1.10", 1.10)
-IMPACT = Limit("latency.impact", "co-located p99 - solo p99 < 20 ms", 0.020, strict=True)
 BUDGET = Limit(
     "memory.budget", "all LoRA state under 2 % of the EMT bytes, at every moment", 0.02, strict=True
 )
@@ -30,63 +25,11 @@ QUALITY = Limit(
     least=True,
 )
 
-# How far solo may be from itself, as a ratio either way, for any ratio to be judged.
-TOLERANCE = ISOLATED.limit
-
-_ROWS = {
+ROWS = {
     "measured-real": "real rows",
     "measured-synthetic": "planted synthetic rows",
     "derived": "derived figures",
 }
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a judgement about latency rests on.
-
-    Parameters
-    ----------
-    condition : str
-        The isolation condition that it is about.
-    control : Estimate or None
-        p99 of `solo_repeat` over that of `solo`: how far the machine agrees with itself.
-    saturated : bool
-        The condition's queue, or solo's, only grew in some round.
-    basis : str
-        What kind of rows were served.
-    machine : str or None
-        What is known of the machine that puts the figure into its place: whether anything contends.
-    """
-
-    condition: str
-    control: Estimate | None
-    saturated: bool
-    basis: Basis
-    machine: str | None = None
-
-
-def latency_isolated(evidence: Evidence, ratio: Estimate | None) -> Claim:
-    """Judge ``latency.isolated``: p99 beside the trainer over p99 alone."""
-    return _judge(
-        ISOLATED,
-        evidence,
-        ratio,
-        unit="",
-        words="p99 is {} times that of solo",
-        show=lambda value: f"{value:.2f}",
-    )
-
-
-def latency_impact(evidence: Evidence, difference: Estimate | None) -> Claim:
-    """Judge ``latency.impact``: p99 beside the trainer minus p99 alone."""
-    return _judge(
-        IMPACT,
-        evidence,
-        difference,
-        unit=" ms",
-        words="p99 minus that of solo is {}",
-        show=lambda value: f"{value * 1e3:.2f}",
-    )
 
 
 def memory_budget(fraction: float | None, basis: Basis) -> Claim:
@@ -101,7 +44,7 @@ def memory_budget(fraction: float | None, basis: Basis) -> Claim:
         verdict = BUDGET.verdict(fraction, fraction)
         reason = (
             f"all LoRA state together is {fraction * 100:.6g} % of the table bytes and is "
-            f"allocated once, for {_ROWS[basis]}"
+            f"allocated once, for {ROWS[basis]}"
         )
     measured = None if fraction is None else Estimate(fraction, None, 1)
     return claim(BUDGET, measured, verdict, basis, reason)
@@ -139,7 +82,7 @@ def freshness_quality(gain: Gain | None, basis: Basis) -> Claim:
     elif gain and estimate:
         verdict = "inconclusive"
         reason = (
-            f"on {_ROWS[basis]}, {gain.strategy} had {100 * estimate.value:+.2f} points of AUC on "
+            f"on {ROWS[basis]}, {gain.strategy} had {100 * estimate.value:+.2f} points of AUC on "
             f"{gain.against} over {estimate.n} windows"
         )
         if estimate.n < MIN_ROUNDS or estimate.interval is None:
@@ -200,10 +143,10 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
         if evidence.rows
         else "between the two snapshots"
     )
-    reason = f"on {_ROWS[basis]}, {what}, no update had any energy"
+    reason = f"on {ROWS[basis]}, {what}, no update had any energy"
     if estimate is not None:
         reason = (
-            f"on {_ROWS[basis]}, {what}, {estimate.value:.2f} of {evidence.dim} components held "
+            f"on {ROWS[basis]}, {what}, {estimate.value:.2f} of {evidence.dim} components held "
             f"{share} of the updates' variance (tables weighted by energy)"
         )
         if estimate.interval is not None:
@@ -300,69 +243,6 @@ def headroom_idle(evidence: Idle) -> Claim:
     return claim(IDLE, measured, verdict, "measured-real", reason)
 
 
-def latency_not_run(basis: Basis) -> list[Claim]:
-    """Return both latency claims as unavailable: nothing was run that could test them."""
-    reason = "no condition that isolates the trainer was run (--conditions pinned)"
-    return [claim(target, None, "unavailable", basis, reason) for target in (IMPACT, ISOLATED)]
-
-
 def sentence(claim: Claim) -> str:
     """Put a claim's verdict into words for the terminal, beginning with its id and verdict."""
     return f"{claim.id} {claim.verdict}: {claim.statement}; {claim.reason}"
-
-
-def _judge(
-    target: Limit,
-    evidence: Evidence,
-    estimate: Estimate | None,
-    *,
-    unit: str,
-    words: str,
-    show: Callable[[float], str],
-) -> Claim:
-    if evidence.saturated:
-        estimate = None  # what the other rounds gave would flatter it
-    verdict: Verdict = "inconclusive"
-    obstacle = _obstacle(evidence, estimate)
-    if obstacle is None and estimate is not None and estimate.interval is not None:
-        verdict = target.verdict(*estimate.interval)
-        if verdict == "inconclusive":
-            obstacle = (
-                f"the interval contains {show(target.limit)}{unit}; run more rounds (--rounds)"
-            )
-    found = "there is no p99 to judge"
-    if estimate is not None:
-        found = words.format(show(estimate.value) + unit)
-        # From few rounds it is so wide that it says nothing.
-        if estimate.interval is not None and estimate.n >= MIN_ROUNDS:
-            found += " (95 % interval {} to {})".format(*map(show, estimate.interval))
-    reason = f"with the trainer {evidence.condition}, on {_ROWS[evidence.basis]}, {found}"
-    if obstacle:
-        reason += f", but {obstacle}"
-    reason = "; ".join(filter(None, (reason, evidence.machine)))
-    return claim(target, estimate, verdict, evidence.basis, reason)
-
-
-def _obstacle(evidence: Evidence, estimate: Estimate | None) -> str | None:
-    """Return what keeps an estimate from being judged; None if nothing does."""
-    if evidence.saturated:
-        return (
-            f"the queue of {evidence.condition} or of solo only grew in some round; offer less "
-            "load (--load)"
-        )
-    if estimate is None:
-        return "too few queries lay beyond it in every round; measure for longer (--duration)"
-    if estimate.n < MIN_ROUNDS or estimate.interval is None:
-        rounds = "1 round" if estimate.n == 1 else f"{estimate.n} rounds"
-        return f"that is from {rounds}, and at least {MIN_ROUNDS} are needed (--rounds)"
-    control = evidence.control
-    if control is None or control.interval is None:
-        return "solo gave no second p99 to compare its first with"
-    low, high = control.interval
-    if low < 1 / TOLERANCE or high > TOLERANCE:
-        return (
-            f"the machine was too noisy: solo, run twice, gave p99 {control.value:.2f} times its "
-            f"own (95 % interval {low:.2f} to {high:.2f}, which should lie within "
-            f"{1 / TOLERANCE:.2f} to {TOLERANCE:.2f})"
-        )
-    return None

@@ -1,333 +1,17 @@
-"""Every metric there is, once: what it measures, its unit, which way is better, its mean of rounds.
+"""The table on which a run's values are collected; what metrics there are, says the registry."""
 
-And the table on which a run's values are collected. ``docs/metrics.md`` is made from the registry;
-how things are measured is written in ``docs/methodology.md``.
-"""
-
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lorabench.results import statistics
 from lorabench.results.case import Case
-from lorabench.results.schema import Better, Metric
-from lorabench.results.statistics import Estimate, Mean
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """What every value of a metric has in common.
-
-    Parameters
-    ----------
-    what : str
-        What it measures, from when to when, in a phrase.
-    unit : str
-        SI, without prefix; ``1`` for counts and ratios.
-    better : {"lower", "higher"}
-        Which way is better.
-    mean : {"arithmetic", "geometric", "median"}
-        How rounds become an estimate. Latencies and their ratios are skewed and positive: their
-        mean is geometric, so that an interval never reaches below zero. Short pieces of work on a
-        shared machine may meet a neighbour, which a median does not follow.
-    """
-
-    what: str
-    unit: str
-    better: Better
-    mean: Mean = "arithmetic"
-
-
-def _lower(unit: str, /, mean: Mean = "arithmetic", **what: str) -> dict[str, MetricSpec]:
-    return {name: MetricSpec(text, unit, "lower", mean) for name, text in what.items()}
-
-
-def _higher(unit: str, /, mean: Mean = "arithmetic", **what: str) -> dict[str, MetricSpec]:
-    return {name: MetricSpec(text, unit, "higher", mean) for name, text in what.items()}
-
-
-_SERVING = {
-    **_lower(
-        "s",
-        mean="geometric",
-        latency_p50="median latency: from a query's scheduled arrival to its finished prediction",
-        latency_p95="95th percentile of the latency",
-        latency_p99="99th percentile of the latency",
-        latency_p999="99.9th percentile of the latency",
-        spike_p99="`latency_p99` of the queries due within the spike of `--arrivals spike`",
-    ),
-    **_lower(
-        "1",
-        mean="geometric",
-        latency_p99_ratio="`latency_p99` over that of `solo` in the same round",
-        spike_p99_ratio="`spike_p99` over that of `solo` in the same round",
-        rank_change_p99_ratio="`latency_p99` with `rank-change` over that without, same round",
-        neighbour_batch_ratio="a full batch's time beside each neighbour of the neighbour probe "
-        "over that beside an idle CPU, before the first round; a value a turn",
-    ),
-    **_lower(
-        "s",
-        latency_impact="`latency_p99` minus that of `solo` in the same round",
-        yield_s="from the beginning of the spike to the end of the first 50 ms in it of which the "
-        "trainer took less than a tenth of its CPUs; the whole spike where there were none",
-        wakeup_late_p99="99th percentile, over all sleeps of the servers in the whole condition, "
-        "of the time from the deadline to running again",
-    ),
-    **_lower("1", batch_mean="queries scored together, averaged over the window's queries"),
-    **_higher(
-        "1/s",
-        throughput_qps="queries finished in the window",
-        capacity_qps="queries answered when a full batch always waits, once, before all rounds",
-    ),
-}
-_QUALITY = {
-    **_higher(
-        "1",
-        auc="area under the ROC curve of the window's predictions as they were served",
-        auc_last_third="`auc` of the last third of the windows, taken together",
-        gap_recovered="share of the AUC between `none` and `ideal` recovered, over all windows",
-        gap_recovered_last_third="`gap_recovered` over the last third of the windows",
-    ),
-    **_lower(
-        "1",
-        normalized_entropy="log loss of the window's predictions as they were served, over that "
-        "of the constant click rate",
-        log_loss="mean log loss of a window's samples, each before it was learned from",
-    ),
-}
-_TRAINING = {
-    **_higher(
-        "1/s",
-        train_samples_per_s="samples whose update was published in the window; of `alone`, from "
-        "full rings beside idle servers; of `profile`, trained on in the time of a window",
-    ),
-    **_higher(
-        "1",
-        train_rate_ratio="`train_samples_per_s` over that of `alone`",
-        idle_used="`trainer_cpu_s` over itself and the idle time of the trainer's CPUs: how much "
-        "of what the servers left it took",
-        duty="share of the time that the throttle allowed the trainer, averaged over the window",
-        epochs="publishes, in the whole condition",
-        train_time_share="share of a profiled window's time that training itself took",
-    ),
-    **_lower("s", trainer_cpu_s="CPU time of the trainer in the window"),
-    **_lower("1", trainer_cores="CPU time of the trainer a second, in the window"),
-    **_lower(
-        "s",
-        mean="geometric",
-        update_latency_p50="median update latency: from a label's arrival, in the window, to the "
-        "first answer from parameters that include it",
-        update_latency_p95="95th percentile of the update latency",
-    ),
-    **_lower(
-        "1",
-        publish_deferred="times the trainer found the idle side in use, in the whole condition",
-        replay_dropped="samples that found the ring full, in the whole condition",
-        replay_skipped="samples given up because they lagged by over 8 batches, in the whole "
-        "condition",
-        lookups_refused="trained lookups whose row had not earned a slot, in the whole condition",
-        guard_trips="times the quality guard switched the adapter off, from first to last sample",
-        diverged="1 where training met a value that is not finite and stopped publishing, else 0",
-        rank="mean rank of the adapted tables at the end of a condition or window",
-        rebases="changes of rank, basis or slots, from first to last sample",
-        rebase_loss="share of the energy of A @ B that a change of a table's basis cost, on "
-        "average",
-    ),
-    **_higher("1", slots_used="adapted rows at the end of a condition"),
-    **_lower(
-        "B",
-        lora_bytes="all LoRA state as it was allocated, when it was most",
-        lora_used_bytes="LoRA state in use at the end of a window",
-        replay_bytes="replay rings of all servers",
-    ),
-    **_lower(
-        "1",
-        lora_fraction="`lora_bytes` over the table bytes",
-        overhead_fraction="`lora_bytes` and `replay_bytes` over the table bytes",
-    ),
-    **_higher(
-        "B",
-        reuse_bytes_saved="table rows that the trainer need not read, with data reuse, in the "
-        "whole condition",
-        reuse_net_bytes="`reuse_bytes_saved` less those written and read; below 0 where reuse "
-        "cost more",
-    ),
-    **_lower(
-        "B",
-        reuse_bytes_written="base vectors and versions that reuse wrote into the rings, in the "
-        "whole condition",
-        reuse_bytes_read="base vectors and versions that reuse read out of the rings, in the whole "
-        "condition",
-    ),
-}
-_MACHINE = {
-    **_lower(
-        "1",
-        cpu_busy="busy share of the CPUs of servers and trainer in the window, or of what is "
-        "observed; stolen time counts as busy",
-        cpu_cores="CPU time a second of the observed process or control group",
-        cpu_steal="share of the host's observed CPU time that the hypervisor gave to others",
-        steal_fraction="share of the CPUs' time since boot that the hypervisor gave to others",
-        sampler_cpu_share="what observing took of one core, from first to last sample",
-    ),
-    **_lower(
-        "s",
-        steal_s="time of the CPUs of servers and trainer, in the window, that the hypervisor gave "
-        "to others",
-    ),
-    **_lower(
-        "1",
-        involuntary_switches="involuntary switches of all threads of servers and trainer in the "
-        "window",
-    ),
-    **_lower(
-        "1",
-        psi_some_cpu="share of the observed time in which some task was stalled for a CPU",
-        psi_full_cpu="share of the observed time in which all tasks were stalled for a CPU",
-        psi_some_memory="share of the observed time in which some task was stalled for memory",
-        psi_full_memory="share of the observed time in which all tasks were stalled for memory",
-        psi_some_io="share of the observed time in which some task was stalled for a disk",
-        psi_full_io="share of the observed time in which all tasks were stalled for a disk",
-    ),
-    **_lower("s", runqueue_delay="wait before a turn on a CPU, averaged over observed turns"),
-    **_lower("1", runqueue_waiting="tasks that waited for a CPU, averaged over observed time"),
-    **_lower("B/s", memory_bandwidth="bytes that resctrl's `mbm_total_bytes` counted, all groups"),
-    **_higher("1", capabilities_available="capabilities of the machine that this user can have"),
-    **_lower(
-        "1",
-        capabilities_restricted="capabilities that are partly there, denied, or disturbing",
-        capabilities_unavailable="capabilities that are not there, or cannot be told",
-    ),
-    **_higher(
-        "1",
-        cpus_online="CPUs that are online",
-        cpus_allowed="CPUs that this process may use",
-        physical_cores="physical cores with a CPU that this process may use",
-        l3_domains="last-level caches of CPUs that this process may use",
-        numa_nodes="NUMA nodes",
-    ),
-    **_higher(
-        "B",
-        memory_bytes="memory of all nodes",
-        memory_limit_bytes="tightest limit that control groups set on memory",
-        hugetlb_free_bytes="reserved huge pages that are free, by page size",
-    ),
-    **_higher("CPUs", cpu_quota="tightest limit that control groups set on CPU time"),
-}
-_HEADROOM = {
-    **_higher("1/s", headroom_samples_per_s="the most training whose p99 keeps the SLO"),
-    **_higher(
-        "1",
-        headroom_cores="CPU time a second of that training",
-        headroom_open="share of the resamples of rounds that never reached the SLO",
-    ),
-    **_lower(
-        "s",
-        headroom_slo="p99 to keep",
-        latency_p99_fit="p99 at a duty on the curve fitted over all rounds",
-    ),
-    **_lower("1", headroom_slo_reached="1, or 0 where no duty broke the SLO"),
-}
-_PROFILE = {
-    **_lower(
-        "1",
-        rows_changed="rows of a table that differ between two snapshots",
-        rows_touched="rows of a table that a window looked up",
-        update_energy="squared norm of a table's difference between two snapshots",
-        update_energy_share="a table's share of all tables' update energy, over all windows",
-        rank_at="components that hold the share at the name's end of the variance of updates",
-        rank_fraction_at="`rank_at` over D",
-        effective_rank="effective rank (Roy and Vetterli 2007) of a table's updates",
-        gradient_rank_at="`rank_at` of per-sample gradients",
-        gradient_rank_fraction_at="`gradient_rank_at` over D",
-        gradient_effective_rank="`effective_rank` of per-sample gradients",
-        signal_rank="eigenvalues of the gradients' signal above the noise floor",
-        signal_rank_at="components that hold the share at the name's end of the signal above the "
-        "noise floor",
-        signal_floor="noise floor: what the largest eigenvalue of noise alone hardly ever exceeds",
-        recommended_rank="LoRA rank that a table needs: median over windows of `signal_rank_at`, "
-        "or `rank_at` of two snapshots",
-    ),
-    **_higher(
-        "1",
-        signal_share="share of signal in the energy of a window's gradient sums",
-        subspace_alignment="mean squared cosine of the principal angles between a window's "
-        "leading subspace of updates and that of the window before",
-    ),
-    **_lower(
-        "B",
-        recommended_bytes="LoRA state of the rows touched or changed at `recommended_rank`",
-        table_bytes="a table's bytes",
-    ),
-}
-_KERNELS = {
-    **_lower(
-        "s",
-        mean="median",
-        lookup_row_s="time of a row of an embedding-bag lookup",
-        random_read_row_s="time of a row read at random and nothing else, at the best prefetch "
-        "distance",
-        lora_row_s="time of a row of a lookup with a LoRA term, or without one on the same inputs",
-        update_row_s="time of a row in one stage of an update, of LoRA or of a peer's full "
-        "precision",
-        zipf_sample_s="time of drawing a Zipf variate",
-        index_find_s="time of looking a row's slot up, found or not",
-        top_rows_row_s="time of a row among which those of the largest norm are sought",
-        gram_sample_s="time of adding a sample to a Gram matrix",
-    ),
-    **_lower(
-        "1",
-        mean="median",
-        lookup_over_limit="`lookup_row_s` over `random_read_row_s` in the same round",
-        lookup_lora_ratio="time of a lookup with a LoRA term over one without, in the same round",
-        lora_hit_share="share of a call's lookups whose row has a slot, once",
-    ),
-    **_higher(
-        "1",
-        mean="median",
-        lookup_speedup="a peer's time of a lookup over ours, in the same round",
-        update_speedup="a peer's time of an update over ours, in the same round",
-        zipf_speedup="NumPy's time of a Zipf variate over ours, in the same round",
-        index_find_speedup="time of NumPy's `searchsorted` over ours, in the same round",
-        top_rows_row_speedup="torch's time of seeking rows over ours, in the same round",
-        gram_sample_speedup="torch's time of a Gram matrix over ours, in the same round",
-    ),
-}
-
-FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
-    "Serving": _SERVING,
-    "Quality": _QUALITY,
-    "Training": _TRAINING,
-    "Machine": _MACHINE,
-    "Headroom": _HEADROOM,
-    "Profile": _PROFILE,
-    "Kernels": _KERNELS,
-}
-"""The registry, by what metrics are about. A new one is a name here and values in a table."""
-
-METRICS: Mapping[str, MetricSpec] = {
-    name: spec for family in FAMILIES.values() for name, spec in family.items()
-}
-"""The registry by name."""
-
-# What may follow a name: a statistic over windows, a share of the variance, a page size.
-_SUFFIX = re.compile(r"_(?:p95|peak|[0-9.]+k?)$")
-
-
-def metric_spec(name: str) -> MetricSpec:
-    """Return a metric in the registry; ``rank_at_80`` and ``cpu_busy_p95`` by what they begin with.
-
-    Raises
-    ------
-    KeyError
-        It is not there.
-    """
-    return METRICS[name if name in METRICS else _SUFFIX.sub("", name)]
+from lorabench.results.registry import metric_spec
+from lorabench.results.schema import Metric
+from lorabench.results.statistics import Estimate
 
 
 @dataclass
 class MetricTable:
-    """A run's values: one a round for each metric and case, None where a round gave none.
+    """A run's values: one a block for each metric and case, None where a block gave none.
 
     Cases can be given as texts alone where they have no labels but ``condition``.
     """
@@ -352,12 +36,17 @@ class MetricTable:
         """Return the values of a metric in every case that has it."""
         return {case: values for (found, case), values in self.rows.items() if found == name}
 
-    def estimate(self, name: str, case: Case | str) -> Estimate | None:
-        """Return the mean over rounds with its interval, as the metric's own law has it."""
+    def estimate(
+        self, name: str, case: Case | str, level: float = statistics.LEVEL
+    ) -> Estimate | None:
+        """Return the mean over rounds with its interval, as the metric's own law has it.
+
+        `level` is what the interval leaves out on either side.
+        """
         key = name, _case(case)
         if key in self._estimates:
             return self._estimates[key]
-        return statistics.summarise(self.values(name, case), metric_spec(name).mean)
+        return statistics.summarise(self.values(name, case), metric_spec(name).mean, level)
 
     def metrics(self) -> list[Metric]:
         """Return all as a document has them, summarised over rounds."""

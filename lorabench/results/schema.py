@@ -133,14 +133,16 @@ class Queries(Part):
 
 
 class Round(Part):
-    """One round: what ran in which order, and what shows that it was fair.
+    """One block: what ran in which order, and what shows that it was fair.
 
     Parameters
     ----------
     index : int
         From 0.
+    processes : int or None
+        Which set of fresh processes it ran on, from 0; None: one of its own.
     order : list of str
-        Conditions, in the order in which they ran.
+        Conditions, in the order in which they ran, slice by slice.
     schedule_sha256 : dict of str to str
         Of the arrivals of each condition: the same in all.
     queries : dict of str to Queries
@@ -158,6 +160,7 @@ class Round(Part):
     """
 
     index: int
+    processes: int | None = None
     order: list[str]
     schedule_sha256: dict[str, str]
     queries: dict[str, Queries]
@@ -166,6 +169,31 @@ class Round(Part):
     steal_s: dict[str, Finite]
     involuntary_switches: dict[str, int]
     notes: list[str] = []
+
+
+class Sequential(Part):
+    """When a run looked at its verdicts, so that they can be reached again from its values.
+
+    Parameters
+    ----------
+    boundary : str
+        Law of the looks (`lorabench.results.sequential`).
+    alpha : float
+        How often any look may miss the truth on a given side.
+    looks : list of int
+        Numbers of blocks after which it was to look.
+    level : float
+        Nominal one-sided level of the intervals at each look.
+    ended : str
+        What ended it: the verdicts are known, all blocks are measured, the time is up, or it was
+        interrupted.
+    """
+
+    boundary: Literal["pocock"]
+    alpha: Finite
+    looks: list[int]
+    level: Finite
+    ended: Literal["known", "blocks", "time", "interrupted"]
 
 
 class RawFile(Part):
@@ -191,6 +219,7 @@ class Result(Part):
     config_hash: str
     environment: Json
     partial: bool = False
+    sequential: Sequential | None = None
     rounds: list[Round]
     metrics: list[Metric]
     claims: list[Claim]

@@ -1,8 +1,8 @@
 """The statistics of an experiment: exact quantiles, paired ratios over rounds, saturation.
 
-The unit of replication is the round, not the query: queries of one round share its machine weather,
+The unit of replication is the block, not the query: queries of one block share its machine weather,
 so an interval from them is too narrow (a bootstrap inside rounds covers 0.87 to 0.93 instead of
-0.95). Ratios are taken within a round, where both sides had the same arrivals, and averaged as
+0.95). Ratios are taken within a block, where both sides had the same arrivals, and averaged as
 logarithms. See ``docs/methodology.md``.
 """
 
@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mean = Literal["arithmetic", "geometric", "median"]
+
+LEVEL = 0.025
+"""What a 95 % interval leaves out on either side."""
 
 # Samples that must lie beyond a quantile for it to be more than an anecdote.
 MIN_BEYOND = 20
@@ -58,15 +61,16 @@ def quantile(
     return float(np.partition(samples, place)[place])
 
 
-def mean(values: Sequence[float | None]) -> Estimate | None:
+def mean(values: Sequence[float | None], level: float = LEVEL) -> Estimate | None:
     """Average the rounds that gave a value, with Student's t interval.
 
-    For differences taken within a round this is the paired t interval.
+    For differences taken within a round this is the paired t interval. `level` is what the interval
+    leaves out on either side.
     """
-    return _t_interval([value for value in values if value is not None])
+    return _t_interval([value for value in values if value is not None], level)
 
 
-def geometric_mean(values: Sequence[float | None]) -> Estimate | None:
+def geometric_mean(values: Sequence[float | None], level: float = LEVEL) -> Estimate | None:
     """Average positive values: exp of the mean log, with its t interval.
 
     For ratios taken within a round this is the paired interval of the ratio.
@@ -76,7 +80,7 @@ def geometric_mean(values: Sequence[float | None]) -> Estimate | None:
     ValueError
         A value is not positive.
     """
-    logs = _t_interval([math.log(value) for value in values if value is not None])
+    logs = _t_interval([math.log(value) for value in values if value is not None], level)
     if logs is None:
         return None
     interval = tuple(map(math.exp, logs.interval)) if logs.interval else None
@@ -104,12 +108,17 @@ def median(values: Sequence[float | None]) -> Estimate | None:
     return Estimate(centre, interval, n)
 
 
-def summarise(values: Sequence[float | None], kind: Mean) -> Estimate | None:
-    """Average the rounds that gave a value, by the mean of that kind."""
-    return {"arithmetic": mean, "geometric": geometric_mean, "median": median}[kind](values)
+def summarise(values: Sequence[float | None], kind: Mean, level: float = LEVEL) -> Estimate | None:
+    """Average the rounds that gave a value, by the mean of that kind.
+
+    `level` is what the interval leaves out on either side; of a median it is always 2.5 %.
+    """
+    if kind == "median":
+        return median(values)
+    return {"arithmetic": mean, "geometric": geometric_mean}[kind](values, level)
 
 
-def _t_interval(values: Sequence[float]) -> Estimate | None:
+def _t_interval(values: Sequence[float], level: float = LEVEL) -> Estimate | None:
     n = len(values)
     if n == 0:
         return None
@@ -120,26 +129,78 @@ def _t_interval(values: Sequence[float]) -> Estimate | None:
     from scipy.special import stdtrit
 
     variance = math.fsum((value - centre) ** 2 for value in values) / (n - 1)
-    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
+    half = float(stdtrit(n - 1, 1 - level)) * math.sqrt(variance / n)
     return Estimate(centre, (centre - half, centre + half), n)
 
 
-def saturated(scheduled_ns: NDArray[np.int64], started_ns: NDArray[np.int64]) -> bool:
+def saturated(
+    scheduled_ns: NDArray[np.int64],
+    started_ns: NDArray[np.int64],
+    slices: NDArray[np.int32] | None = None,
+) -> bool:
     """Return whether a queue only grows: then there is no latency to speak of.
 
     The median wait (from scheduled arrival to being taken up) of the last third of the arrivals is
-    held against that of the first third; it must not grow by more than 0.02 seconds a second.
+    held against that of the first third; it must not grow by more than 0.02 seconds a second. Of
+    several slices, each of which begins with an empty queue, the median growth counts.
 
     Parameters
     ----------
     scheduled_ns, started_ns : int64 [N]
         In order of arrival.
+    slices : int32 [N], optional
+        Number of each one's slice.
     """
+    if slices is None:
+        slices = np.zeros(len(scheduled_ns), np.int32)
+    found = [
+        growth
+        for number in np.unique(slices)
+        if (growth := _growth(scheduled_ns[slices == number], started_ns[slices == number]))
+        is not None
+    ]
+    return bool(found) and float(np.median(found)) > _GROWTH
+
+
+def _growth(scheduled_ns: NDArray[np.int64], started_ns: NDArray[np.int64]) -> float | None:
+    """Return by how many seconds a second the wait grows; None where too few came to tell."""
     n = len(scheduled_ns)
     if n < 3:
-        return False
+        return None
     wait = started_ns - scheduled_ns
     third = n // 3
     apart = float(np.median(scheduled_ns[-third:]) - np.median(scheduled_ns[:third]))
     growth = float(np.median(wait[-third:]) - np.median(wait[:third]))
-    return apart > 0 and growth / apart > _GROWTH
+    return growth / apart if apart > 0 else None
+
+
+def outer_share(values: Sequence[float], groups: Sequence[int]) -> float | None:
+    """Return the share of the variance that lies between groups: the intraclass correlation.
+
+    One-way analysis of variance with random effects and groups of unequal size (Searle, Casella
+    and McCulloch, Variance Components, 3.6); what comes out below 0 is 0.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One a block, as logarithms where they are ratios.
+    groups : sequence of int
+        The round of each.
+
+    Returns
+    -------
+    float or None
+        None with fewer than two groups, or nothing but single values in them.
+    """
+    found, of = np.array(values, np.float64), np.array(groups)
+    names, counts = np.unique(of, return_counts=True)
+    k, n = len(names), len(found)
+    if k < 2 or n <= k:
+        return None
+    means = np.array([found[of == name].mean() for name in names])
+    between = float((counts * (means - found.mean()) ** 2).sum()) / (k - 1)
+    apart = found - means[np.searchsorted(names, of)]
+    within = float((apart**2).sum()) / (n - k)
+    size = (n - float((counts**2).sum()) / n) / (k - 1)
+    outer = max(0.0, (between - within) / size)
+    return outer / (outer + within) if outer + within > 0 else None

@@ -17,7 +17,7 @@ from lorabench.bench.options import check, flags, options_of
 from lorabench.bench.runner import run
 from lorabench.cli import app
 from lorabench.results.files import read_result
-from lorabench.results.metrics import metric_spec
+from lorabench.results.registry import metric_spec
 from lorabench.results.schema import SCHEMA
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lorabench.cli.commands import COMMANDS
 from lorabench.cli.options import options_table
-from lorabench.results.metrics import FAMILIES, MetricSpec
+from lorabench.results.registry import FAMILIES, MetricSpec
 
 DOCS = Path(__file__).parents[2] / "docs"
 

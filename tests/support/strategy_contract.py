@@ -11,7 +11,7 @@ from lorabench.errors import InputError
 from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.results.metrics import metric_spec
+from lorabench.results.registry import metric_spec
 from lorabench.strategies.base import Strategy, StrategySpec
 from lorabench.strategies.registry import STRATEGIES, parse
 

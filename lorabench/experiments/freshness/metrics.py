@@ -12,8 +12,9 @@ from lorabench.experiments.freshness.replay import Floats, Replayed, Window
 from lorabench.results import schema, statistics
 from lorabench.results.case import Case
 from lorabench.results.claims import Gain
-from lorabench.results.metrics import MetricTable, metric_spec
+from lorabench.results.metrics import MetricTable
 from lorabench.results.quality import auc, normalized_entropy
+from lorabench.results.registry import metric_spec
 
 CEILING = "ceiling"
 NONE, IDEAL = "none", "ideal"

@@ -12,7 +12,7 @@ from option_docs import DOCS, with_tables
 
 from lorabench.bench.options import RARE
 from lorabench.cli.commands import COMMANDS
-from lorabench.results.metrics import METRICS
+from lorabench.results.registry import METRICS
 
 SCREEN_LINES = 40
 

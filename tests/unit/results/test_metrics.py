@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.results.case import Case
-from lorabench.results.metrics import METRICS, MetricTable, metric_spec
+from lorabench.results.metrics import MetricTable
+from lorabench.results.registry import METRICS, metric_spec
 from lorabench.results.statistics import Estimate, geometric_mean, mean
 
 UNITS = {"1", "s", "B", "1/s", "B/s", "CPUs"}

@@ -21,7 +21,7 @@ from lorabench.host.observe import Sample
 from lorabench.host.procfs import CpuTimes, RunQueue
 from lorabench.results.case import Case
 from lorabench.results.headroom import Track
-from lorabench.results.metrics import metric_spec
+from lorabench.results.registry import metric_spec
 from lorabench.results.schema import Result
 
 

@@ -1,0 +1,264 @@
+"""Every way to a verdict about latency, from a run's values, and what is in its way."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorabench.results.case import Case
+from lorabench.results.claims import sentence
+from lorabench.results.latency import (
+    Run,
+    latency_claims,
+    machine_answer,
+    saturated_cases,
+    settled,
+)
+from lorabench.results.metrics import MetricTable
+from lorabench.results.schema import Claim, Round
+from lorabench.results.sequential import nominal_level
+
+PINNED = Case("pinned")
+BLOCKS = 8
+
+# A run in which nothing is in the way, and every claim is met.
+USUAL = {
+    ("latency_p99_ratio", "pinned"): (1.03, 0.02),
+    ("latency_p99_ratio", "solo_repeat"): (1.0, 0.02),
+    ("latency_p99_ratio", "sham"): (1.01, 0.02),
+    ("latency_p99_ratio", "planted"): (1.25, 0.02),
+    ("latency_p99_unstalled_ratio", "solo_repeat"): (1.0, 0.02),
+    ("latency_p99_unstalled_ratio", "planted"): (1.25, 0.02),
+    ("latency_p99_sham_ratio", "pinned"): (1.02, 0.02),
+    ("latency_p99_unstalled_sham_ratio", "pinned"): (1.02, 0.02),
+    ("latency_impact", "pinned"): (0.001, 0.0002),
+    ("latency_impact", "solo_repeat"): (0.0, 0.0002),
+    ("stalls_per_s", "pinned"): (2.0, 0.1),
+    ("stalls_per_s", "sham"): (2.0, 0.1),
+    ("stalled_share", "sham"): (0.013, 0.001),
+    ("train_samples_per_s", "pinned"): (41_000.0, 100.0),
+    ("train_rate_ratio", "pinned"): (0.9, 0.01),
+    ("guard_trips", "pinned"): (0.0, 0.0),
+    ("diverged", "pinned"): (0.0, 0.0),
+    ("duty", "pinned"): (0.8, 0.01),
+    ("train_samples_per_s", "alone"): (45_000.0, 0.0),
+}
+
+
+def values(mean: float, spread: float, blocks: int) -> list[float | None]:
+    """So many values around a mean, the same each time."""
+    turn = np.linspace(-1, 1, blocks) if blocks > 1 else np.zeros(1)
+    return [mean + spread * float(x) for x in turn]
+
+
+def run(
+    changes: dict[tuple[str, str], tuple[float, float] | None] | None = None,
+    blocks: int = BLOCKS,
+    **more: Any,
+) -> Run:
+    table = MetricTable()
+    for (name, case), of in {**USUAL, **(changes or {})}.items():
+        if of is not None:
+            table.add(name, case, *values(*of, 1 if case == "alone" else blocks))
+    return Run(table, PINNED, "measured-synthetic", **more)
+
+
+def judged(*args: Any, **more: Any) -> dict[str, Claim]:
+    return {claim.id: claim for claim in latency_claims(run(*args, **more))}
+
+
+def test_where_nothing_is_in_the_way_each_is_met_and_says_at_which_rate() -> None:
+    found = judged()
+    assert {name: claim.verdict for name, claim in found.items()} == {
+        "latency.impact": "met",
+        "latency.isolated": "met",
+        "latency.training": "met",
+    }
+    for claim in found.values():
+        assert "with the trainer pinned at 41,000 samples/s" in claim.reason
+        assert "on planted synthetic rows" in claim.reason
+        assert "in 8 blocks" in claim.reason
+        assert "\n" not in sentence(claim)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {("train_rate_ratio", "pinned"): (0.49, 0.01)},
+            "only 49% of the 45,000 samples/s",
+        ),
+        ({("train_samples_per_s", "pinned"): (0.0, 0.0)}, "nothing was learned"),
+        ({("guard_trips", "pinned"): (0.5, 0.5)}, "the quality guard switched the adapter off 4"),
+        ({("diverged", "pinned"): (1.0, 0.0)}, "training diverged"),
+        ({("duty", "pinned"): (0.05, 0.0)}, "the throttle held the trainer at its floor (5%"),
+    ],
+)
+def test_without_training_there_is_no_verdict_about_its_cost(
+    changes: dict[tuple[str, str], tuple[float, float]], words: str
+) -> None:
+    for claim in judged(changes).values():
+        assert claim.verdict == "inconclusive"
+        assert words in claim.reason
+    assert settled(latency_claims(run(changes)), run(changes)), "no block would change that"
+
+
+def test_a_control_that_is_wide_blocks_nothing_and_one_that_excludes_one_blocks_ratios() -> None:
+    wide = judged({("latency_p99_ratio", "solo_repeat"): (1.0, 0.9)})
+    assert wide["latency.isolated"].verdict == "met"
+    biased = judged({("latency_p99_ratio", "solo_repeat"): (1.05, 0.01)})
+    assert biased["latency.isolated"].verdict == "inconclusive"
+    assert "the second solo differs from the first: its p99 is 1.05 [1.0" in (
+        biased["latency.isolated"].reason
+    )
+    assert biased["latency.impact"].verdict == "met", "milliseconds are not judged by a ratio"
+    assert biased["latency.training"].verdict == "met", "... nor what stalls do not touch by p99"
+
+
+def test_a_difference_is_blocked_by_a_bias_that_weighs_in_its_limit() -> None:
+    small = judged({("latency_impact", "solo_repeat"): (0.001, 0.0001)})
+    assert small["latency.impact"].verdict == "met"
+    large = judged({("latency_impact", "solo_repeat"): (0.004, 0.0001)})
+    assert large["latency.impact"].verdict == "inconclusive"
+    assert "differs from the first by 4.00 ms" in large["latency.impact"].reason
+
+
+def test_what_could_not_have_seen_a_slowdown_does_not_say_that_there_was_none() -> None:
+    blind = {
+        ("latency_p99_ratio", "planted"): (1.15, 0.2),
+        ("latency_p99_unstalled_ratio", "planted"): (1.15, 0.2),
+    }
+    found = judged(blind)
+    for name in ("latency.isolated", "latency.training"):
+        assert found[name].verdict == "inconclusive"
+        assert "this run could not have seen a slowdown of 20 %" in found[name].reason
+        assert "the smallest one it could have seen is" in found[name].reason
+    found = judged({**blind, ("latency_p99_ratio", "pinned"): (1.5, 0.02)})
+    assert found["latency.isolated"].verdict == "missed", "what was seen was seen"
+    found = judged({("latency_p99_ratio", "planted"): None})
+    assert "no slowdown was planted" in found["latency.isolated"].reason
+
+
+def test_stalls_are_set_aside_only_where_sham_and_trainer_had_as_many() -> None:
+    found = judged({("latency_p99_sham_ratio", "pinned"): (1.5, 0.02)})["latency.training"]
+    assert found.verdict == "met"
+    assert "stalls are set aside since both had as many (2.0 and 2.0 a second)" in found.reason
+    assert "with them 1.50 [" in found.reason
+    unlike = {
+        ("latency_p99_sham_ratio", "pinned"): (1.5, 0.02),
+        ("stalls_per_s", "pinned"): (6.0, 0.1),
+    }
+    found = judged(unlike)["latency.training"]
+    assert found.verdict == "missed"
+    assert "stalls count" in found.reason
+
+
+@pytest.mark.parametrize("case", ["pinned", "solo", "solo_repeat"])
+def test_a_queue_that_only_grew_gives_no_figure(case: str) -> None:
+    for claim in judged(saturated=frozenset({case})).values():
+        assert (claim.verdict, claim.measured) == ("inconclusive", None)
+        assert f"the queue of {case} only grew" in claim.reason
+
+
+def test_too_few_blocks_and_no_p99_say_what_would_do() -> None:
+    for claim in judged(blocks=5).values():
+        assert claim.verdict == "inconclusive"
+        assert "in 5 blocks, but at least 6 blocks are needed; run more rounds" in claim.reason
+    lacking = "a p99 takes 2,400 queries a block, which at 500 queries/s takes 4.8 s (--duration)"
+    found = judged({("latency_p99_ratio", "pinned"): None}, lacking=lacking)["latency.isolated"]
+    assert f"there is no p99 to judge, but {lacking}" in found.reason
+
+
+def test_at_a_look_the_interval_is_as_wide_as_its_level() -> None:
+    one, five = (judged(level=nominal_level(looks))["latency.isolated"] for looks in (1, 5))
+    assert one.ci95 is not None
+    assert five.ci95 is not None
+    assert five.ci95[0] < one.ci95[0] < one.ci95[1] < five.ci95[1]
+
+
+def test_what_isolation_brings_is_judged_where_naive_ran() -> None:
+    assert "isolation.gain" not in judged()
+    found = judged({("isolation_gain", "naive"): (3.0, 0.5)})["isolation.gain"]
+    assert found.verdict == "met"
+    assert "p99 of naive is 2.98 times that of pinned" in found.reason
+    same = judged({("isolation_gain", "naive"): (1.0, 0.5)})["isolation.gain"]
+    assert same.verdict == "inconclusive"
+    stuck = judged(saturated=frozenset({"naive"}))["isolation.gain"]
+    assert (stuck.verdict, stuck.measured) == ("met", None)
+
+
+def test_the_machine_answers_for_a_busy_core() -> None:
+    said = machine_answer(run({("latency_p99_ratio", "sham"): (1.6, 0.05)}))
+    assert said is not None
+    assert said.startswith("a core that only calculates makes p99 1.60 [")
+    assert "(its host withheld 1.3% of the servers' time)" in said
+    quiet = machine_answer(run({("latency_p99_ratio", "sham"): (1.0, 0.05)}))
+    assert quiet is not None
+    assert "is not shown to change p99" in quiet
+
+
+def test_a_case_is_saturated_if_more_than_a_tenth_of_its_blocks_were() -> None:
+    def block(index: int, *stuck: str) -> Round:
+        return Round(
+            index=index,
+            order=["solo", "pinned", "solo", "pinned"],
+            schedule_sha256={},
+            queries={},
+            saturated=list(stuck),
+            wraps=0,
+            steal_s={},
+            involuntary_switches={},
+        )
+
+    few = [block(n, *(["solo"] if n == 0 else [])) for n in range(10)]
+    assert saturated_cases(few) == frozenset()
+    assert saturated_cases(few[:9]) == frozenset({"solo"})
+
+
+def test_claims_that_nothing_tested_are_unavailable() -> None:
+    claims = latency_claims(replace(run(), judged=None))
+    assert [claim.id for claim in claims] == [
+        "latency.impact",
+        "latency.isolated",
+        "latency.training",
+    ]
+    assert {claim.verdict for claim in claims} == {"unavailable"}
+    assert all(claim.measured is None for claim in claims)
+
+
+@given(
+    st.floats(0.5, 2.0),
+    st.floats(0.001, 0.5),
+    st.integers(2, 12),
+    st.floats(0.8, 1.25),
+    st.floats(1.0, 1.5),
+)
+def test_a_ratio_is_judged_by_its_interval_alone_where_nothing_is_in_the_way(
+    mean: float, spread: float, blocks: int, control: float, planted: float
+) -> None:
+    changes = {
+        ("latency_p99_ratio", "pinned"): (mean, spread * mean),
+        ("latency_p99_ratio", "solo_repeat"): (control, 0.01),
+        ("latency_p99_ratio", "planted"): (planted, 0.01),
+    }
+    known = run(changes, blocks)
+    claim = judged(changes, blocks)["latency.isolated"]
+    assert claim.ci95 is not None
+    low, high = claim.ci95
+    bias = known.table.estimate("latency_p99_ratio", "solo_repeat")
+    seen = known.table.estimate("latency_p99_ratio", "planted")
+    assert bias is not None
+    assert bias.interval is not None
+    assert seen is not None
+    assert seen.interval is not None
+    if blocks < 6 or not bias.interval[0] <= 1 <= bias.interval[1] or low <= 1.10 < high:
+        expected = "inconclusive"
+    elif low > 1.10:
+        expected = "missed"
+    else:
+        expected = "met" if seen.interval[0] > 1.10 else "inconclusive"
+    assert claim.verdict == expected
+    assert (", but " in claim.reason) == (expected == "inconclusive")
