@@ -49,6 +49,8 @@ class Findings:
         Samples for the file beside the document.
     partial : bool
         It ended before its time, though nothing failed.
+    sequential : schema.Sequential or None
+        When it looked at its verdicts, where it ended once they were known.
     """
 
     config: dict[str, Any]
@@ -62,6 +64,7 @@ class Findings:
     machine: dict[str, Any] | None = None
     raw: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     partial: bool = False
+    sequential: schema.Sequential | None = None
 
 
 class Experiment(ABC):

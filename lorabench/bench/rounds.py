@@ -1,11 +1,14 @@
-"""Rounds: every case once in each, in an order that is drawn anew, so that weather falls on all.
+"""Rounds, blocks and slices: in what order cases are measured, so that weather falls on all alike.
 
-The round is the unit of replication (``docs/methodology.md``); what a case is and how it is
-measured is not known here.
+A round has processes of its own. In it come blocks, in each of which every case runs for as long as
+every other, cut into slices: in a turn each case has one slice, and each turn has an order of its
+own. A stretch of bad weather so meets all cases of a block or none, and the block is the unit of
+replication (``docs/methodology.md``). What a case is and how it is measured is not known here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -17,45 +20,92 @@ C = TypeVar("C", bound=Case)
 R = TypeVar("R")
 
 
-def run_rounds(
+@dataclass(frozen=True)
+class Turn:
+    """Where in a run a slice lies.
+
+    Parameters
+    ----------
+    round, block, number : int
+        Of the round in the run, of the block in the round, of the turn in the block.
+    """
+
+    round: int
+    block: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How long a run is at most.
+
+    Parameters
+    ----------
+    blocks : tuple of int
+        Blocks of each round.
+    turns : int
+        Turns of a block: slices of each case.
+    """
+
+    blocks: tuple[int, ...]
+    turns: int
+
+    @property
+    def total(self) -> int:
+        """Blocks of all rounds."""
+        return sum(self.blocks)
+
+
+def run_blocks(
     cases: Sequence[C],
-    rounds: int,
+    shape: Shape,
     *,
     seed: int,
-    open_round: Callable[[int], AbstractContextManager[Callable[[C], R]]],
-    record: Callable[[int, Sequence[C], Sequence[R]], None],
+    open_round: Callable[[int], AbstractContextManager[Callable[[C, Turn], R]]],
+    record: Callable[[int, int, Sequence[C], Mapping[C, Sequence[R]]], None],
+    decided: Callable[[int], bool],
     observer: Observer,
     afterwards: int = 0,
 ) -> None:
-    """Measure all cases in every round.
+    """Measure all cases, block by block.
 
     Parameters
     ----------
     cases : sequence of Case
-        All of a round.
-    rounds : int
-        How many.
+        All of a block.
+    shape : Shape
+        How many blocks, of how many turns.
     seed : int
         Of the orders.
     open_round : callable
-        From a round's number to a context that gives what measures a case in it.
+        From a round's number to a context that gives what measures a slice of a case in it.
     record : callable
-        Takes a round's number, its cases in order and what was measured of each. Called only once
-        a round is whole, so that an interrupted one leaves no half of itself.
+        Takes the numbers of a block in the run and of its round, its cases in the order in which
+        they had their slices, and of each case what was measured in order. Called only once a block
+        is whole, so that an interrupted one leaves no half of itself.
+    decided : callable
+        Told after each block how many there are; whether they are enough.
     observer : Observer
-        Told of each case.
+        Told of each block.
     afterwards : int
-        Cases that come after the rounds, for the observer's count.
+        Steps that come after the blocks, for the observer's count.
     """
-    total = rounds * len(cases) + afterwards
-    number = 0
-    for index in range(rounds):
-        order = list(cases)
-        np.random.default_rng((seed, 2, index)).shuffle(order)
-        found: list[R] = []
-        with open_round(index) as measure:
-            for case in order:
-                number += 1
-                observer.case(number, total, f"round {index + 1} of {rounds}: {case}")
-                found.append(measure(case))
-        record(index, order, found)
+    total = shape.total + afterwards
+    done = 0
+    for round_, blocks in enumerate(shape.blocks):
+        with open_round(round_) as measure:
+            for block in range(blocks):
+                observer.case(done + 1, total, f"block {done + 1} of at most {shape.total}")
+                rng = np.random.default_rng((seed, 2, done))
+                order: list[C] = []
+                found: dict[C, list[R]] = {case: [] for case in cases}
+                for number in range(shape.turns):
+                    turn = list(cases)
+                    rng.shuffle(turn)
+                    order += turn
+                    for case in turn:
+                        found[case].append(measure(case, Turn(round_, block, number)))
+                record(done, round_, order, found)
+                done += 1
+                if decided(done):
+                    return

@@ -124,6 +124,7 @@ def document(command: str, found: Findings, *, partial: bool = False) -> schema.
         config_hash=schema.config_hash(found.config if found.hashed is None else found.hashed),
         environment=surroundings | found.environment,
         partial=partial or found.partial,
+        sequential=found.sequential,
         rounds=list(found.rounds),
         metrics=found.table.metrics(),
         claims=list(found.claims),

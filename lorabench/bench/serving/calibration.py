@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorabench.bench.serving.cases import ServingCase
 from lorabench.bench.serving.interference import Interference, probe
+from lorabench.errors import InputError
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.targets.load import Schedule, Traffic
 from lorabench.targets.node.processes import NodeProcesses
 from lorabench.targets.node.settings import NodeCase, TrainerSettings
-from lorabench.targets.trace import NS
+from lorabench.targets.service import ServiceTime
+from lorabench.targets.target import Record
 
 if TYPE_CHECKING:
     from lorabench.bench.serving.node import ServingNode
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 CAPACITY_ROWS = 1 << 16
 _CAPACITY_S = 2.0
 
-# p99 of solo, from fewer samples beyond it than a result's: it only sets a throttle's limit.
-_BASELINE_S = 4.0
+# Solo at the run's load, from fewer samples beyond its p99 than a result's: that only sets limits.
+# As many queries as that takes, within these bounds.
+_BASELINE_QUERIES = 1500
+_BASELINE_S = (2.0, 12.0)
 _BASELINE_BEYOND = 5
 
 _FILL_S = 2.0
@@ -46,8 +49,10 @@ class Calibration:
         Queries/s when a full batch always waits; None where the load was given as a rate.
     qps : float
         Offered load.
+    service : ServiceTime
+        What a batch takes as a rule, of `solo` at that load.
     baseline_p99_s : float or None
-        p99 of `solo` at that load; None where nothing needs it or too few queries lay beyond it.
+        p99 of `solo` at that load; None where too few queries lay beyond it.
     alone_samples_per_s : float or None
         What the trainer learns on its cores with nothing beside it and no lack of samples.
     neighbours : Interference or None
@@ -56,21 +61,34 @@ class Calibration:
 
     capacity_qps: float | None
     qps: float
+    service: ServiceTime
     baseline_p99_s: float | None = None
     alone_samples_per_s: float | None = None
     neighbours: Interference | None = None
 
 
-def saturating(traffic: Traffic, servers: int, seconds: float, seed: Sequence[int]) -> Schedule:
-    """Draw more queries, all due at once, than the servers can answer in that time."""
+def saturating(traffic: Traffic, servers: int, most_batch: int, seed: Sequence[int]) -> Schedule:
+    """Draw queries that are all due at once, of each server as many, to be gone through again.
+
+    Parameters
+    ----------
+    traffic : Traffic
+        Law of their sizes.
+    servers : int
+        How many servers there are.
+    most_batch : int
+        Most queries scored together.
+    seed : sequence of int
+        Equal seeds, equal schedules.
+    """
     rng = np.random.default_rng(seed)
     mean_rows = float(traffic.sizes(10_000, rng).mean())
-    # A million rows a second is more than any core scores.
-    most = max(1, int(seconds * 1_000_000 / mean_rows))
+    # All rows that there are, so that no server finds its own in the cache; some batches at least.
+    each = max(4 * most_batch, int(CAPACITY_ROWS / (mean_rows * servers)))
     return Schedule(
-        np.zeros(most * servers, np.int64),
-        np.tile(np.arange(servers, dtype=np.int32), most),
-        traffic.sizes(most * servers, rng),
+        np.zeros(each * servers, np.int64),
+        np.tile(np.arange(servers, dtype=np.int32), each),
+        traffic.sizes(each * servers, rng),
     )
 
 
@@ -86,6 +104,8 @@ class Calibrator:
         Law of arrivals and sizes.
     servers : int
         How many there are.
+    max_batch : int
+        Most queries scored together.
     cpus : frozenset of int
         All that take part.
     seed : int
@@ -97,6 +117,7 @@ class Calibrator:
     processes: NodeProcesses
     traffic: Traffic
     servers: int
+    max_batch: int
     cpus: frozenset[int]
     seed: int
     report: Report
@@ -104,67 +125,96 @@ class Calibrator:
     def capacity_qps(self) -> float:
         """Queries/s when there is always a full batch waiting: what a load is a share of."""
         self.report("measuring capacity", 0.0)
-        schedule = saturating(self.traffic, self.servers, _CAPACITY_S, (self.seed, 3))
-        case = NodeCase("capacity", None, self.cpus, (0.0, _CAPACITY_S), give_up_s=_CAPACITY_S)
-        record = self.processes.measure(case, schedule)
+        found = self.processes.saturate(self._saturating(3), _CAPACITY_S)
         self.report("measuring capacity", 1.0)
-        served = record.done[record.served]
-        return len(served) / (float(served.max()) / NS)
+        return found.qps
 
     def neighbours(self, tables: TableSet, trainer_cpus: Sequence[int]) -> Interference:
         """Find out what contends (`lorabench.bench.serving.interference`)."""
         self.report("probing the neighbourhood", 0.0)
-        schedule = saturating(self.traffic, self.servers, 1.0, (self.seed, 5))
-        found = probe(self.processes, schedule, tables, trainer_cpus, self.seed)
+        found = probe(self.processes, self._saturating(5), tables, trainer_cpus, self.seed)
         self.report("probing the neighbourhood", 1.0)
         return found
 
-    def baseline_p99_s(self, qps: float, discarded_s: float) -> float | None:
-        """Measure p99 of `solo` at the run's load, after as long a warm-up as a condition's."""
-        self.report("measuring solo for the throttle", 0.0)
-        window_s = (discarded_s, discarded_s + _BASELINE_S)
+    def solo(self, qps: float, head_s: float) -> Record:
+        """Serve alone at the run's load, for long enough to know its p99 about.
+
+        Raises
+        ------
+        InputError
+            The load is so low that no query came.
+        """
+        self.report("measuring solo", 0.0)
+        least, most = _BASELINE_S
+        length_s = min(most, max(least, _BASELINE_QUERIES / qps))
         schedule = Schedule.draw(
-            self.traffic, qps, window_s[1], servers=self.servers, seed=(self.seed, 4)
+            self.traffic, qps, head_s + length_s, servers=self.servers, seed=(self.seed, 4)
         )
-        case = NodeCase("baseline", None, self.cpus, window_s)
+        case = NodeCase("baseline", None, self.cpus, (head_s, head_s + length_s))
         record = self.processes.measure(case, schedule)
-        self.report("measuring solo for the throttle", 1.0)
-        return statistics.quantile(record.latencies(window_s), 0.99, _BASELINE_BEYOND)
+        self.report("measuring solo", 1.0)
+        return record
 
     def alone_samples_per_s(self, place: TrainerSettings, label_delay_s: float) -> float | None:
         """Measure the trainer alone on its cores, learning from rings that were filled before."""
         self.report("measuring the trainer alone", 0.0)
-        schedule = saturating(self.traffic, self.servers, _FILL_S, (self.seed, 6))
-        found = self.processes.train_alone(schedule, place, _FILL_S, label_delay_s + _ALONE_S)
+        found = self.processes.train_alone(
+            self._saturating(6), place, _FILL_S, label_delay_s + _ALONE_S
+        )
         self.report("measuring the trainer alone", 1.0)
         return found
 
+    def _saturating(self, number: int) -> Schedule:
+        return saturating(self.traffic, self.servers, self.max_batch, (self.seed, number))
+
 
 def calibrate(
-    node: "ServingNode", processes: NodeProcesses, cases: Sequence[ServingCase], report: Report
+    node: "ServingNode", processes: NodeProcesses, *, training: bool, report: Report
 ) -> Calibration:
-    """Measure what `cases` need to be known before the first round.
+    """Measure what has to be known before the first round.
 
     Parameters
     ----------
     node : ServingNode
         What is measured.
     processes : NodeProcesses
-        Its servers, and a trainer where there are cases.
-    cases : sequence of ServingCase
-        Those beside serving alone.
+        Its servers, and a trainer where there is one to be measured.
+    training : bool
+        Whether there is.
     report : callable
         Told what is going on.
+
+    Raises
+    ------
+    InputError
+        The load is so low that no query came.
+    MachineError
+        A server answered nothing.
     """
     options = node.options
     calibrator = Calibrator(
-        processes, node.traffic, len(node.servers), node.cpus, options.seed, report
+        processes,
+        node.traffic,
+        len(node.servers),
+        options.max_batch,
+        node.cpus,
+        options.seed,
+        report,
     )
     capacity = None if options.qps is not None else calibrator.capacity_qps()
     qps = options.load * capacity if capacity is not None else options.qps
     assert qps is not None
-    found = Calibration(capacity, qps)
-    if cases:
+    solo = calibrator.solo(qps, options.head_s)
+    service = ServiceTime.fitted(solo)
+    if service is None:
+        raise InputError(
+            f"{'--qps' if capacity is None else '--load'}: found {qps:.3g} queries/s, expected a "
+            "load at which some query comes within seconds"
+        )
+    found = Calibration(
+        capacity, qps, service, statistics.quantile(solo.latency_s, 0.99, _BASELINE_BEYOND)
+    )
+    if training:
         cpus = node.machine.plan.trainer_cpus
         alone = TrainerSettings(frozenset(cpus), len(cpus))
         found = replace(
@@ -172,7 +222,4 @@ def calibrate(
             neighbours=calibrator.neighbours(node.prepared.tables, cpus),
             alone_samples_per_s=calibrator.alone_samples_per_s(alone, options.label_delay_s or 0.0),
         )
-    if any(case.has("throttle") for case in cases) and options.slo_s is None:
-        p99_s = calibrator.baseline_p99_s(qps, options.discarded_s)
-        found = replace(found, baseline_p99_s=p99_s)
     return found

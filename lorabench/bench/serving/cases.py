@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine
 from lorabench.results.case import Case, Label
-from lorabench.targets.node.settings import TrainerSettings
+from lorabench.targets.node.settings import Sham, TrainerSettings
 from lorabench.targets.node.throttle import ThrottleRule
 
 # What isolates best is what a verdict is about, if it was run: these bundles first.
@@ -34,10 +34,21 @@ class ServingCase(Case):
         Where the trainer is and what holds it in check; None for serving alone.
     duty : float
         Share of the time in which it may work, above 0 and at most 1.
+    sham : bool
+        Something that only calculates stands where the condition has its trainer.
+    planted : float
+        Share by which every answer takes longer, on purpose.
     """
 
     condition: Condition | None = None
     duty: float = 1.0
+    sham: bool = False
+    planted: float = 0.0
+
+    @property
+    def learns(self) -> bool:
+        """Whether a trainer learns beside the servers."""
+        return self.condition is not None and not self.sham
 
     def has(self, mechanism: str) -> bool:
         """Whether a mechanism is part of it."""
@@ -56,6 +67,17 @@ SOLO = ServingCase("solo")
 SOLO_REPEAT = ServingCase("solo_repeat")
 SOLO_ALL = ServingCase("solo_all")
 
+PLANTED = ServingCase("planted", planted=0.2)
+"""Serving alone, but slower by a fifth: whoever cannot see that has seen nothing."""
+
+CONTROLS = (SOLO, SOLO_REPEAT)
+"""The denominator: serving alone, twice, so that a run also shows how far it agrees with itself."""
+
+
+def sham_of(case: ServingCase) -> ServingCase:
+    """Return the control of a case: as busy a core in the same place, and nothing learned."""
+    return ServingCase("sham", condition=case.condition, sham=True)
+
 
 def case_of(condition: Condition, duty: float | None = None) -> ServingCase:
     """Return the case of a condition, at a duty where one is swept."""
@@ -66,7 +88,12 @@ def case_of(condition: Condition, duty: float | None = None) -> ServingCase:
 
 
 def trainer_settings(
-    case: ServingCase, machine: Machine, *, batch: int, rule: ThrottleRule | None
+    case: ServingCase,
+    machine: Machine,
+    *,
+    batch: int,
+    rule: ThrottleRule | None,
+    sham: Sham | None = None,
 ) -> TrainerSettings | None:
     """Return what the trainer is told before a case; None where there is none.
 
@@ -83,6 +110,8 @@ def trainer_settings(
         Most samples of a step of the run.
     rule : ThrottleRule or None
         Law of a throttle, for a case that has one.
+    sham : Sham or None
+        What a sham does.
     """
     condition = case.condition
     if condition is None:
@@ -103,6 +132,7 @@ def trainer_settings(
         batch=max(1, batch // _SHARED_STEPS) if small else None,
         reuse=case.has("reuse"),
         rank_change_s=_RANK_CHANGE_S if case.has("rank-change") else None,
+        sham=sham if case.sham else None,
     )
 
 
@@ -116,7 +146,9 @@ def strongest(cases: Iterable[ServingCase]) -> ServingCase | None:
     found: list[tuple[tuple[int, int, int], ServingCase]] = []
     for number, case in enumerate(cases):
         condition = case.condition
-        if condition is None or condition.place == "naive" or case.has("rank-change"):
+        if condition is None or case.sham:
+            continue
+        if condition.place == "naive" or case.has("rank-change"):
             continue
         checked = set(condition.mechanisms) - {"reuse"}
         if condition.name in _STRONGEST:

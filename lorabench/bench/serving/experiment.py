@@ -1,22 +1,29 @@
 """An experiment that puts a serving node under load: calibration, then rounds of its cases.
 
-What `colocate` and the duty sweep of `headroom` have in common. Rounds of interleaved cases on
-fresh processes, open-loop arrivals that are the same in every case of a round, statistics over
-rounds: ``docs/methodology.md`` says why each is so.
+What `colocate` and the duty sweep of `headroom` have in common. Rounds on fresh processes, in them
+blocks in which cases take turns, open-loop arrivals that are the same in every case of a block,
+statistics over blocks: ``docs/methodology.md`` says why each is so.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
-from lorabench.bench.rounds import run_rounds
+from lorabench.bench.rounds import Turn, run_blocks
 from lorabench.bench.serving.calibration import CAPACITY_ROWS, Calibration, calibrate
-from lorabench.bench.serving.cases import SOLO, SOLO_REPEAT, ServingCase, trainer_settings
+from lorabench.bench.serving.cases import CONTROLS, ServingCase, trainer_settings
 from lorabench.bench.serving.log import RoundLog, RunState
 from lorabench.bench.serving.node import Measured, ServingNode
 from lorabench.bench.serving.options import ServingOptions
+from lorabench.bench.serving.pace import Pace
+from lorabench.bench.serving.slices import Course, Slice, Slicing, rounds_of
+from lorabench.bench.serving.slices import slicing as cut
 from lorabench.host import environment
 from lorabench.host.missing import Missing
 from lorabench.isolation.affinity import process_on
@@ -33,7 +40,7 @@ _DUE_BATCHES = 4
 
 
 class ServingExperiment(Experiment):
-    """Rounds in which serving alone, twice, and cases with a trainer run in shuffled order.
+    """Rounds in which serving alone, twice, and cases with a trainer take turns.
 
     What is run, and where, is a subclass's to say: `machine`, `cases_of`.
 
@@ -57,20 +64,36 @@ class ServingExperiment(Experiment):
         self.cases: list[ServingCase] = []
         self.unavailable: list[Missing] = []
         self.node: ServingNode | None = None
+        self._begun_s = time.monotonic()
 
     def machine(self) -> Machine:
         """Look at the machine and plan for it."""
         raise NotImplementedError
 
     def cases_of(self, conditions: Sequence[Condition]) -> list[ServingCase]:
-        """Return the cases in which conditions that can be had are measured."""
+        """Return the cases in which conditions that can be had are measured, controls included."""
         raise NotImplementedError
+
+    def course(self, slicing: Slicing, start_s: float) -> Course:  # noqa: ARG002
+        """Return how long the run is; starting a round's processes takes about `start_s`."""
+        assert self.options.rounds is not None
+        return rounds_of(slicing, self.options.rounds)
+
+    def decided(self, blocks: int) -> bool:  # noqa: ARG002
+        """Whether so many blocks are enough."""
+        return False
 
     def finish(self, node: ServingNode, log: RoundLog, qps: float, observer: Observer) -> None:
         """Run what comes once, after the rounds."""
 
+    @property
+    def passed_s(self) -> float:
+        """How long the run has taken so far."""
+        return time.monotonic() - self._begun_s
+
     def measure(self, observer: Observer) -> None:
-        """Calibrate, then run the rounds; `findings` grows with every one that is finished."""
+        """Calibrate, then run the rounds; `findings` grows with every block that is finished."""
+        self._begun_s = time.monotonic()
         machine = self.machine()
         node = self.node = ServingNode.open(self.options, machine, observer)
         self.conditions, _ = machine.fit(self.options.asked)
@@ -81,47 +104,98 @@ class ServingExperiment(Experiment):
         node.ready_for(self.cases)
         log = RoundLog(node, self.state)
         with process_on(frozenset(machine.plan.trainer_cpus)):
-            calibration = self._calibrate(node, observer)
+            calibration, start_s = self._calibrate(node, observer)
+            node.service = calibration.service
             log.calibrated(calibration)
-            self._run(node, log, calibration, observer)
+            options = node.options
+            slicing = cut(
+                rate_qps=calibration.qps * node.traffic.mean_share,
+                arrivals=node.traffic.arrivals,
+                duration_s=options.duration_s,
+                slice_s=options.slice_s,
+                head_s=options.head_s,
+                warmup_s=options.discarded_s,
+            )
+            course = self.state.course = self.course(slicing, start_s)
+            self._run(node, log, calibration, course, observer)
             self.finish(node, log, calibration.qps, observer)
 
-    def _calibrate(self, node: ServingNode, observer: Observer) -> Calibration:
-        """Measure what has to be known before the first round."""
+    def _calibrate(self, node: ServingNode, observer: Observer) -> tuple[Calibration, float]:
+        """Measure what has to be known before the first round, and how long starting one takes."""
+        training = any(case.learns for case in self.cases)
         rows = node.stream.take(max(CAPACITY_ROWS, 2 * node.traffic.most_rows))
-        with node.processes(rows, with_trainer=bool(self.cases)) as processes:
+        begun_s = time.monotonic()
+        with node.processes(rows, seats=int(training)) as processes:
+            start_s = time.monotonic() - begun_s
             self.state.pages = environment.pages(
                 node.prepared.tables.region.method, processes.table_pages
             )
-            return calibrate(node, processes, self.cases, observer.stage)
+            found = calibrate(node, processes, training=training, report=observer.stage)
+        return found, start_s
 
     def _run(
-        self, node: ServingNode, log: RoundLog, calibration: Calibration, observer: Observer
+        self,
+        node: ServingNode,
+        log: RoundLog,
+        calibration: Calibration,
+        course: Course,
+        observer: Observer,
     ) -> None:
-        labels = {}
+        labels: dict[int, NDArray[np.int8]] = {}
+        cases = (*CONTROLS, *self.cases)
 
         @contextmanager
-        def open_round(index: int) -> Iterator[Callable[[ServingCase], Measured]]:
-            schedule = node.schedule(calibration.qps, len(node.servers), index)
+        def open_round(number: int) -> Iterator[Callable[[ServingCase, Turn], Measured]]:
+            done = sum(course.shape.blocks[:number])
+            blocks = range(done, done + course.shape.blocks[number])
+            schedule = node.schedule(
+                calibration.qps, len(node.servers), course.slicing, number, blocks
+            )
             rows = node.stream.take(max(1, schedule.total_rows))
-            labels[index] = rows.label
-            with node.round(rows, schedule, self._settings) as measure:
-                yield measure
+            labels[number] = rows.label
+            pace = Pace()
 
-        run_rounds(
-            (SOLO, SOLO_REPEAT, *self.cases),
-            self.options.rounds,
+            def measure(case: ServingCase, part: Slice) -> Measured:
+                found = run(case, part, self._settings(case, pace))
+                pace.take(case, found[0])
+                return found
+
+            with node.round(rows, schedule, cases) as run:
+                if course.slicing.warmup_s > 0:
+                    for case in cases:
+                        if case.learns:
+                            log.warmed(number, case, measure(case, course.slicing.warmup)[0])
+                yield lambda case, turn: measure(case, course.slicing.slice(turn))
+
+        def record(
+            block: int,
+            number: int,
+            order: Sequence[ServingCase],
+            measured: Mapping[ServingCase, Sequence[Measured]],
+        ) -> None:
+            log.record(block, number, order, measured, labels[number])
+
+        run_blocks(
+            cases,
+            course.shape,
             seed=self.options.seed,
             open_round=open_round,
-            record=lambda index, order, found: log.record(index, order, found, labels.pop(index)),
+            record=record,
+            decided=self.decided,
             observer=observer,
             afterwards=len(self.afterwards),
         )
 
-    def _settings(self, case: ServingCase) -> TrainerSettings | None:
+    def _settings(self, case: ServingCase, pace: Pace) -> TrainerSettings | None:
         assert self.node is not None
         rule = self._rule(case) if case.has("throttle") else None
-        return trainer_settings(case, self.node.machine, batch=self.options.train_batch, rule=rule)
+        return trainer_settings(
+            case,
+            self.node.machine,
+            batch=self.options.train_batch,
+            rule=rule,
+            sham=pace.sham(case) if case.sham else None,
+        )
 
     def _rule(self, case: ServingCase) -> ThrottleRule:
         calibration, limit_s = self.state.calibration, self.options.slo_s
@@ -159,11 +233,13 @@ class ServingExperiment(Experiment):
             },
         }
         adapter = node.setup.adapter
+        state.summarise()
         return Findings(
             config,
             hashed={**config, "model": node.prepared.pretrain_rows},
             table=state.table,
             rounds=state.rounds,
+            series=list(state.series()),
             unavailable=self.unavailable,
             environment={
                 "pages": state.pages,

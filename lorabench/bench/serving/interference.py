@@ -3,8 +3,8 @@
 A verdict that isolation holds says little on a machine where nothing contends. So, before the first
 round, the servers work through a full queue while something runs on each of the trainer's CPUs that
 asks for one resource as hard as it can: memory latency (random reads of table rows), memory
-bandwidth (copies larger than any cache), or the core itself (arithmetic within the first-level
-cache, which slows a server only where two CPUs are one core, seen or hidden by a hypervisor). The
+bandwidth (copies larger than any cache), or the core itself (arithmetic in registers, which slows a
+server only where two CPUs are one core, seen or hidden by a hypervisor). The
 time that a full batch takes beside each is held against that of the same batch beside an idle CPU,
 turn and turn about.
 """
@@ -18,13 +18,13 @@ from os import sched_setaffinity
 import numpy as np
 
 from lorabench._kernels.lookup import random_read
+from lorabench._kernels.serve import calculate
 from lorabench.errors import MachineError
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.results.statistics import Estimate
 from lorabench.targets.load import Schedule
 from lorabench.targets.node.processes import NodeProcesses
-from lorabench.targets.node.settings import NodeCase
 from lorabench.targets.trace import NS
 
 NEIGHBOURS = ("random reads", "streaming", "arithmetic")
@@ -39,7 +39,7 @@ _CONTENDED = 1.02
 _CLEAR = 1.10
 
 _COPY_BYTES = 64 << 20
-_SMALL_ROWS = 64  # 16 KB at D = 64: within any first-level cache
+_PIECE_NS = 1_000_000
 _READS = 1 << 16
 
 
@@ -101,13 +101,18 @@ def probe(
     processes : NodeProcesses
         The servers.
     schedule : Schedule
-        More queries, all due at once, than they can answer in a turn.
+        Queries that are all due at once.
     tables : TableSet
         What random reads read.
     cpus : sequence of int
         Where the neighbours run, one each: the trainer's CPUs.
     seed : int
         Of the order of turns.
+
+    Raises
+    ------
+    MachineError
+        A server answered nothing in a turn, or the CPUs are not to be had.
     """
     work = _work(tables)
     rng = np.random.default_rng((seed, 5))
@@ -120,8 +125,7 @@ def probe(
             with _busy(work[name], cpus) if name else _idle():
                 found[name] = _batch_s(processes, schedule)
         for name in NEIGHBOURS:
-            beside, alone = found[name], found[""]
-            values[name].append(beside / alone if beside and alone else None)
+            values[name].append(found[name] / found[""])
     ratios = {
         name: ratio
         for name, turns in values.items()
@@ -130,26 +134,22 @@ def probe(
     return Interference(ratios, values)
 
 
-def _batch_s(processes: NodeProcesses, schedule: Schedule) -> float | None:
+def _batch_s(processes: NodeProcesses, schedule: Schedule) -> float:
     """Median time of a full batch, s."""
-    case = NodeCase("probe", None, frozenset(), (0.0, _TURN_S), give_up_s=_TURN_S)
-    record = processes.measure(case, schedule)
-    full = record.served & (record.batch == record.batch.max(initial=0))
-    if not full.any():
-        return None
-    return float(np.median(record.done[full] - record.started[full])) / NS
+    answers = processes.saturate(schedule, _TURN_S).answers
+    full = (answers.done > 0) & (answers.batch == answers.batch.max(initial=0))
+    return float(np.median(answers.done[full] - answers.started[full])) / NS
 
 
 def _work(tables: TableSet) -> dict[str, Callable[[int], object]]:
     """List what each neighbour does in a piece of some milliseconds; all release the GIL."""
     largest = max(tables.arrays, key=len)
-    small = largest[:_SMALL_ROWS].copy()
     source = np.zeros(_COPY_BYTES // 8, np.float64)
     target = np.ones_like(source)
     return {
         "random reads": lambda piece: random_read(largest, _READS, ahead=16, seed=piece),
         "streaming": lambda _: np.copyto(target, source),
-        "arithmetic": lambda piece: random_read(small, _READS, ahead=16, seed=piece),
+        "arithmetic": lambda _: calculate(_PIECE_NS),
     }
 
 

@@ -1,19 +1,24 @@
 """What a run has so far: enough for a document at any moment, so that none is lost."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.bench.serving import metrics
+from lorabench.bench.serving import carry_over, metrics
 from lorabench.bench.serving.calibration import Calibration
-from lorabench.bench.serving.cases import SOLO, ServingCase
+from lorabench.bench.serving.cases import CONTROLS, SOLO, ServingCase
 from lorabench.bench.serving.node import Measured, ServingNode
+from lorabench.bench.serving.slices import Course
 from lorabench.isolation.resctrl import CounterSeries
 from lorabench.results import schema, statistics
+from lorabench.results.case import Case
 from lorabench.results.metrics import MetricTable
+from lorabench.results.statistics import Estimate
+from lorabench.targets.service import Stalls, stalls
 from lorabench.targets.target import Record, TrainReport
 from lorabench.targets.trace import NS
 
@@ -22,14 +27,14 @@ Found = Mapping[str, float | None]
 
 @dataclass
 class RunState:
-    """What has been measured, round by round.
+    """What has been measured, block by block.
 
     Attributes
     ----------
     table : MetricTable
         Values.
     rounds : list of schema.Round
-        What ran in which order, and what shows that it was fair.
+        What ran in which order, and what shows that it was fair: an entry a block.
     raw : dict of str to array
         Samples, for the file beside the document.
     pages : dict
@@ -38,10 +43,14 @@ class RunState:
         Parts of all LoRA state at its largest.
     calibration : Calibration or None
         What was measured before the first round.
+    course : Course or None
+        How long the run is to be.
     traces : dict of ServingCase to array
-        What the throttle did in the last round.
+        What the throttle did in the last block, by the case's clock.
     counters : dict of ServingCase to tuple of CounterSeries
-        What resctrl counted in it.
+        What resctrl counted in its last slice.
+    switches : dict of ServingCase to list of pairs of arrays
+        Of every query: how long after the switch to its case it came, s, and its latency, s.
     """
 
     table: MetricTable = field(default_factory=MetricTable)
@@ -50,13 +59,58 @@ class RunState:
     pages: dict[str, Any] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
     calibration: Calibration | None = None
+    course: Course | None = None
     traces: dict[ServingCase, NDArray[np.float64]] = field(default_factory=dict)
     counters: dict[ServingCase, tuple[CounterSeries, ...]] = field(default_factory=dict)
+    switches: dict[ServingCase, list[NDArray[np.float64]]] = field(default_factory=dict)
+
+    def summarise(self) -> None:
+        """Write down what is known of all blocks together."""
+        for case, parts in self.switches.items():
+            felt_s = carry_over.settled_s(np.concatenate(parts, axis=1))
+            if felt_s is not None:
+                self.table.put("carry_over", case, Estimate(felt_s, None, len(parts)))
+        of = {block.index: block.processes or 0 for block in self.rounds}
+        for one, values in self.table.named("latency_p99_ratio").items():
+            known = [
+                (math.log(v), of[n]) for n, v in enumerate(values) if v is not None and n in of
+            ]
+            share = statistics.outer_share(*zip(*known, strict=True)) if known else None
+            if share is not None:
+                found = Estimate(share, None, len(known))
+                self.table.put("process_variance_share", one, found)
+
+    def series(self) -> Iterator[schema.Series]:
+        """Draw latency after a switch, and stalls block by block."""
+        for case, parts in self.switches.items():
+            points = carry_over.curve(np.concatenate(parts, axis=1))
+            yield _series("latency_p99_since_switch", case, points, ("s", "s"))
+        for name, unit in (("stalls_per_s", "1/s"), ("stalled_share", "1")):
+            for of, values in self.table.named(name).items():
+                known = [(n, v) for n, v in enumerate(values) if v is not None]
+                if known:
+                    points = tuple(np.array(known, np.float64).T)
+                    yield _series(name, of, points, ("1", unit))
 
 
-@dataclass(frozen=True)
+def _series(
+    name: str, case: Case, points: tuple[NDArray[np.float64], ...], units: tuple[str, str]
+) -> schema.Series:
+    """Return points, x and y, as what a plot draws, with their units."""
+    x, y = points
+    return schema.Series(
+        name=name,
+        condition=case.text,
+        labels=dict(case.labels),
+        x=x.tolist(),
+        y=y.tolist(),
+        x_unit=units[0],
+        y_unit=units[1],
+    )
+
+
 class RoundLog:
-    """Writes rounds down.
+    """Writes blocks down.
 
     Parameters
     ----------
@@ -66,8 +120,11 @@ class RoundLog:
         Where it goes.
     """
 
-    node: ServingNode
-    state: RunState
+    def __init__(self, node: ServingNode, state: RunState) -> None:
+        self.node = node
+        self.state = state
+        # What a trainer had done, in its round, before the block that comes next.
+        self._before: dict[ServingCase, tuple[int, TrainReport | None]] = {}
 
     def calibrated(self, found: Calibration) -> None:
         """Write down what was measured before the first round."""
@@ -75,51 +132,95 @@ class RoundLog:
         table = self.state.table
         if found.capacity_qps is not None:
             table.add("capacity_qps", SOLO, found.capacity_qps)
+        table.add("offered_qps", SOLO, found.qps)
+        if found.baseline_p99_s is not None:
+            table.add("baseline_p99", SOLO, found.baseline_p99_s)
         if found.alone_samples_per_s is not None:
             table.add("train_samples_per_s", "alone", found.alone_samples_per_s)
         if found.neighbours is not None:
             for name, turns in found.neighbours.values.items():
                 table.add("neighbour_batch_ratio", name, *turns)
 
+    def warmed(self, round_: int, case: ServingCase, record: Record) -> None:
+        """Take in what a case did before the first block of a round."""
+        self._before[case] = round_, record.train
+
     def record(
         self,
-        index: int,
+        block: int,
+        round_: int,
         order: Sequence[ServingCase],
-        measured: Sequence[Measured],
+        measured: Mapping[ServingCase, Sequence[Measured]],
         labels: NDArray[np.int8],
     ) -> None:
-        """Write down a round: metrics of each case, ratios between them, samples, fairness."""
-        options = self.node.options
-        spike_s = self.node.traffic.spike_s(options.total_s)
-        records = {case: record for case, (record, _) in zip(order, measured, strict=True)}
-        found = {
-            case: metrics.measure(record, labels, options.window_s, spike_s)
-            for case, record in records.items()
-        }
-        stuck = {case for case, record in records.items() if _stuck(record)}
-        for case, (record, monitor) in zip(order, measured, strict=True):
-            self._add(index, case, record, found[case])
-            if monitor is not None:
-                self.state.counters[case] = monitor.series()
-        for name, head, base in comparisons(list(records)):
-            values = found[head].get(_COMPARED[name]), found[base].get(_COMPARED[name])
-            if _COMPARED[name] in found[head]:
-                valid = not {head, base} & stuck
-                self.state.table.add(name, head, _compared(name, *values) if valid else None)
-        self.state.rounds.append(self._round(index, order, records, stuck))
+        """Write down a block: metrics of each case, ratios between them, samples, fairness.
 
-    def _add(self, index: int, case: ServingCase, record: Record, found: Found) -> None:
+        Parameters
+        ----------
+        block, round_ : int
+            Their numbers in the run.
+        order : sequence of ServingCase
+            In which the cases had their slices.
+        measured : mapping of ServingCase to sequence of Measured
+            Their slices.
+        labels : int8 [N]
+            Of the round's rows.
+        """
+        records, held_up, found = {}, {}, {}
+        for case, slices in measured.items():
+            record = self._joined(round_, case, [part for part, _ in slices])
+            known = self._known(case, record)
+            records[case] = record
+            held_up[case] = stalls(record, known.service, held_back=known.held_back)
+            first = record.schedule.skipped_rows
+            truth = labels[first : first + record.schedule.total_rows]
+            found[case] = metrics.measure(record, truth, known, held_up[case])
+            self._add(block, case, record, found[case], held_up[case])
+            if (monitor := slices[-1][1]) is not None:
+                self.state.counters[case] = monitor.series()
+        stuck = {case for case, record in records.items() if _stuck(record)}
+        for comparison in comparisons(list(records)):
+            sides = comparison.values(found)
+            if sides is not None:
+                valid = not {comparison.head, *comparison.base} & stuck
+                value = comparison.of(sides) if valid else None
+                self.state.table.add(comparison.name, comparison.head, value)
+        self.state.rounds.append(self._round(block, round_, order, records, stuck))
+
+    def _joined(self, round_: int, case: ServingCase, parts: Sequence[Record]) -> Record:
+        """Return a case's slices as one record, with what its trainer had done before."""
+        joined = Record.joined(parts)
+        number, before = self._before.get(case, (-1, None))
+        if joined.train is not None:
+            self._before[case] = round_, joined.train
+        return replace(joined, before=before if number == round_ else None)
+
+    def _known(self, case: ServingCase, record: Record) -> metrics.Known:
+        calibration = self.state.calibration
+        assert calibration is not None
+        spike_s = self.node.traffic.spike_s(record.length_s)
+        if spike_s is not None:
+            begin_s = float(record.windows_ns[-1, 1]) / NS - record.length_s
+            spike_s = begin_s + spike_s[0], begin_s + spike_s[1]
+        return metrics.Known(
+            calibration.service, calibration.baseline_p99_s, self.node.slowdown(case), spike_s
+        )
+
+    def _add(
+        self, block: int, case: ServingCase, record: Record, found: Found, held_up: Stalls
+    ) -> None:
         state = self.state
         for metric, value in found.items():
             state.table.add(metric, case, value)
         if record.train is not None:
-            self._add_training(case, record, record.train, found["train_samples_per_s"])
-        for key, array in record.raw().items():
-            state.raw[f"round{index}/{case}/{key}"] = array
+            self._add_training(case, record.train, found["train_samples_per_s"])
+        for key, array in (record.raw() | {"touched": held_up.touched}).items():
+            state.raw[f"block{block}/{case}/{key}"] = array
+        since = carry_over.since_switch(record)
+        if len(since.T):
+            state.switches.setdefault(case, []).append(since)
 
-    def _add_training(
-        self, case: ServingCase, record: Record, report: TrainReport, rate: float | None
-    ) -> None:
+    def _add_training(self, case: ServingCase, report: TrainReport, rate: float | None) -> None:
         """Write down what a trainer took and gave, its throttle's trace, its rate against alone."""
         state, node = self.state, self.node
         alone = state.calibration and state.calibration.alone_samples_per_s
@@ -127,7 +228,7 @@ class RoundLog:
             state.table.add("train_rate_ratio", case, rate / alone)
         if len(report.throttle):
             trace = report.throttle.copy()
-            trace[:, 0] = (trace[:, 0] - record.start_ns) / NS
+            trace[:, 0] /= NS
             state.traces[case] = trace
         ring = node.options.replay_bytes * len(node.servers)
         parts = report.learner.peak_bytes
@@ -141,29 +242,31 @@ class RoundLog:
 
     def _round(
         self,
-        index: int,
+        block: int,
+        round_: int,
         order: Sequence[ServingCase],
         records: Mapping[ServingCase, Record],
         stuck: set[ServingCase],
     ) -> schema.Round:
         named = {case.text: record for case, record in records.items()}
         return schema.Round(
-            index=index,
+            index=block,
+            processes=round_,
             order=[case.text for case in order],
             schedule_sha256={name: record.schedule_digest for name, record in named.items()},
             queries={
                 name: schema.Queries(offered=len(r.scheduled), served=int(r.served.sum()))
                 for name, r in named.items()
             },
-            saturated=[case.text for case in order if case in stuck],
+            saturated=[case.text for case in records if case in stuck],
             wraps=self.node.stream.wraps,
             steal_s={name: record.steal_s for name, record in named.items()},
             involuntary_switches={n: record.involuntary_switches for n, record in named.items()},
             notes=[
                 note
-                for case in order
-                if (report := records[case].train) is not None
-                for note in (*_training_notes(case, report), *self._throttle_notes(case))
+                for case, record in records.items()
+                if record.train is not None
+                for note in (*_training_notes(case, record), *self._throttle_notes(case))
             ],
         )
 
@@ -178,37 +281,85 @@ class RoundLog:
             )
 
 
-# What a comparison within a round is of.
-_COMPARED = {
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared within a block.
+
+    Parameters
+    ----------
+    name : str
+        The metric that comes of it.
+    metric : str
+        What of both sides is compared.
+    head : ServingCase
+        Whose it is.
+    base : tuple of ServingCase
+        What it is compared with; of several the geometric mean.
+    """
+
+    name: str
+    metric: str
+    head: ServingCase
+    base: tuple[ServingCase, ...]
+
+    def values(self, found: Mapping[ServingCase, Found]) -> list[float | None] | None:
+        """Return the values of head and base; None where nobody measured it of the head."""
+        if self.metric not in found[self.head]:
+            return None
+        return [found[case].get(self.metric) for case in (self.head, *self.base)]
+
+    def of(self, values: Sequence[float | None]) -> float | None:
+        """Compare; None where a side is not known."""
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or min(known) <= 0:
+            return None
+        head, *base = known
+        if self.name.endswith("_impact"):
+            return head - float(np.mean(base))
+        return head / math.exp(float(np.mean(np.log(base))))
+
+
+_AGAINST_SOLO = {
     "latency_p99_ratio": "latency_p99",
+    "latency_p99_unstalled_ratio": "latency_p99_unstalled",
     "latency_impact": "latency_p99",
     "spike_p99_ratio": "spike_p99",
-    "rank_change_p99_ratio": "latency_p99",
+}
+_AGAINST_SHAM = {
+    "latency_p99_sham_ratio": "latency_p99",
+    "latency_p99_unstalled_sham_ratio": "latency_p99_unstalled",
 }
 
 
-def comparisons(cases: Sequence[ServingCase]) -> Iterator[tuple[str, ServingCase, ServingCase]]:
-    """Return what is compared within a round: metric, head and base.
+def comparisons(cases: Sequence[ServingCase]) -> Iterator[Comparison]:
+    """Return what is compared within a block.
 
-    All with `solo`; a changing rank with the same condition without it, where that ran.
+    All with serving alone: with both of its cases, and of these the second with the first. The case
+    that a sham is of, with the sham; an unconfined trainer's with that case; a changing rank with
+    the same condition without it, where that ran.
     """
+    controls = tuple(case for case in CONTROLS if case in cases)
+    judged = next((c for s in cases if s.sham for c in cases if _same(c, s) and c.learns), None)
     for case in cases:
-        if SOLO in cases and case != SOLO:
-            yield "latency_p99_ratio", case, SOLO
-            yield "latency_impact", case, SOLO
-            yield "spike_p99_ratio", case, SOLO
+        base = tuple(control for control in controls if control != case)
+        if base and case != SOLO:
+            for name, metric in _AGAINST_SOLO.items():
+                yield Comparison(name, metric, case, base)
+        if judged is not None and case.sham:
+            for name, metric in _AGAINST_SHAM.items():
+                yield Comparison(name, metric, judged, (case,))
+        if judged is not None and case.learns and case.text == "naive":
+            yield Comparison("isolation_gain", "latency_p99", case, (judged,))
         still = case.without_rank_change
-        for base in cases:
-            if still is not None and base.condition is not None:
-                same = (base.condition.place, base.condition.mechanisms)
-                if same == (still.place, still.mechanisms) and base.duty == case.duty:
-                    yield "rank_change_p99_ratio", case, base
+        for other in cases:
+            if still is not None and other.condition is not None and other.learns:
+                same = (other.condition.place, other.condition.mechanisms)
+                if same == (still.place, still.mechanisms) and other.duty == case.duty:
+                    yield Comparison("rank_change_p99_ratio", "latency_p99", case, (other,))
 
 
-def _compared(name: str, head: float | None, base: float | None) -> float | None:
-    if head is None or base is None:
-        return None
-    return head - base if name == "latency_impact" else head / base
+def _same(one: ServingCase, other: ServingCase) -> bool:
+    return one.condition == other.condition and one.duty == other.duty
 
 
 def _stuck(record: Record) -> bool:
@@ -217,24 +368,27 @@ def _stuck(record: Record) -> bool:
         return True
     for server in range(int(record.server.max(initial=0)) + 1):
         mine = record.server == server
-        if statistics.saturated(record.scheduled[mine], record.started[mine]):
+        if statistics.saturated(record.scheduled[mine], record.started[mine], record.slices[mine]):
             return True
     return False
 
 
-def _training_notes(case: ServingCase, report: TrainReport) -> Iterator[str]:
-    learner = report.learner
-    if learner.guard_trips:
+def _training_notes(case: ServingCase, record: Record) -> Iterator[str]:
+    assert record.train is not None
+    learner, before = record.train.learner, record.before
+    trips = learner.guard_trips - (before.learner.guard_trips if before else 0)
+    if trips:
         yield (
-            f"{case}: the quality guard switched the adapter off {learner.guard_trips} times: it "
-            "predicted worse than the base tables"
+            f"{case}: the quality guard switched the adapter off {trips} times: it predicted worse "
+            "than the base tables"
         )
     if learner.diverged:
         yield (
             f"{case}: training diverged (a value that is not finite) and stopped publishing; the "
             "servers went on with the last good epoch"
         )
-    if report.reuse is not None and not report.reuse.features:
+    reuse = record.train.reuse
+    if reuse is not None and not reuse.features:
         yield (
             f"{case}: nothing was kept for reuse (0 bytes): no feature has more than 2 ids, and a "
             "base vector that is written and read again takes the bytes of 2 rows"

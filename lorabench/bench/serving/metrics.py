@@ -4,12 +4,15 @@ Pure functions of a `Record`. What each metric is, and from when to when it is m
 in the registry, `lorabench.results.metrics`.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.lora.basis import LearnLog
 from lorabench.results import statistics
 from lorabench.results.quality import auc, normalized_entropy
+from lorabench.targets.service import ServiceTime, Stalls, measured_stalls
 from lorabench.targets.target import Record, ReuseBytes
 from lorabench.targets.trace import NS
 
@@ -18,13 +21,32 @@ _YIELDED = 0.1
 _YIELD_S = 0.05
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a node before a case is judged.
+
+    Parameters
+    ----------
+    service : ServiceTime
+        What a batch takes as a rule.
+    slow_s : float or None
+        p99 of `solo` when it was calibrated; slower queries are counted.
+    held_back : ServiceTime or None
+        What every answer was held back for on purpose.
+    spike_s : tuple of float or None
+        Begin and end of a spike of the load.
+    """
+
+    service: ServiceTime
+    slow_s: float | None = None
+    held_back: ServiceTime | None = None
+    spike_s: tuple[float, float] | None = None
+
+
 def measure(
-    record: Record,
-    labels: NDArray[np.int8],
-    window_s: tuple[float, float],
-    spike_s: tuple[float, float] | None = None,
+    record: Record, labels: NDArray[np.int8], known: Known, held_up: Stalls
 ) -> dict[str, float | None]:
-    """Compute the metrics of one condition of one round.
+    """Compute the metrics of one case of one block.
 
     Parameters
     ----------
@@ -32,42 +54,53 @@ def measure(
         What was recorded.
     labels : int8 [sum of rows]
         Of the rows that were scored.
-    window_s : tuple of float
-        Begin and end of the measured window; a query counts by its scheduled arrival.
-    spike_s : tuple of float, optional
-        Begin and end of a spike of the load within it.
+    known : Known
+        What it is held against.
+    held_up : Stalls
+        What the host held up.
     """
-    begin, end = (int(at * NS) for at in window_s)
-    inside = record.inside(window_s)
-    latency = record.latencies(window_s)
+    counted, latency = record.counted, record.latency_s
+    measured_s = record.measured_s
+    clear = counted & ~held_up.touched
+    unstalled = (record.done - record.scheduled)[clear] / NS
+    count, held_s = measured_stalls(record, held_up)
+    late = record.late_ns[record.late_ns >= 0] / NS
+    servers = len(np.unique(record.server)) or 1
     found: dict[str, float | None] = {
         "latency_p50": statistics.quantile(latency, 0.50),
         "latency_p95": statistics.quantile(latency, 0.95),
         "latency_p99": statistics.quantile(latency, 0.99),
         "latency_p999": statistics.quantile(latency, 0.999),
-        "throughput_qps": float(((record.done >= begin) & (record.done < end)).sum())
-        / (window_s[1] - window_s[0]),
-        "wakeup_late_p99": statistics.quantile(record.late_ns / NS, 0.99),
-        "batch_mean": float(record.batch[inside].mean()) if inside.any() else None,
+        "latency_p99_unstalled": statistics.quantile(unstalled, 0.99),
+        "stalls_per_s": count / measured_s / servers,
+        "stalled_share": held_s / measured_s / servers,
+        "throughput_qps": float(record.measured(record.done).sum()) / measured_s,
+        "wakeup_late_p99": statistics.quantile(late, 0.99),
+        "batch_mean": float(record.batch[counted].mean()) if counted.any() else None,
         "cpu_busy": record.cpu_busy,
         "steal_s": record.steal_s,
         "involuntary_switches": float(record.involuntary_switches),
     }
-    rows_inside = np.repeat(inside, record.rows)
-    truth = labels[: len(rows_inside)][rows_inside]
-    scores = record.prediction[rows_inside]
+    if known.slow_s is not None and len(latency):
+        found["slow_share"] = float((latency > known.slow_s).mean())
+    rows_counted = np.repeat(counted, record.rows)
+    truth, scores = labels[rows_counted], record.prediction[rows_counted]
     found["auc"] = auc(truth, scores)
     found["normalized_entropy"] = normalized_entropy(truth, scores)
-    if spike_s is not None:
-        found["spike_p99"] = statistics.quantile(record.latencies(spike_s), 0.99)
+    if known.spike_s is not None:
+        found["spike_p99"] = statistics.quantile(record.latencies(known.spike_s), 0.99)
     if record.train is not None:
-        found |= _training(record, begin, end)
+        found |= _training(record, servers)
         if len(record.train.throttle):
-            at_s = (record.train.throttle[:, 0] - record.start_ns) / NS
-            found["duty"] = duty_mean(at_s, record.train.throttle[:, 1], window_s)
-        if spike_s is not None:
-            at_s = (record.trainer_cpu[:, 0] - record.start_ns) / NS
-            found["yield_s"] = yield_s(at_s, record.trainer_cpu[:, 1], spike_s, record.trainer_cpus)
+            at_s = record.train.throttle[:, 0] / NS
+            windows = [tuple(each / NS) for each in record.windows_ns]
+            duties = [duty_mean(at_s, record.train.throttle[:, 1], each) for each in windows]
+            known_duties = [duty for duty in duties if duty is not None]
+            found["duty"] = float(np.mean(known_duties)) if known_duties else None
+        if known.spike_s is not None:
+            at_s = record.trainer_cpu[:, 0] / NS
+            used_s = record.trainer_cpu[:, 1]
+            found["yield_s"] = yield_s(at_s, used_s, known.spike_s, record.trainer_cpus)
     return found
 
 
@@ -115,41 +148,59 @@ def yield_s(
     return float(at_s[yielded[0]] if len(yielded) else end) - begin
 
 
-def _training(record: Record, begin: int, end: int) -> dict[str, float | None]:
+def _training(record: Record, servers: int) -> dict[str, float | None]:
     assert record.train is not None
-    updates, learner = record.train.updates, record.train.learner
-    published = updates.published_ns - record.start_ns
-    latency = update_latency(record, begin, end)
+    train, before = record.train, record.before
+    updates, learner = train.updates, train.learner
+    latency = update_latency(record)
     available_s = record.trainer_cpu_s + record.trainer_idle_s
-    return _reuse(record.train.reuse) | {
+
+    def since(counter: str) -> float:
+        """Return how much a counter of the trainer's grew in the block."""
+        return float(getattr(train, counter) - (getattr(before, counter) if before else 0))
+
+    def learned(counter: str) -> float:
+        """Return how much a counter of the learner's grew in the block."""
+        was = getattr(before.learner, counter) if before else 0
+        return float(getattr(learner, counter) - was)
+
+    lost = learner.rebase_loss[len(before.learner.rebase_loss) if before else 0 :]
+    published = record.measured(updates.published_ns)
+    return _reuse(train.reuse, before.reuse if before else None) | {
         "trainer_cpu_s": record.trainer_cpu_s,
+        "trainer_cores": record.trainer_cpu_s / record.measured_s,
         "idle_used": record.trainer_cpu_s / available_s if available_s > 0 else None,
-        "train_samples_per_s": float(updates.size[(published >= begin) & (published < end)].sum())
-        / ((end - begin) / NS),
+        "train_samples_per_s": float(updates.size[published].sum()) / record.measured_s,
+        "append_share": record.append_s / record.length_s / servers,
         "update_latency_p50": statistics.quantile(latency, 0.50),
         "update_latency_p95": statistics.quantile(latency, 0.95),
-        "epochs": float(record.train.epoch),
-        "publish_deferred": float(record.train.publish_deferred),
-        "replay_dropped": float(record.train.replay_dropped),
-        "replay_skipped": float(record.train.replay_skipped),
-        "lookups_refused": float(learner.refused),
-        "slots_used": float(sum(record.train.slots_used)),
-        "guard_trips": float(learner.guard_trips),
+        "epochs": since("epoch"),
+        "publish_deferred": since("publish_deferred"),
+        "replay_dropped": since("replay_dropped"),
+        "replay_skipped": since("replay_skipped"),
+        "lookups_refused": learned("refused"),
+        "slots_used": float(sum(train.slots_used)),
+        "guard_trips": learned("guard_trips"),
+        "diverged": float(learner.diverged),
         "rank": _mean_rank(learner),
-        "rebases": float(learner.rebases),
-        "rebase_loss": float(np.mean(learner.rebase_loss)) if learner.rebase_loss else None,
+        "rebases": learned("rebases"),
+        "rebase_loss": float(np.mean(lost)) if lost else None,
     }
 
 
-def _reuse(found: ReuseBytes | None) -> dict[str, float | None]:
+def _reuse(found: ReuseBytes | None, before: ReuseBytes | None) -> dict[str, float | None]:
     """Return what data reuse saved and cost; nothing where it is off."""
     if found is None:
         return {}
+
+    def since(name: str) -> float:
+        return float(getattr(found, name) - (getattr(before, name) if before else 0))
+
     return {
-        "reuse_bytes_saved": float(found.saved),
-        "reuse_bytes_written": float(found.written),
-        "reuse_bytes_read": float(found.read),
-        "reuse_net_bytes": float(found.net),
+        "reuse_bytes_saved": since("saved"),
+        "reuse_bytes_written": since("written"),
+        "reuse_bytes_read": since("read"),
+        "reuse_net_bytes": since("net"),
     }
 
 
@@ -159,26 +210,23 @@ def _mean_rank(log: LearnLog) -> float | None:
     return float(np.mean(ranks)) if ranks else None
 
 
-def update_latency(record: Record, begin: int, end: int) -> NDArray[np.float64]:
+def update_latency(record: Record) -> NDArray[np.float64]:
     """Time from a label's arrival to the first answer from parameters that include it.
 
     Parameters
     ----------
     record : Record
-        With a trainer's report.
-    begin, end : int
-        Labels that arrived in this window, ns after the start, count.
+        With a trainer's report; labels that arrived in what is measured count.
 
     Returns
     -------
     float64 [n]
         Seconds, one for every sample that was trained on and whose update was served before the
-        schedule ended.
+        last slice ended.
     """
     assert record.train is not None
     updates = record.train.updates
-    label = updates.label_ns - record.start_ns
     answered = updates.each(record.first_answered(updates.epoch))
-    counts = (label >= begin) & (label < end) & (answered >= 0)
-    found: NDArray[np.float64] = (answered[counts] - label[counts]) / NS
-    return found
+    counts = record.measured(updates.label_ns) & (answered >= 0)
+    found: NDArray[np.float64] = (answered[counts] - updates.label_ns[counts]) / NS
+    return np.repeat(found, updates.count[counts])

@@ -1,7 +1,7 @@
 """A serving node of this machine, opened for an experiment: its model, its rows, its plan.
 
 What stays the same through all rounds; `ServingNode.round` starts a round's processes and gives
-what takes them through a case.
+what takes them through a slice of a case.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any, Self
 from lorabench.bench.experiment import Observer
 from lorabench.bench.serving.cases import ServingCase
 from lorabench.bench.serving.options import ServingOptions
+from lorabench.bench.serving.slices import Slice, Slicing
 from lorabench.isolation.affinity import pin_threads
 from lorabench.isolation.conditions import applied
 from lorabench.isolation.machine import Machine
@@ -26,11 +27,13 @@ from lorabench.targets.node.memory import PlacedMemory
 from lorabench.targets.node.processes import NodeProcesses, NodeSetup
 from lorabench.targets.node.samples import open_ring
 from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
+from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Record
 from lorabench.workload.block import Block
 from lorabench.workload.source import RowSource, open_source
 
 Measured = tuple[Record, Monitor | None]
+Run = Callable[[ServingCase, Slice, TrainerSettings | None], Measured]
 
 
 class ServingNode:
@@ -66,6 +69,8 @@ class ServingNode:
         # What buys nothing is better found out before the first measurement.
         self.setup = self.setup_for(len(self.servers))
         self._placed: PlacedMemory | None = None
+        # What a batch takes as a rule, once that has been measured.
+        self.service: ServiceTime | None = None
 
     @classmethod
     def open(cls, options: ServingOptions, machine: Machine, observer: Observer) -> Self:
@@ -94,7 +99,8 @@ class ServingNode:
             The budget buys no adapter.
         """
         options = self.options
-        strategy = parse("lora", options.learning_rate, colocated=True).given(rank=options.rank)
+        learned = parse("lora", options.learning_rate, seed=options.seed, colocated=True)
+        strategy = learned.given(rank=options.rank)
         return NodeSetup(
             prepared=self.prepared,
             serving=Serving(
@@ -133,10 +139,34 @@ class ServingNode:
             nodes = self.machine.nodes_of(plan.trainer_cpus)
             self._placed = PlacedMemory.create(self.prepared.tables, plan.memory, nodes)
 
-    def schedule(self, qps: float, servers: int, index: int) -> Schedule:
-        """Draw the arrivals of a round: the same in each of its cases."""
-        seed = (self.options.seed, 1, index)
-        return Schedule.draw(self.traffic, qps, self.options.total_s, servers=servers, seed=seed)
+    def schedule(
+        self, qps: float, servers: int, slicing: Slicing, round_: int, blocks: range
+    ) -> Schedule:
+        """Draw the arrivals of a round, the same in each of its cases.
+
+        Parameters
+        ----------
+        qps : float
+            Offered load.
+        servers : int
+            How many there are.
+        slicing : Slicing
+            How a case's time is cut.
+        round_ : int
+            Number of the round.
+        blocks : range
+            Numbers of its blocks in the run.
+        """
+        traffic, seed = self.traffic, self.options.seed
+        parts = [
+            Schedule.draw(traffic, qps, slicing.warmup_s, servers=servers, seed=(seed, 8, round_))
+        ]
+        for place, block in enumerate(blocks):
+            drawn = Schedule.draw(
+                traffic, qps, slicing.block_s, servers=servers, seed=(seed, 1, block)
+            )
+            parts.append(drawn.later(slicing.warmup_s + place * slicing.block_s))
+        return Schedule.joined(parts)
 
     def processes(
         self,
@@ -144,52 +174,72 @@ class ServingNode:
         *,
         setup: NodeSetup | None = None,
         servers: Sequence[frozenset[int]] | None = None,
-        with_trainer: bool = True,
+        seats: int = 1,
         placed: PlacedMemory | None = None,
     ) -> AbstractContextManager[NodeProcesses]:
         """Start processes over rows; they end with the context, or with this process."""
         return (setup or self.setup).round(
-            rows, servers or self.servers, with_trainer=with_trainer, placed=placed
+            rows, servers or self.servers, seats=seats, placed=placed
         )
 
     @contextmanager
-    def round(
-        self,
-        rows: Block,
-        schedule: Schedule,
-        settings: Callable[[ServingCase], TrainerSettings | None],
-    ) -> Iterator[Callable[[ServingCase], Measured]]:
-        """Start a round's processes; give what takes them through a case.
+    def round(self, rows: Block, schedule: Schedule, cases: Sequence[ServingCase]) -> Iterator[Run]:
+        """Start a round's processes; give what takes them through a slice of a case.
 
-        Processes that wait for their turn sleep; a case on placed memory needs its own.
+        Processes that wait for their turn sleep; cases on placed memory need their own.
         """
+        on: dict[bool, NodeProcesses] = {}
         with ExitStack() as stack:
-            on = {
-                placed is not None: stack.enter_context(self.processes(rows, placed=placed))
-                for placed in dict.fromkeys((None, self._placed))
-            }
-            yield lambda case: self.run(on[case.has("numa")], case, schedule, settings(case))
+            for numa in (False, True):
+                seats = [case for case in cases if case.learns and case.has("numa") == numa]
+                if numa and not any(case.has("numa") for case in cases):
+                    continue
+                # A sham on placed memory has a trainer's process all the same.
+                on[numa] = stack.enter_context(
+                    self.processes(
+                        rows,
+                        seats=max(len(seats), any(case.sham for case in cases)),
+                        placed=self._placed if numa else None,
+                    )
+                )
+            begun: set[ServingCase] = set()
+
+            def run(case: ServingCase, part: Slice, settings: TrainerSettings | None) -> Measured:
+                numa = case.has("numa")
+                alike = [c for c in cases if c.learns and c.has("numa") == numa]
+                told = NodeCase(
+                    case.text,
+                    settings,
+                    cpus=self.cpus,
+                    window_s=part.window_s,
+                    begin_s=part.begin_s,
+                    seat=alike.index(case) if case in alike else 0,
+                    anew=case not in begun,
+                    watch=self.traffic.spike_s(1.0) is not None,
+                    slowdown=self.slowdown(case),
+                )
+                begun.add(case)
+                asked = schedule.between(part.begin_s, part.end_s)
+                return self.run(on[numa], case, told, asked)
+
+            yield run
+
+    def slowdown(self, case: ServingCase) -> ServiceTime | None:
+        """Return what every answer of a case is held back for."""
+        if not case.planted:
+            return None
+        assert self.service is not None, "a slowdown is planted in proportion to what is known"
+        return self.service * case.planted
 
     def run(
-        self,
-        processes: NodeProcesses,
-        case: ServingCase,
-        schedule: Schedule,
-        settings: TrainerSettings | None,
+        self, processes: NodeProcesses, case: ServingCase, told: NodeCase, schedule: Schedule
     ) -> Measured:
-        """Take processes through a case, with all that its condition takes applied."""
+        """Take processes through a slice, with all that its condition takes applied."""
         # A cpuset that came and went can have widened it.
         pin_threads(os.getpid(), frozenset(self.machine.plan.trainer_cpus))
-        told = NodeCase(
-            case.text,
-            settings,
-            cpus=self.cpus,
-            window_s=self.options.window_s,
-            watch=self.traffic.spike_s(self.options.total_s) is not None,
-        )
-        if settings is None:
+        if told.settings is None:
             return processes.measure(told, schedule), None
-        with applied(case.condition, self.machine, processes.workers(settings)) as monitor:
+        with applied(case.condition, self.machine, processes.workers(told.settings)) as monitor:
             return processes.measure(told, schedule), monitor
 
     def config(self) -> Mapping[str, Any]:

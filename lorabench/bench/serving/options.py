@@ -44,11 +44,12 @@ class ServingOptions(Workload):
         metavar="C[,C]...",
         parse=conditions,
     )
-    rounds: int = option(8, "Rounds of all cases; fewer than 6 give no verdict.", least=1)
-    duration_s: float = option(
-        5.0,
+    rounds: int | None = option(8, "Rounds of all cases; fewer than 6 give no verdict.", least=1)
+    duration_s: float | None = option(
+        None,
         "Measured seconds of a case in a round, after its warm-up.",
         unit="s",
+        shown="as long as a p99 takes at the rate, at least 2",
         above=0,
         most=86_400,
     )
@@ -125,9 +126,25 @@ class ServingOptions(Workload):
     )
     warmup_s: float = option(
         1.0,
-        "Seconds discarded at the start of a case, after the first labels.",
+        "Seconds that a trainer has at the start of a round, after the first labels, unmeasured.",
         unit="s",
         least=0,
+        panel=RARE,
+    )
+    slice_s: float = option(
+        0.5,
+        "Measured seconds at a stretch, before it is another case's turn.",
+        unit="s",
+        least=0.1,
+        most=60,
+        panel=RARE,
+    )
+    head_s: float = option(
+        0.05,
+        "Seconds discarded at the start of each stretch: what the case before left behind.",
+        unit="s",
+        least=0,
+        most=10,
         panel=RARE,
     )
     replay_bytes: int = option(
@@ -157,18 +174,8 @@ class ServingOptions(Workload):
 
     @property
     def discarded_s(self) -> float:
-        """Time at the start of a case that is not measured."""
+        """Time at the start of a case in a round that is not measured."""
         return self.warmup_s + (self.label_delay_s or 0.0)
-
-    @property
-    def total_s(self) -> float:
-        """Length of a case's schedule."""
-        return self.discarded_s + self.duration_s
-
-    @property
-    def window_s(self) -> tuple[float, float]:
-        """Begin and end of what is measured."""
-        return self.discarded_s, self.total_s
 
     def check(self) -> None:
         """Refuse a traffic that is none, and a spike that would not be measured.
@@ -180,7 +187,10 @@ class ServingOptions(Workload):
         """
         from lorabench.targets.load import open_traffic
 
-        spike_s = open_traffic(self.arrivals, self.query_rows).spike_s(self.total_s)
+        traffic = open_traffic(self.arrivals, self.query_rows)
+        if self.duration_s is None:
+            return
+        spike_s = traffic.spike_s(self.discarded_s + self.duration_s)
         if spike_s is not None and spike_s[0] <= self.discarded_s:
             raise InputError(
                 f"--duration: found {self.duration_s}, expected a longer one with --arrivals spike "

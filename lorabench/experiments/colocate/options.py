@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DEFAULT_CONDITIONS = "naive,pinned,isolated"
 
+MAX_MINUTES = 10.0
+
 
 @dataclass(frozen=True)
 class ColocateOptions(ServingOptions):
@@ -25,10 +27,25 @@ class ColocateOptions(ServingOptions):
         "What to run beside solo: a place for the trainer (naive: where the OS puts it; pinned: "
         "on its own cores; shared: on the servers') and mechanisms joined by + (numa, rdt, cgroup, "
         "batch, idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all that "
-        "this machine offers).",
+        "this machine offers). Beside them solo twice, sham (a busy core that learns nothing) and "
+        "planted (solo, a fifth slower) are run as controls.",
         metavar="C[,C]...",
         parse=conditions,
         shown=DEFAULT_CONDITIONS,
+    )
+    rounds: int | None = option(
+        None,
+        "Run so many rounds of a block each, instead of --decide; fewer than 6 give no verdict.",
+        least=1,
+    )
+    decide: bool = option(
+        False,
+        "Run until the verdicts about latency are known, looking after fixed numbers of blocks; "
+        "this is what is done without --rounds.",
+        shown="unless --rounds",
+    )
+    max_minutes: float | None = option(
+        None, "... but no longer than this.", shown="10", above=0, most=10_000
     )
     require: tuple[str, ...] = option(
         (),
@@ -53,6 +70,10 @@ class ColocateOptions(ServingOptions):
             Naming the option, what was found and what was expected.
         """
         super().check()
+        if self.rounds is not None:
+            for given, name in ((self.decide, "--decide"), (self.max_minutes, "--max-minutes")):
+                if given:
+                    raise InputError(f"{name}: found it beside --rounds, expected one of the two")
         if self.plan is not None:
             for name in ("servers", "serving_cpus", "trainer_cpus"):
                 if getattr(self, name) is not None:

@@ -5,25 +5,35 @@ How cases are measured is in `lorabench.bench.serving`, how a verdict is reached
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lorabench.bench.experiment import Findings, Observer, Preview
 from lorabench.bench.serving.cases import (
-    SOLO,
+    CONTROLS,
+    PLANTED,
     SOLO_ALL,
-    SOLO_REPEAT,
     ServingCase,
     case_of,
+    sham_of,
     strongest,
 )
 from lorabench.bench.serving.experiment import ServingExperiment
 from lorabench.bench.serving.log import RoundLog
 from lorabench.bench.serving.node import ServingNode
-from lorabench.experiments.colocate.options import ColocateOptions
+from lorabench.bench.serving.slices import Course, Slicing, deciding, needed_queries, rounds_of
+from lorabench.experiments.colocate.options import MAX_MINUTES, ColocateOptions
 from lorabench.experiments.colocate.plan import plan_lines
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine
-from lorabench.results import claims, schema
+from lorabench.results import claims, latency, schema, sequential, statistics
+from lorabench.targets.node.settings import NodeCase
+
+Ended = Literal["known", "blocks", "time", "interrupted"]
+
+# From the last answer to the written document, about.
+_CLOSING_S = 3.0
+
+_LONGER = "let it run longer (--max-minutes), or on a machine with fewer stalls"
 
 
 class Colocate(ServingExperiment):
@@ -34,6 +44,11 @@ class Colocate(ServingExperiment):
 
     options: ColocateOptions
     afterwards = (SOLO_ALL,)
+
+    def __init__(self, options: ColocateOptions) -> None:
+        super().__init__(options)
+        self.judged: ServingCase | None = None
+        self._ended: Ended = "interrupted"
 
     def machine(self) -> Machine:
         """Look at the machine and plan for it.
@@ -61,22 +76,71 @@ class Colocate(ServingExperiment):
         return Preview(lines, machine.plan.as_document())
 
     def cases_of(self, conditions: Sequence[Condition]) -> list[ServingCase]:
-        """Return a case for each condition."""
-        return [case_of(condition) for condition in conditions]
+        """Return a case for each condition, and the controls of the one that is judged."""
+        cases = [case_of(condition) for condition in conditions]
+        self.judged = strongest(cases)
+        if self.judged is None:
+            return cases
+        return [*cases, sham_of(self.judged), PLANTED]
+
+    def course(self, slicing: Slicing, start_s: float) -> Course:
+        """Return so many rounds, or as many blocks as the time allows."""
+        options = self.options
+        if options.rounds is not None:
+            return rounds_of(slicing, options.rounds)
+        # What comes once, afterwards, has processes of its own.
+        later_s = start_s + slicing.measured_s + slicing.head_s + _CLOSING_S
+        return deciding(
+            slicing,
+            cases=len(CONTROLS) + len(self.cases),
+            learning=sum(case.learns for case in self.cases),
+            left_s=self._most_s - self.passed_s - later_s,
+            start_s=start_s,
+            fixed=options.duration_s is not None,
+        )
+
+    @property
+    def _most_s(self) -> float:
+        return 60 * (self.options.max_minutes or MAX_MINUTES)
+
+    def decided(self, blocks: int) -> bool:
+        """Whether a look that is due finds all verdicts known, or the time is up."""
+        course = self.state.course
+        assert course is not None
+        if course.looks is None:
+            return False
+        if blocks in course.looks.blocks and self._settled():
+            self._ended = "known"
+        elif blocks == course.shape.total:
+            self._ended = "blocks"
+        elif self.passed_s > self._most_s:
+            self._ended = "time"
+        return self._ended != "interrupted"
+
+    def _settled(self) -> bool:
+        run = self._verdict_run()
+        return latency.settled(latency.latency_claims(run), run)
 
     def finish(self, node: ServingNode, log: RoundLog, qps: float, observer: Observer) -> None:
         """Every core serves the same load, once: what the donated cores would have been worth."""
-        index = self.options.rounds
-        total = index * (2 + len(self.cases)) + 1
-        observer.case(total, total, SOLO_ALL.text)
+        state = self.state
+        assert state.course is not None
+        block, cut = len(state.rounds), state.course.slicing
+        observer.case(state.course.shape.total + 1, state.course.shape.total + 1, SOLO_ALL.text)
         servers = [*node.servers, *(frozenset({cpu}) for cpu in node.machine.plan.trainer_cpus)]
-        schedule = node.schedule(qps, len(servers), index)
+        length_s = cut.head_s + cut.measured_s
+        once = Slicing(0.0, cut.head_s, cut.measured_s, 1)
+        schedule = node.schedule(
+            qps, len(servers), once, len(state.course.shape.blocks), range(block, block + 1)
+        )
         rows = node.stream.take(max(1, schedule.total_rows))
+        told = NodeCase(SOLO_ALL.text, None, node.cpus, (cut.head_s, length_s))
         with node.processes(
-            rows, setup=node.setup_for(len(servers)), servers=servers, with_trainer=False
+            rows, setup=node.setup_for(len(servers)), servers=servers, seats=0
         ) as processes:
-            measured = node.run(processes, SOLO_ALL, schedule, None)
-        log.record(index, [SOLO_ALL], [measured], rows.label)
+            measured = node.run(processes, SOLO_ALL, told, schedule)
+        round_ = state.rounds[-1].processes or 0
+        log.record(block, round_ + 1, [SOLO_ALL], {SOLO_ALL: [measured]}, rows.label)
 
     def experiment_config(self) -> dict[str, Any]:
         """Return what the document says was asked for."""
@@ -85,12 +149,25 @@ class Colocate(ServingExperiment):
         return {k: v for k, v in found.items() if k not in ("require", "plan", "dry_run")}
 
     def findings(self) -> Findings | None:
-        """Return what the finished rounds say, with verdicts and the last round's traces."""
+        """Return what the finished blocks say, with verdicts and the last block's traces."""
         found = super().findings()
         if found is not None:
             found.claims = self._claims()
-            found.series = list(self._series())
+            found.series = [*found.series, *self._series()]
+            found.sequential = self._sequential()
         return found
+
+    def _sequential(self) -> schema.Sequential | None:
+        course = self.state.course
+        if course is None or course.looks is None:
+            return None
+        return schema.Sequential(
+            boundary="pocock",
+            alpha=sequential.ALPHA,
+            looks=list(course.looks.blocks),
+            level=course.looks.level,
+            ended=self._ended,
+        )
 
     def _series(self) -> Iterator[schema.Series]:
         """Draw what each throttle did, and what each group used, in the last round."""
@@ -125,23 +202,38 @@ class Colocate(ServingExperiment):
         assert node is not None
         basis = node.source.basis
         fractions = [v for values in table.named("lora_fraction").values() for v in values if v]
-        found = [claims.memory_budget(max(node.setup.adapter.fraction, *fractions, 0.0), basis)]
-        case = strongest(self.cases)
-        if case is None:
-            return [*found, *claims.latency_not_run(basis)]
-        stuck = {name for round_ in self.state.rounds for name in round_.saturated}
-        evidence = claims.Evidence(
-            condition=case.text,
-            control=table.estimate("latency_p99_ratio", SOLO_REPEAT),
-            saturated=bool({case.text, SOLO.text} & stuck),
-            basis=basis,
-            machine=self._about_machine(case),
+        budget = claims.memory_budget(max(node.setup.adapter.fraction, *fractions, 0.0), basis)
+        return [budget, *latency.latency_claims(self._verdict_run())]
+
+    def _verdict_run(self) -> latency.Run:
+        """Return what the verdicts rest on."""
+        node, state = self.node, self.state
+        assert node is not None
+        looks = None if state.course is None else state.course.looks
+        return latency.Run(
+            state.table,
+            self.judged,
+            node.source.basis,
+            level=statistics.LEVEL if looks is None else looks.level,
+            saturated=latency.saturated_cases(state.rounds),
+            machine=None if self.judged is None else self._about_machine(self.judged),
+            lacking=self._lacking(),
+            more="run more rounds (--rounds)" if looks is None else _LONGER,
         )
-        return [
-            *found,
-            claims.latency_impact(evidence, table.estimate("latency_impact", case)),
-            claims.latency_isolated(evidence, table.estimate("latency_p99_ratio", case)),
-        ]
+
+    def _lacking(self) -> str | None:
+        """Return what a block lacks for a p99, and how long one would have to be."""
+        node, state = self.node, self.state
+        if node is None or state.course is None or state.calibration is None:
+            return None
+        rate = state.calibration.qps * node.traffic.mean_share
+        needed, length_s = needed_queries(node.traffic.arrivals), state.course.slicing.measured_s
+        if rate * length_s >= needed:
+            return None
+        return (
+            f"a p99 takes {needed:,} queries a block, which at {rate:,.0f} queries/s takes "
+            f"{needed / rate:.1f} s (--duration), and a block had {length_s:.1f} s"
+        )
 
     def _about_machine(self, case: ServingCase) -> str | None:
         """Return what puts a figure into its place: what its trainer shares with the servers."""

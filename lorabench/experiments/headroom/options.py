@@ -89,12 +89,12 @@ class DutySweepOptions(ServingOptions):
     @property
     def slo(self) -> "Slo":
         """What p99 must keep."""
-        from lorabench.results.claims import TOLERANCE
         from lorabench.results.headroom import Slo
+        from lorabench.results.latency import ISOLATED
 
         if self.slo_s is not None:
             return Slo(limit_s=self.slo_s)
-        return Slo(ratio=self.slo_ratio or TOLERANCE)
+        return Slo(ratio=self.slo_ratio or ISOLATED.limit)
 
     @property
     def worked(self) -> tuple[float, ...]:

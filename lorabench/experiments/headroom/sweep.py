@@ -20,6 +20,7 @@ from lorabench.isolation.machine import Machine, inspect_machine
 from lorabench.results import claims, schema
 from lorabench.results.case import Case
 from lorabench.results.headroom import DutySweepData, Headroom, headroom
+from lorabench.results.latency import ISOLATED
 from lorabench.results.metrics import MetricTable
 from lorabench.results.statistics import Estimate
 
@@ -62,13 +63,9 @@ class DutySweep(ServingExperiment):
             return None
         options = self.options
         table = MetricTable(dict(found.table.rows))
-        for case in found.table.named("trainer_cpu_s"):
-            cpu = found.table.values("trainer_cpu_s", case)
-            cores = [None if value is None else value / options.duration_s for value in cpu]
-            table.add("trainer_cores", case, *cores)
-        series: list[schema.Series] = []
+        series = list(found.series)
         for condition in self.conditions:
-            swept = sweep_data(found.table, condition, options.worked, options.duration_s)
+            swept = sweep_data(found.table, condition, options.worked)
             one = headroom(swept, options.slo, seed=options.seed)
             if one is not None:
                 _add(table, condition, one)
@@ -93,7 +90,7 @@ class DutySweep(ServingExperiment):
         control = table.estimate("latency_p99_ratio", SOLO_REPEAT)
         if control is not None and control.interval is not None:
             low, high = control.interval
-            if low < 1 / claims.TOLERANCE or high > claims.TOLERANCE:
+            if low < 1 / ISOLATED.limit or high > ISOLATED.limit:
                 yield (
                     f"the machine was noisy: serving alone, run twice, gave p99 "
                     f"{control.value:.2f} times its own (95 % interval {low:.2f} to {high:.2f})"
@@ -107,9 +104,7 @@ class DutySweep(ServingExperiment):
                 )
 
 
-def sweep_data(
-    table: MetricTable, condition: Condition, duties: Sequence[float], duration_s: float
-) -> DutySweepData:
+def sweep_data(table: MetricTable, condition: Condition, duties: Sequence[float]) -> DutySweepData:
     """Collect what was measured of a condition at each duty; duty 0 is serving alone.
 
     It was measured twice a round: the mean of the two logarithms is what counts.
@@ -127,9 +122,7 @@ def sweep_data(
         np.array([0.0, *duties]),
         np.stack([alone, *(column("latency_p99", case) for case in cases)], axis=1),
         np.stack([nothing, *(column("train_samples_per_s", case) for case in cases)], axis=1),
-        np.stack(
-            [nothing, *(column("trainer_cpu_s", case) / duration_s for case in cases)], axis=1
-        ),
+        np.stack([nothing, *(column("trainer_cores", case) for case in cases)], axis=1),
     )
 
 

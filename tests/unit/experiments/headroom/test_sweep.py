@@ -65,12 +65,12 @@ def sheet() -> MetricTable:
             case = case_of(SHARED, duty)
             found.add("latency_p99", case, 0.010 * weather * 2**duty)
             found.add("train_samples_per_s", case, 10_000 * duty)
-            found.add("trainer_cpu_s", case, 5 * duty * 0.9)
+            found.add("trainer_cores", case, duty * 0.9)
     return found
 
 
 def test_the_ladder_is_read_from_the_sheet_round_by_round() -> None:
-    found = sweep_data(sheet(), SHARED, (0.25, 0.5, 0.75, 1.0), 5.0)
+    found = sweep_data(sheet(), SHARED, (0.25, 0.5, 0.75, 1.0))
     np.testing.assert_allclose(found.duty, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(found.p99_s[0], 0.010 * 2**found.duty)
     np.testing.assert_allclose(found.p99_s[1], 0.015 * 2**found.duty)
@@ -80,7 +80,7 @@ def test_the_ladder_is_read_from_the_sheet_round_by_round() -> None:
 
 def test_the_headroom_of_a_known_curve_is_found() -> None:
     found = headroom(
-        sweep_data(sheet(), SHARED, (0.25, 0.5, 0.75, 1.0), 5.0), Slo(ratio=math.sqrt(2)), seed=0
+        sweep_data(sheet(), SHARED, (0.25, 0.5, 0.75, 1.0)), Slo(ratio=math.sqrt(2)), seed=0
     )
     assert found is not None
     assert found.usable.samples_per_s == pytest.approx(5000)
@@ -92,5 +92,5 @@ def test_the_headroom_of_a_known_curve_is_found() -> None:
 def test_a_round_without_a_p99_is_left_out_and_not_guessed() -> None:
     gappy = sheet()
     gappy.rows["latency_p99", case_of(SHARED, 0.5)][1] = None
-    found = sweep_data(gappy, SHARED, (0.25, 0.5, 0.75, 1.0), 5.0)
+    found = sweep_data(gappy, SHARED, (0.25, 0.5, 0.75, 1.0))
     assert found.whole().rounds == 1

@@ -1,0 +1,196 @@
+"""When each slice of a case begins and ends, by the case's own clock, and how many there are.
+
+A quantile takes samples beyond it, and how many come in a second follows from the rate; so how long
+a block is follows from what was calibrated. A case's clock stands still between its slices: labels
+are as long on their way as they always are, and what a case has learned is what it had learned when
+its last slice ended.
+"""
+
+import math
+from dataclasses import dataclass
+
+from lorabench.bench.rounds import Shape, Turn
+from lorabench.results.sequential import Looks, plan_looks
+from lorabench.results.statistics import MIN_BEYOND
+
+# Queries of a case in a block: those that a p99 takes, and a margin for the law of arrivals and for
+# those that a stall touched.
+_QUANTILE = 0.99
+_MARGIN = {"poisson": 1.2}
+_WILD_MARGIN = 1.5
+
+LEAST_BLOCK_S = 2.0
+"""A block shorter than this would consist of switches."""
+
+# A block is made longer where there is time for more than the last look takes, but not beyond this.
+_MOST_BLOCK_S = 10.0
+
+# Between two slices: messages, and the lead before the clock starts.
+_SWITCH_S = 0.05
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice of a case, s of its clock.
+
+    Parameters
+    ----------
+    begin_s, end_s : float
+        When queries come.
+    window_s : tuple of float
+        What is measured of it.
+    """
+
+    begin_s: float
+    end_s: float
+    window_s: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """How a case's time in a round is cut.
+
+    Parameters
+    ----------
+    warmup_s : float
+        What a case that learns runs for at first, unmeasured.
+    head_s : float
+        What is left out of each slice: what still comes from the case before.
+    slice_s : float
+        What is measured of each.
+    turns : int
+        Slices of a block.
+    """
+
+    warmup_s: float
+    head_s: float
+    slice_s: float
+    turns: int
+
+    @property
+    def measured_s(self) -> float:
+        """What is measured of a case in a block."""
+        return self.slice_s * self.turns
+
+    @property
+    def block_s(self) -> float:
+        """Length of a case's block by its clock."""
+        return (self.head_s + self.slice_s) * self.turns
+
+    @property
+    def warmup(self) -> Slice:
+        """Before the first block."""
+        return Slice(0.0, self.warmup_s, (self.warmup_s, self.warmup_s))
+
+    def slice(self, turn: Turn) -> Slice:
+        """Return the slice of a turn."""
+        length = self.head_s + self.slice_s
+        begin = self.warmup_s + turn.block * self.block_s + turn.number * length
+        return Slice(begin, begin + length, (begin + self.head_s, begin + length))
+
+
+def needed_queries(arrivals: str) -> int:
+    """Return how many queries of a case a block should have for its p99."""
+    beyond = math.ceil(MIN_BEYOND / (1 - _QUANTILE))
+    return math.ceil(beyond * _MARGIN.get(arrivals, _WILD_MARGIN))
+
+
+def slicing(
+    *,
+    rate_qps: float,
+    arrivals: str,
+    duration_s: float | None,
+    slice_s: float,
+    head_s: float,
+    warmup_s: float,
+) -> Slicing:
+    """Cut a case's time so that each block holds what its p99 takes.
+
+    Parameters
+    ----------
+    rate_qps : float
+        Mean arrivals a second.
+    arrivals : str
+        Their law.
+    duration_s : float or None
+        What to measure of a case in a block; None for what it takes.
+    slice_s, head_s, warmup_s : float
+        As of `Slicing`; slices come out a little shorter, so that they are all as long.
+    """
+    needed_s = needed_queries(arrivals) / max(rate_qps, 1e-9)
+    if duration_s is None:
+        duration_s = max(LEAST_BLOCK_S, needed_s)
+        if arrivals == "spike":
+            # It must not begin before what is measured does (Traffic.spike_s).
+            duration_s = max(duration_s, 2 * warmup_s)
+    if arrivals == "spike":
+        # One spike in one stretch: cut up, it would be several small ones.
+        return Slicing(0.0, warmup_s, duration_s, 1)
+    turns = max(1, math.ceil(duration_s / slice_s - 1e-9))
+    return Slicing(warmup_s, head_s, duration_s / turns, turns)
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long a run is at most, and when its verdicts are looked at.
+
+    Parameters
+    ----------
+    shape : Shape
+        Rounds, blocks and turns.
+    slicing : Slicing
+        Of each case.
+    looks : Looks or None
+        After which blocks; None for a run of so many rounds, which is looked at when it is over.
+    """
+
+    shape: Shape
+    slicing: Slicing
+    looks: Looks | None = None
+
+
+def rounds_of(slicing: Slicing, rounds: int) -> Course:
+    """Plan a run of so many rounds, of a block each."""
+    return Course(Shape((1,) * rounds, slicing.turns), slicing)
+
+
+def deciding(
+    slicing: Slicing, *, cases: int, learning: int, left_s: float, start_s: float, fixed: bool
+) -> Course:
+    """Plan a run that ends when its verdicts are known.
+
+    Parameters
+    ----------
+    slicing : Slicing
+        With the least that a block takes.
+    cases, learning : int
+        How many there are, and how many of them have a warm-up.
+    left_s : float
+        For all rounds.
+    start_s : float
+        What starting a round's processes takes.
+    fixed : bool
+        Blocks have the length that they have, because that was asked for.
+    """
+
+    def block_s(turns: int) -> float:
+        return cases * turns * (slicing.head_s + slicing.slice_s + _SWITCH_S)
+
+    opening_s = start_s + learning * slicing.warmup_s
+    # As many rounds as looks: each look is at processes that the one before has not seen.
+    most = int((left_s - 5 * opening_s) / block_s(slicing.turns))
+    turns = slicing.turns
+    if not fixed and most > 40:
+        longest = max(turns, int(_MOST_BLOCK_S / slicing.slice_s))
+        turns = min(longest, turns * most // 40)
+        most = int((left_s - 5 * opening_s) / block_s(turns))
+    if most < 30:
+        most = max(1, int((left_s - 2 * opening_s) / block_s(turns)))
+    looks = plan_looks(min(most, 40))
+    ends = list(looks.blocks)
+    if len(ends) == 1 and ends[0] > 1:
+        # Two rounds even then: without a second set of processes nobody knows what these do.
+        ends = [(ends[0] + 1) // 2, ends[0]]
+    blocks = tuple(end - begin for begin, end in zip([0, *ends], ends, strict=False))
+    cut = Slicing(slicing.warmup_s, slicing.head_s, slicing.slice_s, turns)
+    return Course(Shape(blocks, turns), cut, looks)
