@@ -233,19 +233,9 @@ class Question:
 
 def first_look(decided: NDArray[np.bool_], looks: Sequence[int]) -> Values:
     """Return after how many blocks each run's first look decides; infinity where none does."""
-    blocks = np.array(looks, dtype=np.int64)
-    if not len(blocks):
-        return np.full(len(decided), np.inf)
+    blocks = np.array(looks)
     seen = decided[:, blocks - 1]
     return np.where(seen.any(axis=1), blocks[seen.argmax(axis=1)], np.inf)
-
-
-def looks_within(looks: Sequence[int], blocks: int) -> tuple[int, ...]:
-    """Return when a run looks that has to end after so many blocks, and then looks once more."""
-    if blocks < MIN_ROUNDS:
-        return ()
-    end = min(blocks, looks[-1])
-    return (*(look for look in looks if look < end), end)
 
 
 def least_seen(found: Intervals, looks: Sequence[int], share: float) -> float | None:
@@ -253,8 +243,6 @@ def least_seen(found: Intervals, looks: Sequence[int], share: float) -> float | 
 
     None where they see none, however large.
     """
-    if not looks:
-        return None
     low = found.low[:, np.array(looks) - 1]
     # What a run's ratio must exceed for one of its intervals to lie above 1.
     needed = np.sort(-np.where(np.isnan(low), -np.inf, low).max(axis=1))

@@ -7,21 +7,24 @@ once its verdict is known asks no more.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.results.case import Case, Label
+from lorabench.results.latency import ISOLATED
+from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Series
-from lorabench.results.sequential import Looks
+from lorabench.results.sequential import Looks, plan_looks
 from lorabench.results.simulation import (
     Intervals,
     Question,
     first_look,
+    intervals,
     least_seen,
-    looks_within,
     share,
 )
 from lorabench.results.statistics import Estimate
@@ -29,9 +32,7 @@ from lorabench.results.statistics import Estimate
 RAW = "latency_p99"
 UNSTALLED = "latency_p99_unstalled"
 
-LIMIT = 1.10
-"""That of ``latency.isolated``."""
-
+LIMIT = ISOLATED.limit
 SLOWDOWNS = (0.10, 0.15, 0.20)
 MOST_CASES = 0.9
 """The share of runs that makes a slowdown one that is seen."""
@@ -61,15 +62,20 @@ class Answers:
     ----------
     measure : str
         Name of the metric that the quantile is.
-    found : Intervals
-        Of every run after every number of blocks.
+    logs : float64 [runs, blocks]
+        Log ratios where nothing differs (`lorabench.results.simulation.log_ratios`).
     looks : Looks
         When a run looks.
     """
 
     measure: str
-    found: Intervals
+    logs: NDArray[np.float64]
     looks: Looks
+
+    @cached_property
+    def found(self) -> Intervals:
+        """Intervals of every run after every number of blocks."""
+        return intervals(self.logs, self.looks.level)
 
     def errors(self) -> dict[str, int]:
         """Return how many runs made each error, by what it is, in words."""
@@ -80,7 +86,7 @@ class Answers:
 
     def write(self, table: MetricTable) -> None:
         """Write down all shares, and after how many blocks runs decide."""
-        runs = len(self.found.low)
+        runs = len(self.logs)
         for name, questions in (
             ("false_verdict_share", (*TOO_SLOW, *TOO_FAST)),
             ("slowdown_seen_share", (*SEEN, PROOF)),
@@ -94,15 +100,18 @@ class Answers:
             table.put("blocks_needed", self.case(question), estimate)
 
     def write_least(self, table: MetricTable, minutes: float, blocks: int) -> None:
-        """Write down the smallest slowdown that most runs of so many minutes, or blocks, see."""
-        looks = looks_within(self.looks.blocks, blocks)
-        ratio = least_seen(self.found, looks, MOST_CASES)
-        case = Case(
-            f"{self.measure}, {minutes:g} min", {"measure": self.measure, "minutes": minutes}
-        )
-        runs = len(self.found.low)
-        estimate = None if ratio is None else Estimate(ratio - 1, None, runs)
-        table.put("least_slowdown_seen", case, estimate)
+        """Write down the smallest slowdown that most runs of so many minutes see.
+
+        In `blocks`, and with the looks that a run of so many has; none where they are too few for a
+        verdict.
+        """
+        estimate = None
+        if blocks >= MIN_ROUNDS:
+            looks = plan_looks(blocks)
+            ratio = least_seen(intervals(self.logs, looks.level), looks.blocks, MOST_CASES)
+            estimate = None if ratio is None else Estimate(ratio - 1, None, len(self.logs))
+        labels: dict[str, Label] = {"measure": self.measure, "minutes": minutes}
+        table.put("least_slowdown_seen", Case(f"{self.measure}, {minutes:g} min", labels), estimate)
 
     def series(self) -> Iterator[Series]:
         """Return the chance to see a slowdown against its size, and the blocks that it takes."""

@@ -11,15 +11,12 @@ from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.errors import InputError
 from lorabench.experiments.calibrate.options import CalibrateOptions
 from lorabench.experiments.calibrate.questions import RAW, UNSTALLED, Answers
-from lorabench.experiments.calibrate.registration import register
 from lorabench.experiments.calibrate.samples import CONTROLS, Recorded, newest, read
 from lorabench.host.missing import Missing
 from lorabench.results.metrics import MetricTable
 from lorabench.results.sequential import MOST_BLOCKS, Looks, plan_looks
-from lorabench.results.simulation import Draws, draw, false_verdicts, intervals, log_ratios
+from lorabench.results.simulation import Draws, draw, false_verdicts, log_ratios
 from lorabench.results.statistics import MIN_BEYOND
-
-register()
 
 _Q = 0.99
 _LEAST_QUERIES = round(MIN_BEYOND / (1 - _Q))
@@ -90,7 +87,7 @@ def _answers(
         values = logs[~np.isnan(logs)]
         if len(values) > 0:
             table.add("aa_log_ratio_sd", measure, float(values.std(ddof=1)))
-            yield Answers(measure, intervals(logs, looks.level), looks)
+            yield Answers(measure, logs, looks)
         elif measure == RAW:
             longest = max(sum(len(one.latency_s) for one in block) for block in recorded.blocks)
             raise InputError(

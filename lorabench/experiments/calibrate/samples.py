@@ -110,8 +110,8 @@ def read(path: Path) -> Recorded:
             named = _named(arrays.files)
             if not named:
                 raise InputError(
-                    f"{raw}: found no samples by block and slice, expected such as "
-                    "block0/solo/slice; measure anew"
+                    f"{raw}: found no samples of {' or '.join(CONTROLS)} by block and slice, "
+                    "expected such as block0/solo/slice; measure anew"
                 )
             found = [_slices(raw, arrays, cases) for _, cases in sorted(named.items())]
             block_s = median(_lasted(raw, arrays, cases) for cases in named.values())
@@ -149,7 +149,8 @@ def _named(names: Sequence[str]) -> _Blocks:
     for name in names:
         if parts := _NAME.fullmatch(name):
             named[int(parts[1])][parts[2]][parts[3]] = name
-    return named
+    # What ran once, after all rounds, has no control beside it.
+    return {block: cases for block, cases in named.items() if set(CONTROLS) & set(cases)}
 
 
 def _slices(

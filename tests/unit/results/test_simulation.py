@@ -20,7 +20,6 @@ from lorabench.results.simulation import (
     intervals,
     least_seen,
     log_ratios,
-    looks_within,
     share,
 )
 
@@ -146,15 +145,6 @@ def test_a_verdict_is_found_at_the_first_look_that_has_it() -> None:
     decided[0, 8:] = True  # from the ninth block on
     decided[1, 20] = True  # between two looks alone
     assert first_look(decided, LOOKS.blocks).tolist() == [16, np.inf, np.inf]
-    assert first_look(decided, ()).tolist() == [np.inf] * 3
-
-
-@pytest.mark.parametrize(
-    ("blocks", "looks"),
-    [(5, ()), (6, (6,)), (8, (8,)), (20, (8, 16, 20)), (40, LOOKS.blocks), (99, LOOKS.blocks)],
-)
-def test_a_run_that_ends_early_looks_once_more(blocks: int, looks: tuple[int, ...]) -> None:
-    assert looks_within(LOOKS.blocks, blocks) == looks
 
 
 def test_the_least_slowdown_is_seen_by_just_that_share() -> None:
@@ -165,7 +155,6 @@ def test_the_least_slowdown_is_seen_by_just_that_share() -> None:
         seen = np.isfinite(first_look(Question("", ratio, 1, True).decided(found), LOOKS.blocks))
         assert most - 101 < seen.sum() <= most
     assert seen.sum() < 900
-    assert least_seen(found, (), 0.9) is None
     assert least_seen(intervals(np.full((10, 40), np.nan), 0.01), LOOKS.blocks, 0.9) is None
 
 

@@ -87,7 +87,6 @@ def test_too_few_slices_are_refused(recorded) -> None:
         "run.npz: found 16 slices of solo and solo_repeat in 2 blocks that have 4 or more, "
         "expected 24 in 2 or more; measure for longer"
     )
-    assert "found 0 slices" in refused(recorded(cases=("sham",)))
     assert "in 1 blocks" in refused(recorded(blocks=1, slices=20))
 
 
@@ -132,13 +131,25 @@ def test_what_is_no_npz_is_refused(recorded, data: bytes) -> None:
     assert refused(path).startswith("run.npz: found no raw samples (")
 
 
-def test_samples_by_round_alone_are_refused(recorded) -> None:
+def test_samples_by_round_or_without_a_control_are_refused(recorded) -> None:
     def older(found) -> None:
         for name in list(found):
             found[name.replace("block", "round")] = found.pop(name)
 
-    text = refused(recorded(older))
-    assert text.startswith("run.npz: found no samples by block and slice, expected such as")
+    for path in (recorded(older), recorded(cases=("sham",))):
+        assert refused(path) == (
+            "run.npz: found no samples of solo or solo_repeat by block and slice, expected such as "
+            "block0/solo/slice; measure anew"
+        )
+
+
+def test_what_ran_once_after_all_blocks_is_no_block(recorded) -> None:
+    def also(found) -> None:
+        for name in [name for name in found if name.startswith("block0/solo/")]:
+            found[f"block6/solo_all/{name.rpartition('/')[2]}"] = found[name]
+
+    with_it, without = read(recorded(also)), read(recorded())
+    assert (with_it.left_out, with_it.block_s) == (0, without.block_s)
 
 
 @pytest.mark.parametrize("column", ["scheduled_ns", "done_ns", "slice", "counted", "touched"])
