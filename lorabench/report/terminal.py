@@ -1,9 +1,9 @@
 """What the tables of all commands have in common: figures, verdicts, what was not available."""
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.text import Text
 
-from lorabench.results.claims import sentence
 from lorabench.results.schema import Claim, Metric, Result
 
 _STYLES = {
@@ -26,10 +26,12 @@ def render_claims(result: Result, console: Console) -> None:
         console.print(text.append(f"; to have it, {missing.enable}"), highlight=False)
 
 
-def _verdict(claim: Claim) -> Text:
-    text = Text(f"{sentence(claim)}.")
-    text.stylize(f"bold {_STYLES[claim.verdict]}", 0, len(f"{claim.id} {claim.verdict}"))
-    return text
+def _verdict(claim: Claim) -> Group:
+    """Return what was asked, what came out and why, in that order."""
+    asked = Text(f"{claim.id} {claim.verdict}: {claim.statement}")
+    asked.stylize(f"bold {_STYLES[claim.verdict]}", 0, len(f"{claim.id} {claim.verdict}"))
+    lines = [f"{line[0].upper()}{line[1:]}." for line in (claim.reason, *claim.why)]
+    return Group(asked, *(Padding(Text(line), (0, 0, 0, 2)) for line in lines))
 
 
 def digits(value: float) -> str:

@@ -245,4 +245,4 @@ def headroom_idle(evidence: Idle) -> Claim:
 
 def sentence(claim: Claim) -> str:
     """Put a claim's verdict into words for the terminal, beginning with its id and verdict."""
-    return f"{claim.id} {claim.verdict}: {claim.statement}; {claim.reason}"
+    return "; ".join((f"{claim.id} {claim.verdict}: {claim.statement}", claim.reason, *claim.why))

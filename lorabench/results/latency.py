@@ -188,8 +188,8 @@ def _training(run: Run) -> Claim:
 def _gain(run: Run) -> Claim:
     if NAIVE in run.saturated and run.judged is not None and run.judged.text not in run.saturated:
         reason = (
-            f"on {ROWS[run.basis]}, the queue of naive only grew, while that of {run.judged} "
-            "emptied"
+            f"the queue of naive only grew, while that of {run.judged} emptied, on "
+            f"{ROWS[run.basis]}"
         )
         return claim(GAIN, None, "met", run.basis, reason)
     return _judge(
@@ -237,14 +237,14 @@ def _judge(
     if estimate is not None:
         said = found.format(show(estimate.value))
         if estimate.interval is not None and estimate.n >= MIN_ROUNDS:
-            said += " [{}..{}]".format(*map(show, estimate.interval))
+            said = found.format(f"{show(estimate.value)} [{{}}..{{}}]").format(
+                *map(show, estimate.interval)
+            )
+        said += f", in {estimate.n} block{'' if estimate.n == 1 else 's'}"
     rate = "" if run.rate is None else f" at {run.rate:,.0f} samples/s"
-    reason = f"with the trainer {run.judged}{rate}, on {ROWS[run.basis]}, {said}"
-    if estimate is not None:
-        reason += f", in {estimate.n} block{'' if estimate.n == 1 else 's'}"
-    if obstacle:
-        reason += f", but {obstacle}"
-    return claim(target, estimate, verdict, run.basis, reason)
+    reason = f"{said}, with the trainer {run.judged}{rate}, on {ROWS[run.basis]}"
+    judged = claim(target, estimate, verdict, run.basis, reason)
+    return _with(judged, obstacle)
 
 
 def _unfit(run: Run) -> Iterator[str]:
@@ -375,4 +375,4 @@ def _mean(run: Run, name: str, case: Case | str | None) -> str:
 
 
 def _with(found: Claim, more: str | None) -> Claim:
-    return found if not more else found.model_copy(update={"reason": f"{found.reason}; {more}"})
+    return found if not more else found.model_copy(update={"why": [*found.why, more]})

@@ -90,7 +90,15 @@ class Metric(_Labelled):
 
 
 class Claim(Part):
-    """A statement that was tested, and how that went."""
+    """A statement that was tested, and how that went.
+
+    Parameters
+    ----------
+    reason : str
+        What was found, in words.
+    why : list of str
+        What stands behind that, or in the way of a verdict, a sentence each.
+    """
 
     id: str
     statement: str
@@ -100,6 +108,7 @@ class Claim(Part):
     verdict: Verdict
     basis: Basis
     reason: str
+    why: list[str] = []
 
 
 class Unavailable(Part):

@@ -151,7 +151,7 @@ class ServingExperiment(Experiment):
             schedule = node.schedule(
                 calibration.qps, len(node.servers), course.slicing, number, blocks
             )
-            rows = node.stream.take(max(1, schedule.total_rows))
+            rows = node.rows(schedule, cases)
             labels[number] = rows.label
             pace = Pace()
 
@@ -245,6 +245,7 @@ class ServingExperiment(Experiment):
                 "pages": state.pages,
                 "adapter": {
                     "bytes": state.adapter_bytes or adapter.breakdown,
+                    "pages": adapter.pages,
                     "slots": adapter.slots,
                     "tables_not_adapted": adapter.not_adapted,
                 },

@@ -14,6 +14,7 @@ from lorabench.bench.experiment import Observer
 from lorabench.bench.serving.cases import ServingCase
 from lorabench.bench.serving.options import ServingOptions
 from lorabench.bench.serving.slices import Slice, Slicing
+from lorabench.host.memory import require_memory
 from lorabench.isolation.affinity import pin_threads
 from lorabench.isolation.conditions import applied
 from lorabench.isolation.machine import Machine
@@ -31,6 +32,9 @@ from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Record
 from lorabench.workload.block import Block
 from lorabench.workload.source import RowSource, open_source
+
+# Of a query: what is asked and answered, as servers map it and as it is kept.
+_QUERY_BYTES = 160
 
 Measured = tuple[Record, Monitor | None]
 Run = Callable[[ServingCase, Slice, TrainerSettings | None], Measured]
@@ -167,6 +171,27 @@ class ServingNode:
             )
             parts.append(drawn.later(slicing.warmup_s + place * slicing.block_s))
         return Schedule.joined(parts)
+
+    def rows(self, schedule: Schedule, cases: Sequence[ServingCase]) -> Block:
+        """Take the rows of a schedule from the stream, if there is room for what a round takes.
+
+        Raises
+        ------
+        InputError
+            Rows, adapters and rings do not fit into memory.
+        """
+        spec, count = self.source.spec, max(1, schedule.total_rows)
+        row = 4 * (spec.num_dense + self.prepared.tables.kernels.columns)
+        # Each is there twice, as it is read and as servers map it, with a label and a time.
+        rows = count * (2 * row + 2 + 8) + count * 4 + len(schedule) * _QUERY_BYTES
+        seats = sum(case.learns for case in cases)
+        rings = self.options.replay_bytes * len(self.servers)
+        require_memory(
+            f"a round of {count:,} rows",
+            rows + seats * (self.setup.adapter.total_bytes + rings),
+            advice="use a shorter block (--duration), less load (--load) or fewer conditions",
+        )
+        return self.stream.take(count)
 
     def processes(
         self,

@@ -23,7 +23,9 @@ def conditions(text: str) -> "tuple[Condition, ...]":
     # Only now: --help lists options without looking at what a machine offers.
     from lorabench.isolation.conditions import parse_condition
 
-    return tuple(dict.fromkeys(map(parse_condition, names(text))))
+    # Controls are run unasked; who names the sham says nothing new.
+    asked = [name for name in names(text) if name != "sham"]
+    return tuple(dict.fromkeys(map(parse_condition, asked)))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ LEAST_BLOCK_S = 2.0
 """A block shorter than this would consist of switches."""
 
 # A block is made longer where there is time for more than the last look takes, but not beyond this.
-_MOST_BLOCK_S = 10.0
+_MOST_BLOCK_S = 5.0
 
 # Between two slices: messages, and the lead before the clock starts.
 _SWITCH_S = 0.05

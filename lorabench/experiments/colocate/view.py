@@ -15,28 +15,26 @@ from lorabench.report.terminal import (
     render_claims,
     with_interval,
 )
+from lorabench.results.latency import saturated_cases
 from lorabench.results.schema import Metric, Result
 
-# Wider than any table here: what it would take up if there were room.
-_WIDE = 1000
+# What serves as solo does, and so as well.
+_UNTRAINED = ("solo_repeat", "planted", "sham", "solo_all")
 
 
 def render(result: Result, console: Console) -> None:
-    """Print a result: conditions, verdicts, what was not available."""
-    table = _conditions(result, " ")
-    if console.measure(table, options=console.options.update(width=_WIDE)).maximum > console.width:
-        table = _conditions(result, "\n")
-    console.print(table)
+    """Print a result: conditions, what else says something about them, verdicts."""
+    console.print(_conditions(result))
     for line in (*_context(result), *_warnings(result)):
         console.print(line, highlight=False)
     console.print()
     render_claims(result, console)
 
 
-def _conditions(result: Result, gap: str) -> Table:
-    """Lay out the conditions; `gap` is what stands between a number and its interval."""
+def _conditions(result: Result) -> Table:
+    """Lay out the conditions, each with its intervals beside its figures, in 80 columns."""
     table = Table(
-        title=f"latency from scheduled arrival to answer, ms; {_rounds(result)}",
+        title=f"latency from scheduled arrival to answer, ms; {_blocks(result)}",
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,
@@ -45,24 +43,18 @@ def _conditions(result: Result, gap: str) -> Table:
         collapse_padding=True,
     )
     # Compositions have long names; they are folded before a figure is cut.
-    table.add_column("condition", overflow="fold", min_width=12)
-    interval = f"{gap}[95 %]" if _count_rounds(result) >= ROUNDS_FOR_INTERVAL else ""
-    for heading in (
-        "p50",
-        "p95",
-        f"p99{interval}",
-        f"p99 / solo{interval}",
-        "trained/s",
-        f"update ms{gap}p50 / p95",
-    ):
+    table.add_column("condition", overflow="fold", min_width=11)
+    interval = " [95 %]" if _count_blocks(result) >= ROUNDS_FOR_INTERVAL else ""
+    for heading in ("p50", "p95", f"p99{interval}", f"p99 / solo{interval}", "trained/s"):
         table.add_column(heading, justify="right", no_wrap=True)
+    stuck = saturated_cases(result.rounds)
     for name in _names(result):
 
         def find(metric: str, condition: str = name) -> Metric | None:
             return result.metric(metric, condition)
 
-        ratio = with_interval(find("latency_p99_ratio"), 1.0, gap)
-        if any(name in round_.saturated for round_ in result.rounds):
+        ratio = with_interval(find("latency_p99_ratio"), 1.0, " ")
+        if name in stuck:
             ratio = "saturated"
         elif name == "solo":
             ratio = "1"
@@ -70,29 +62,30 @@ def _conditions(result: Result, gap: str) -> Table:
             Text(name),
             figure(find("latency_p50"), 1e3),
             figure(find("latency_p95"), 1e3),
-            with_interval(find("latency_p99"), 1e3, gap),
+            with_interval(find("latency_p99"), 1e3, " "),
             ratio,
             count(find("train_samples_per_s")),
-            _updates(find("update_latency_p50"), find("update_latency_p95")),
         )
     return table
 
 
 def _names(result: Result) -> list[str]:
-    """List the conditions: rounds shuffle them, a reader wants the baseline first."""
+    """List the conditions: blocks shuffle them, a reader wants the baseline first."""
     found = dict.fromkeys(m.condition for m in result.metrics if m.name == "latency_p50")
     asked = result.config.get("experiment", {}).get("conditions", [])
-    wanted = ["solo", "solo_repeat", *asked, *(name for name in found if name != "solo_all")]
-    return [name for name in dict.fromkeys([*wanted, "solo_all"]) if name in found]
+    first = ["solo", "solo_repeat", "planted", "sham"]
+    last = ["solo_all"]
+    wanted = [*first, *asked, *(name for name in found if name not in last)]
+    return [name for name in dict.fromkeys([*wanted, *last]) if name in found]
 
 
-def _count_rounds(result: Result) -> int:
-    return sum("solo" in round_.order for round_ in result.rounds)
+def _count_blocks(result: Result) -> int:
+    return sum("solo" in block.order for block in result.rounds)
 
 
-def _rounds(result: Result) -> str:
-    count = _count_rounds(result)
-    text = f"{count} round{'s' if count != 1 else ''}"
+def _blocks(result: Result) -> str:
+    count = _count_blocks(result)
+    text = f"{count} block{'s' if count != 1 else ''}"
     return text + (", interrupted" if result.partial else "")
 
 
@@ -114,13 +107,21 @@ def _context(result: Result) -> list[Text]:
         for name in _names(result)
         if (auc := result.metric("auc", name))
         and auc.estimate is not None
-        and name != "solo_repeat"
+        and name not in _UNTRAINED
     ]
     if quality:
         lines.append(Text(f"AUC of what was served: {', '.join(quality)}"))
+    fresh = [
+        f"{name} {figure(p50, 1e3)} / {figure(result.metric('update_latency_p95', name), 1e3)}"
+        for name in _names(result)
+        if (p50 := result.metric("update_latency_p50", name)) and p50.estimate is not None
+    ]
+    if fresh:
+        lines.append(Text(f"Update latency, p50 / p95 in ms: {', '.join(fresh)}"))
     for text, metric, scale, unit in (
         ("Trained, against the trainer alone on its cores", "train_rate_ratio", 1.0, ""),
-        ("Of the idle time of its CPUs the trainer used", "idle_used", 1.0, ""),
+        ("Stalls of the host, a second", "stalls_per_s", 1.0, ""),
+        ("p99 without them / solo", "latency_p99_unstalled_ratio", 1.0, ""),
         ("p99 in the spike / that of solo", "spike_p99_ratio", 1.0, ""),
         ("From the spike's beginning until the trainer had yielded", "yield_s", 1e3, " ms"),
     ):
@@ -129,7 +130,7 @@ def _context(result: Result) -> list[Text]:
             for name in _names(result)
             if (found := result.metric(metric, name))
             and found.estimate is not None
-            and name != "solo_repeat"
+            and name not in ("solo_repeat", "solo_all")
         ]
         if shown:
             lines.append(Text(f"{text}: {', '.join(shown)}"))
@@ -159,9 +160,3 @@ def _warnings(result: Result) -> list[Text]:
     notes = {note for round_ in result.rounds for note in round_.notes}
     lines += [Text(note, "yellow") for note in sorted(notes)]
     return lines
-
-
-def _updates(p50: Metric | None, p95: Metric | None) -> str:
-    if p50 is None or p50.estimate is None:
-        return "-"
-    return f"{figure(p50, 1e3)} / {figure(p95, 1e3)}"

@@ -1,15 +1,12 @@
 """What is decided before a run: its configuration, its machine, its schedules."""
 
-from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lorabench.bench.options import check
-from lorabench.bench.rounds import run_rounds
-from lorabench.bench.serving.cases import SOLO, SOLO_REPEAT, case_of, strongest
+from lorabench.bench.serving.cases import PLANTED, SOLO, SOLO_REPEAT, case_of, sham_of, strongest
 from lorabench.bench.serving.log import comparisons
 from lorabench.bench.serving.options import conditions
 from lorabench.cli import app
@@ -17,8 +14,7 @@ from lorabench.errors import InputError
 from lorabench.experiments.colocate.options import DEFAULT_CONDITIONS, ColocateOptions
 from lorabench.isolation.conditions import parse_condition
 from lorabench.lora.learner import LEARNING_RATE
-from lorabench.results.files import read_result
-from lorabench.targets.load import Schedule, Traffic, open_traffic
+from lorabench.targets.load import Schedule, Traffic
 
 POISSON = Traffic("poisson", 32)
 
@@ -33,6 +29,12 @@ def test_the_defaults_can_be_run() -> None:
     ("change", "message"),
     [
         ({"rounds": 0}, "--rounds: found 0, expected at least 1"),
+        ({"max_minutes": 0.0}, "--max-minutes: found 0.0, expected above 0"),
+        ({"rounds": 6, "decide": True}, "--decide: found it beside --rounds"),
+        ({"rounds": 6, "max_minutes": 3.0}, "--max-minutes: found it beside --rounds"),
+        ({"slice_s": 0.01}, "--slice: found 0.01, expected 0.1 to 60"),
+        ({"head_s": -0.1}, "--head: found -0.1"),
+        ({"conditions": ()}, "--conditions: found sham alone, expected a trainer's condition"),
         ({"duration_s": 0.0}, "--duration: found 0.0, expected above 0"),
         ({"duration_s": float("nan")}, "--duration: found nan"),
         ({"duration_s": float("inf")}, "--duration: found inf"),
@@ -77,11 +79,45 @@ def test_each_case_is_compared_with_solo_and_a_changing_rank_with_the_same_that_
     pinned, changing, throttled = map(
         case_of, conditions("pinned,pinned+rank-change,pinned+rank-change+throttle")
     )
-    found = list(comparisons([pinned, SOLO, changing, SOLO_REPEAT, throttled]))
-    ratios = {(head.text, base.text) for name, head, base in found if name == "latency_p99_ratio"}
-    assert ratios == {(case.text, "solo") for case in (pinned, changing, SOLO_REPEAT, throttled)}
-    changes = [(head, base) for name, head, base in found if name == "rank_change_p99_ratio"]
-    assert changes == [(changing, pinned)]
+    found = list(comparisons([pinned, SOLO, changing, SOLO_REPEAT, throttled, PLANTED]))
+    ratios = {one.head: one.base for one in found if one.name == "latency_p99_ratio"}
+    both = (SOLO, SOLO_REPEAT)
+    assert ratios.pop(SOLO_REPEAT) == (SOLO,)
+    assert ratios == dict.fromkeys((pinned, changing, throttled, PLANTED), both)
+    changes = [(one.head, one.base) for one in found if one.name == "rank_change_p99_ratio"]
+    assert changes == [(changing, (pinned,))]
+
+
+def test_the_judged_case_is_compared_with_its_sham_and_naive_with_the_judged_case():
+    naive, pinned, isolated = map(case_of, conditions("naive,pinned,isolated"))
+    sham = sham_of(isolated)
+    found = list(comparisons([SOLO, SOLO_REPEAT, naive, pinned, isolated, sham]))
+    against = {one.name: (one.head, one.base) for one in found if "sham" in one.name}
+    assert against == dict.fromkeys(
+        ("latency_p99_sham_ratio", "latency_p99_unstalled_sham_ratio"), (isolated, (sham,))
+    )
+    gains = [(one.head, one.base) for one in found if one.name == "isolation_gain"]
+    assert gains == [(naive, (isolated,))]
+
+
+def test_a_ratio_is_to_the_mean_of_both_controls_and_a_difference_likewise():
+    pinned = case_of(parse_condition("pinned"))
+    values = {pinned: 0.012, SOLO: 0.004, SOLO_REPEAT: 0.009}
+    found = {case: {"latency_p99": value} for case, value in values.items()}
+    of = {
+        one.name: one.of(one.values(found))
+        for one in comparisons(list(values))
+        if one.head == pinned and one.metric == "latency_p99"
+    }
+    assert of["latency_p99_ratio"] == pytest.approx(2.0)
+    assert of["latency_impact"] == pytest.approx(0.0055)
+    found[SOLO]["latency_p99"] = None
+    (ratio,) = (
+        one
+        for one in comparisons(list(values))
+        if one.head == pinned and one.name == "latency_p99_ratio"
+    )
+    assert ratio.of(ratio.values(found)) is None
 
 
 def test_a_round_without_solo_compares_nothing():
@@ -128,41 +164,3 @@ def test_a_schedule_follows_its_seed_and_offers_the_rate_asked_for() -> None:
     assert abs(len(first.arrivals) - 20_000) < 6 * 20_000**0.5
     assert first.arrivals[-1] < 20_000_000_000
     assert (np.bincount(first.server, minlength=3) > 6000).all()
-
-
-class Order:
-    """Remembers the cases that it is told of."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def stage(self, text: str, done: float) -> None: ...
-
-    def case(self, number: int, total: int, text: str) -> None:
-        self.told.append(text)
-
-
-def test_a_seed_gives_the_order_and_the_arrivals_that_it_always_gave() -> None:
-    kept = read_result(Path(__file__).parents[3] / "data" / "schema1" / "colocate.json")
-    asked = kept.config["experiment"]
-    cases = [SOLO, SOLO_REPEAT, *map(case_of, conditions(",".join(asked["conditions"])))]
-    observer, found = Order(), []
-    run_rounds(
-        cases,
-        asked["rounds"],
-        seed=asked["seed"],
-        open_round=lambda index: nullcontext(lambda case: (index, case)),
-        record=lambda index, order, measured: found.append((index, list(order), measured)),
-        observer=observer,
-    )
-    total_s = asked["duration_s"] + asked["warmup_s"] + asked["label_delay_s"]
-    traffic = open_traffic(asked["arrivals"], asked["query_rows"])
-    for index, order, measured in found:
-        before = kept.rounds[index]
-        assert [case.text for case in order] == before.order
-        assert measured == [(index, case) for case in order]
-        seed = (asked["seed"], 1, index)
-        schedule = Schedule.draw(traffic, asked["qps"], total_s, servers=1, seed=seed)
-        assert set(before.schedule_sha256.values()) == {schedule.digest}
-    assert observer.told[0] == f"round 1 of 2: {kept.rounds[0].order[0]}"
-    assert len(observer.told) == 2 * len(cases)
