@@ -19,6 +19,11 @@ What keeps the resampling honest:
   same number of slices, half of an arm or nearly so. Both are brought to the same median, lest the
   slower one alone make up the tail. So arms are as long as recorded ones and differ by as much.
 
+How far the recorded run stands for the machine is a question of its own. Runs are simulated again
+from recorded blocks that are themselves drawn with replacement (the bootstrap of Efron 1979, by
+blocks), many times over; how much a share of runs differs between these worlds goes into its
+interval. Simulating more runs does not make up for few recorded blocks.
+
 What it does not know: a candidate that varies by itself, which a real one may; differences between
 runs, days or machines; whatever the recorded run did not meet. The order of slices was also
 balanced within a block, which takes a drift out that is left in here.
@@ -33,7 +38,7 @@ from numpy.typing import NDArray
 
 from lorabench.results.limit import MIN_ROUNDS, Limit, claim
 from lorabench.results.schema import Claim
-from lorabench.results.sequential import ALPHA
+from lorabench.results.sequential import ALPHA, Looks
 from lorabench.results.statistics import MIN_BEYOND, Estimate
 
 ARMS = 3
@@ -47,25 +52,7 @@ Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Which slices each arm of each simulated block is made of.
-
-    Parameters
-    ----------
-    runs, blocks : int
-        Simulated runs, and blocks of each.
-    parts : tuple of (int64 [n], int64 [n, 3, k])
-        Simulated blocks whose arms have `k` slices each: their places, run after run, and the
-        slices of their arms, numbered over all recorded blocks.
-    """
-
-    runs: int
-    blocks: int
-    parts: tuple[tuple[Numbers, Numbers], ...]
-
-
-def draw(slices: Sequence[int], runs: int, blocks: int, seed: int) -> Draws:
+def draw(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ...]:
     """Draw the slices of all arms.
 
     Parameters
@@ -73,25 +60,27 @@ def draw(slices: Sequence[int], runs: int, blocks: int, seed: int) -> Draws:
     slices : sequence of int
         How many slices of both controls each recorded block has, `LEAST_SLICES` or more; of two
         blocks or more.
-    runs, blocks : int
-        Simulated runs, and blocks of each.
+    each : int
+        How many simulated blocks to make of each recorded one.
     seed : int
         Same seed, same draws.
+
+    Returns
+    -------
+    tuple of int64 [each, 3, k]
+        Of every recorded block, the slices of the arms, numbered over all recorded blocks.
     """
     rng = np.random.default_rng(seed)
     first = np.cumsum([0, *slices])
-    drawn = rng.integers(len(slices), size=runs * blocks)
-    parts = []
+    drawn = []
     for block, there in enumerate(slices):
-        where = np.flatnonzero(drawn == block)
         other = block + 1 if block + 1 < len(slices) else block - 1
         shares = zip((block, other), _shares(there, slices[other]), strict=True)
         arms = [
-            first[which] + _disjoint(rng, slices[which], share, len(where))
-            for which, share in shares
+            first[which] + _disjoint(rng, slices[which], share, each) for which, share in shares
         ]
-        parts.append((where, np.concatenate(arms, axis=2)))
-    return Draws(runs, blocks, tuple(parts))
+        drawn.append(np.concatenate(arms, axis=2))
+    return tuple(drawn)
 
 
 def _shares(block: int, other: int) -> tuple[int, int]:
@@ -107,12 +96,14 @@ def _disjoint(rng: np.random.Generator, slices: int, share: int, count: int) -> 
     return shuffled[:, : ARMS * share].reshape(count, ARMS, share)
 
 
-def log_ratios(draws: Draws, blocks: Sequence[Sequence[Values]], q: float = 0.99) -> Values:
+def log_ratios(
+    drawn: Sequence[Numbers], blocks: Sequence[Sequence[Values]], q: float = 0.99
+) -> Values:
     """Return the logarithm of the candidate's quantile over the controls', where nothing differs.
 
     Parameters
     ----------
-    draws : Draws
+    drawn : sequence of int64 [each, 3, k]
         As of `draw`.
     blocks : sequence of sequence of float [N]
         Latencies of the slices of both controls, of every recorded block; positive.
@@ -121,25 +112,33 @@ def log_ratios(draws: Draws, blocks: Sequence[Sequence[Values]], q: float = 0.99
 
     Returns
     -------
-    float64 [runs, blocks]
+    float64 [recorded blocks, each]
         log q(candidate) - (log q(control) + log q(other control)) / 2; NaN where too few latencies
         lie beyond it in an arm.
     """
     slices = [one for block in blocks for one in _levelled(block)]
     counts = np.array([len(one) for one in slices])
-    longest = max((arms.shape[2] for _, arms in draws.parts), default=1)
+    longest = max(arms.shape[2] for arms in drawn)
     tails = _tails(slices, int(_beyond(np.array(longest * counts.max()), q)) + 1)
-    found = np.full(draws.runs * draws.blocks, np.nan)
-    for where, arms in _chunks(draws, tails.shape[1]):
-        beyond = _beyond(counts[arms].sum(axis=2), q)
-        values = tails[arms].reshape(len(arms), ARMS, -1)
-        # The value with `beyond` above it, in rising order.
-        places = values.shape[2] - 1 - beyond
-        values.partition(np.unique(places), axis=2)
-        quantiles = np.take_along_axis(values, places[:, :, None], axis=2)[:, :, 0]
-        logs = np.log(np.where(beyond >= MIN_BEYOND, quantiles, np.nan))
-        found[where] = logs[:, 0] - logs[:, 1:].mean(axis=1)
-    return found.reshape(draws.runs, draws.blocks)
+    return np.array(
+        [
+            np.concatenate([_of_arms(arms, counts, tails, q) for arms in _chunks(block, tails)])
+            for block in drawn
+        ]
+    )
+
+
+def _of_arms(arms: Numbers, counts: Numbers, tails: Values, q: float) -> Values:
+    """Return the log ratio of each triple of arms, float64 [n]."""
+    beyond = _beyond(counts[arms].sum(axis=2), q)
+    values = tails[arms].reshape(len(arms), ARMS, -1)
+    # The value with `beyond` above it, in rising order.
+    places = values.shape[2] - 1 - beyond
+    values.partition(np.unique(places), axis=2)
+    quantiles = np.take_along_axis(values, places[:, :, None], axis=2)[:, :, 0]
+    logs = np.log(np.where(beyond >= MIN_BEYOND, quantiles, np.nan))
+    found: Values = logs[:, 0] - logs[:, 1:].mean(axis=1)
+    return found
 
 
 def _levelled(block: Sequence[Values]) -> list[Values]:
@@ -162,46 +161,90 @@ def _tails(slices: Sequence[Values], most: int) -> Values:
     return tails
 
 
-def _chunks(draws: Draws, width: int) -> Iterator[tuple[Numbers, Numbers]]:
-    for where, arms in draws.parts:
-        step = max(1, _CHUNK // max(1, ARMS * arms.shape[2] * width))
-        for begin in range(0, len(where), step):
-            yield where[begin : begin + step], arms[begin : begin + step]
+def _chunks(arms: Numbers, tails: Values) -> Iterator[Numbers]:
+    step = max(1, _CHUNK // (ARMS * arms.shape[2] * tails.shape[1]))
+    for begin in range(0, len(arms), step):
+        yield arms[begin : begin + step]
+
+
+def make_runs(ratios: Values, runs: int, blocks: int, seed: int) -> Values:
+    """Return runs of simulated blocks, float64 [runs, blocks].
+
+    Parameters
+    ----------
+    ratios : float64 [recorded blocks, each]
+        As of `log_ratios`.
+    runs, blocks : int
+        How many, and of how many blocks each.
+    seed : int
+        Same seed, same runs.
+    """
+    rng = np.random.default_rng(seed)
+    recorded, each = ratios.shape
+    which = rng.integers(recorded, size=(runs, blocks))
+    return ratios[which, rng.integers(each, size=(runs, blocks))]
+
+
+def make_worlds(ratios: Values, worlds: int, runs: int, blocks: int, seed: int) -> Values:
+    """Return runs of several worlds, each of its own draw of recorded blocks.
+
+    Parameters
+    ----------
+    ratios, blocks, seed
+        As of `make_runs`.
+    worlds, runs : int
+        How many, and runs of each.
+
+    Returns
+    -------
+    float64 [worlds, runs, blocks]
+    """
+    rng = np.random.default_rng(seed)
+    recorded, each = ratios.shape
+    world = rng.integers(recorded, size=(worlds, recorded))
+    drawn = rng.integers(recorded, size=(worlds, runs * blocks))
+    which = np.take_along_axis(world, drawn, axis=1).reshape(worlds, runs, blocks)
+    return ratios[which, rng.integers(each, size=which.shape)]
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Bounds of every run's interval after every number of blocks, as logarithms of a ratio.
+    """Bounds of every run's interval at every look, as logarithms of a ratio.
 
     Parameters
     ----------
-    low, high : float64 [runs, blocks]
+    blocks : tuple of int
+        After how many blocks each look is.
+    low, high : float64 [runs, looks]
         NaN where too few blocks have a value.
     """
 
+    blocks: tuple[int, ...]
     low: Values
     high: Values
 
 
-def intervals(logs: Values, level: float) -> Intervals:
+def intervals(logs: Values, looks: Looks) -> Intervals:
     """Return each run's t intervals, as of `lorabench.results.sequential.interval`.
 
     Parameters
     ----------
     logs : float64 [runs, blocks]
         Values; NaN where a block has none.
-    level : float
-        What is left out on either side.
+    looks : Looks
+        When a run looks, and at which level.
     """
     from scipy.special import stdtrit
 
     there = ~np.isnan(logs)
     values = np.where(there, logs, 0.0)
-    n = np.where(there.cumsum(axis=1) >= MIN_ROUNDS, there.cumsum(axis=1), np.nan)
-    centre = values.cumsum(axis=1) / n
-    variance = np.maximum((values**2).cumsum(axis=1) - n * centre**2, 0.0) / (n - 1)
-    half = stdtrit(n - 1, 1 - level) * np.sqrt(variance / n)
-    return Intervals(centre - half, centre + half)
+    at = np.array(looks.blocks) - 1
+    count, total, squares = (each.cumsum(axis=1)[:, at] for each in (there, values, values**2))
+    n = np.where(count >= MIN_ROUNDS, count, np.nan)
+    centre = total / n
+    variance = np.maximum(squares - n * centre**2, 0.0) / (n - 1)
+    half = stdtrit(n - 1, 1 - looks.level) * np.sqrt(variance / n)
+    return Intervals(looks.blocks, centre - half, centre + half)
 
 
 @dataclass(frozen=True)
@@ -225,71 +268,103 @@ class Question:
     bound: float
     above: bool
 
-    def decided(self, found: Intervals) -> NDArray[np.bool_]:
-        """Return in which runs, after how many blocks, the interval says so."""
+    def decided(self, found: Intervals) -> Values:
+        """Return after how many blocks each run's interval says so first; infinity for never."""
         bound = math.log(self.bound) - math.log(self.ratio)
-        return found.low > bound if self.above else found.high <= bound
+        says = found.low > bound if self.above else found.high <= bound
+        return np.where(says.any(axis=1), np.array(found.blocks)[says.argmax(axis=1)], np.inf)
 
 
-def first_look(decided: NDArray[np.bool_], looks: Sequence[int]) -> Values:
-    """Return after how many blocks each run's first look decides; infinity where none does."""
-    blocks = np.array(looks)
-    seen = decided[:, blocks - 1]
-    return np.where(seen.any(axis=1), blocks[seen.argmax(axis=1)], np.inf)
-
-
-def least_seen(found: Intervals, looks: Sequence[int], share: float) -> float | None:
+def least_seen(found: Intervals, share: float) -> float | None:
     """Return the smallest ratio above 1 that this share of runs sees: an interval above 1.
 
     None where they see none, however large.
     """
-    low = found.low[:, np.array(looks) - 1]
     # What a run's ratio must exceed for one of its intervals to lie above 1.
-    needed = np.sort(-np.where(np.isnan(low), -np.inf, low).max(axis=1))
+    needed = np.sort(-np.where(np.isnan(found.low), -np.inf, found.low).max(axis=1))
     place = needed[math.ceil(round(share * len(needed), 9)) - 1]
     return float(np.exp(place)) if np.isfinite(place) else None
 
 
-def share(successes: int, n: int, miss: float = 0.05) -> Estimate:
-    """Return a share with its interval (Clopper and Pearson 1934), which misses at most at `miss`.
+@dataclass(frozen=True)
+class Share:
+    """How many of the simulated runs do something.
 
     Parameters
     ----------
-    successes, n : int
-        How many of how many; `n` is 1 or more.
-    miss : float
-        Both sides together.
+    count, runs : int
+        How many of how many, 1 or more.
+    between : float
+        Variance of the share between worlds (`variance_between`).
     """
-    from scipy.special import betaincinv
 
-    low = float(betaincinv(successes, n - successes + 1, miss / 2)) if successes else 0.0
-    high = float(betaincinv(successes + 1, n - successes, 1 - miss / 2)) if successes < n else 1.0
-    return Estimate(successes / n, (low, high), n)
+    count: int
+    runs: int
+    between: float = 0.0
+
+    def estimate(self, miss: float = 0.05) -> Estimate:
+        """Return the share with its interval, which misses the machine's at most at `miss`.
+
+        That of Clopper and Pearson (1934), for as many runs as would vary by as much if the
+        recorded blocks were all there are (the effective sample size of surveys: Korn and Graubard
+        1998, Confidence intervals for proportions with small expected number of positive counts
+        estimated from survey data, Survey Methodology 24).
+        """
+        from scipy.special import betaincinv
+
+        value = self.count / self.runs
+        # Where no run or every run does it, one in two more would.
+        near = min(max(value, 0.5 / self.runs), 1 - 0.5 / self.runs)
+        n = 1 / (1 / self.runs + self.between / (near * (1 - near)))
+        k = value * n
+        low = float(betaincinv(k, n - k + 1, miss / 2)) if self.count else 0.0
+        high = float(betaincinv(k + 1, n - k, 1 - miss / 2)) if self.count < self.runs else 1.0
+        return Estimate(value, (low, high), self.runs)
+
+
+def variance_between(does: NDArray[np.bool_]) -> float:
+    """Return how much a share of runs varies between worlds, beyond what chance makes it vary.
+
+    Parameters
+    ----------
+    does : bool [worlds, runs]
+        Which runs do it.
+    """
+    shares = does.mean(axis=1)
+    chance = (shares * (1 - shares)).mean() / (does.shape[1] - 1)
+    return max(0.0, float(shares.var(ddof=1) - chance))
 
 
 FALSE_VERDICTS = Limit("bench.false_verdicts", "at most 2.5 % false verdicts of either kind", ALPHA)
 
 
-def false_verdicts(errors: Mapping[str, int], runs: int) -> Claim:
+LEAST_RECORDED = 16
+"""Of fewer recorded blocks the interval of a share holds the machine's less often than it says."""
+
+
+def false_verdicts(errors: Mapping[str, Share], recorded: int) -> Claim:
     """Judge ``bench.false_verdicts`` by the error that simulated runs made most often.
 
     Parameters
     ----------
-    errors : mapping of str to int
+    errors : mapping of str to Share
         How many runs made it, by what it is, in words.
-    runs : int
-        Of how many.
+    recorded : int
+        Blocks that the runs were made up from.
     """
-    worst = max(errors, key=lambda error: errors[error])
+    worst = max(errors, key=lambda error: errors[error].count)
     # The interval of the worst of several has to hold for each of them.
-    estimate = share(errors[worst], runs, 0.05 / len(errors))
+    estimate = errors[worst].estimate(0.05 / len(errors))
     assert estimate.interval is not None
     low, high = estimate.interval
-    verdict = FALSE_VERDICTS.verdict(low, high)
     reason = (
-        f"{worst} in {estimate.value * 100:.1f} % of {runs:,} simulated runs, and no other error "
-        f"more often (95 % interval {low * 100:.1f} to {high * 100:.1f} %)"
+        f"{worst} in {estimate.value * 100:.1f} % of {estimate.n:,} simulated runs, and no other "
+        f"error more often (95 % interval {low * 100:.1f} to {high * 100:.1f} %)"
     )
-    if verdict == "inconclusive":
+    verdict = FALSE_VERDICTS.verdict(low, high)
+    if recorded < LEAST_RECORDED:
+        verdict = "inconclusive"
+        reason += f", but that is from {recorded} recorded blocks, and {LEAST_RECORDED} are needed"
+    elif verdict == "inconclusive":
         reason += ", an interval that holds what the looks at a run are planned for"
     return claim(FALSE_VERDICTS, estimate, verdict, "derived", reason)

@@ -22,10 +22,12 @@ from lorabench.results.sequential import Looks, plan_looks
 from lorabench.results.simulation import (
     Intervals,
     Question,
-    first_look,
+    Share,
     intervals,
     least_seen,
-    share,
+    make_runs,
+    make_worlds,
+    variance_between,
 )
 from lorabench.results.statistics import Estimate
 
@@ -45,6 +47,11 @@ MET = Question("met", 1.0, LIMIT, above=False)
 PROOF = Question("above", 1 + SLOWDOWNS[-1], LIMIT, above=True)
 SEEN = tuple(Question("above", 1 + slowdown, 1.0, above=True) for slowdown in SLOWDOWNS)
 
+WORLDS = 50
+"""How often runs are simulated from recorded blocks that are drawn anew."""
+
+_WORLD_RUNS = 200
+
 # The curves go up to this slowdown, in such steps.
 _CURVE = np.arange(101) / 100
 
@@ -62,41 +69,59 @@ class Answers:
     ----------
     measure : str
         Name of the metric that the quantile is.
-    logs : float64 [runs, blocks]
-        Log ratios where nothing differs (`lorabench.results.simulation.log_ratios`).
     looks : Looks
         When a run looks.
+    logs : float64 [runs, blocks]
+        Log ratios where nothing differs.
+    worlds : float64 [worlds, runs, blocks]
+        The same from recorded blocks that were drawn anew.
     """
 
     measure: str
-    logs: NDArray[np.float64]
     looks: Looks
+    logs: NDArray[np.float64]
+    worlds: NDArray[np.float64]
+
+    @classmethod
+    def simulated(
+        cls, measure: str, ratios: NDArray[np.float64], looks: Looks, runs: int, seed: int
+    ) -> "Answers":
+        """Simulate so many runs of blocks with such ratios (`lorabench.results.simulation`)."""
+        return cls(
+            measure,
+            looks,
+            make_runs(ratios, runs, looks.most, seed),
+            make_worlds(ratios, WORLDS, _WORLD_RUNS, looks.most, seed),
+        )
 
     @cached_property
     def found(self) -> Intervals:
-        """Intervals of every run after every number of blocks."""
-        return intervals(self.logs, self.looks.level)
+        """Intervals of every run at every look."""
+        return intervals(self.logs, self.looks)
 
-    def errors(self) -> dict[str, int]:
+    @cached_property
+    def _found_in_worlds(self) -> Intervals:
+        return intervals(self.worlds.reshape(-1, self.looks.most), self.looks)
+
+    def errors(self) -> dict[str, Share]:
         """Return how many runs made each error, by what it is, in words."""
         return {
-            f"{question.verdict} at a true ratio of {question.ratio:.2f}": self._count(question)
+            f"{question.verdict} at a true ratio of {question.ratio:.2f}": self._share(question)
             for question in (TOO_SLOW[0], TOO_FAST[0])
         }
 
     def write(self, table: MetricTable) -> None:
         """Write down all shares, and after how many blocks runs decide."""
-        runs = len(self.logs)
         for name, questions in (
             ("false_verdict_share", (*TOO_SLOW, *TOO_FAST)),
             ("slowdown_seen_share", (*SEEN, PROOF)),
             ("met_share", (MET,)),
         ):
             for question in questions:
-                table.put(name, self.case(question), share(self._count(question), runs))
+                table.put(name, self.case(question), self._share(question).estimate())
         for question in (*SEEN, PROOF, MET):
-            middle = median(self._blocks(question).tolist())
-            estimate = Estimate(middle, None, runs) if math.isfinite(middle) else None
+            middle = median(question.decided(self.found).tolist())
+            estimate = Estimate(middle, None, len(self.logs)) if math.isfinite(middle) else None
             table.put("blocks_needed", self.case(question), estimate)
 
     def write_least(self, table: MetricTable, minutes: float, blocks: int) -> None:
@@ -105,18 +130,32 @@ class Answers:
         In `blocks`, and with the looks that a run of so many has; none where they are too few for a
         verdict.
         """
-        estimate = None
-        if blocks >= MIN_ROUNDS:
-            looks = plan_looks(blocks)
-            ratio = least_seen(intervals(self.logs, looks.level), looks.blocks, MOST_CASES)
-            estimate = None if ratio is None else Estimate(ratio - 1, None, len(self.logs))
         labels: dict[str, Label] = {"measure": self.measure, "minutes": minutes}
-        table.put("least_slowdown_seen", Case(f"{self.measure}, {minutes:g} min", labels), estimate)
+        case = Case(f"{self.measure}, {minutes:g} min", labels)
+        table.put(
+            "least_slowdown_seen", case, self._least(blocks) if blocks >= MIN_ROUNDS else None
+        )
+
+    def _least(self, blocks: int) -> Estimate | None:
+        looks = plan_looks(blocks)
+        least, *worlds = (
+            least_seen(intervals(logs, looks), MOST_CASES) for logs in (self.logs, *self.worlds)
+        )
+        if least is None:
+            return None
+        # An interval of 95 % leaves out a world in forty on either side.
+        outside = len(worlds) // 40
+        spread = sorted(math.inf if one is None else one for one in worlds)
+        low, high = spread[outside], spread[-1 - outside]
+        # Of few blocks the worlds may all lie on one side of what all blocks say.
+        bounds = (min(low, least) - 1, max(high, least) - 1)
+        return Estimate(least - 1, bounds if math.isfinite(high) else None, len(self.logs))
 
     def series(self) -> Iterator[Series]:
         """Return the chance to see a slowdown against its size, and the blocks that it takes."""
         sizes = _CURVE.tolist()
-        seen = [self._blocks(Question("above", 1 + size, 1.0, above=True)) for size in sizes]
+        asked = [Question("above", 1 + size, 1.0, above=True) for size in sizes]
+        seen = [question.decided(self.found) for question in asked]
         yield self._series("slowdown_seen_share", sizes, [np.isfinite(b).mean() for b in seen])
         middles = [median(blocks.tolist()) for blocks in seen]
         decided = [place for place, middle in enumerate(middles) if math.isfinite(middle)]
@@ -130,11 +169,11 @@ class Answers:
         text = f"{self.measure}, ratio {question.ratio:.2f}: {side} {question.bound:.2f}"
         return Case(text, {"measure": self.measure, **labels_of(question)})
 
-    def _count(self, question: Question) -> int:
-        return int(np.isfinite(self._blocks(question)).sum())
-
-    def _blocks(self, question: Question) -> NDArray[np.float64]:
-        return first_look(question.decided(self.found), self.looks.blocks)
+    def _share(self, question: Question) -> Share:
+        does = np.isfinite(question.decided(self._found_in_worlds))
+        between = variance_between(does.reshape(self.worlds.shape[:2]))
+        count = int(np.isfinite(question.decided(self.found)).sum())
+        return Share(count, len(self.logs), between)
 
     def _series(self, name: str, x: Sequence[float], y: Sequence[float]) -> Series:
         x, y = list(map(float, x)), list(map(float, y))

@@ -3,6 +3,7 @@
 How they are made up, and what that leaves out: `lorabench.results.simulation`.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,10 +16,12 @@ from lorabench.experiments.calibrate.samples import CONTROLS, Recorded, newest, 
 from lorabench.host.missing import Missing
 from lorabench.results.metrics import MetricTable
 from lorabench.results.sequential import MOST_BLOCKS, Looks, plan_looks
-from lorabench.results.simulation import Draws, draw, false_verdicts, log_ratios
+from lorabench.results.simulation import draw, false_verdicts, log_ratios
 from lorabench.results.statistics import MIN_BEYOND
 
 _Q = 0.99
+# Simulated blocks that runs are drawn from, so many that hardly any run has one twice.
+_SIMULATED_BLOCKS = 16_000
 _LEAST_QUERIES = round(MIN_BEYOND / (1 - _Q))
 
 
@@ -50,10 +53,9 @@ class Calibrate(Experiment):
         recorded = read(newest() if options.result is None else options.result)
         observer.stage("simulating runs", 0.0)
         looks = plan_looks(MOST_BLOCKS)
-        draws = draw(list(map(len, recorded.blocks)), options.runs, looks.most, options.seed)
         table = MetricTable()
         table.add("block_s", "recorded", recorded.block_s)
-        answers = list(_answers(recorded, draws, looks, table))
+        answers = list(_answers(recorded, looks, options, table))
         blocks = int(options.minutes * 60 / recorded.block_s)
         for one in answers:
             one.write(table)
@@ -62,7 +64,7 @@ class Calibrate(Experiment):
         self._findings = Findings(
             _config(recorded, looks, options),
             table=table,
-            claims=[false_verdicts(answers[0].errors(), options.runs)],
+            claims=[false_verdicts(answers[0].errors(), len(recorded.blocks))],
             series=[series for one in answers for series in one.series()],
             unavailable=[_too_few_untouched()] if len(answers) == 1 else [],
             # What is told is of the machine that measured, wherever that is told.
@@ -75,19 +77,21 @@ class Calibrate(Experiment):
 
 
 def _answers(
-    recorded: Recorded, draws: Draws, looks: Looks, table: MetricTable
+    recorded: Recorded, looks: Looks, options: CalibrateOptions, table: MetricTable
 ) -> Iterator[Answers]:
     """Return what runs say of p99 and, where enough queries were untouched, of theirs."""
     samples = {
         RAW: [[one.latency_s for one in block] for block in recorded.blocks],
         UNSTALLED: [[one.latency_s[~one.touched] for one in block] for block in recorded.blocks],
     }
+    each = math.ceil(_SIMULATED_BLOCKS / len(recorded.blocks))
+    drawn = draw(list(map(len, recorded.blocks)), each, options.seed)
     for measure, latencies in samples.items():
-        logs = log_ratios(draws, latencies, _Q)
-        values = logs[~np.isnan(logs)]
+        ratios = log_ratios(drawn, latencies, _Q)
+        values = ratios[~np.isnan(ratios)]
         if len(values) > 0:
             table.add("aa_log_ratio_sd", measure, float(values.std(ddof=1)))
-            yield Answers(measure, logs, looks)
+            yield Answers.simulated(measure, ratios, looks, options.runs, options.seed)
         elif measure == RAW:
             longest = max(sum(len(one.latency_s) for one in block) for block in recorded.blocks)
             raise InputError(

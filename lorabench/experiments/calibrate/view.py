@@ -104,7 +104,7 @@ def _sentence(result: Result) -> str:
     cases = f"in {MOST_CASES * 10:.0f} of 10 cases"
     if least.estimate is None:
         return f"{begin} ({of}) sees no slowdown {cases}, however large."
-    return f"{begin} ({of}) sees a slowdown of {_rounded_up(least.estimate)} % {cases}."
+    return f"{begin} ({of}) sees a slowdown of {_size(least)} {cases}."
 
 
 def _undisturbed(result: Result) -> str:
@@ -116,6 +116,15 @@ def _undisturbed(result: Result) -> str:
         f"Where nothing is slower, {found.estimate * 100:.0f} % of runs of up to "
         f"{result.config['looks']['blocks'][-1]} blocks end with met at {MET.bound:.2f}."
     )
+
+
+def _size(least: Metric) -> str:
+    """Write a slowdown with its interval; one that nothing bounds above is at least what it is."""
+    assert least.estimate is not None
+    if least.ci95 is None:
+        return f"{_rounded_up(least.estimate)} % or more"
+    low, high = map(_rounded_up, least.ci95)
+    return f"{_rounded_up(least.estimate)} % ({low} to {high})"
 
 
 def _rounded_up(share: float) -> str:

@@ -14,13 +14,15 @@ from lorabench.results.simulation import (
     LEAST_SLICES,
     Intervals,
     Question,
+    Share,
     draw,
     false_verdicts,
-    first_look,
     intervals,
     least_seen,
     log_ratios,
-    share,
+    make_runs,
+    make_worlds,
+    variance_between,
 )
 
 LOOKS = sequential.plan_looks(40)
@@ -30,7 +32,7 @@ COUNTS = st.lists(st.integers(LEAST_SLICES, 12), min_size=2, max_size=6)
 
 @given(COUNTS, st.integers(0, 1000))
 def test_no_slice_is_in_two_arms_nor_twice_in_one(counts: list[int], seed: int) -> None:
-    for _, arms in draw(counts, 5, 8, seed).parts:
+    for arms in draw(counts, 10, seed):
         for block in arms.reshape(len(arms), -1):
             assert len(set(block.tolist())) == len(block)
 
@@ -38,20 +40,19 @@ def test_no_slice_is_in_two_arms_nor_twice_in_one(counts: list[int], seed: int) 
 @given(COUNTS, st.integers(0, 1000))
 def test_every_arm_takes_as_many_slices_of_each_block(counts: list[int], seed: int) -> None:
     owner = np.repeat(np.arange(len(counts)), counts)
-    for _, arms in draw(counts, 5, 8, seed).parts:
+    for recorded, arms in enumerate(draw(counts, 10, seed)):
         for block in owner[arms]:
             first, *others = (sorted(arm.tolist()) for arm in block)
             assert all(arm == first for arm in others)
+            assert recorded in first
             assert len(set(first)) <= 2
             assert np.ptp(first) <= 1  # neighbours in time
 
 
 @given(st.integers(2, 6), st.integers(2, 6), st.integers(0, 1000))
 def test_an_arm_is_as_long_as_a_control(blocks: int, slices: int, seed: int) -> None:
-    draws = draw([2 * slices] * blocks, 5, 8, seed)
-    assert {arms.shape[1:] for _, arms in draws.parts} == {(ARMS, slices)}
-    places = np.concatenate([where for where, _ in draws.parts])
-    assert sorted(places.tolist()) == list(range(5 * 8))
+    drawn = draw([2 * slices] * blocks, 10, seed)
+    assert [arms.shape for arms in drawn] == [(10, ARMS, slices)] * blocks
 
 
 @given(
@@ -63,24 +64,24 @@ def test_a_ratio_is_that_of_exact_quantiles(sizes: list[int], q: float, seed: in
     rng = np.random.default_rng(seed)
     slices = [rng.lognormal(size=size) for size in sizes]
     blocks = [slices[:4], slices[4:]]
-    draws = draw([4, 8], 3, 5, seed)
-    found = log_ratios(draws, blocks, q).ravel()
+    drawn = draw([4, 8], 10, seed)
+    found = log_ratios(drawn, blocks, q)
     levelled = [
         one / np.median(joined if len(joined := np.concatenate(block)) else [1.0])
         for block in blocks
         for one in block
     ]
-    for where, arms in draws.parts:
-        for place, block in zip(where, arms, strict=True):
+    for ratios, arms in zip(found, drawn, strict=True):
+        for ratio, block in zip(ratios, arms, strict=True):
             of = [
                 statistics.quantile(np.concatenate([levelled[one] for one in arm]), q)
                 for arm in block
             ]
             if None in of:
-                assert np.isnan(found[place])
+                assert np.isnan(ratio)
             else:
                 logs = np.log(np.array(of, float))
-                assert found[place] == pytest.approx(logs[0] - (logs[1] + logs[2]) / 2, abs=1e-9)
+                assert ratio == pytest.approx(logs[0] - (logs[1] + logs[2]) / 2, abs=1e-9)
 
 
 def _block(rng: np.random.Generator, slices: int, stalls: float) -> list[np.ndarray]:
@@ -97,7 +98,7 @@ def _block(rng: np.random.Generator, slices: int, stalls: float) -> list[np.ndar
 def test_simulated_blocks_vary_as_much_as_fresh_ones(stalls: float) -> None:
     rng = np.random.default_rng(0)
     recorded = [_block(rng, 8, stalls) for _ in range(60)]
-    simulated = log_ratios(draw([8] * 60, 50, 40, 0), recorded)
+    simulated = log_ratios(draw([8] * 60, 40, 0), recorded)
     fresh = []
     for _ in range(600):
         arms = np.array(_block(rng, 12, stalls)).reshape(ARMS, -1)
@@ -107,21 +108,34 @@ def test_simulated_blocks_vary_as_much_as_fresh_ones(stalls: float) -> None:
     assert abs(simulated.mean()) < 4 * simulated.std() / math.sqrt(simulated.size)
 
 
-def test_the_same_seed_draws_the_same_runs() -> None:
-    one, same, other = (draw([4, 6], 3, 4, seed) for seed in (1, 1, 2))
-    arrays = [np.concatenate([arms.ravel() for _, arms in d.parts]) for d in (one, same, other)]
-    assert np.array_equal(arrays[0], arrays[1])
-    assert not np.array_equal(arrays[0], arrays[2])
+def test_runs_are_made_of_the_blocks_that_there_are() -> None:
+    ratios = np.arange(12.0).reshape(3, 4)
+    runs = make_runs(ratios, 50, 40, 1)
+    assert runs.shape == (50, 40)
+    assert set(runs.ravel()) == set(ratios.ravel())
+    assert np.array_equal(runs, make_runs(ratios, 50, 40, 1))
+    assert not np.array_equal(runs, make_runs(ratios, 50, 40, 2))
+
+
+def test_every_world_has_recorded_blocks_of_its_own() -> None:
+    ratios = np.repeat(np.arange(5.0), 100).reshape(5, 100)  # each tells whose it is
+    worlds = make_worlds(ratios, 30, 20, 40, 0)
+    assert worlds.shape == (30, 20, 40)
+    blocks = {tuple(sorted(set(world.ravel()))) for world in worlds}
+    assert len(blocks) > 5
+    assert max(map(len, blocks)) <= 5
+    assert np.array_equal(worlds, make_worlds(ratios, 30, 20, 40, 0))
 
 
 @given(st.lists(st.none() | st.floats(-5, 5), min_size=1, max_size=30))
 def test_intervals_are_those_of_a_run_that_leaves_out_blocks_without_a_value(values) -> None:
     logs = np.array([[np.nan if value is None else value for value in values]])
-    found = intervals(logs, LOOKS.level)
-    for end in range(1, len(values) + 1):
+    looks = sequential.Looks(tuple(range(1, len(values) + 1)), LOOKS.level)
+    found = intervals(logs, looks)
+    for end in looks.blocks:
         told = [value for value in values[:end] if value is not None]
         low, high = found.low[0, end - 1], found.high[0, end - 1]
-        expected = sequential.interval(told, LOOKS.level)
+        expected = sequential.interval(told, looks.level)
         if expected is None or len(told) < MIN_ROUNDS:
             assert np.isnan([low, high]).all()
         else:
@@ -129,40 +143,41 @@ def test_intervals_are_those_of_a_run_that_leaves_out_blocks_without_a_value(val
 
 
 def _normal_runs(runs: int, sigma: float) -> Intervals:
-    logs = np.random.default_rng(1).normal(0, sigma, (runs, 40))
-    return intervals(logs, LOOKS.level)
+    return intervals(np.random.default_rng(1).normal(0, sigma, (runs, 40)), LOOKS)
 
 
 def test_runs_of_normal_blocks_err_as_often_as_planned() -> None:
     found = _normal_runs(20_000, 0.2)
     for question in (Question("", 1.1, 1.1, above=True), Question("", 1.1, 1.1, above=False)):
-        errors = np.isfinite(first_look(question.decided(found), LOOKS.blocks)).mean()
+        errors = np.isfinite(question.decided(found)).mean()
         assert 0.02 <= errors <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 20_000)
 
 
-def test_a_verdict_is_found_at_the_first_look_that_has_it() -> None:
-    decided = np.zeros((3, 40), bool)
-    decided[0, 8:] = True  # from the ninth block on
-    decided[1, 20] = True  # between two looks alone
-    assert first_look(decided, LOOKS.blocks).tolist() == [16, np.inf, np.inf]
+def test_a_run_is_decided_at_the_first_look_that_says_so() -> None:
+    low = np.array([[np.nan, 0.1, -0.1], [np.nan, 0.0, 0.1], [np.nan, 0.0, 0.0]])
+    found = Intervals((4, 8, 16), low, low + 0.2)
+    assert Question("", 1.0, 1.0, above=True).decided(found).tolist() == [8, 16, np.inf]
+    below = Question("", 1.0, math.exp(0.2), above=False)
+    assert below.decided(found).tolist() == [16, 8, 8]
 
 
 def test_the_least_slowdown_is_seen_by_just_that_share() -> None:
     found = _normal_runs(1000, 0.2)
-    least = least_seen(found, LOOKS.blocks, 0.9)
+    least = least_seen(found, 0.9)
     assert least is not None
-    for ratio, most in ((least * 1.0001, 1000), (least * 0.9999, 900)):
-        seen = np.isfinite(first_look(Question("", ratio, 1, True).decided(found), LOOKS.blocks))
-        assert most - 101 < seen.sum() <= most
-    assert seen.sum() < 900
-    assert least_seen(intervals(np.full((10, 40), np.nan), 0.01), LOOKS.blocks, 0.9) is None
+    more, less = (
+        np.isfinite(Question("", least * factor, 1.0, above=True).decided(found)).sum()
+        for factor in (1 + 1e-9, 1 - 1e-9)
+    )
+    assert (more, less) == (900, 899)
+    assert least_seen(intervals(np.full((10, 40), np.nan), LOOKS), 0.9) is None
 
 
 @pytest.mark.parametrize("p", [0.01, 0.025, 0.3, 0.9])
 def test_the_interval_of_a_share_holds_it_at_least_as_often_as_it_says(p: float) -> None:
     n, held = 100, 0.0
     for k in range(n + 1):
-        low, high = share(k, n).interval or ()
+        low, high = Share(k, n).estimate().interval or ()
         if low <= p <= high:
             held += math.comb(n, k) * p**k * (1 - p) ** (n - k)
     assert 0.95 <= held < 1
@@ -170,9 +185,28 @@ def test_the_interval_of_a_share_holds_it_at_least_as_often_as_it_says(p: float)
 
 def test_the_interval_of_a_share_is_the_published_one() -> None:
     # R 4: binom.test(10, 400)$conf.int
-    assert share(10, 400).interval == pytest.approx((0.012049, 0.045496), abs=1e-5)
-    assert share(0, 10).interval == pytest.approx((0, 0.308497), abs=1e-6)
-    assert share(10, 10).interval == pytest.approx((0.691503, 1), abs=1e-6)
+    assert Share(10, 400).estimate().interval == pytest.approx((0.012049, 0.045496), abs=1e-5)
+    assert Share(0, 10).estimate().interval == pytest.approx((0, 0.308497), abs=1e-6)
+    assert Share(10, 10).estimate().interval == pytest.approx((0.691503, 1), abs=1e-6)
+
+
+@given(st.integers(1, 500), st.data(), st.floats(0, 0.2))
+def test_worlds_that_differ_widen_the_interval_of_a_share(runs: int, data, between: float) -> None:
+    count = data.draw(st.integers(0, runs))
+    alone, wider = (Share(count, runs, b).estimate() for b in (0.0, between))
+    assert alone.interval is not None
+    assert wider.interval is not None
+    assert wider.value == alone.value == count / runs
+    assert 0 <= wider.interval[0] <= alone.interval[0] + 1e-9
+    assert alone.interval[1] - 1e-9 <= wider.interval[1] <= 1
+
+
+def test_what_chance_makes_a_share_vary_is_not_between_worlds() -> None:
+    rng = np.random.default_rng(0)
+    same = rng.random((4000, 50)) < 0.3
+    assert variance_between(same) < 0.0005  # chance alone is 0.0042
+    other = rng.random((4000, 50)) < rng.normal(0.3, 0.05, (4000, 1))
+    assert variance_between(other) == pytest.approx(0.0025, rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +218,12 @@ def test_the_interval_of_a_share_is_the_published_one() -> None:
     ],
 )
 def test_false_verdicts_are_judged_by_the_error_made_most_often(errors, verdict: str) -> None:
-    claim = false_verdicts(errors, 400)
+    shares = {text: Share(count, 400) for text, count in errors.items()}
+    claim = false_verdicts(shares, 16)
     worst = max(errors, key=errors.get)
     assert (claim.verdict, claim.basis) == (verdict, "derived")
     assert claim.measured == errors[worst] / 400
     assert claim.reason.startswith(f"{worst} in {errors[worst] / 4:.1f} % of 400 simulated runs")
+    few = false_verdicts(shares, 15)
+    assert few.verdict == "inconclusive"
+    assert few.reason.endswith(", but that is from 15 recorded blocks, and 16 are needed")

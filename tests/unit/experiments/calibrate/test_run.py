@@ -1,6 +1,7 @@
 """On a machine whose noise is known, calibrate tells what the bench can tell there."""
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,7 +161,7 @@ def test_the_table_fits_a_terminal_and_a_sentence_says_what_it_means(
         assert "…" not in text
         said = " ".join(text.split())
         assert "A run of 10 minutes on this machine (40 blocks of " in said
-        assert "% in 9 of 10 cases." in said
+        assert re.search(r"a slowdown of [0-9.]+ % \([0-9.]+ to [0-9.]+\) in 9 of 10 cases\.", said)
         assert "bench.false_verdicts " in said
     said = " ".join(shown(calm).split())
     assert "Where nothing is slower, 100 % of runs of up to 40 blocks end with met at 1.10." in said
@@ -194,11 +195,29 @@ def test_a_run_that_sees_nothing_is_called_that(calm: Result) -> None:
     assert "Where nothing is slower" not in text
 
 
-def test_blocks_that_were_left_out_are_counted(tmp_path: Path) -> None:
-    found = samples.arrays(replace(samples.CALM, blocks=8))
-    for name in [name for name in found if name.startswith("block3/solo_repeat/")]:
-        del found[name]
-    for name in filter(lambda name: name.startswith("block3/solo/"), found):
-        found[name] = found[name][: samples.CALM.queries]
-    result = calibrate(samples.write(tmp_path / "run.json", found), runs=100)
-    assert "; left out for having too few: 1" in " ".join(shown(result).split())
+def test_a_slowdown_that_nothing_bounds_is_so_much_or_more(calm: Result) -> None:
+    open_ended = [
+        metric.model_copy(update={"estimate": 0.123, "ci95": None})
+        if metric.name == "least_slowdown_seen"
+        else metric
+        for metric in calm.metrics
+    ]
+    text = " ".join(shown(calm.model_copy(update={"metrics": open_ended})).split())
+    assert "sees a slowdown of 13 % or more in 9 of 10 cases." in text
+
+
+def test_blocks_that_were_left_out_are_counted(calm: Result) -> None:
+    config = calm.config | {"result": calm.config["result"] | {"blocks_left_out": 1}}
+    text = " ".join(shown(calm.model_copy(update={"config": config})).split())
+    assert "; left out for having too few: 1" in text
+
+
+def test_many_recorded_blocks_tell_more_exactly_than_few(tmp_path: Path) -> None:
+    weather = replace(samples.CALM, queries=600, slice_sigma=0.3, cases=samples.CONTROLS)
+    widths = []
+    for blocks in (4, 32):
+        found = calibrated(tmp_path, replace(weather, blocks=blocks))
+        (metric,) = found.select("least_slowdown_seen", measure=RAW)
+        assert metric.ci95 is not None
+        widths.append(metric.ci95[1] - metric.ci95[0])
+    assert 0 < widths[1] < widths[0]
