@@ -412,6 +412,9 @@ class Record(Answers, CpuUsage):
             "batch": self.batch,
             "server": self.server,
             "rows": self.rows,
+            "first_sample": self.schedule.skipped_rows
+            + np.cumsum(self.rows, dtype=np.int64)
+            - self.rows,
             "epoch": self.epoch,
             "late_ns": self.late_ns,
             "switches": self.switches,

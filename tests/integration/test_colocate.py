@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from command import Run
 
+from lorabench.results import latency
 from lorabench.results.files import read_result
+from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Result
 
 pytestmark = pytest.mark.slow
@@ -32,7 +34,7 @@ def finished(lorabench: Run, folder: Path) -> tuple[Result, Any, str]:
 
 def test_it_ends_with_the_table_a_verdict_in_words_and_the_path(finished) -> None:
     result, _, printed = finished
-    for condition in ("solo", "solo_repeat", "naive", "pinned", "solo_all"):
+    for condition in ("solo", "solo_repeat", "sham", "planted", "naive", "pinned", "solo_all"):
         assert condition in printed
     assert "latency.isolated inconclusive" in " ".join(printed.split())
     assert printed.rstrip().endswith("out.json")
@@ -52,28 +54,25 @@ def test_arrivals_are_the_same_in_every_condition_of_a_round_and_differ_between_
     assert [len(d) for d in digests] == [1, 1, 1]
     assert len(set.union(*digests)) == 3
     for index in range(2):
-        schedules = [raw[f"round{index}/{c}/scheduled_ns"] for c in result.rounds[index].order]
+        schedules = [raw[f"block{index}/{c}/scheduled_ns"] for c in result.rounds[index].order]
         for schedule in schedules:
             np.testing.assert_array_equal(schedule, schedules[0])
 
 
-def test_every_round_runs_every_condition_once_and_solo_twice_in_an_order_of_its_own(
+def test_every_case_has_a_slice_in_every_turn_and_each_turn_an_order_of_its_own(
     finished,
 ) -> None:
     result, _, _ = finished
     first, second, last = (r.order for r in result.rounds)
-    assert (
-        sorted(first)
-        == sorted(second)
-        == [
-            "naive",
-            "pinned",
-            "pinned+rank-change",
-            "solo",
-            "solo_repeat",
-        ]
-    )
+    cases = ["solo", "solo_repeat", "naive", "pinned", "pinned+rank-change", "sham", "planted"]
+    turns = 4  # of half a second, in two seconds
+    assert len(first) == len(second) == turns * len(cases)
+    for order in (first, second):
+        for turn in range(turns):
+            assert sorted(order[turn * len(cases) : (turn + 1) * len(cases)]) == sorted(cases)
+    assert first != second
     assert last == ["solo_all"]
+    assert [r.processes for r in result.rounds] == [0, 1, 2]
 
 
 def test_every_query_has_a_latency_that_starts_at_its_scheduled_arrival(finished) -> None:
@@ -81,7 +80,7 @@ def test_every_query_has_a_latency_that_starts_at_its_scheduled_arrival(finished
     for round_ in result.rounds:
         for condition, queries in round_.queries.items():
             assert queries.offered == queries.served > 0
-            at = f"round{round_.index}/{condition}"
+            at = f"block{round_.index}/{condition}"
             assert (raw[f"{at}/started_ns"] >= raw[f"{at}/scheduled_ns"]).all()
             assert (raw[f"{at}/done_ns"] > raw[f"{at}/started_ns"]).all()
 
@@ -90,12 +89,23 @@ def test_the_metrics_are_what_the_raw_samples_give(finished) -> None:
     result, raw, _ = finished
     metric = result.metric("latency_p99", "solo")
     assert metric is not None
-    config = result.config["experiment"]
-    begin = (config["warmup_s"] + config["label_delay_s"]) * 1e9
+    clear = result.metric("latency_p99_unstalled", "solo")
+    assert clear is not None
     for index, value in enumerate(metric.values):
-        scheduled = raw[f"round{index}/solo/scheduled_ns"]
-        latency = np.sort((raw[f"round{index}/solo/done_ns"] - scheduled)[scheduled >= begin])
-        assert value == pytest.approx(latency[int(np.ceil(0.99 * len(latency))) - 1] / 1e9)
+        scheduled, done, counted, touched = (
+            raw[f"block{index}/solo/{name}"]
+            for name in ("scheduled_ns", "done_ns", "counted", "touched")
+        )
+        for of, which in ((value, counted), (clear.values[index], counted & ~touched)):
+            latency = np.sort((done - scheduled)[which])
+            assert of == pytest.approx(latency[int(np.ceil(0.99 * len(latency))) - 1] / 1e9)
+        # Of each slice the head does not count.
+        slices = raw[f"block{index}/solo/slice"]
+        assert set(slices) == {0, 1, 2, 3}
+        for number in range(4):
+            mine = slices == number
+            assert 0 < counted[mine].sum() < mine.sum()
+            assert not counted[mine][0]
 
 
 def test_fewer_than_six_rounds_give_no_verdict_on_latency(finished) -> None:
@@ -105,6 +115,8 @@ def test_fewer_than_six_rounds_give_no_verdict_on_latency(finished) -> None:
         "memory.budget": "met",
         "latency.impact": "inconclusive",
         "latency.isolated": "inconclusive",
+        "latency.training": "inconclusive",
+        "isolation.gain": "inconclusive",
     }
 
 
@@ -115,10 +127,10 @@ def test_updates_reach_the_server(finished) -> None:
         assert epochs is not None
         assert min(epochs.values) > 1
         for index in range(2):
-            served = raw[f"round{index}/{condition}/epoch"]
+            served = raw[f"block{index}/{condition}/epoch"]
             assert (np.diff(served) >= 0).all()
             assert served[-1] > 1
-    assert (raw["round0/solo/epoch"] == -1).all()
+    assert (raw["block0/solo/epoch"] == -1).all()
     p50 = result.metric("update_latency_p50", "pinned")
     assert p50 is not None
     assert all(value > 0 for value in p50.values)
@@ -126,22 +138,55 @@ def test_updates_reach_the_server(finished) -> None:
 
 def test_the_trainer_sees_a_subsequence_of_the_arrivals_after_the_label_delay(finished) -> None:
     result, raw, _ = finished
-    rows = int(result.config["experiment"]["query_rows"])
     delay = result.config["experiment"]["label_delay_s"] * 1e9
     for index in range(2):
-        at = f"round{index}/pinned"
-        sample = raw[f"{at}/trained_sample"]
-        assert len(sample) > 0
-        assert (np.diff(sample) > 0).all()
+        at = f"block{index}/pinned"
+        first, count = raw[f"{at}/trained_first"], raw[f"{at}/trained_count"]
+        assert (first[1:] >= (first + count)[:-1]).all()
+        # Labels of what was served in the warm-up arrive in the first slice.
+        start = raw[f"{at}/first_sample"]
+        ours = first >= start[0]
+        assert ours.sum() > 1
+        query = np.searchsorted(start, first[ours], side="right") - 1
         np.testing.assert_array_equal(
-            raw[f"{at}/label_ns"], raw[f"{at}/done_ns"][sample // rows] + delay
+            raw[f"{at}/label_ns"][ours], raw[f"{at}/done_ns"][query] + delay
         )
         assert (raw[f"{at}/published_ns"] > raw[f"{at}/label_ns"]).all()
-        lost = [
-            result.metric(name, "pinned").values[index]  # type: ignore[union-attr]
-            for name in ("replay_dropped", "replay_skipped")
-        ]
-        assert len(sample) + sum(lost) <= len(raw[f"{at}/done_ns"]) * rows
+        assert count[ours].sum() <= raw[f"{at}/rows"].sum()
+
+
+def test_verdicts_can_be_reached_again_from_the_document(finished) -> None:
+    result, _, _ = finished
+    table = MetricTable()
+    for metric in result.metrics:
+        table.add(metric.name, metric.case, *metric.values)
+    (judged,) = result.select("latency_p99_sham_ratio")
+    run = latency.Run(
+        table, judged.case, "measured-synthetic", saturated=latency.saturated_cases(result.rounds)
+    )
+    again = {claim.id: claim for claim in latency.latency_claims(run)}
+    for claim in result.claims:
+        if claim.id in again:
+            assert (claim.verdict, claim.measured, claim.ci95) == (
+                again[claim.id].verdict,
+                again[claim.id].measured,
+                again[claim.id].ci95,
+            )
+    assert len(again) == 4
+
+
+def test_the_sham_is_about_as_busy_as_the_trainer_that_it_stands_for(finished) -> None:
+    result, raw, _ = finished
+    assert (raw["block0/sham/epoch"] == -1).all()
+    assert (raw["block0/planted/epoch"] == -1).all()
+    assert not any(m.condition == "sham" for m in result.select("train_samples_per_s"))
+
+
+def test_stalls_and_what_a_switch_leaves_behind_are_drawn_for_every_case(finished) -> None:
+    result, _, _ = finished
+    for name in ("stalls_per_s", "stalled_share", "latency_p99_since_switch"):
+        drawn = {series.condition for series in result.series if series.name == name}
+        assert drawn >= {"solo", "solo_repeat", "naive", "pinned", "sham", "planted"}
 
 
 def test_the_rank_changes_every_second_where_that_is_asked_for(finished) -> None:
@@ -160,9 +205,9 @@ def test_the_rank_changes_every_second_where_that_is_asked_for(finished) -> None
         if value is not None:
             assert value == pytest.approx(head / base)
     assert "while the rank changes every second" in printed
-    ranks = raw["round0/pinned/window_ranks"]
+    ranks = raw["block0/pinned/window_ranks"]
     tables = len(result.environment["adapter"]["slots"])
-    assert ranks.shape == (len(raw["round0/pinned/window_samples"]), tables)
+    assert ranks.shape == (len(raw["block0/pinned/window_samples"]), tables)
 
 
 def test_the_adapter_stays_within_its_budget_and_says_what_it_consists_of(finished) -> None:

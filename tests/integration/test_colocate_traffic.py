@@ -39,15 +39,16 @@ def test_bursts_of_mlperf_sizes_are_learnt_from_and_single_ids_not_kept_for_reus
     result = read_result(path)
     assert result.config["traffic"]["arrivals"] == "bursts"
     raw = np.load(path.with_suffix(".npz"))
-    rows = raw["round0/pinned/rows"]
+    rows = raw["block0/pinned/rows"]
     assert set(rows.tolist()) <= {100, 200, 300, 400, 500, 600, 700}
     assert len(set(rows.tolist())) > 2
-    sample = raw["round0/pinned/trained_sample"]
-    assert len(sample) > 0
-    query = np.searchsorted(np.cumsum(rows), sample, side="right")
+    start, first = raw["block0/pinned/first_sample"], raw["block0/pinned/trained_first"]
+    ours = first >= start[0]
+    assert ours.any()
+    query = np.searchsorted(start, first[ours], side="right") - 1
     delay = result.config["experiment"]["label_delay_s"] * 1e9
     np.testing.assert_array_equal(
-        raw["round0/pinned/label_ns"], raw["round0/pinned/done_ns"][query] + delay
+        raw["block0/pinned/label_ns"][ours], raw["block0/pinned/done_ns"][query] + delay
     )
     assert max(result.config["workload"]["spec"]["sparse"]["hotness"]) == 1
     reuse = reuse_of(result)
@@ -72,4 +73,4 @@ def test_reuse_of_bags_is_counted_net(lorabench: Run, tmp_path: Path) -> None:
     assert reuse["net"] > 0
     raw = np.load(path.with_suffix(".npz"))
     for condition in ("pinned", "pinned+reuse"):
-        assert len(raw[f"round0/{condition}/trained_sample"]) > 0
+        assert len(raw[f"block0/{condition}/trained_first"]) > 0

@@ -15,6 +15,7 @@ from lorabench.isolation.cleanup import run_lock
 from lorabench.isolation.machine import Machine
 from lorabench.isolation.plan import MemoryPlan
 from lorabench.memory import MemoryPolicy
+from lorabench.results.claims import sentence
 from lorabench.results.files import read_result
 from lorabench.results.schema import Result
 
@@ -52,7 +53,7 @@ def test_the_document_says_what_each_condition_came_to(finished) -> None:
 def test_a_throttle_leaves_its_trace(finished) -> None:
     result, raw, _ = finished
     for condition in ("shared+idle+throttle", "pinned+throttle", "isolated"):
-        trace = raw[f"round0/{condition}/throttle"]
+        trace = raw[f"block0/{condition}/throttle"]
         assert (np.diff(trace[:, 0]) > 0).all()
         assert ((trace[:, 1] >= 0) & (trace[:, 1] <= 1)).all()
         duty = result.metric("duty", condition)
@@ -78,8 +79,8 @@ def test_the_spike_and_the_calibration_are_in_the_document(finished) -> None:
         assert probe.ci95 is not None
         assert probe.ci95[0] > 0
     assert result.metric("yield_s", "shared+idle+throttle") is not None
-    reason = next(claim.reason for claim in result.claims if claim.id == "latency.isolated")
-    assert "of that beside an idle CPU" in reason
+    isolated = next(claim for claim in result.claims if claim.id == "latency.isolated")
+    assert "of that beside an idle CPU" in sentence(isolated)
 
 
 class OnPlacedMemory(Colocate):
@@ -113,7 +114,7 @@ def test_conditions_on_placed_memory_run_beside_those_on_any() -> None:
     found = run.findings()
     assert found is not None
     (first, _) = found.rounds
-    assert set(first.order) == {"solo", "solo_repeat", "pinned", "numa"}
+    assert set(first.order) == {"solo", "solo_repeat", "pinned", "numa", "sham", "planted"}
     for name in ("pinned", "numa"):
         assert first.queries[name].served == first.queries[name].offered > 0
-        assert found.raw[f"round0/{name}/epoch"].max() > 0
+        assert found.raw[f"block0/{name}/epoch"].max() > 0

@@ -137,7 +137,7 @@ def test_a_required_condition_that_the_machine_lacks_exits_with_3(refuse: Run) -
 
 @pytest.fixture
 def running(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A long run that is in its second round."""
+    """A long run that is in its second block."""
     arguments = dict(zip(SHORT[::2], SHORT[1::2], strict=True)) | {"--rounds": 500}
     process = subprocess.Popen(
         [
@@ -151,10 +151,10 @@ def running(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "round 2 of" in line:
+        if "block 2 of" in line:
             break
     else:
-        pytest.fail("it ended before its second round")
+        pytest.fail("it ended before its second block")
     yield process
     if process.poll() is None:
         process.kill()

@@ -24,7 +24,13 @@ def conditions(text: str) -> "tuple[Condition, ...]":
     from lorabench.isolation.conditions import parse_condition
 
     # Controls are run unasked; who names the sham says nothing new.
-    asked = [name for name in names(text) if name != "sham"]
+    named = names(text)
+    asked = [name for name in named if name != "sham"]
+    if named and not asked:
+        raise InputError(
+            "--conditions: found sham alone, expected a trainer's condition beside it, such as "
+            "pinned (a sham is as busy as its trainer)"
+        )
     return tuple(dict.fromkeys(map(parse_condition, asked)))
 
 

@@ -70,11 +70,6 @@ class ColocateOptions(ServingOptions):
             Naming the option, what was found and what was expected.
         """
         super().check()
-        if not self.asked:
-            raise InputError(
-                "--conditions: found sham alone, expected a trainer's condition beside it, such as "
-                "pinned (a sham is as busy as its trainer)"
-            )
         if self.rounds is not None:
             for given, name in ((self.decide, "--decide"), (self.max_minutes, "--max-minutes")):
                 if given:

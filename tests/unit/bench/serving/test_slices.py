@@ -1,5 +1,7 @@
 """How long blocks are and how many: what a p99 takes at a rate, and what there is time for."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def test_slices_follow_one_another_by_the_cases_clock_and_their_heads_are_left_o
     cut = slicing(rate_qps=4800.0, duration_s=2.0, **USUAL)
     turns = [Turn(0, block, number) for block in range(3) for number in range(cut.turns)]
     slices = [cut.warmup, *map(cut.slice, turns)]
-    for before, after in zip(slices, slices[1:], strict=False):
+    for before, after in pairwise(slices):
         assert after.begin_s == pytest.approx(before.end_s)
         assert after.window_s[0] == pytest.approx(after.begin_s + 0.05)
         assert after.window_s[1] == pytest.approx(after.end_s)

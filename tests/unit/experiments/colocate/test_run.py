@@ -34,7 +34,6 @@ def test_the_defaults_can_be_run() -> None:
         ({"rounds": 6, "max_minutes": 3.0}, "--max-minutes: found it beside --rounds"),
         ({"slice_s": 0.01}, "--slice: found 0.01, expected 0.1 to 60"),
         ({"head_s": -0.1}, "--head: found -0.1"),
-        ({"conditions": ()}, "--conditions: found sham alone, expected a trainer's condition"),
         ({"duration_s": 0.0}, "--duration: found 0.0, expected above 0"),
         ({"duration_s": float("nan")}, "--duration: found nan"),
         ({"duration_s": float("inf")}, "--duration: found inf"),
@@ -129,6 +128,7 @@ def test_a_round_without_solo_compares_nothing():
     [
         (("--conditions", "pinned,magic"), "--conditions: found 'magic', expected naive, pinned"),
         (("--rank", "few"), "--rank: found 'few', expected auto or an integer"),
+        (("--conditions", "sham"), "--conditions: found sham alone, expected a trainer's"),
         (("--slo-ms", "x"), "--slo-ms: found 'x', expected a number of milliseconds"),
         (("--slo-ms", "0"), "--slo-ms: found 0.0, expected above 0"),
         (("--wait", "idle"), "--wait: found 'idle', expected one of block, spin"),
