@@ -17,12 +17,16 @@ What keeps the resampling honest:
   slices): both would make the bench look better than it is. The two controls of one block fill no
   three arms of a control's length, which is why a block is made of two: of each, all arms take the
   same number of slices, half of an arm or nearly so. Both are brought to the same median, lest the
-  slower one alone make up the tail. So arms are as long as recorded ones and differ by as much.
+  slower one alone make up the tail. So arms are as long as recorded ones and differ by as much: on
+  fresh material of the same law the spread was within 8 %, that of arms drawn with replacement 6 to
+  22 % short, and that of thirds of one block, where nothing stalls, 35 % too wide.
 
 How far the recorded run stands for the machine is a question of its own. Runs are simulated again
 from recorded blocks that are themselves drawn with replacement (the bootstrap of Efron 1979, by
 blocks), many times over; how much a share of runs differs between these worlds goes into its
-interval. Simulating more runs does not make up for few recorded blocks.
+interval. Simulating more runs does not make up for few recorded blocks: without this, intervals of
+400 runs held the chance to see a slowdown in 17 to 80 % of trials instead of 95 %, with it and 16
+blocks or more in 78 to 95 %.
 
 What it does not know: a candidate that varies by itself, which a real one may; differences between
 runs, days or machines; whatever the recorded run did not meet. The order of slices was also
