@@ -162,9 +162,19 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Train:
-    """Trainer: learn until told to stop; `start_ns` as of `Go`."""
+    """Trainer: learn until told to stop.
+
+    Parameters
+    ----------
+    start_ns : int
+        As of `Go`.
+    end_ns : int or None
+        Where the case's clock stands still until the next slice; labels that arrive later are not
+        seen before that. None lets it run on.
+    """
 
     start_ns: int
+    end_ns: int | None = None
 
 
 @dataclass(frozen=True)

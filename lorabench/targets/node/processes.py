@@ -109,7 +109,7 @@ class NodeProcesses(Target[NodeCase]):
         self._offer(schedule, _job(case, self._serving))
         start_ns = self._go(case.begin_s, case.patience_s)
         if settings is not None:
-            self._trainer.send(Train(start_ns))
+            self._trainer.send(Train(start_ns, int(case.window_s[1] * NS)))
         cpu = self._follow(case, start_ns)
         served = self._fleet.gather(Served, case.patience_s - case.begin_s + _GRACE_S)
         report = None

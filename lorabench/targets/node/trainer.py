@@ -39,6 +39,8 @@ from lorabench.targets.target import TrainReport, Updates
 _REST_S = 0.0005
 _RESCAN_S = 1.0
 
+_NEVER = 1 << 62
+
 
 class Trainer:
     """Trains one adapter from one replay.
@@ -161,13 +163,13 @@ class _Seat:
         learner = setup.strategy.kind.learner(
             setup.strategy, tables.kernels, dense_net(setup.model), self.owner
         )
-        self.start_ns = 0
+        self.start_ns, self.end_ns = 0, _NEVER
         self.trainer = Trainer(learner, self.owner, self.replay, clock=self.now)
         self.throttle: Throttle | None = None
 
     def now(self) -> int:
-        """Read the case's clock, which stands still between its slices."""
-        return time.monotonic_ns() - self.start_ns
+        """Read the case's clock, which stands still from the end of a slice to the next."""
+        return min(time.monotonic_ns() - self.start_ns, self.end_ns)
 
 
 class _Process:
@@ -196,7 +198,7 @@ class _Process:
         else:
             seat = self._seats[message.seat]
             if message.anew:
-                seat.start_ns = time.monotonic_ns()
+                seat.start_ns, seat.end_ns = time.monotonic_ns(), _NEVER
                 seat.trainer.reset(settings.rank_change_s, reuse=settings.reuse)
                 seat.throttle = throttle
             seat.replay.drain = message.drain
@@ -208,13 +210,14 @@ class _Process:
             verify_process(pid, setup.memory_nodes)
         self._lines.reset(0 if rule is None else round(rule.limit_s * 1e9))
 
-    def train(self, message: Prepare, start_ns: int, stopped: Callable[[], bool]) -> TrainReport:
+    def train(self, message: Prepare, begin: Train, stopped: Callable[[], bool]) -> TrainReport:
         """Learn, or calculate, at the pace that is allowed, until told to stop."""
-        settings = message.settings
+        settings, start_ns = message.settings, begin.start_ns
         seat = None if message.seat is None else self._seats[message.seat]
         sham = None if settings.sham is None else Calculation(settings.sham, settings.threads)
         if seat is not None:
             seat.start_ns = start_ns
+            seat.end_ns = _NEVER if begin.end_ns is None else begin.end_ns
         pacer = Pacer(
             settings.duty,
             settings.threads,
@@ -294,9 +297,9 @@ def run_trainer(setup: TrainerSetup, link: Connection) -> None:
                 prepared = message
                 process.prepare(message)
                 link.send(process.ready)
-            case Train(start_ns):
+            case Train():
                 assert prepared is not None, "a slice is prepared before it begins"
                 # The next message is the one that ends it.
-                link.send(process.train(prepared, start_ns, link.poll))
+                link.send(process.train(prepared, message, link.poll))
             case Stop():
                 pass
