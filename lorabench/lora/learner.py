@@ -34,6 +34,9 @@ LEARNING_RATE = 0.3
 ACCUMULATOR_DECAY = 0.5
 """Of Adagrad's sums, from window to window."""
 
+PRIOR_LOOKUPS = 32
+"""A new slot's accumulator is at least what so many lookups with a usual gradient add up to."""
+
 WINDOW = 131_072
 """Samples of a training window."""
 
@@ -140,6 +143,8 @@ class Learner:
         """Begin anew with an empty adapter and an empty log, and draw what was drawn before."""
         self._bases.reset()
         self._seen = 0
+        self._energy = np.zeros(self._tables.count)
+        self._looked_at = 0
         self.start_over()
 
     def start_over(self) -> None:
@@ -283,9 +288,20 @@ class Learner:
             grad,
             learning_rate=self._config.learning_rate,
             epsilon=self._config.epsilon,
-            initial_accumulator=self._medians,
+            initial_accumulator=np.maximum(self._medians, self._floor()),
         )
         return writer.publish()
+
+    def _floor(self) -> NDArray[np.float32]:
+        """Least accumulator of a new slot, by table, float32 [F].
+
+        From 0 the first step of a row has the learning rate's length whatever its gradient, and
+        the adapter starts out below the base tables. As if the row had been met `PRIOR_LOOKUPS`
+        times, each time with the gradient energy of a lookup at the base parameters, it moves in
+        proportion to its gradient.
+        """
+        usual = self._energy / max(1, self._looked_at)
+        return np.asarray(PRIOR_LOOKUPS * usual, np.float32)
 
     def _is_worse(self, batch: _Batch, logits: NDArray[np.float32]) -> bool:
         """Look at a batch by the base: for the signal, and for the guard; whether that trips."""
@@ -306,7 +322,11 @@ class Learner:
         shape = len(batch.sparse), self._tables.count, self._tables.dim
         embeddings = np.empty(shape, np.float32)
         self._tables.lookup(batch.sparse, embeddings, base=batch.base)
-        return embedding_gradients(self._net, batch.dense, embeddings, batch.labels)
+        logits, grad = embedding_gradients(self._net, batch.dense, embeddings, batch.labels)
+        if _finite(logits, grad):
+            self._energy += np.einsum("bfd,bfd->f", grad, grad)
+            self._looked_at += len(grad)
+        return logits, grad
 
     def _diverge(self) -> None:
         # The idle side is never published: servers go on with the last good epoch.

@@ -270,3 +270,18 @@ def test_a_smaller_step_takes_fewer_samples_and_gives_up_no_more() -> None:
     node.replay.batch = 64
     assert node.replay.take(now) == 64
     assert node.replay.skipped == 0
+
+
+def test_a_rows_first_step_is_in_proportion_to_its_gradient_and_no_kick() -> None:
+    node = small_node(queries=64)
+    served(node, 64)
+    node.clock.now += DELAY_NS
+    assert node.trainer.step() == 64, "for the basis"
+    assert node.trainer.step() == 64
+    for f in range(2):
+        A, _, adapted = node.state.writer.arrays(f)
+        assert len(adapted) > 0
+        moved = np.linalg.norm(A, axis=1)
+        # The learning rate is 0.3, and so long was every first step from an accumulator of 0.
+        assert moved.max() < 0.25
+        assert moved.std() > 0.1 * moved.mean(), "steps differ as gradients do"
