@@ -10,12 +10,17 @@ from lorabench._kernels.headers.shared cimport (
     lb_ring, lb_ring_append, lb_ring_base_bytes, lb_ring_due, lb_ring_key, lb_ring_record_bytes,
     lb_ring_rows, lb_ring_skip, lb_ring_state, lb_ring_take,
 )
+from lorabench._kernels.headers.serve cimport lb_offer, lb_offer_cost, lb_offered
 from lorabench._kernels.memory cimport Mapping
 
 
 cdef class ReplayRing:
     cdef Mapping mapping
     cdef lb_ring ring
+    cdef lb_offered offered
+    cdef lb_offer_cost cost
+    cdef int64_t queries
+    cdef tuple held
 
     def __cinit__(self, Mapping mapping not None, int64_t num_dense, int64_t num_sparse,
                   int64_t base=0):
@@ -84,6 +89,55 @@ cdef class ReplayRing:
                 f"expected [{n}, K, D] of {self.ring.base} floats a record"
             )
         return vectors
+
+    @property
+    def offered_ns(self):
+        return self.cost.spent_ns
+
+    def offer_from(self, dense, sparse, first_row, rows, answered_ns):
+        cdef Array features = array_of(dense, "dense", FLOAT32, 2)
+        cdef Array ids = array_of(sparse, "sparse", INT32, 2)
+        cdef Array first = array_of(first_row, "first_row", INT64, 1)
+        cdef Array count = array_of(rows, "rows", INT32, 1)
+        cdef Array answered = array_of(answered_ns, "answered_ns", INT64, 1)
+        cdef int64_t i, n, at
+        if (ids.size(1) != self.ring.sparse or features.size(1) != self.ring.dense
+                or features.size() != ids.size()):
+            raise ValueError(
+                f"dense, sparse: found shapes {features.shape} and {ids.shape}, "
+                f"expected [N, {self.ring.dense}] and [N, {self.ring.sparse}]"
+            )
+        if not first.size() == count.size() == answered.size():
+            raise ValueError(
+                f"first_row, rows, answered_ns: found {first.size()}, {count.size()} and "
+                f"{answered.size()}, expected as many of each"
+            )
+        for i in range(first.size()):
+            at, n = (<const int64_t *>first.view.buf)[i], (<const int32_t *>count.view.buf)[i]
+            if not (0 <= at and 0 <= n and at + n <= features.size()):
+                raise ValueError(
+                    f"first_row, rows: found {n} from {at} on, expected some of "
+                    f"{features.size()} rows"
+                )
+        self.held = (features, ids, first, count, answered)
+        self.queries = first.size()
+        self.offered = lb_offered(
+            <const float *>features.view.buf, <const int32_t *>ids.view.buf,
+            <const int64_t *>first.view.buf, <const int32_t *>count.view.buf,
+            <const int64_t *>answered.view.buf)
+        self.cost = lb_offer_cost(0, 0.0)
+
+    def offer(self, int64_t at, int64_t end, int64_t until_ns):
+        if not (0 <= at <= end <= self.queries):
+            raise ValueError(
+                f"at, end: found {at} and {end}, expected 0 <= at <= end <= {self.queries}"
+            )
+        if self.ring.base:
+            raise ValueError(f"base: found none, expected {self.ring.base} floats a record")
+        self.check_layout()
+        with nogil:
+            at = lb_offer(&self.ring, &self.offered, at, end, until_ns, &self.cost)
+        return at
 
     def append(self, int64_t first, int64_t served_ns, dense, sparse, *, int64_t version=0,
                base=None):

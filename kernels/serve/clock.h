@@ -17,6 +17,12 @@ static inline void lb_sleep_until(int64_t deadline_ns) {
     ;
 }
 
+static inline int64_t lb_monotonic_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
 static inline int lb_set_timer_slack(unsigned long ns) { return prctl(PR_SET_TIMERSLACK, ns); }
 
 #endif

@@ -44,6 +44,44 @@ class ReplayRing:
     def reset(self) -> None:
         """Empty the ring and lay it out as this end has it; only while neither end uses it."""
 
+    @property
+    def offered_ns(self) -> int:
+        """What offering has taken, ns, since `offer_from`."""
+
+    def offer_from(
+        self,
+        dense: NDArray[np.float32],
+        sparse: NDArray[np.int32],
+        first_row: NDArray[np.int64],
+        rows: NDArray[np.int32],
+        answered_ns: NDArray[np.int64],
+    ) -> None:
+        """Say what is offered: queries of these rows.
+
+        Parameters
+        ----------
+        dense : float32 [N, num_dense]
+        sparse : int32 [N, num_sparse]
+        first_row : int64 [Q]
+            Of each query; a sample's number is its row.
+        rows : int32 [Q]
+            How many it has.
+        answered_ns : int64 [Q]
+            When it was answered; read when it is offered.
+        """
+
+    def offer(self, at: int, end: int, until_ns: int) -> int:
+        """Append queries from `at` on, up to `end`, one by one while there is time.
+
+        Each only if, going by the last few, it will be done before ``time.monotonic_ns()`` reaches
+        `until_ns`. What does not fit is dropped, as `append` has it.
+
+        Returns
+        -------
+        int
+            The first query that was not offered.
+        """
+
     def append(
         self,
         first: int,

@@ -329,6 +329,20 @@ class RowStream:
             taken.append(part)
         return (taken[0] if len(taken) == 1 else Block.concat(taken)).by_row()
 
+    def take_unbroken(self, n: int) -> Block:
+        """Hand out n rows that follow one another without a wrap, if there are as many.
+
+        Where too few are left, these are passed over: who learns from a stream meets rows of long
+        ago after a wrap, as if the world had gone back. Errors are those of `take`.
+        """
+        wraps = self.wraps
+        found = self.take(n)
+        anew = self.position - self._start
+        if self.wraps == wraps or anew >= n:
+            return found
+        rest = self.take(n - anew)
+        return Block.concat([found.slice(n - anew, n), rest]).by_row()
+
     def _next_block(self) -> Block:
         block = next(self._blocks, None)
         if block is None:

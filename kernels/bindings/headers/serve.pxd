@@ -1,6 +1,8 @@
 """A server's clock, load and witness, and a neighbour's arithmetic: ``kernels/serve/``."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
+
+from lorabench._kernels.headers.shared cimport lb_ring
 
 
 cdef extern from "serve/clock.h" nogil:
@@ -17,6 +19,21 @@ cdef extern from "serve/witness.h" nogil:
 
 cdef extern from "serve/calculate.h" nogil:
     double lb_calculate(int64_t cpu_ns)
+
+cdef extern from "serve/offer.h" nogil:
+    ctypedef struct lb_offered:
+        const float *dense
+        const int32_t *sparse
+        const int64_t *first_row
+        const int32_t *rows
+        const int64_t *answered_ns
+
+    ctypedef struct lb_offer_cost:
+        int64_t spent_ns
+        double row_ns
+
+    int64_t lb_offer(const lb_ring *ring, const lb_offered *source, int64_t at, int64_t end,
+                     int64_t until_ns, lb_offer_cost *cost)
 
 cdef extern from "serve/load.h" nogil:
     int LB_LOAD_BYTES

@@ -191,7 +191,7 @@ class ServingNode:
             rows + seats * (self.setup.adapter.total_bytes + rings),
             advice="use a shorter block (--duration), less load (--load) or fewer conditions",
         )
-        return self.stream.take(count)
+        return self.stream.take_unbroken(count)
 
     def processes(
         self,

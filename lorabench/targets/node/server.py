@@ -11,7 +11,6 @@ import gc
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -37,6 +36,8 @@ from lorabench.targets.node.samples import open_ring
 from lorabench.targets.node.settings import Wait
 from lorabench.targets.target import Answers
 
+_NEVER = 1 << 62
+
 # Answered queries whose rows may wait to be offered to the trainer while the server is busy.
 _MOST_PENDING = 64
 
@@ -44,54 +45,38 @@ _MOST_PENDING = 64
 class _Offers:
     """Answered rows on their way into the replay ring.
 
-    While queries wait, whatever is done for the trainer makes them wait longer. So rows are offered
-    while the server has nothing else to do, a query at a time and only as long as the next will be
-    done before the next arrival. Where it never rests, as many go after a batch as came with it,
-    once too many have come together. Base vectors, whose place the next batch needs, go at once.
-
-    Attributes
-    ----------
-    spent_ns : int
-        Time that offering took.
+    They are offered while the server has nothing else to do, a query at a time and only as long as
+    the next will be done before the next arrival (``kernels/serve/offer.h``). Where it never rests,
+    as many go after a batch as came with it, once too many have come together. Base vectors, whose
+    place the next batch needs, go at once.
     """
 
-    def __init__(self, ring: ReplayRing, feed: Feed, start_ns: int) -> None:
+    def __init__(self, ring: ReplayRing, feed: Feed, queries: Queries, answers: Answers) -> None:
         self._ring = ring
         self._feed = feed
-        self._start_ns = start_ns
-        self._pending: deque[tuple[int, int, int]] = deque()
-        self._row_ns = 0.0
-        self.spent_ns = 0
+        self._at = 0
+        self._spent_ns = 0
+        ring.offer_from(feed.dense, feed.sparse, queries.first_row, queries.rows, answers.done)
 
-    def later(self, first_row: list[int], rows: list[int], served_ns: int) -> None:
-        """Note queries by their rows of the feed."""
-        self._pending += [(f, n, served_ns) for f, n in zip(first_row, rows, strict=True)]
-        for _ in range(min(len(rows), len(self._pending) - _MOST_PENDING)):
-            self._append_one()
+    @property
+    def spent_ns(self) -> int:
+        """Time that offering took."""
+        return self._spent_ns + self._ring.offered_ns
 
-    def until(self, deadline_ns: int) -> None:
-        """Offer what was noted, in the order in which it was answered, as long as there is time."""
-        now = time.monotonic_ns()
-        while self._pending and now + self._row_ns * self._pending[0][1] < deadline_ns:
-            now = self._append_one()
+    def later(self, at: int, end: int) -> None:
+        """Take note of a batch of queries `at` to `end`."""
+        if end - self._at > _MOST_PENDING:
+            self._at = self._ring.offer(self._at, self._at + end - at, _NEVER)
 
-    def flush(self) -> None:
-        """Offer all that was noted."""
-        while self._pending:
-            self._append_one()
+    def begin_anew(self, answered: int) -> None:
+        """Offer what is left of a schedule that is gone through again."""
+        self.until(answered, _NEVER)
+        self._at = 0
 
-    def _append_one(self) -> int:
-        first, count, served_ns = self._pending.popleft()
-        begun = time.monotonic_ns()
-        to = slice(first, first + count)
-        self._ring.append(
-            first, served_ns - self._start_ns, self._feed.dense[to], self._feed.sparse[to]
-        )
-        now = time.monotonic_ns()
-        # Of the last few: what a row takes depends on what else is in the cache.
-        self._row_ns += ((now - begun) / count - self._row_ns) / 8
-        self.spent_ns += now - begun
-        return now
+    def until(self, answered: int, deadline_ns: int) -> None:
+        """Offer what has been answered, in order, as long as there is time."""
+        if self._at < answered:
+            self._at = self._ring.offer(self._at, answered, deadline_ns)
 
     def now(
         self,
@@ -108,14 +93,15 @@ class _Offers:
             of, to = slice(first, first + count), slice(begin, begin + count)
             self._ring.append(
                 first,
-                served_ns - self._start_ns,
+                served_ns,
                 self._feed.dense[of],
                 self._feed.sparse[of],
                 version=version,
                 base=base[to],
             )
             begin += count
-        self.spent_ns += time.monotonic_ns() - begun
+        self._at += len(rows)
+        self._spent_ns += time.monotonic_ns() - begun
 
 
 def _await(deadline_ns: int, wait: Wait) -> int:
@@ -259,7 +245,7 @@ class Server:
             deadlines=queries.arrivals + begin.start_ns,
             start_ns=begin.start_ns,
             witness=witness,
-            offers=None if ring is None else _Offers(ring, self._feed, begin.start_ns),
+            offers=None if ring is None else _Offers(ring, self._feed, queries, answers),
         )
         served = last_ns = 0
         stop_ns = begin.start_ns + begin.stop_ns
@@ -269,8 +255,10 @@ class Server:
             last_ns = int(answers.done[count - 1]) if count else last_ns
             if not (job.cycle and rows and now < stop_ns):
                 break
+            if loop.offers is not None:
+                loop.offers.begin_anew(count)
         if loop.offers is not None:
-            loop.offers.flush()
+            loop.offers.until(count, _NEVER)
         return Served(served, last_ns, 0 if loop.offers is None else loop.offers.spent_ns)
 
     def _answer(self, job: Serve, loop: "_Loop", stop_ns: int) -> tuple[int, int]:
@@ -287,7 +275,7 @@ class Server:
             deadline = int(deadlines[at])
             if now < deadline:
                 if offers is not None:
-                    offers.until(deadline)
+                    offers.until(at, deadline)
                 now = _await(deadline, job.wait)
                 answers.late_ns[at] = now - deadline
                 if os.getppid() != parent:
@@ -314,9 +302,12 @@ class Server:
             )
             if offers is not None:
                 if keep:
-                    offers.now(first_row[at:end], rows[at:end], finished, self._version, self._base)
+                    served_ns = finished - start_ns
+                    offers.now(
+                        first_row[at:end], rows[at:end], served_ns, self._version, self._base
+                    )
                 else:
-                    offers.later(first_row[at:end], rows[at:end], finished)
+                    offers.later(at, end)
             if job.tell:
                 # With base vectors, what is left to do once a batch is answered keeps it busy too.
                 self._load.end(time.monotonic_ns(), finished, deadlines, at, end)
