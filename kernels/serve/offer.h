@@ -35,7 +35,7 @@ static inline int64_t lb_offer(const lb_ring *ring, const lb_offered *from, int6
     lb_ring_append(ring, first, n, from->answered_ns[at], 0, from->dense + first * ring->dense,
                    from->sparse + first * ring->sparse, NULL);
     now = lb_monotonic_ns();
-    cost->row_ns += ((double)(now - begun) / (double)n - cost->row_ns) / 8;
+    cost->row_ns += ((double)(now - begun) / (double)(n > 0 ? n : 1) - cost->row_ns) / 8;
     cost->spent_ns += now - begun;
     at++;
   }
