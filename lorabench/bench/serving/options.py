@@ -55,9 +55,9 @@ class ServingOptions(Workload):
     rounds: int | None = option(8, "Rounds of all cases; fewer than 6 give no verdict.", least=1)
     duration_s: float | None = option(
         None,
-        "Measured seconds of a case in a round, after its warm-up.",
+        "Measured seconds of a case in a block.",
         unit="s",
-        shown="as long as a p99 takes at the rate, at least 2",
+        shown="what a p99 takes, at least 2",
         above=0,
         most=86_400,
     )
@@ -70,7 +70,7 @@ class ServingOptions(Workload):
         shown="auto",
         least=1,
     )
-    seed: int = option(0, "Of rows, arrivals, orders, weights.", least=0)
+    seed: int = option(0, "Of rows, arrivals, orders, weights, learning.", least=0)
     checkpoint: Path | None = option(
         None,
         "Serve your own tables and MLPs: a file of torch.save with the names of the reference "
@@ -134,7 +134,7 @@ class ServingOptions(Workload):
     )
     warmup_s: float = option(
         1.0,
-        "Seconds that a trainer has at the start of a round, after the first labels, unmeasured.",
+        "Seconds that a trainer learns for, unmeasured, on fresh processes after the first labels.",
         unit="s",
         least=0,
         panel=RARE,

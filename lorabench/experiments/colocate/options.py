@@ -24,25 +24,22 @@ class ColocateOptions(ServingOptions):
 
     conditions: "tuple[Condition, ...] | None" = option(
         None,
-        "What to run beside solo: a place for the trainer (naive: where the OS puts it; pinned: "
-        "on its own cores; shared: on the servers') and mechanisms joined by + (numa, rdt, cgroup, "
-        "batch, idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all that "
-        "this machine offers). Beside them solo twice, sham (a busy core that learns nothing) and "
-        "planted (solo, a fifth slower) are run as controls.",
+        "What to run beside the controls: a place for the trainer (naive: where the OS puts it; "
+        "pinned: on its own cores; shared: on the servers') and mechanisms joined by + (numa, rdt, "
+        "cgroup, batch, idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all "
+        "that this machine offers).",
         metavar="C[,C]...",
         parse=conditions,
         shown=DEFAULT_CONDITIONS,
     )
     rounds: int | None = option(
         None,
-        "Run so many rounds of a block each, instead of --decide; fewer than 6 give no verdict.",
+        "Run so many blocks, each on fresh processes, instead of --decide.",
         least=1,
     )
     decide: bool = option(
         False,
-        "Run until the verdicts about latency are known, looking after fixed numbers of blocks; "
-        "this is what is done without --rounds.",
-        shown="unless --rounds",
+        "Run until the verdicts about latency are known; done unless --rounds is given.",
     )
     max_minutes: float | None = option(
         None, "... but no longer than this.", shown="10", above=0, most=10_000
