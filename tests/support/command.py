@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 # The shortest run that still has every part: no capacity measurement, one condition.
 SHORT = (
     *("--preset", "tiny", "--rounds", 1, "--duration", 0.5, "--warmup", 0.2),
-    *("--label-delay", 0.1, "--qps", 200, "--conditions", "pinned"),
+    *("--label-delay", 0.1, "--qps", 1000, "--conditions", "pinned"),
 )
 
 
