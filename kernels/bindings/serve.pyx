@@ -49,6 +49,7 @@ cdef class Witness:
             )
         except FileNotFoundError:
             pass
+        self.before.delay_ns = 0
         self.read(&self.before)
 
     def __dealloc__(self):
@@ -63,10 +64,11 @@ cdef class Witness:
     def moved(self):
         cdef lb_witnessed now
         cdef lb_witnessed before = self.before
+        now.delay_ns = 0
         self.read(&now)
         self.before = now
         return (now.switches - before.switches, now.faults - before.faults,
-                now.delay_ns - before.delay_ns)
+                now.delay_ns - before.delay_ns if self.schedstat >= 0 else -1)
 
 
 cdef lb_load_line *_load_lines(Mapping mapping, Py_ssize_t servers) except NULL:

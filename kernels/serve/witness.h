@@ -23,14 +23,13 @@ typedef struct {
 } lb_witnessed;
 
 /* `schedstat` is that file of this thread, open for reading; below 0 where the kernel keeps none,
- * and delays then read as 0. Returns 0, or -1 with errno. */
+ * and the delay then stays as it is. Returns 0, or -1 with errno. */
 static inline int lb_witness_read(int schedstat, lb_witnessed *found) {
   struct rusage usage;
   if (getrusage(RUSAGE_THREAD, &usage) != 0)
     return -1;
   found->switches = usage.ru_nivcsw;
   found->faults = usage.ru_minflt + usage.ru_majflt;
-  found->delay_ns = 0;
   if (schedstat >= 0) {
     char text[96];
     const ssize_t length = pread(schedstat, text, sizeof text - 1, 0);

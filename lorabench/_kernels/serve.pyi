@@ -25,7 +25,7 @@ def calculate(cpu_ns: int) -> float:
 class Witness:
     """What the kernel did to the calling thread, which must be the one that made this.
 
-    Costs two system calls a look. Where the kernel keeps no ``schedstat``, delays are 0.
+    Costs two system calls a look. Where the kernel keeps no ``schedstat``, delays are -1.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from lorabench.bench.experiment import Observer
+from lorabench.isolation.undoing import signals_held
 from lorabench.results.case import Case
 
 C = TypeVar("C", bound=Case)
@@ -66,6 +67,7 @@ def run_blocks(
     decided: Callable[[int], bool],
     observer: Observer,
     afterwards: int = 0,
+    first: Mapping[C, C] | None = None,
 ) -> None:
     """Measure all cases, block by block.
 
@@ -89,6 +91,8 @@ def run_blocks(
         Told of each block.
     afterwards : int
         Steps that come after the blocks, for the observer's count.
+    first : mapping of Case to Case, optional
+        What has to be known of another case before one has its first slice.
     """
     total = shape.total + afterwards
     done = 0
@@ -102,10 +106,21 @@ def run_blocks(
                 for number in range(shape.turns):
                     turn = list(cases)
                     rng.shuffle(turn)
+                    if done == number == 0:
+                        _put_first(turn, first or {})
                     order += turn
                     for case in turn:
                         found[case].append(measure(case, Turn(round_, block, number)))
-                record(done, round_, order, found)
+                with signals_held():
+                    record(done, round_, order, found)
                 done += 1
                 if decided(done):
                     return
+
+
+def _put_first(turn: list[C], first: Mapping[C, C]) -> None:
+    """Let cases change places where one comes before another that it needs to know."""
+    for case, needed in first.items():
+        here, there = turn.index(case), turn.index(needed)
+        if here < there:
+            turn[here], turn[there] = needed, case

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.host.procfs import parse_stat, parse_task_stat
+from lorabench.host.procfs import parse_stat
 
 _INVOLUNTARY = re.compile(r"^nonvoluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
@@ -58,7 +58,7 @@ class Snapshot:
     involuntary : mapping of int to int
         Involuntary context switches of each thread of the processes, by thread id.
     cpu_s : mapping of int to float
-        CPU time of each process, by process id.
+        CPU time of each process's present threads, by process id.
     """
 
     total_s: float
@@ -77,7 +77,7 @@ class Snapshot:
             idle,
             steal,
             {k: v for pid in pids for k, v in _switches(pid).items()},
-            {pid: process_cpu_s(pid) for pid in pids},
+            {pid: threads_cpu_s(pid) for pid in pids},
         )
 
     def __sub__(self, before: "Snapshot") -> Spent:
@@ -183,11 +183,3 @@ def threads_cpu_s(pid: int) -> float:
                 # ns on a CPU, ns in the run queue, turns (proc(5) knows it not; sched-stats.rst).
                 total_ns += int((thread / "schedstat").read_text().split()[0])
     return total_ns / 1e9
-
-
-def process_cpu_s(pid: int) -> float:
-    """Read a process's CPU time in s, all threads that it has or had; 0 where it has ended."""
-    try:
-        return parse_task_stat(Path(f"/proc/{pid}/stat").read_text()).cpu_s
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0

@@ -7,7 +7,6 @@ side is laid out anew (`lorabench.lora.slots`), which no server notices before i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -92,18 +91,6 @@ class LearnLog:
             elif _is_count(now):
                 added[name] = now - before
         return replace(self, **added)
-
-    @classmethod
-    def joined(cls, parts: "Sequence[LearnLog]") -> "LearnLog":
-        """Return parts in order, each of them `since` the one before, as one log."""
-        whole: dict[str, Any] = {}
-        for name, last in vars(parts[-1]).items():
-            values = [getattr(part, name) for part in parts]
-            if isinstance(last, list):
-                whole[name] = list(chain.from_iterable(values))
-            elif _is_count(last):
-                whole[name] = sum(values)
-        return replace(parts[-1], **whole)
 
 
 def _is_count(value: object) -> bool:

@@ -1,6 +1,7 @@
 """What a claim asks of a number, and how an interval alone is held against it.
 
-Judgements that rest on more than an interval are in `lorabench.results.claims`.
+Judgements that rest on more than an interval are in `lorabench.results.claims` and
+`lorabench.results.latency`.
 """
 
 from collections.abc import Sequence

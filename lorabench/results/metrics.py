@@ -19,6 +19,12 @@ class MetricTable:
     rows: dict[tuple[str, Case], list[float | None]] = field(default_factory=dict)
     _estimates: dict[tuple[str, Case], Estimate | None] = field(default_factory=dict)
 
+    def copy(self) -> "MetricTable":
+        """Return a table of the same values, to which others can be added."""
+        return MetricTable(
+            {key: list(values) for key, values in self.rows.items()}, dict(self._estimates)
+        )
+
     def add(self, name: str, case: Case | str, *values: float | None) -> None:
         """Write down the values of one more round, or of several."""
         self.rows.setdefault((name, _case(case)), []).extend(values)

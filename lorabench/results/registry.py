@@ -1,8 +1,6 @@
 """Every metric there is, once: what it measures, its unit, which way is better, its mean of blocks.
 
 ``docs/metrics.md`` is made from it; how things are measured is written in ``docs/methodology.md``.
-
-Longer than 400 lines: what makes it long is that it says of every metric what that is.
 """
 
 import re
@@ -68,8 +66,6 @@ _SERVING = {
         latency_p99_sham_ratio="`latency_p99` over that of `sham` in the same block",
         latency_p99_unstalled_sham_ratio="`latency_p99_unstalled` over that of `sham` in the same "
         "block",
-        isolation_gain="`latency_p99` over that of the isolated case that is judged, in the same "
-        "block",
         spike_p99_ratio="`spike_p99` over that of `solo` and `solo_repeat` in the same block",
         rank_change_p99_ratio="`latency_p99` with `rank-change` over that without, same block",
         neighbour_batch_ratio="a full batch's time beside each neighbour of the neighbour probe "
@@ -90,9 +86,16 @@ _SERVING = {
         "1",
         batch_mean="queries scored together, averaged over the window's queries",
         stalled_share="share of a server's time that the host withheld in such stalls",
+        stall_touched_share="share of the queries that such a stall touched",
         slow_share="share of the queries slower than `baseline_p99`",
         process_variance_share="share of the variance of a ratio's logarithm between blocks that "
         "lies between sets of processes",
+    ),
+    **_higher(
+        "1",
+        mean="geometric",
+        isolation_gain="`latency_p99` of `naive` over that of the isolated case that is judged, in "
+        "the same block",
     ),
     **_higher(
         "1/s",

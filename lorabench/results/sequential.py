@@ -19,7 +19,6 @@ What it may not do is to look between two looks and let what it sees decide whet
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -101,23 +100,6 @@ def plan_looks(most_blocks: int, least: int = LEAST_BLOCKS) -> Looks:
     looks = max(1, min(MOST_LOOKS, most // least))
     blocks = tuple(math.ceil(most * look / looks) for look in range(1, looks + 1))
     return Looks(blocks, _level(blocks, ALPHA))
-
-
-def interval(values: Sequence[float], level: float) -> tuple[float, float, float] | None:
-    """Return mean, low and high of the t interval that leaves `level` out on either side.
-
-    None with fewer than two values.
-    """
-    n = len(values)
-    if n < 2:
-        return None
-    # scipy.special and not scipy.stats, which takes most of a second to import.
-    from scipy.special import stdtrit
-
-    centre = math.fsum(values) / n
-    variance = math.fsum((value - centre) ** 2 for value in values) / (n - 1)
-    half = float(stdtrit(n - 1, 1 - level)) * math.sqrt(variance / n)
-    return centre, centre - half, centre + half
 
 
 @cache

@@ -229,7 +229,7 @@ class Intervals:
 
 
 def intervals(logs: Values, looks: Looks) -> Intervals:
-    """Return each run's t intervals, as of `lorabench.results.sequential.interval`.
+    """Return each run's t intervals, as of `lorabench.results.statistics.mean`, all at once.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ _GROWTH = 0.02
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` rounds and its 95 % interval, None with fewer than two rounds."""
+    """A mean over `n` blocks and its interval, 95 % by default; None with fewer than two."""
 
     value: float
     interval: tuple[float, float] | None

@@ -15,7 +15,7 @@ from lorabench.targets.target import Record
 from lorabench.targets.trace import NS
 
 STALL_NS = 1_000_000
-"""A batch that took so much longer than its norm, or a wake-up so late, was held up."""
+"""A wake-up so late was held up; a batch, if so much slower than its norm, and twice as slow."""
 
 # By how much of that the run queue may account before the guest itself is the cause.
 _OWN_SHARE = 0.1
@@ -120,7 +120,7 @@ def stalls(record: Record, norm: ServiceTime, *, held_back: ServiceTime | None =
     -------
     Stalls
         Wake-ups and batches later than `STALL_NS`, of a thread to which the kernel did nothing that
-        accounts for it.
+        accounts for it. None where the kernel does not say how long threads wait.
     """
     batches = _Batches.of(record)
     first = batches.first
@@ -129,10 +129,14 @@ def stalls(record: Record, norm: ServiceTime, *, held_back: ServiceTime | None =
         expected = expected + held_back.fixed_ns + held_back.row_ns * batches.rows
     slow = np.maximum(0.0, batches.took_ns - expected)
     late = np.maximum(0, record.late_ns[first]).astype(np.float64)
-    held = np.where(slow > STALL_NS, slow, 0.0) + np.where(late > STALL_NS, late, 0.0)
+    # Of a large batch contention alone can cost a millisecond, but not as much again as the norm.
+    held = np.where(slow > np.maximum(STALL_NS, expected), slow, 0.0) + np.where(
+        late > STALL_NS, late, 0.0
+    )
     own = (
         (record.switches[first] > 0)
         | (record.faults[first] > 0)
+        | (record.delay_ns[first] < 0)
         | (record.delay_ns[first] > _OWN_SHARE * held)
     )
     stalled = (held > 0) & ~own

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command import Run
 
-from lorabench.results import latency
+from lorabench.results import evidence, latency
 from lorabench.results.files import read_result
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Result
@@ -161,8 +161,8 @@ def test_verdicts_can_be_reached_again_from_the_document(finished) -> None:
     for metric in result.metrics:
         table.add(metric.name, metric.case, *metric.values)
     (judged,) = result.select("latency_p99_sham_ratio")
-    run = latency.Run(
-        table, judged.case, "measured-synthetic", saturated=latency.saturated_cases(result.rounds)
+    run = evidence.Run(
+        table, judged.case, "measured-synthetic", saturated=evidence.saturated_shares(result.rounds)
     )
     again = {claim.id: claim for claim in latency.latency_claims(run)}
     for claim in result.claims:
@@ -180,6 +180,9 @@ def test_the_sham_is_about_as_busy_as_the_trainer_that_it_stands_for(finished) -
     assert (raw["block0/sham/epoch"] == -1).all()
     assert (raw["block0/planted/epoch"] == -1).all()
     assert not any(m.condition == "sham" for m in result.select("train_samples_per_s"))
+    cores = {m.condition: m.values for m in result.select("trainer_cores")}
+    assert set(cores) == {"naive", "pinned", "pinned+rank-change", "sham"}
+    assert min(cores["sham"]) > 0
 
 
 def test_stalls_and_what_a_switch_leaves_behind_are_drawn_for_every_case(finished) -> None:

@@ -64,5 +64,7 @@ def settled_s(samples: NDArray[np.float64]) -> float | None:
         return None
     usual = float(np.median(p99[len(p99) // 2 :]))
     felt = p99 > _SETTLED * usual
-    first = int(np.argmin(felt)) if not felt.all() else len(felt)
-    return float(first * _BIN_S)
+    if not felt[0]:
+        return 0.0
+    settled = at[~felt]
+    return float((settled[0] if len(settled) else at[-1] + _BIN_S) - _BIN_S / 2)

@@ -79,6 +79,18 @@ def sham_of(case: ServingCase) -> ServingCase:
     return ServingCase("sham", condition=case.condition, sham=True)
 
 
+def shams(cases: Iterable[ServingCase]) -> dict[ServingCase, ServingCase]:
+    """Return each sham and the case that it is the control of."""
+    found = list(cases)
+    return {
+        sham: case
+        for sham in found
+        if sham.sham
+        for case in found
+        if case.learns and (case.condition, case.duty) == (sham.condition, sham.duty)
+    }
+
+
 def case_of(condition: Condition, duty: float | None = None) -> ServingCase:
     """Return the case of a condition, at a duty where one is swept."""
     if duty is None:

@@ -17,7 +17,7 @@ from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
 from lorabench.bench.rounds import Turn, run_blocks
 from lorabench.bench.serving.calibration import CAPACITY_ROWS, Calibration, calibrate
-from lorabench.bench.serving.cases import CONTROLS, ServingCase, trainer_settings
+from lorabench.bench.serving.cases import CONTROLS, ServingCase, shams, trainer_settings
 from lorabench.bench.serving.log import RoundLog, RunState
 from lorabench.bench.serving.node import Measured, ServingNode
 from lorabench.bench.serving.options import ServingOptions
@@ -115,6 +115,7 @@ class ServingExperiment(Experiment):
                 slice_s=options.slice_s,
                 head_s=options.head_s,
                 warmup_s=options.discarded_s,
+                label_delay_s=options.label_delay_s or 0.0,
             )
             course = self.state.course = self.course(slicing, start_s)
             self._run(node, log, calibration, course, observer)
@@ -142,7 +143,7 @@ class ServingExperiment(Experiment):
         observer: Observer,
     ) -> None:
         labels: dict[int, NDArray[np.int8]] = {}
-        cases = (*CONTROLS, *self.cases)
+        cases, pace = (*CONTROLS, *self.cases), Pace()
 
         @contextmanager
         def open_round(number: int) -> Iterator[Callable[[ServingCase, Turn], Measured]]:
@@ -153,7 +154,6 @@ class ServingExperiment(Experiment):
             )
             rows = node.rows(schedule, cases)
             labels[number] = rows.label
-            pace = Pace()
 
             def measure(case: ServingCase, part: Slice) -> Measured:
                 found = run(case, part, self._settings(case, pace))
@@ -184,6 +184,7 @@ class ServingExperiment(Experiment):
             decided=self.decided,
             observer=observer,
             afterwards=len(self.afterwards),
+            first=shams(cases),
         )
 
     def _settings(self, case: ServingCase, pace: Pace) -> TrainerSettings | None:
@@ -243,6 +244,7 @@ class ServingExperiment(Experiment):
             unavailable=self.unavailable,
             environment={
                 "pages": state.pages,
+                "course": None if state.course is None else state.course.as_document(),
                 "adapter": {
                     "bytes": state.adapter_bytes or adapter.breakdown,
                     "pages": adapter.pages,

@@ -19,8 +19,9 @@ from lorabench.results.case import Case
 from lorabench.results.metrics import MetricTable
 from lorabench.results.statistics import Estimate
 from lorabench.targets.service import Stalls, stalls
-from lorabench.targets.target import Record, TrainReport
+from lorabench.targets.target import Record
 from lorabench.targets.trace import NS
+from lorabench.targets.training import TrainReport
 
 Found = Mapping[str, float | None]
 
@@ -203,7 +204,11 @@ class RoundLog:
             begin_s = float(record.windows_ns[-1, 1]) / NS - record.length_s
             spike_s = begin_s + spike_s[0], begin_s + spike_s[1]
         return metrics.Known(
-            calibration.service, calibration.baseline_p99_s, self.node.slowdown(case), spike_s
+            calibration.service,
+            calibration.baseline_p99_s,
+            self.node.slowdown(case),
+            spike_s,
+            beside=case.condition is not None,
         )
 
     def _add(

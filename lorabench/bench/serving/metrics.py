@@ -1,7 +1,7 @@
 """From what was recorded of a condition to the metrics of the result document.
 
 Pure functions of a `Record`. What each metric is, and from when to when it is measured, is written
-in the registry, `lorabench.results.metrics`.
+in `lorabench.results.registry`.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from lorabench.lora.basis import LearnLog
 from lorabench.results import statistics
 from lorabench.results.quality import auc, normalized_entropy
 from lorabench.targets.service import ServiceTime, Stalls, measured_stalls
-from lorabench.targets.target import Record, ReuseBytes
+from lorabench.targets.target import Record
 from lorabench.targets.trace import NS
+from lorabench.targets.training import ReuseBytes
 
 # A trainer has yielded when it took less than this share of its CPUs for so long.
 _YIELDED = 0.1
@@ -35,12 +36,15 @@ class Known:
         What every answer was held back for on purpose.
     spike_s : tuple of float or None
         Begin and end of a spike of the load.
+    beside : bool
+        A trainer or its sham was beside the servers.
     """
 
     service: ServiceTime
     slow_s: float | None = None
     held_back: ServiceTime | None = None
     spike_s: tuple[float, float] | None = None
+    beside: bool = False
 
 
 def measure(
@@ -60,27 +64,22 @@ def measure(
         What the host held up.
     """
     counted, latency = record.counted, record.latency_s
-    measured_s = record.measured_s
-    clear = counted & ~held_up.touched
-    unstalled = (record.done - record.scheduled)[clear] / NS
-    count, held_s = measured_stalls(record, held_up)
     late = record.late_ns[record.late_ns >= 0] / NS
-    servers = len(np.unique(record.server)) or 1
     found: dict[str, float | None] = {
         "latency_p50": statistics.quantile(latency, 0.50),
         "latency_p95": statistics.quantile(latency, 0.95),
         "latency_p99": statistics.quantile(latency, 0.99),
         "latency_p999": statistics.quantile(latency, 0.999),
-        "latency_p99_unstalled": statistics.quantile(unstalled, 0.99),
-        "stalls_per_s": count / measured_s / servers,
-        "stalled_share": held_s / measured_s / servers,
-        "throughput_qps": float(record.measured(record.done).sum()) / measured_s,
+        "throughput_qps": float(record.measured(record.done).sum()) / record.measured_s,
         "wakeup_late_p99": statistics.quantile(late, 0.99),
         "batch_mean": float(record.batch[counted].mean()) if counted.any() else None,
         "cpu_busy": record.cpu_busy,
         "steal_s": record.steal_s,
         "involuntary_switches": float(record.involuntary_switches),
     }
+    found |= _stalled(record, held_up)
+    if known.beside:
+        found["trainer_cores"] = record.trainer_cpu_s / record.measured_s
     if known.slow_s is not None and len(latency):
         found["slow_share"] = float((latency > known.slow_s).mean())
     rows_counted = np.repeat(counted, record.rows)
@@ -89,19 +88,42 @@ def measure(
     found["normalized_entropy"] = normalized_entropy(truth, scores)
     if known.spike_s is not None:
         found["spike_p99"] = statistics.quantile(record.latencies(known.spike_s), 0.99)
-    if record.train is not None:
-        found |= _training(record, servers)
-        if len(record.train.throttle):
-            at_s = record.train.throttle[:, 0] / NS
-            windows = [tuple(each / NS) for each in record.windows_ns]
-            duties = [duty_mean(at_s, record.train.throttle[:, 1], each) for each in windows]
-            known_duties = [duty for duty in duties if duty is not None]
-            found["duty"] = float(np.mean(known_duties)) if known_duties else None
-        if known.spike_s is not None:
-            at_s = record.trainer_cpu[:, 0] / NS
-            used_s = record.trainer_cpu[:, 1]
+        if record.train is not None:
+            at_s, used_s = record.trainer_cpu[:, 0] / NS, record.trainer_cpu[:, 1]
             found["yield_s"] = yield_s(at_s, used_s, known.spike_s, record.trainer_cpus)
+    if record.train is not None:
+        found |= _training(record, _servers(record))
+        if len(record.train.throttle):
+            found["duty"] = _duty(record, record.train.throttle)
     return found
+
+
+def _servers(record: Record) -> int:
+    return len(np.unique(record.server)) or 1
+
+
+def _stalled(record: Record, held_up: Stalls) -> dict[str, float | None]:
+    """Return what the host held up, and p99 without it."""
+    counted = record.counted
+    unstalled = (record.done - record.scheduled)[counted & ~held_up.touched] / NS
+    count, held_s = measured_stalls(record, held_up)
+    served_s = record.measured_s * _servers(record)
+    found: dict[str, float | None] = {
+        "latency_p99_unstalled": statistics.quantile(unstalled, 0.99),
+        "stalls_per_s": count / served_s,
+        "stalled_share": held_s / served_s,
+        "stall_touched_share": float(held_up.touched[counted].mean()) if counted.any() else None,
+    }
+    # Without what a thread waited in the run queue nobody knows whose doing it was.
+    return dict.fromkeys(found) if (record.delay_ns < 0).any() else found
+
+
+def _duty(record: Record, throttle: NDArray[np.float64]) -> float | None:
+    """Average a throttle's duty over what is measured of each slice."""
+    windows = [tuple(each / NS) for each in record.windows_ns]
+    duties = [duty_mean(throttle[:, 0] / NS, throttle[:, 1], each) for each in windows]
+    known = [duty for duty in duties if duty is not None]
+    return float(np.mean(known)) if known else None
 
 
 def duty_mean(
@@ -151,7 +173,8 @@ def yield_s(
 def _training(record: Record, servers: int) -> dict[str, float | None]:
     assert record.train is not None
     train, before = record.train, record.before
-    updates, learner = train.updates, train.learner
+    updates = train.updates
+    learner = train.learner if before is None else train.learner.since(before.learner)
     latency = update_latency(record)
     available_s = record.trainer_cpu_s + record.trainer_idle_s
 
@@ -159,16 +182,9 @@ def _training(record: Record, servers: int) -> dict[str, float | None]:
         """Return how much a counter of the trainer's grew in the block."""
         return float(getattr(train, counter) - (getattr(before, counter) if before else 0))
 
-    def learned(counter: str) -> float:
-        """Return how much a counter of the learner's grew in the block."""
-        was = getattr(before.learner, counter) if before else 0
-        return float(getattr(learner, counter) - was)
-
-    lost = learner.rebase_loss[len(before.learner.rebase_loss) if before else 0 :]
     published = record.measured(updates.published_ns)
     return _reuse(train.reuse, before.reuse if before else None) | {
         "trainer_cpu_s": record.trainer_cpu_s,
-        "trainer_cores": record.trainer_cpu_s / record.measured_s,
         "idle_used": record.trainer_cpu_s / available_s if available_s > 0 else None,
         "train_samples_per_s": float(updates.size[published].sum()) / record.measured_s,
         "append_share": record.append_s / record.length_s / servers,
@@ -178,13 +194,13 @@ def _training(record: Record, servers: int) -> dict[str, float | None]:
         "publish_deferred": since("publish_deferred"),
         "replay_dropped": since("replay_dropped"),
         "replay_skipped": since("replay_skipped"),
-        "lookups_refused": learned("refused"),
+        "lookups_refused": float(learner.refused),
         "slots_used": float(sum(train.slots_used)),
-        "guard_trips": learned("guard_trips"),
+        "guard_trips": float(learner.guard_trips),
         "diverged": float(learner.diverged),
-        "rank": _mean_rank(learner),
-        "rebases": learned("rebases"),
-        "rebase_loss": float(np.mean(lost)) if lost else None,
+        "rank": _mean_rank(train.learner),
+        "rebases": float(learner.rebases),
+        "rebase_loss": float(np.mean(learner.rebase_loss)) if learner.rebase_loss else None,
     }
 
 

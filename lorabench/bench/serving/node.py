@@ -182,8 +182,11 @@ class ServingNode:
         """
         spec, count = self.source.spec, max(1, schedule.total_rows)
         row = 4 * (spec.num_dense + self.prepared.tables.kernels.columns)
-        # Each is there twice, as it is read and as servers map it, with a label and a time.
-        rows = count * (2 * row + 2 + 8) + count * 4 + len(schedule) * _QUERY_BYTES
+        # Cases on placed memory have servers of their own, with all that they map.
+        fleets = len({case.has("numa") for case in cases})
+        rows = count * (row + 1 + 8) + fleets * (
+            count * (row + 1 + 4) + len(schedule) * _QUERY_BYTES
+        )
         seats = sum(case.learns for case in cases)
         rings = self.options.replay_bytes * len(self.servers)
         require_memory(
@@ -216,17 +219,16 @@ class ServingNode:
         on: dict[bool, NodeProcesses] = {}
         with ExitStack() as stack:
             for numa in (False, True):
-                seats = [case for case in cases if case.learns and case.has("numa") == numa]
-                if numa and not any(case.has("numa") for case in cases):
-                    continue
-                # A sham on placed memory has a trainer's process all the same.
-                on[numa] = stack.enter_context(
-                    self.processes(
-                        rows,
-                        seats=max(len(seats), any(case.sham for case in cases)),
-                        placed=self._placed if numa else None,
+                own = [case for case in cases if case.has("numa") == numa]
+                if own:
+                    on[numa] = stack.enter_context(
+                        self.processes(
+                            rows,
+                            # A sham has no seat, but a trainer's process to run in.
+                            seats=max(sum(c.learns for c in own), any(c.sham for c in own)),
+                            placed=self._placed if numa else None,
+                        )
                     )
-                )
             begun: set[ServingCase] = set()
 
             def run(case: ServingCase, part: Slice, settings: TrainerSettings | None) -> Measured:

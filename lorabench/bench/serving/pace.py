@@ -14,22 +14,24 @@ _IDLE = Sham(burst_s=0.001, share=0.0)
 
 
 class Pace:
-    """Remembers, of each case of a round, what its trainer took in its last slices."""
+    """Remembers of each case what its trainer took in its last slices, from round to round."""
 
     def __init__(self) -> None:
-        self._of: dict[ServingCase, deque[tuple[int, float, float]]] = {}
+        self._of: dict[ServingCase, deque[tuple[float, float, float]]] = {}
 
     def take(self, case: ServingCase, record: Record) -> None:
-        """Take in a slice."""
-        if record.train is not None:
+        """Take in a slice: the trainer's CPU time in what is measured of it, and its steps."""
+        train = record.train
+        if train is not None and record.measured_s > 0:
+            burst_s = train.cpu_s / train.steps if train.steps else 0.0
             taken = self._of.setdefault(case, deque(maxlen=_SLICES))
-            taken.append((record.train.steps, record.train.cpu_s, record.train.passed_s))
+            taken.append((record.trainer_cpu_s, record.measured_s, burst_s))
 
     def sham(self, case: ServingCase) -> Sham:
         """Return what a sham does: the mean of the case that it is the control of."""
         for other, taken in self._of.items():
             if other.condition == case.condition and other.duty == case.duty:
-                steps, cpu_s, passed_s = map(sum, zip(*taken, strict=True))
-                if steps and passed_s > 0:
-                    return Sham(cpu_s / steps, cpu_s / passed_s)
+                cpu_s, passed_s, bursts_s = map(sum, zip(*taken, strict=True))
+                if cpu_s > 0 and bursts_s > 0:
+                    return Sham(bursts_s / len(taken), cpu_s / passed_s)
         return _IDLE

@@ -7,10 +7,11 @@ its last slice ended.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from lorabench.bench.rounds import Shape, Turn
-from lorabench.results.sequential import Looks, plan_looks
+from lorabench.results.sequential import LEAST_BLOCKS, MOST_BLOCKS, MOST_LOOKS, Looks, plan_looks
 from lorabench.results.statistics import MIN_BEYOND
 
 # Queries of a case in a block: those that a p99 takes, and a margin for the law of arrivals and for
@@ -60,12 +61,15 @@ class Slicing:
         What is measured of each.
     turns : int
         Slices of a block.
+    label_delay_s : float
+        Of the warm-up, what passes before anything can be learned.
     """
 
     warmup_s: float
     head_s: float
     slice_s: float
     turns: int
+    label_delay_s: float = 0.0
 
     @property
     def measured_s(self) -> float:
@@ -79,8 +83,8 @@ class Slicing:
 
     @property
     def warmup(self) -> Slice:
-        """Before the first block."""
-        return Slice(0.0, self.warmup_s, (self.warmup_s, self.warmup_s))
+        """Before the first block; what is measured of it only tells how busy a trainer is."""
+        return Slice(0.0, self.warmup_s, (min(self.label_delay_s, self.warmup_s), self.warmup_s))
 
     def slice(self, turn: Turn) -> Slice:
         """Return the slice of a turn."""
@@ -103,6 +107,7 @@ def slicing(
     slice_s: float,
     head_s: float,
     warmup_s: float,
+    label_delay_s: float = 0.0,
 ) -> Slicing:
     """Cut a case's time so that each block holds what its p99 takes.
 
@@ -114,7 +119,7 @@ def slicing(
         Their law.
     duration_s : float or None
         What to measure of a case in a block; None for what it takes.
-    slice_s, head_s, warmup_s : float
+    slice_s, head_s, warmup_s, label_delay_s : float
         As of `Slicing`; slices come out a little shorter, so that they are all as long.
     """
     needed_s = needed_queries(arrivals) / max(rate_qps, 1e-9)
@@ -127,7 +132,7 @@ def slicing(
         # One spike in one stretch: cut up, it would be several small ones.
         return Slicing(0.0, warmup_s, duration_s, 1)
     turns = max(1, math.ceil(duration_s / slice_s - 1e-9))
-    return Slicing(warmup_s, head_s, duration_s / turns, turns)
+    return Slicing(warmup_s, head_s, duration_s / turns, turns, label_delay_s)
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,17 @@ class Course:
     shape: Shape
     slicing: Slicing
     looks: Looks | None = None
+
+    def as_document(self) -> dict[str, Any]:
+        """Return what a result document says of it."""
+        cut = self.slicing
+        return {
+            "blocks_of_rounds": list(self.shape.blocks),
+            "turns": cut.turns,
+            "slice_s": cut.slice_s,
+            "head_s": cut.head_s,
+            "warmup_s": cut.warmup_s,
+        }
 
 
 def rounds_of(slicing: Slicing, rounds: int) -> Course:
@@ -177,20 +193,21 @@ def deciding(
         return cases * turns * (slicing.head_s + slicing.slice_s + _SWITCH_S)
 
     opening_s = start_s + learning * slicing.warmup_s
-    # As many rounds as looks: each look is at processes that the one before has not seen.
-    most = int((left_s - 5 * opening_s) / block_s(slicing.turns))
     turns = slicing.turns
-    if not fixed and most > 40:
+    most = int((left_s - (MOST_LOOKS + 1) * opening_s) / block_s(turns))
+    if not fixed and most > MOST_BLOCKS:
         longest = max(turns, int(_MOST_BLOCK_S / slicing.slice_s))
-        turns = min(longest, turns * most // 40)
-        most = int((left_s - 5 * opening_s) / block_s(turns))
-    if most < 30:
-        most = max(1, int((left_s - 2 * opening_s) / block_s(turns)))
-    looks = plan_looks(min(most, 40))
-    ends = list(looks.blocks)
-    if len(ends) == 1 and ends[0] > 1:
-        # Two rounds even then: without a second set of processes nobody knows what these do.
-        ends = [(ends[0] + 1) // 2, ends[0]]
+        turns = min(longest, turns * most // MOST_BLOCKS)
+        most = int((left_s - (MOST_LOOKS + 1) * opening_s) / block_s(turns))
+    if most < LEAST_BLOCKS * MOST_LOOKS:
+        most = int((left_s - 2 * opening_s) / block_s(turns))
+    if most < 1:
+        # Not even one is within the time: as many turns of it as are.
+        turns = max(1, int((left_s - opening_s) / block_s(1)))
+    looks = plan_looks(max(1, min(most, MOST_BLOCKS)))
+    # Each look is at processes that the one before has not seen, and the first at two sets of them:
+    # nobody knows from one what another would do.
+    first = looks.blocks[0]
+    ends = [*([(first + 1) // 2] if first > 1 else []), *looks.blocks]
     blocks = tuple(end - begin for begin, end in zip([0, *ends], ends, strict=False))
-    cut = Slicing(slicing.warmup_s, slicing.head_s, slicing.slice_s, turns)
-    return Course(Shape(blocks, turns), cut, looks)
+    return Course(Shape(blocks, turns), replace(slicing, turns=turns), looks)

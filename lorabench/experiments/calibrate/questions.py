@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.results.case import Case, Label
-from lorabench.results.latency import ISOLATED
+from lorabench.results.evidence import ISOLATED
 from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Series

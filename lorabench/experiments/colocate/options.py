@@ -24,22 +24,21 @@ class ColocateOptions(ServingOptions):
 
     conditions: "tuple[Condition, ...] | None" = option(
         None,
-        "What to run beside the controls: a place for the trainer (naive: where the OS puts it; "
-        "pinned: on its own cores; shared: on the servers') and mechanisms joined by + (numa, rdt, "
-        "cgroup, batch, idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all "
-        "that this machine offers).",
+        "What to run beside the controls: a place for the trainer (naive: anywhere; pinned: its "
+        "own cores; shared: the servers') and mechanisms joined by + (numa, rdt, cgroup, batch, "
+        "idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all there are).",
         metavar="C[,C]...",
         parse=conditions,
         shown=DEFAULT_CONDITIONS,
     )
     rounds: int | None = option(
         None,
-        "Run so many blocks, each on fresh processes, instead of --decide.",
+        "Run so many blocks, on fresh processes each, instead.",
         least=1,
     )
     decide: bool = option(
         False,
-        "Run until the verdicts about latency are known; done unless --rounds is given.",
+        "Run until the verdicts about latency are known; the default.",
     )
     max_minutes: float | None = option(
         None, "... but no longer than this.", shown="10", above=0, most=10_000

@@ -1,7 +1,7 @@
 """The main experiment: p99 of a serving node with and without a LoRA trainer beside its servers.
 
 How cases are measured is in `lorabench.bench.serving`, how a verdict is reached in
-`lorabench.results.claims`; here is what is run and what it comes to.
+`lorabench.results.latency`; here is what is run and what it comes to.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,10 +25,13 @@ from lorabench.experiments.colocate.options import MAX_MINUTES, ColocateOptions
 from lorabench.experiments.colocate.plan import plan_lines
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine
-from lorabench.results import claims, latency, schema, sequential, statistics
+from lorabench.results import claims, evidence, latency, schema, sequential, statistics
 from lorabench.targets.node.settings import NodeCase
 
 Ended = Literal["known", "blocks", "time", "interrupted"]
+
+# What switches, heads of slices and fresh processes add to what is measured, about.
+_OVERHEAD = 1.3
 
 # From the last answer to the written document, about.
 _CLOSING_S = 3.0
@@ -49,6 +52,7 @@ class Colocate(ServingExperiment):
         super().__init__(options)
         self.judged: ServingCase | None = None
         self._ended: Ended = "interrupted"
+        self._later_s = 0.0
 
     def machine(self) -> Machine:
         """Look at the machine and plan for it.
@@ -89,14 +93,14 @@ class Colocate(ServingExperiment):
         if options.rounds is not None:
             return rounds_of(slicing, options.rounds)
         # What comes once, afterwards, has processes of its own.
-        later_s = start_s + slicing.measured_s + slicing.head_s + _CLOSING_S
+        self._later_s = start_s + slicing.measured_s + slicing.head_s + _CLOSING_S
         return deciding(
             slicing,
             cases=len(CONTROLS) + len(self.cases),
             learning=sum(case.learns for case in self.cases),
-            left_s=self._most_s - self.passed_s - later_s,
+            left_s=self._most_s - self.passed_s - self._later_s,
             start_s=start_s,
-            fixed=options.duration_s is not None,
+            fixed=options.duration_s is not None or options.arrivals == "spike",
         )
 
     @property
@@ -113,9 +117,13 @@ class Colocate(ServingExperiment):
             self._ended = "known"
         elif blocks == course.shape.total:
             self._ended = "blocks"
-        elif self.passed_s > self._most_s:
+        elif self.passed_s + self._block_s(blocks) + self._later_s > self._most_s:
             self._ended = "time"
         return self._ended != "interrupted"
+
+    def _block_s(self, blocks: int) -> float:
+        """Return what a block has taken so far, on average, with what comes before the first."""
+        return self.passed_s / (blocks + 1)
 
     def _settled(self) -> bool:
         run = self._verdict_run()
@@ -170,7 +178,7 @@ class Colocate(ServingExperiment):
         )
 
     def _series(self) -> Iterator[schema.Series]:
-        """Draw what each throttle did, and what each group used, in the last round."""
+        """Draw what each throttle did, and what each group used, in the last block."""
         for case, counters in self.state.counters.items():
             for one in counters:
                 where = case.also(
@@ -205,35 +213,44 @@ class Colocate(ServingExperiment):
         budget = claims.memory_budget(max(node.setup.adapter.fraction, *fractions, 0.0), basis)
         return [budget, *latency.latency_claims(self._verdict_run())]
 
-    def _verdict_run(self) -> latency.Run:
+    def _verdict_run(self) -> evidence.Run:
         """Return what the verdicts rest on."""
         node, state = self.node, self.state
         assert node is not None
         looks = None if state.course is None else state.course.looks
-        return latency.Run(
+        return evidence.Run(
             state.table,
             self.judged,
             node.source.basis,
             level=statistics.LEVEL if looks is None else looks.level,
-            saturated=latency.saturated_cases(state.rounds),
+            saturated=evidence.saturated_shares(state.rounds),
             machine=None if self.judged is None else self._about_machine(self.judged),
             lacking=self._lacking(),
             more="run more rounds (--rounds)" if looks is None else _LONGER,
         )
 
     def _lacking(self) -> str | None:
-        """Return what a block lacks for a p99, and how long one would have to be."""
+        """Return what the run lacks for a verdict, at its rate, and how long it would take."""
         node, state = self.node, self.state
         if node is None or state.course is None or state.calibration is None:
             return None
         rate = state.calibration.qps * node.traffic.mean_share
         needed, length_s = needed_queries(node.traffic.arrivals), state.course.slicing.measured_s
-        if rate * length_s >= needed:
-            return None
-        return (
-            f"a p99 takes {needed:,} queries a block, which at {rate:,.0f} queries/s takes "
-            f"{needed / rate:.1f} s (--duration), and a block had {length_s:.1f} s"
-        )
+        cases = len(CONTROLS) + len(self.cases)
+        minutes = claims.MIN_ROUNDS * cases * max(needed / rate, length_s) * _OVERHEAD / 60
+        if rate * length_s < needed:
+            return (
+                f"a p99 takes {needed:,} queries a block, which at {rate:,.0f} queries/s takes "
+                f"{needed / rate:.1f} s (--duration), and a block had {length_s:.1f} s; all blocks "
+                f"together then take {minutes:.0f} minutes (--max-minutes)"
+            )
+        if state.course.shape.total < claims.MIN_ROUNDS:
+            return (
+                f"at {rate:,.0f} queries/s a block takes {length_s:.1f} s a case, and "
+                f"{claims.MIN_ROUNDS} blocks of {cases} cases some {minutes:.0f} minutes "
+                "(--max-minutes)"
+            )
+        return None
 
     def _about_machine(self, case: ServingCase) -> str | None:
         """Return what puts a figure into its place: what its trainer shares with the servers."""

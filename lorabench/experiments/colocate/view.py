@@ -15,7 +15,7 @@ from lorabench.report.terminal import (
     render_claims,
     with_interval,
 )
-from lorabench.results.latency import saturated_cases
+from lorabench.results.evidence import STUCK_SHARE, saturated_shares
 from lorabench.results.schema import Metric, Result
 
 # What serves as solo does, and so as well.
@@ -47,7 +47,8 @@ def _conditions(result: Result) -> Table:
     interval = " [95 %]" if _count_blocks(result) >= ROUNDS_FOR_INTERVAL else ""
     for heading in ("p50", "p95", f"p99{interval}", f"p99 / solo{interval}", "trained/s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    stuck = saturated_cases(result.rounds)
+    shares = saturated_shares(result.rounds)
+    stuck = {name for name, share in shares.items() if share > STUCK_SHARE}
     for name in _names(result):
 
         def find(metric: str, condition: str = name) -> Metric | None:
@@ -147,6 +148,14 @@ def _context(result: Result) -> list[Text]:
 
 def _warnings(result: Result) -> list[Text]:
     lines = []
+    looks = result.sequential.looks if result.sequential else []
+    if len(looks) > 1:
+        lines.append(
+            Text(
+                f"Intervals of verdicts are wider than these 95 %: they hold for all {len(looks)} "
+                "looks at a run together."
+            )
+        )
     wraps = max((round_.wraps for round_ in result.rounds), default=0)
     if wraps:
         times = "once" if wraps == 1 else f"{wraps} times"

@@ -89,8 +89,8 @@ class DutySweepOptions(ServingOptions):
     @property
     def slo(self) -> "Slo":
         """What p99 must keep."""
+        from lorabench.results.evidence import ISOLATED
         from lorabench.results.headroom import Slo
-        from lorabench.results.latency import ISOLATED
 
         if self.slo_s is not None:
             return Slo(limit_s=self.slo_s)

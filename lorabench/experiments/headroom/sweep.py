@@ -19,8 +19,8 @@ from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine
 from lorabench.results import claims, schema
 from lorabench.results.case import Case
+from lorabench.results.evidence import ISOLATED
 from lorabench.results.headroom import DutySweepData, Headroom, headroom
-from lorabench.results.latency import ISOLATED
 from lorabench.results.metrics import MetricTable
 from lorabench.results.statistics import Estimate
 
@@ -62,7 +62,7 @@ class DutySweep(ServingExperiment):
         if found is None:
             return None
         options = self.options
-        table = MetricTable(dict(found.table.rows))
+        table = found.table.copy()
         series = list(found.series)
         for condition in self.conditions:
             swept = sweep_data(found.table, condition, options.worked)

@@ -30,7 +30,7 @@ from lorabench.targets.node.messages import (
     ToTrainer,
     TrainerSetup,
 )
-from lorabench.targets.target import TrainReport
+from lorabench.targets.training import TrainReport
 
 AnswerT = TypeVar("AnswerT", Ready, Served, TrainReport)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lorabench.targets.node.memory import FeedHandle
     from lorabench.targets.node.settings import TrainerSettings, Wait
     from lorabench.targets.service import ServiceTime
-    from lorabench.targets.target import TrainReport
+    from lorabench.targets.training import TrainReport
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,15 @@ class Train:
     ----------
     start_ns : int
         As of `Go`.
+    begin_ns : int
+        What the case's clock reads when the slice begins; nothing is done before.
     end_ns : int or None
         Where the case's clock stands still until the next slice; labels that arrive later are not
         seen before that. None lets it run on.
     """
 
     start_ns: int
+    begin_ns: int = 0
     end_ns: int | None = None
 
 

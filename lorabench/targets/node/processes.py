@@ -38,8 +38,9 @@ from lorabench.targets.node.messages import (
 )
 from lorabench.targets.node.model import model_setup
 from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
-from lorabench.targets.target import Answers, CpuUsage, Record, Target, TrainReport
+from lorabench.targets.target import Answers, CpuUsage, Record, Target
 from lorabench.targets.trace import NS
+from lorabench.targets.training import TrainReport
 from lorabench.workload.block import Block
 
 # Between telling the processes to go and the case's clock reading what it should: until then each
@@ -109,7 +110,8 @@ class NodeProcesses(Target[NodeCase]):
         self._offer(schedule, _job(case, self._serving))
         start_ns = self._go(case.begin_s, case.patience_s)
         if settings is not None:
-            self._trainer.send(Train(start_ns, int(case.window_s[1] * NS)))
+            begin_ns, end_ns = int(case.begin_s * NS), int(case.window_s[1] * NS)
+            self._trainer.send(Train(start_ns, begin_ns, end_ns))
         cpu = self._follow(case, start_ns)
         served = self._fleet.gather(Served, case.patience_s - case.begin_s + _GRACE_S)
         report = None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lorabench._kernels.lookup import Tables
 from lorabench.memory import Region
 from lorabench.targets.node.samples import open_ring
-from lorabench.targets.target import ReuseBytes
+from lorabench.targets.training import ReuseBytes
 
 # Batches that may wait before the oldest samples are given up.
 BACKLOG_BATCHES = 8

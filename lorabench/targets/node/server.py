@@ -276,8 +276,10 @@ class Server:
             if now < deadline:
                 if offers is not None:
                     offers.until(at, deadline)
-                now = _await(deadline, job.wait)
-                answers.late_ns[at] = now - deadline
+                    now = time.monotonic_ns()
+                if now < deadline:
+                    now = _await(deadline, job.wait)
+                    answers.late_ns[at] = now - deadline
                 if os.getppid() != parent:
                     sys.exit(0)
             end = at + 1
@@ -341,6 +343,10 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
     use_one_thread()
     tables = TableSet.attach(setup.model.tables)
     load = Region.attach(setup.load, writable=True)
+    rings = [Region.attach(handle, writable=True) for handle in setup.rings]
+    for ring in rings:
+        # Faults beside a trainer alone would make its stalls look like the guest's own.
+        ring.mapping.populate(write=True)
     server = Server(
         tables.kernels,
         dense_net(setup.model),
@@ -348,7 +354,7 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
         query_rows=setup.query_rows,
         max_batch=setup.max_batch,
         readers=[attach_reader(handle, setup.server) for handle in setup.adapters],
-        rings=[Region.attach(handle, writable=True) for handle in setup.rings],
+        rings=rings,
         load=LoadLine(load.mapping, setup.server),
     )
     server.warm()

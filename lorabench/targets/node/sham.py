@@ -25,21 +25,29 @@ class Calculation:
         How many share a piece, as the trainer's threads share a step.
     clock : callable
         Now, s.
+    cpu : callable
+        CPU time that this process has taken, s: all of it counts, as all of a trainer's does.
     """
 
     def __init__(
-        self, sham: Sham, threads: int, *, clock: Callable[[], float] = time.monotonic
+        self,
+        sham: Sham,
+        threads: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self._sham = sham
         self._threads = threads
         self._clock = clock
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        self._begun_s = clock()
-        self._spent_s = 0.0
+        self._cpu = cpu
+        self._begun_s, self._begun_cpu_s = clock(), cpu()
 
     def step(self) -> int:
         """Do a piece where the share is behind; return 1, or 0 where there is nothing to do."""
-        if self._spent_s >= self._sham.share * (self._clock() - self._begun_s):
+        spent_s = self._cpu() - self._begun_cpu_s
+        if spent_s >= self._sham.share * (self._clock() - self._begun_s):
             return 0
         piece_ns = max(1, round(self._sham.burst_s / self._threads * 1e9))
         others = [
@@ -50,7 +58,6 @@ class Calculation:
         calculate(piece_ns)
         for other in others:
             other.result()
-        self._spent_s += piece_ns * self._threads / 1e9
         return 1
 
     def close(self) -> None:

@@ -128,19 +128,25 @@ class Throttle:
         """Busy share of the busiest server, averaged."""
         return max(self._busy)
 
-    def resume(self, counters: Sequence[Counters]) -> None:
-        """Go on after a pause in which the servers served others: keep the duty, forget the rest.
+    def resume(self, now_ns: int, counters: Sequence[Counters]) -> None:
+        """Go on after a pause in which the servers served others, as if there had been none.
 
         Parameters
         ----------
+        now_ns : int
+            Now.
         counters : sequence of tuple of int
             What the servers tell now; what they counted in the pause says nothing.
         """
         self._before = list(counters)
-        self._at_ns = self._alarm_ns = None
-        self._evidence = [0.0] * len(self._evidence)
         self._stopped = False
-        self._immune_ns = 0
+        if self._at_ns is None:
+            return
+        pause_ns = now_ns - self._at_ns
+        self._at_ns = now_ns
+        self._immune_ns += pause_ns
+        if self._alarm_ns is not None:
+            self._alarm_ns += pause_ns
 
     def update(self, now_ns: int, counters: Sequence[Counters]) -> float:
         """Take in what the servers tell at a moment, and decide anew.
@@ -249,7 +255,7 @@ class Pacer:
         self._noted_ns: int | None = None
         self._trace: list[tuple[float, float, float, float]] = []
         if throttle is not None and read is not None:
-            throttle.resume(read(self._asked_ns))
+            throttle.resume(self._asked_ns, read(self._asked_ns))
 
     def wait_s(self) -> float:
         """Return how long to rest before asking again; 0 means: work."""

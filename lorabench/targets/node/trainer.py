@@ -32,7 +32,7 @@ from lorabench.targets.node.replay import Replay
 from lorabench.targets.node.settings import TrainerSettings
 from lorabench.targets.node.sham import Calculation
 from lorabench.targets.node.throttle import Pacer, Throttle
-from lorabench.targets.target import TrainReport, Updates
+from lorabench.targets.training import TrainReport, Updates
 
 # How long the trainer rests when nothing is due, and how often it looks for threads that libraries
 # have started since and that are not where its plan says.
@@ -213,6 +213,7 @@ class _Process:
     def train(self, message: Prepare, begin: Train, stopped: Callable[[], bool]) -> TrainReport:
         """Learn, or calculate, at the pace that is allowed, until told to stop."""
         settings, start_ns = message.settings, begin.start_ns
+        time.sleep(max(0, start_ns + begin.begin_ns - time.monotonic_ns()) / 1e9)
         seat = None if message.seat is None else self._seats[message.seat]
         sham = None if settings.sham is None else Calculation(settings.sham, settings.threads)
         if seat is not None:
@@ -226,7 +227,7 @@ class _Process:
         )
         step = sham.step if sham is not None else self._stepping(seat)
         steps, cpu_s = 0, 0.0
-        begun = scanned = time.monotonic()
+        scanned = time.monotonic()
         while not stopped():
             rest_s = pacer.wait_s()
             begun_s = time.process_time()
@@ -246,7 +247,7 @@ class _Process:
             sham.close()
         trace = pacer.trace
         trace[:, 0] -= start_ns
-        return self._report(seat, trace, steps, cpu_s, time.monotonic() - begun)
+        return self._report(seat, trace, steps, cpu_s)
 
     def _stepping(self, seat: _Seat | None) -> Callable[[], int]:
         assert seat is not None, "without a seat there is nothing to learn"
@@ -258,7 +259,6 @@ class _Process:
         trace: NDArray[np.float64],
         steps: int,
         cpu_s: float,
-        passed_s: float,
     ) -> TrainReport:
         """Return what was done; of a sham nothing but the time that it took."""
         return TrainReport(
@@ -273,7 +273,6 @@ class _Process:
             reuse=None if seat is None else seat.replay.reuse_bytes,
             steps=steps,
             cpu_s=cpu_s,
-            passed_s=passed_s,
         )
 
     def _place(self, settings: TrainerSettings) -> None:

@@ -27,7 +27,10 @@ class Order:
 
 
 def run(
-    shape: Shape, seed: int = 0, decided: Callable[[int], bool] = lambda _: False
+    shape: Shape,
+    seed: int = 0,
+    decided: Callable[[int], bool] = lambda _: False,
+    first: dict[Case, Case] | None = None,
 ) -> tuple[list, Order, list[int]]:
     recorded, opened, observer = [], [], Order()
 
@@ -44,6 +47,7 @@ def run(
         record=lambda *found: recorded.append(found),
         decided=decided,
         observer=observer,
+        first=first,
     )
     return recorded, observer, opened
 
@@ -75,6 +79,15 @@ def test_an_order_is_its_seeds_and_no_place_is_always_the_same_cases() -> None:
     assert [found[2] for found in first] != [found[2] for found in other]
     leads = Counter(order[0].text for _, _, order, _ in first)
     assert set(leads) == {case.text for case in CASES}
+
+
+@given(st.integers(0, 50))
+def test_a_case_that_needs_to_know_another_comes_after_it_in_the_first_turn(seed: int) -> None:
+    *_, pinned, sham = CASES
+    recorded, *_ = run(Shape((2,), 2), seed, first={sham: pinned})
+    order = recorded[0][2][: len(CASES)]
+    assert order.index(pinned) < order.index(sham)
+    assert set(order) == set(CASES)
 
 
 @pytest.mark.parametrize("enough", [1, 3, 4])

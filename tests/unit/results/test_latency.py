@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from lorabench.results.case import Case
 from lorabench.results.claims import sentence
-from lorabench.results.latency import (
-    Run,
-    latency_claims,
-    machine_answer,
-    saturated_cases,
-    settled,
-)
+from lorabench.results.evidence import Run, saturated_shares
+from lorabench.results.latency import latency_claims, machine_answer, settled
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Claim, Round
 from lorabench.results.sequential import nominal_level
@@ -36,9 +31,13 @@ USUAL = {
     ("latency_p99_unstalled_sham_ratio", "pinned"): (1.02, 0.02),
     ("latency_impact", "pinned"): (0.001, 0.0002),
     ("latency_impact", "solo_repeat"): (0.0, 0.0002),
-    ("stalls_per_s", "pinned"): (2.0, 0.1),
-    ("stalls_per_s", "sham"): (2.0, 0.1),
+    ("latency_p99", "sham"): (0.002, 0.0001),
+    ("stall_touched_share", "pinned"): (0.0100, 0.0005),
+    ("stall_touched_share", "sham"): (0.0100, 0.0005),
     ("stalled_share", "sham"): (0.013, 0.001),
+    ("stalled_share", "solo"): (0.001, 0.0001),
+    ("trainer_cores", "pinned"): (0.8, 0.01),
+    ("trainer_cores", "sham"): (0.78, 0.01),
     ("train_samples_per_s", "pinned"): (41_000.0, 100.0),
     ("train_rate_ratio", "pinned"): (0.9, 0.01),
     ("guard_trips", "pinned"): (0.0, 0.0),
@@ -95,10 +94,11 @@ def test_where_nothing_is_in_the_way_each_is_met_and_says_at_which_rate() -> Non
         ({("guard_trips", "pinned"): (0.5, 0.5)}, "the quality guard switched the adapter off 4"),
         ({("diverged", "pinned"): (1.0, 0.0)}, "training diverged"),
         ({("duty", "pinned"): (0.05, 0.0)}, "the throttle held the trainer at its floor (5%"),
+        ({("train_rate_ratio", "pinned"): None}, "learns alone could not be measured"),
     ],
 )
 def test_without_training_there_is_no_verdict_about_its_cost(
-    changes: dict[tuple[str, str], tuple[float, float]], words: str
+    changes: dict[tuple[str, str], tuple[float, float] | None], words: str
 ) -> None:
     for claim in judged(changes).values():
         assert claim.verdict == "inconclusive"
@@ -140,27 +140,56 @@ def test_what_could_not_have_seen_a_slowdown_does_not_say_that_there_was_none() 
     assert found["latency.isolated"].verdict == "missed", "what was seen was seen"
     found = judged({("latency_p99_ratio", "planted"): None})
     assert "no slowdown was planted" in sentence(found["latency.isolated"])
+    found = judged({("latency_p99_ratio", "planted"): (0.98, 0.01)})
+    assert "none of any size is shown to be seen" in sentence(found["latency.isolated"])
+    found = judged(saturated={"planted": 0.5})
+    assert "the queue of planted only grew" in sentence(found["latency.isolated"])
 
 
-def test_stalls_are_set_aside_only_where_sham_and_trainer_had_as_many() -> None:
+def test_stalls_are_set_aside_only_where_they_are_shown_to_touch_both_alike() -> None:
     found = judged({("latency_p99_sham_ratio", "pinned"): (1.5, 0.02)})["latency.training"]
     assert found.verdict == "met"
-    assert "stalls are set aside since both had as many (2.0 and 2.0 a second)" in sentence(found)
+    assert "they touched as many queries of both (1.00% and 1.00%)" in sentence(found)
     assert "with them 1.50 [" in sentence(found)
-    unlike = {
-        ("latency_p99_sham_ratio", "pinned"): (1.5, 0.02),
-        ("stalls_per_s", "pinned"): (6.0, 0.1),
-    }
+    slow = {("latency_p99_sham_ratio", "pinned"): (1.5, 0.02)}
+    for unlike in ((0.02, 0.0005), (0.01, 0.03)):  # another share, or one that nobody knows
+        changes = {**slow, ("stall_touched_share", "pinned"): unlike}
+        found = judged(changes)["latency.training"]
+        assert found.verdict == "missed"
+        assert "stalls count" in sentence(found)
+
+
+def test_a_run_whose_stalls_set_p99_on_both_sides_does_not_say_that_training_costs_nothing() -> (
+    None
+):
+    unlike = {("stall_touched_share", "pinned"): (0.02, 0.0005)}
     found = judged(unlike)["latency.training"]
-    assert found.verdict == "missed"
-    assert "stalls count" in sentence(found)
+    assert found.verdict == "inconclusive"
+    assert "stalls of the host touched 1.00% of the queries beside a busy core" in sentence(found)
+    few = {("stall_touched_share", "pinned"): (0.008, 0.0005)} | {
+        ("stall_touched_share", "sham"): (0.001, 0.0005)
+    }
+    assert judged(few)["latency.training"].verdict == "met"
+
+
+def test_a_sham_that_is_not_as_busy_is_no_control() -> None:
+    found = judged({("trainer_cores", "sham"): (0.6, 0.01)})["latency.training"]
+    assert found.verdict == "inconclusive"
+    assert "the sham was not as busy as the trainer (0.60 cores, and not 0.80)" in sentence(found)
+    stuck = judged(saturated={"sham": 0.5})["latency.training"]
+    assert "the queue of sham only grew" in sentence(stuck)
 
 
 @pytest.mark.parametrize("case", ["pinned", "solo", "solo_repeat"])
 def test_a_queue_that_only_grew_gives_no_figure(case: str) -> None:
-    for claim in judged(saturated=frozenset({case})).values():
+    for claim in judged(saturated={case: 0.2}).values():
         assert (claim.verdict, claim.measured) == ("inconclusive", None)
         assert f"the queue of {case} only grew" in sentence(claim)
+    for claim in judged(saturated={case: 0.05}).values():
+        assert claim.verdict == "inconclusive", "what the other blocks gave may flatter it"
+        assert claim.measured is not None
+    assert not settled(latency_claims(run(saturated={case: 0.2})), run(saturated={case: 0.2}))
+    assert settled(latency_claims(run(saturated={case: 0.6})), run(saturated={case: 0.6}))
 
 
 def test_too_few_blocks_and_no_p99_say_what_would_do() -> None:
@@ -187,21 +216,24 @@ def test_what_isolation_brings_is_judged_where_naive_ran() -> None:
     assert "p99 of naive is 2.98 [" in sentence(found)
     same = judged({("isolation_gain", "naive"): (1.0, 0.5)})["isolation.gain"]
     assert same.verdict == "inconclusive"
-    stuck = judged(saturated=frozenset({"naive"}))["isolation.gain"]
+    gain = {("isolation_gain", "naive"): (3.0, 0.5)}
+    stuck = judged(gain, saturated={"naive": 0.9})["isolation.gain"]
     assert (stuck.verdict, stuck.measured) == ("met", None)
+    idle = {**gain, ("train_samples_per_s", "pinned"): (0.0, 0.0)}
+    assert judged(idle, saturated={"naive": 0.9})["isolation.gain"].verdict == "inconclusive"
 
 
 def test_the_machine_answers_for_a_busy_core() -> None:
     said = machine_answer(run({("latency_p99_ratio", "sham"): (1.6, 0.05)}))
     assert said is not None
     assert said.startswith("a core that only calculates makes p99 1.60 [")
-    assert "(its host withheld 1.3% of the servers' time)" in said
+    assert "(the host withheld 1.3% of the servers' time then, and 0.1% in solo)" in said
     quiet = machine_answer(run({("latency_p99_ratio", "sham"): (1.0, 0.05)}))
     assert quiet is not None
     assert "is not shown to change p99" in quiet
 
 
-def test_a_case_is_saturated_if_more_than_a_tenth_of_its_blocks_were() -> None:
+def test_a_case_is_saturated_in_a_share_of_its_own_blocks() -> None:
     def block(index: int, *stuck: str) -> Round:
         return Round(
             index=index,
@@ -215,8 +247,7 @@ def test_a_case_is_saturated_if_more_than_a_tenth_of_its_blocks_were() -> None:
         )
 
     few = [block(n, *(["solo"] if n == 0 else [])) for n in range(10)]
-    assert saturated_cases(few) == frozenset()
-    assert saturated_cases(few[:9]) == frozenset({"solo"})
+    assert saturated_shares(few) == {"solo": 0.1}
 
 
 def test_claims_that_nothing_tested_are_unavailable() -> None:

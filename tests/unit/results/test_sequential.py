@@ -11,11 +11,9 @@ from lorabench.results.sequential import (
     LEAST_BLOCKS,
     MOST_BLOCKS,
     MOST_LOOKS,
-    interval,
     nominal_level,
     plan_looks,
 )
-from lorabench.results.statistics import mean
 
 # Pocock 1977, table 1; Jennison and Turnbull 2000, table 2.1: two-sided, 5 %.
 _PUBLISHED = {1: 1.960, 2: 2.178, 3: 2.289, 4: 2.361, 5: 2.413, 10: 2.555}
@@ -99,15 +97,3 @@ def test_the_level_hardly_depends_on_how_even_the_spacing_is(most: int) -> None:
 def test_no_blocks_are_no_run() -> None:
     with pytest.raises(ValueError, match="found 0 blocks, expected 1 or more"):
         plan_looks(0)
-
-
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=50))
-def test_at_the_level_of_one_look_the_interval_is_the_usual_one(values: list[float]) -> None:
-    usual = mean(values)
-    assert usual is not None
-    assert interval(values, ALPHA) == (usual.value, *(usual.interval or ()))
-
-
-@pytest.mark.parametrize("values", [(), (1.0,)])
-def test_fewer_than_two_values_have_no_interval(values: tuple[float, ...]) -> None:
-    assert interval(values, ALPHA) is None

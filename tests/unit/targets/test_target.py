@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import NS, record
 
-from lorabench.targets.target import Record, Updates
+from lorabench.targets.target import Record
+from lorabench.targets.training import Updates
 
 
 def test_the_first_server_that_reaches_an_epoch_or_a_later_one_counts() -> None:

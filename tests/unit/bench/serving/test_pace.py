@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from records import record
+from records import NS, record
 
 from lorabench.bench.serving.cases import case_of, sham_of
 from lorabench.bench.serving.pace import Pace
@@ -15,8 +15,10 @@ PINNED, NAIVE = (case_of(parse_condition(name)) for name in ("pinned", "naive"))
 
 
 def worked(steps: int, cpu_s: float, passed_s: float) -> Any:
-    train = SimpleNamespace(steps=steps, cpu_s=cpu_s, passed_s=passed_s)
-    return replace(record([0], [1]), train=train)  # type: ignore[arg-type]
+    """A slice whose trainer took so much of what is measured, and as much in steps."""
+    train = SimpleNamespace(steps=steps, cpu_s=cpu_s)
+    made = record([0], [1], window_ns=(0, round(passed_s * NS)))
+    return replace(made, train=train, trainer_cpu_s=cpu_s)  # type: ignore[arg-type]
 
 
 def test_it_takes_the_mean_of_the_last_slices_of_its_own_case() -> None:

@@ -178,3 +178,21 @@ def test_a_stopped_trainer_asks_again_soon_and_is_written_down() -> None:
     assert trace[:3, 1].tolist() == [1.0, 0.0, 1.0]
     assert (np.diff(trace[:, 0]) <= 11 * MS).all()
     assert Pacer(0.5, 1).trace.shape == (0, len(TRACE_COLUMNS))
+
+
+def test_a_pause_in_which_servers_served_others_is_as_if_it_had_not_been() -> None:
+    rule = ThrottleRule(0.01, 16, shared=False)
+    without, with_pause = Throttle(rule, 1), Throttle(rule, 1)
+    late = queries = 0
+    offset = 0
+    for step in range(400):
+        if step == 150:
+            offset = 60 * NS
+            with_pause.resume(step * 2_000_000 + offset - 1_000_000, [(0, 0, 0, 0)])
+            without.resume(step * 2_000_000 - 1_000_000, [(0, 0, 0, 0)])
+            late = queries = 0
+        queries += 5
+        late += 2 if 100 <= step < 200 else 0
+        counters = [(0, queries, late, 0)]
+        expected = without.update(step * 2_000_000, counters)
+        assert with_pause.update(step * 2_000_000 + offset, counters) == expected
