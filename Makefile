@@ -3,9 +3,9 @@
 
 VENV ?= .venv
 PYTHON ?= python3
-# How the demonstration runs: isolated against naive, at a serving host's usual load, as many blocks
-# as fit into three minutes; and more options for pytest.
-DEMO_ARGS ?= --conditions naive,isolated --load 0.3 --max-minutes 2.8 --warmup 0.5 --label-delay 0.3
+# How the demonstration runs: isolated against naive, as many blocks as fit into three minutes; and
+# more options for pytest.
+DEMO_ARGS ?= --conditions naive,isolated --load 0.5 --max-minutes 2.8 --warmup 0.5 --label-delay 0.3
 PYTEST_ARGS ?=
 # How many tests run at once.
 JOBS ?= 3

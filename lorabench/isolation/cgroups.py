@@ -49,6 +49,10 @@ DEFAULT_WEIGHT = 100
 """What a group has unless somebody says otherwise (v2's ``cpu.weight``)."""
 
 
+MOST_WEIGHT = 10_000
+"""Of a group, against 100 of any other and of a thread in none."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a group gets; None leaves it as it is for the group that ours is made in.
@@ -69,8 +73,10 @@ class Limits:
     idle: bool = False
 
     def __post_init__(self) -> None:
-        if self.weight is not None and (self.idle or not 1 <= self.weight <= 10_000):
-            raise ValueError(f"found weight {self.weight}, expected 1 to 10000, and none if idle")
+        if self.weight is not None and (self.idle or not 1 <= self.weight <= MOST_WEIGHT):
+            raise ValueError(
+                f"found weight {self.weight}, expected 1 to {MOST_WEIGHT}, and none if idle"
+            )
 
     @property
     def controllers(self) -> tuple[str, ...]:

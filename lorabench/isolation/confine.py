@@ -14,7 +14,7 @@ from lorabench.host.owner import Owner
 from lorabench.host.resctrl import ResctrlMount
 from lorabench.host.topology import CpuSet
 from lorabench.isolation.affinity import pin_threads
-from lorabench.isolation.cgroups import Limits, grouped
+from lorabench.isolation.cgroups import MOST_WEIGHT, Limits, grouped
 from lorabench.isolation.partition import RdtPlan
 from lorabench.isolation.places import Offer
 from lorabench.isolation.resctrl import Group, Monitor
@@ -72,7 +72,9 @@ def in_cgroups(workers: Workers, offer: Offer) -> Iterator[None]:
         The kernel refuses something; all of it is undone.
     """
     limits = {
-        "serving": Limits(cpus=workers.serving_cpus),
+        # A busy trainer drives whatever else runs on this machine, kernel threads among it, onto the
+        # servers' cores; there it gets what the servers leave and makes none of them wait its turn.
+        "serving": Limits(cpus=workers.serving_cpus, weight=MOST_WEIGHT),
         # Of two groups the weights decide and not the threads' classes, so where a CPU is shared
         # it is the group that has to give way.
         "trainer": Limits(cpus=workers.trainer_cpus, idle=workers.shared),

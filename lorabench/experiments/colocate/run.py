@@ -52,7 +52,7 @@ class Colocate(ServingExperiment):
         super().__init__(options)
         self.judged: ServingCase | None = None
         self._ended: Ended = "interrupted"
-        self._later_s = 0.0
+        self._later_s = self._calibrated_s = 0.0
 
     def machine(self) -> Machine:
         """Look at the machine and plan for it.
@@ -89,7 +89,7 @@ class Colocate(ServingExperiment):
 
     def course(self, slicing: Slicing, start_s: float) -> Course:
         """Return so many rounds, or as many blocks as the time allows."""
-        options = self.options
+        options, self._calibrated_s = self.options, self.passed_s
         if options.rounds is not None:
             return rounds_of(slicing, options.rounds)
         # What comes once, afterwards, has processes of its own.
@@ -122,8 +122,8 @@ class Colocate(ServingExperiment):
         return self._ended != "interrupted"
 
     def _block_s(self, blocks: int) -> float:
-        """Return what a block has taken so far, on average, with what comes before the first."""
-        return self.passed_s / (blocks + 1)
+        """Return what a block has taken so far, on average, with the starts of rounds."""
+        return (self.passed_s - self._calibrated_s) / blocks
 
     def _settled(self) -> bool:
         run = self._verdict_run()
