@@ -72,8 +72,8 @@ def in_cgroups(workers: Workers, offer: Offer) -> Iterator[None]:
         The kernel refuses something; all of it is undone.
     """
     limits = {
-        # A busy trainer drives whatever else runs on this machine, kernel threads among it, onto the
-        # servers' cores; there it gets what the servers leave and makes none of them wait its turn.
+        # A busy trainer drives whatever else runs here, kernel threads among it, onto the servers'
+        # cores; there it gets what the servers leave, and none of them waits for its turn.
         "serving": Limits(cpus=workers.serving_cpus, weight=MOST_WEIGHT),
         # Of two groups the weights decide and not the threads' classes, so where a CPU is shared
         # it is the group that has to give way.
