@@ -52,7 +52,6 @@ _DAY_STEPS = 4096
 _SPIKE = (0.6, 0.8)  # of the time
 _CALM = 1 / 3  # over the peak
 
-
 QueryRows = int | Literal["mlperf"]
 Law = Callable[[float, float, np.random.Generator], NDArray[np.int64]]
 
@@ -81,6 +80,13 @@ class Traffic:
         if self.trace is not None and self.trace.rows is not None:
             return int(self.trace.rows.max())
         return max(MLPERF_SIZES) if self.query_rows == "mlperf" else self.query_rows
+
+    @property
+    def mean_rows(self) -> float:
+        """Rows of a query, on average."""
+        if self.trace is not None and self.trace.rows is not None:
+            return float(self.trace.rows.mean())
+        return float(np.mean(MLPERF_SIZES)) if self.query_rows == "mlperf" else self.query_rows
 
     def describe(self) -> dict[str, Any]:
         """Return what a result document says of the traffic."""

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from lorabench.bench.rounds import Shape, Turn
 from lorabench.results.sequential import LEAST_BLOCKS, MOST_BLOCKS, MOST_LOOKS, Looks, plan_looks
 from lorabench.results.statistics import MIN_BEYOND
@@ -171,7 +173,14 @@ def rounds_of(slicing: Slicing, rounds: int) -> Course:
 
 
 def deciding(
-    slicing: Slicing, *, cases: int, learning: int, left_s: float, start_s: float, fixed: bool
+    slicing: Slicing,
+    *,
+    cases: int,
+    learning: int,
+    left_s: float,
+    start_s: float,
+    fixed: bool,
+    unbroken_s: float = math.inf,
 ) -> Course:
     """Plan a run that ends when its verdicts are known.
 
@@ -187,6 +196,8 @@ def deciding(
         What starting a round's processes takes.
     fixed : bool
         Blocks have the length that they have, because that was asked for.
+    unbroken_s : float
+        How long a round can be, by a case's clock, before the rows end and begin anew.
     """
 
     def block_s(turns: int) -> float:
@@ -196,7 +207,9 @@ def deciding(
     turns = slicing.turns
     most = int((left_s - (MOST_LOOKS + 1) * opening_s) / block_s(turns))
     if not fixed and most > MOST_BLOCKS:
-        longest = max(turns, int(_MOST_BLOCK_S / slicing.slice_s))
+        # Longer blocks, but no longer than that a round has rows for those of a look.
+        room_s = min(_MOST_BLOCK_S, (unbroken_s - slicing.warmup_s) / (MOST_BLOCKS // MOST_LOOKS))
+        longest = max(turns, int(room_s / (slicing.head_s + slicing.slice_s)))
         turns = min(longest, turns * most // MOST_BLOCKS)
         most = int((left_s - (MOST_LOOKS + 1) * opening_s) / block_s(turns))
     if most < LEAST_BLOCKS * MOST_LOOKS:
@@ -209,5 +222,11 @@ def deciding(
     # nobody knows from one what another would do.
     first = looks.blocks[0]
     ends = [*([(first + 1) // 2] if first > 1 else []), *looks.blocks]
-    blocks = tuple(end - begin for begin, end in zip([0, *ends], ends, strict=False))
-    return Course(Shape(blocks, turns), replace(slicing, turns=turns), looks)
+    cut = replace(slicing, turns=turns)
+    # After a wrap rows are of long ago: a trainer that meets it begins on fresh processes.
+    room = max(1.0, (unbroken_s - cut.warmup_s) / cut.block_s // 1)
+    blocks: list[int] = []
+    for begin, end in zip([0, *ends], ends, strict=False):
+        rounds = math.ceil((end - begin) / room) if room < end - begin else 1
+        blocks += [len(part) for part in np.array_split(np.arange(end - begin), rounds)]
+    return Course(Shape(tuple(blocks), turns), cut, looks)

@@ -4,6 +4,7 @@ How cases are measured is in `lorabench.bench.serving`, how a verdict is reached
 `lorabench.results.latency`; here is what is run and what it comes to.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -32,6 +33,9 @@ Ended = Literal["known", "blocks", "time", "interrupted"]
 
 # What switches, heads of slices and fresh processes add to what is measured, about.
 _OVERHEAD = 1.3
+
+# Arrivals are drawn: of their mean number hardly ever this much more come.
+_LIKELY = 0.97
 
 # From the last answer to the written document, about.
 _CLOSING_S = 3.0
@@ -101,7 +105,19 @@ class Colocate(ServingExperiment):
             left_s=self._most_s - self.passed_s - self._later_s,
             start_s=start_s,
             fixed=options.duration_s is not None or options.arrivals == "spike",
+            unbroken_s=self._unbroken_s(),
         )
+
+    def _unbroken_s(self) -> float:
+        """Return how long the rows last at the load, where they are counted."""
+        node, calibration = self.node, self.state.calibration
+        assert node is not None
+        assert calibration is not None
+        if node.source.kind == "criteo-tsv":
+            return math.inf  # counting would read a file that may be large once more
+        rows = node.source.rows - node.prepared.serving_start
+        rate = calibration.qps * node.traffic.mean_share * node.traffic.mean_rows
+        return rows / rate * _LIKELY
 
     @property
     def _most_s(self) -> float:

@@ -234,6 +234,9 @@ class Pacer:
         From now in ns to the servers' counters; goes with `throttle`.
     clock : callable
         Now, in the ns of `time.monotonic_ns`.
+    stops_only : bool
+        Rest where the law stops, and not in proportion to its duty: what is paced keeps to a share
+        that has the duty in it already.
     """
 
     def __init__(
@@ -244,8 +247,10 @@ class Pacer:
         throttle: Throttle | None = None,
         read: Callable[[int], Sequence[Counters]] | None = None,
         clock: Callable[[], int] = monotonic_ns,
+        stops_only: bool = False,
     ) -> None:
         self._duty = duty
+        self._stops_only = stops_only
         self._threads = threads
         self._throttle = throttle
         self._read = read
@@ -266,7 +271,8 @@ class Pacer:
         if self._throttle is not None and self._read is not None:
             counters = self._read(now)
             before = self._throttle.duty
-            duty *= self._throttle.update(now, counters)
+            allowed = self._throttle.update(now, counters)
+            duty *= float(allowed > 0.0) if self._stops_only else allowed
             self._note(now, before, max(due for *_, due in counters))
         if duty == 0.0:
             return _PERIOD_S

@@ -220,10 +220,11 @@ class _Process:
             seat.start_ns = start_ns
             seat.end_ns = _NEVER if begin.end_ns is None else begin.end_ns
         pacer = Pacer(
-            settings.duty,
+            1.0 if sham is not None else settings.duty,
             settings.threads,
             throttle=self._sham_throttle if seat is None else seat.throttle,
             read=self._lines.read,
+            stops_only=sham is not None,
         )
         step = sham.step if sham is not None else self._stepping(seat)
         steps, cpu_s = 0, 0.0

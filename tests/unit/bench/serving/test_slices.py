@@ -82,3 +82,17 @@ def test_a_run_that_decides_fits_into_its_time_and_looks_where_rounds_end(
     passed = rounds * (start + cut.warmup_s) + course.shape.total * cases * course.slicing.block_s
     if course.shape.total > 1:
         assert passed <= left + 6 * (start + cut.warmup_s)
+
+
+@given(st.floats(2.0, 60.0))
+def test_a_round_ends_before_the_rows_do_if_a_block_fits(unbroken: float) -> None:
+    cut = slicing(rate_qps=2600.0, duration_s=None, **USUAL)
+    told = {"cases": 5, "learning": 1, "left_s": 900.0, "start_s": 6.0, "fixed": False}
+    course = deciding(cut, **told, unbroken_s=unbroken)
+    assert course.looks is not None
+    assert course.shape.total == course.looks.most
+    ends = [sum(course.shape.blocks[: n + 1]) for n in range(len(course.shape.blocks))]
+    assert set(course.looks.blocks) <= set(ends)
+    for blocks in course.shape.blocks:
+        lasts = course.slicing.warmup_s + blocks * course.slicing.block_s
+        assert blocks == 1 or lasts <= unbroken + 1e-9

@@ -196,3 +196,20 @@ def test_a_pause_in_which_servers_served_others_is_as_if_it_had_not_been() -> No
         counters = [(0, queries, late, 0)]
         expected = without.update(step * 2_000_000, counters)
         assert with_pause.update(step * 2_000_000 + offset, counters) == expected
+
+
+def test_what_keeps_to_a_share_of_its_own_rests_where_the_law_stops_and_nowhere_else() -> None:
+    clock = Clock()
+    law = Throttle(ThrottleRule(0.01, 16, shared=False), 1)
+    law._grown = 0.5
+    due = [0]
+    pacer = Pacer(
+        1.0, 1, throttle=law, read=lambda _: [(0, 0, 0, due[0])], clock=clock, stops_only=True
+    )
+    for _ in range(20):
+        clock.now += 1_000_000
+        assert pacer.wait_s() == 0.0
+        pacer.worked(0.005)
+    due[0] = 16
+    clock.now += 1_000_000
+    assert pacer.wait_s() > 0.0
