@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lorabench.bench.rounds import Shape, Turn
-from lorabench.results.sequential import LEAST_BLOCKS, MOST_BLOCKS, MOST_LOOKS, Looks, plan_looks
+from lorabench.results.sequential import MOST_BLOCKS, MOST_LOOKS, Looks, plan_looks
 from lorabench.results.statistics import MIN_BEYOND
 
 # Queries of a case in a block: those that a p99 takes, and a margin for the law of arrivals and for
@@ -172,6 +172,11 @@ def rounds_of(slicing: Slicing, rounds: int) -> Course:
     return Course(Shape((1,) * rounds, slicing.turns), slicing)
 
 
+def _rounds(blocks: int) -> int:
+    """Return how many rounds so many blocks have at least: one a look, two before the first."""
+    return len(plan_looks(blocks).blocks) + (blocks > 1)
+
+
 def deciding(
     slicing: Slicing,
     *,
@@ -204,29 +209,36 @@ def deciding(
         return cases * turns * (slicing.head_s + slicing.slice_s + _SWITCH_S)
 
     opening_s = start_s + learning * slicing.warmup_s
+
+    def fitting(turns: int) -> int:
+        """Return how many blocks fit, with the openings that their rounds take; 0 for none."""
+        most = min(MOST_BLOCKS, int(left_s / block_s(turns)))
+        while most and most * block_s(turns) + _rounds(most) * opening_s > left_s:
+            most -= 1
+        return most
+
     turns = slicing.turns
-    most = int((left_s - (MOST_LOOKS + 1) * opening_s) / block_s(turns))
-    if not fixed and most > MOST_BLOCKS:
-        # Longer blocks, but no longer than that a round has rows for those of a look.
+    if not fixed:
+        # Longer blocks, where there is time, but no longer than that a round has rows for a look's.
         room_s = min(_MOST_BLOCK_S, (unbroken_s - slicing.warmup_s) / (MOST_BLOCKS // MOST_LOOKS))
-        longest = max(turns, int(room_s / (slicing.head_s + slicing.slice_s)))
-        turns = min(longest, turns * most // MOST_BLOCKS)
-        most = int((left_s - (MOST_LOOKS + 1) * opening_s) / block_s(turns))
-    if most < LEAST_BLOCKS * MOST_LOOKS:
-        most = int((left_s - 2 * opening_s) / block_s(turns))
-    if most < 1:
+        longest = int(room_s / (slicing.head_s + slicing.slice_s))
+        while turns < longest and fitting(turns + 1) == MOST_BLOCKS:
+            turns += 1
+    most = fitting(turns)
+    if most == 0:
         # Not even one is within the time: as many turns of it as are.
-        turns = max(1, int((left_s - opening_s) / block_s(1)))
-    looks = plan_looks(max(1, min(most, MOST_BLOCKS)))
+        turns, most = max(1, int((left_s - opening_s) / block_s(1))), 1
+    looks = plan_looks(most)
     # Each look is at processes that the one before has not seen, and the first at two sets of them:
     # nobody knows from one what another would do.
     first = looks.blocks[0]
     ends = [*([(first + 1) // 2] if first > 1 else []), *looks.blocks]
     cut = replace(slicing, turns=turns)
     # After a wrap rows are of long ago: a trainer that meets it begins on fresh processes.
-    room = max(1.0, (unbroken_s - cut.warmup_s) / cut.block_s // 1)
+    room = (unbroken_s - cut.warmup_s) / cut.block_s
     blocks: list[int] = []
     for begin, end in zip([0, *ends], ends, strict=False):
-        rounds = math.ceil((end - begin) / room) if room < end - begin else 1
-        blocks += [len(part) for part in np.array_split(np.arange(end - begin), rounds)]
+        count = end - begin
+        rounds = 1 if room >= count else math.ceil(count / max(1, int(room)))
+        blocks += [len(part) for part in np.array_split(np.arange(count), rounds)]
     return Course(Shape(tuple(blocks), turns), cut, looks)
