@@ -66,7 +66,10 @@ def test_reuse_of_bags_is_counted_net(lorabench: Run, tmp_path: Path) -> None:
     kept = [hotness for hotness in spec["sparse"]["hotness"] if hotness > 2]
     row = 4 * spec["model"]["dim"]
     sample = len(kept) * row + 8
-    assert 0 < reuse["read"] <= reuse["written"]
+    # What was written in the warm-up is read in the block, and at the end of it some is left.
+    ring = result.config["experiment"]["replay_bytes"]
+    assert 0 < reuse["read"] <= reuse["written"] + ring
+    assert reuse["written"] > 0
     assert reuse["read"] % sample == reuse["written"] % sample == 0
     # The tables stand still, so that all that is taken is up to date; the guard may let some pass.
     assert 0 < reuse["saved"] <= reuse["read"] / sample * sum(kept) * row

@@ -1,5 +1,6 @@
 """Child processes to do something to, and what is left of them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -42,5 +43,12 @@ def process(program: str) -> Iterator[subprocess.Popen[str]]:
 
 def traces(points: Iterable[str | Path]) -> set[Path]:
     """List what runs of this test have made below these folders, and no other tests' runs."""
-    found = (path for point in points for path in Path(point).rglob("lorabench-*"))
+    # Another run's groups come and go meanwhile, and os.walk passes over what has gone.
+    found = (
+        Path(folder, name)
+        for point in points
+        for folder, folders, files in os.walk(point)
+        for name in (*folders, *files)
+        if name.startswith("lorabench-")
+    )
     return {p for p in found if (who := read_name(p.name)) and who[0].domain == domain()}

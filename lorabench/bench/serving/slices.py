@@ -7,6 +7,7 @@ its last slice ended.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -234,11 +235,19 @@ def deciding(
     first = looks.blocks[0]
     ends = [*([(first + 1) // 2] if first > 1 else []), *looks.blocks]
     cut = replace(slicing, turns=turns)
-    # After a wrap rows are of long ago: a trainer that meets it begins on fresh processes.
     room = (unbroken_s - cut.warmup_s) / cut.block_s
+    return Course(Shape(_split(ends, room), turns), cut, looks)
+
+
+def _split(ends: Sequence[int], room: float) -> tuple[int, ...]:
+    """Return the blocks of each round, from those after which a round ends at the latest.
+
+    After a wrap rows are of long ago: a trainer that meets it begins on fresh processes. So no
+    round has more blocks than there are rows for, `room`, but one at least.
+    """
     blocks: list[int] = []
     for begin, end in zip([0, *ends], ends, strict=False):
         count = end - begin
         rounds = 1 if room >= count else math.ceil(count / max(1, int(room)))
         blocks += [len(part) for part in np.array_split(np.arange(count), rounds)]
-    return Course(Shape(tuple(blocks), turns), cut, looks)
+    return tuple(blocks)
