@@ -8,7 +8,7 @@ NaN or infinity gets in: what was not measured is null.
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -127,6 +127,27 @@ class Series(_Labelled):
     x_unit: str
     y_unit: str
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        case: Case,
+        x: Iterable[float],
+        y: Iterable[float],
+        *,
+        units: tuple[str, str],
+    ) -> Self:
+        """Return points of a case, with the units of x and of y."""
+        return cls(
+            name=name,
+            condition=case.text,
+            labels=dict(case.labels),
+            x=list(map(float, x)),
+            y=list(map(float, y)),
+            x_unit=units[0],
+            y_unit=units[1],
+        )
+
     @model_validator(mode="after")
     def _same_length(self) -> Self:
         if len(self.x) != len(self.y):
@@ -194,8 +215,8 @@ class Sequential(Part):
     level : float
         Nominal one-sided level of the intervals at each look.
     ended : str
-        What ended it: the verdicts are known, all blocks are measured, the time is up, or it was
-        interrupted.
+        What ended it: the verdicts are known or out of reach, all blocks are measured, the time is
+        up, or it was interrupted.
     """
 
     boundary: Literal["pocock"]

@@ -176,5 +176,4 @@ class Answers:
         return Share(count, len(self.logs), between)
 
     def _series(self, name: str, x: Sequence[float], y: Sequence[float]) -> Series:
-        x, y = list(map(float, x)), list(map(float, y))
-        return Series(name=name, condition=self.measure, x=x, y=y, x_unit="1", y_unit="1")
+        return Series.of(name, Case(self.measure), x, y, units=("1", "1"))

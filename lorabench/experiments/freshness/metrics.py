@@ -115,14 +115,12 @@ class FreshnessTable:
         times = [window.time_s for window in self._windows]
         there = [(t, v) for t, v in zip(times, values, strict=False) if v is not None]
         self.series.append(
-            schema.Series(
-                name=name,
-                condition=case.text,
-                labels=dict(case.labels),
-                x=[t for t, _ in there],
-                y=[v for _, v in there],
-                x_unit="s",
-                y_unit=metric_spec(name).unit,
+            schema.Series.of(
+                name,
+                case,
+                [t for t, _ in there],
+                [v for _, v in there],
+                units=("s", metric_spec(name).unit),
             )
         )
 

@@ -53,14 +53,12 @@ def drawn(name: str, case: Case, track: Track) -> schema.Series:
         y = np.add.reduceat(y * span, cuts) / np.add.reduceat(span, cuts)
         x = x[np.minimum(cuts + each, len(x)) - 1]
     origin = float(track.begin_s[0]) if len(track.begin_s) else 0.0
-    return schema.Series(
-        name=name,
-        condition=case.text,
-        labels=dict(case.labels),
-        x=(x - origin).tolist(),
-        y=y.tolist(),
-        x_unit="s",
-        y_unit=metric_spec(name).unit,
+    return schema.Series.of(
+        name,
+        case,
+        x - origin,
+        y,
+        units=("s", metric_spec(name).unit),
     )
 
 

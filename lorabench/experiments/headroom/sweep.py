@@ -152,11 +152,4 @@ def _series(condition: str, found: Headroom) -> Iterator[schema.Series]:
         "latency_p99_slo": (samples[[0, -1]], np.full(2, found.limit_s)),
     }
     for name, (x, y) in drawn.items():
-        yield schema.Series(
-            name=name,
-            condition=condition,
-            x=x.tolist(),
-            y=y.tolist(),
-            x_unit="1/s",
-            y_unit="s",
-        )
+        yield schema.Series.of(name, Case(condition), x, y, units=("1/s", "s"))

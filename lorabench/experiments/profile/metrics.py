@@ -52,15 +52,7 @@ def add_recommendation(
 def explained(name: str, case: Case, spectra: Sequence[Spectrum]) -> schema.Series:
     """Return the share of the variance that leading components hold, averaged over windows."""
     mean: NDArray[np.float64] = np.mean([spectrum.explained for spectrum in spectra], axis=0)
-    return schema.Series(
-        name=name,
-        condition=case.text,
-        labels=dict(case.labels),
-        x=[float(k) for k in range(1, len(mean) + 1)],
-        y=[float(value) for value in mean],
-        x_unit="1",
-        y_unit="1",
-    )
+    return schema.Series.of(name, case, range(1, len(mean) + 1), mean, units=("1", "1"))
 
 
 def weighted_rank(window: Window, variance: float) -> float | None:
@@ -161,13 +153,7 @@ class ProfileTable:
 
     def _over_windows(self, name: str, case: Case, values: Sequence[float]) -> None:
         self._series.append(
-            schema.Series(
-                name=f"{name}_by_window",
-                condition=case.text,
-                labels=dict(case.labels),
-                x=[float(n) for n in range(len(values))],
-                y=[float(value) for value in values],
-                x_unit="window",
-                y_unit="1",
+            schema.Series.of(
+                f"{name}_by_window", case, range(len(values)), values, units=("window", "1")
             )
         )

@@ -133,14 +133,5 @@ def _add(run: Comparison, name: str, unit: str, case: Case, places: Sequence[_Pl
         times = run.time([candidate], place.units, f"scaling {name} {case} {place.x}")
         found = statistics.median([float(v) for v in times[candidate.name].total])
         y.append(found.value if found else 0.0)
-    run.series.append(
-        Series(
-            name=f"row_s_by_{name}",
-            condition=case.text,
-            labels=dict(case.labels),
-            x=[place.x for place in places],
-            y=y,
-            x_unit=unit,
-            y_unit="s",
-        )
-    )
+    x = [place.x for place in places]
+    run.series.append(Series.of(f"row_s_by_{name}", case, x, y, units=(unit, "s")))
