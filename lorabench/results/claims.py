@@ -43,7 +43,7 @@ def memory_budget(fraction: float | None, basis: Basis) -> Claim:
     if fraction is not None:
         verdict = BUDGET.verdict(fraction, fraction)
         reason = (
-            f"all LoRA state together is {fraction * 100:.6g} % of the table bytes and is "
+            f"all LoRA state together is {fraction * 100:.9g} % of the table bytes and is "
             f"allocated once, for {ROWS[basis]}"
         )
     measured = None if fraction is None else Estimate(fraction, None, 1)

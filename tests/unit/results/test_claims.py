@@ -24,7 +24,8 @@ def test_the_budget_is_a_bound_that_is_not_reached() -> None:
     assert memory_budget(0.0199, "measured-real").verdict == "met"
     assert memory_budget(0.02, "measured-real").verdict == "missed"
     # Fewer digits would show 2.00 % and "met" side by side.
-    assert "1.99998 % of the table bytes" in memory_budget(0.01999985, "measured-real").reason
+    assert "1.999985 % of the table bytes" in memory_budget(0.01999985, "measured-real").reason
+    assert "1.99999998 % of the table bytes" in memory_budget(0.0199999998, "measured-real").reason
     assert memory_budget(None, "measured-real").verdict == "unavailable"
 
 
