@@ -171,18 +171,16 @@ def untrained(run: Run) -> Iterator[str]:
     duty = run.estimate("duty")
     if duty is not None and duty.value <= _FLOOR_DUTY:
         yield f"the throttle held the trainer at its floor ({duty.value:.0%} of its time)"
-    share, alone = (
-        run.estimate("train_rate_ratio"),
-        run.table.estimate("train_samples_per_s", "alone"),
-    )
+    of_alone = run.estimate("train_rate_ratio")
+    alone = run.table.estimate("train_samples_per_s", "alone")
     if run.rate is not None and run.rate <= 0:
         yield "nothing was learned; measure for longer (--warmup)"
-    elif share is None:
+    elif of_alone is None:
         yield "what the trainer learns alone could not be measured, so nobody knows if this is much"
-    elif share.value < LEAST_TRAINING:
+    elif of_alone.value < LEAST_TRAINING:
         of = "" if alone is None else f" of the {alone.value:,.0f} samples/s that it learns alone"
         yield (
-            f"the trainer learned only {share.value:.0%}{of}, and less than "
+            f"the trainer learned only {of_alone.value:.0%}{of}, and less than "
             f"{LEAST_TRAINING:.0%} is no evidence of what training costs; give it more to learn "
             "(--load) or more of its cores"
         )

@@ -166,17 +166,15 @@ def _judge(
         verdict = target.verdict(*estimate.interval)
         if verdict == "inconclusive":
             obstacle = f"the interval contains {show(target.limit)}; {run.more}"
-        elif verdict == "met" and (proof or run.stuck(0.0)) and target is not GAIN:
+        elif verdict == "met" and (proof or run.stuck(0.0)):
             grew = f"the queue of {' and '.join(run.stuck(0.0))} only grew in some block"
             verdict, obstacle = "inconclusive", proof or f"{grew}; offer less load (--load)"
     said = "there is no p99 to judge"
     if estimate is not None:
-        said = found.format(show(estimate.value))
+        figure = show(estimate.value)
         if estimate.interval is not None and estimate.n >= MIN_ROUNDS:
-            said = found.format(f"{show(estimate.value)} [{{}}..{{}}]").format(
-                *map(show, estimate.interval)
-            )
-        said += f", in {estimate.n} block{'' if estimate.n == 1 else 's'}"
+            figure += " [{}..{}]".format(*map(show, estimate.interval))
+        said = found.format(figure) + f", in {estimate.n} block{'' if estimate.n == 1 else 's'}"
     rate = "" if run.rate is None else f" at {run.rate:,.0f} samples/s"
     reason = f"{said}, with the trainer {run.judged}{rate}, on {ROWS[run.basis]}"
     judged = claim(target, estimate, verdict, run.basis, reason)
