@@ -89,7 +89,7 @@ class _Batches:
 
     @classmethod
     def of(cls, record: Record) -> "_Batches":
-        order = np.lexsort((np.arange(len(record.done)), record.slices, record.server))
+        order = np.lexsort((record.slices, record.server))  # stable: in order of arrival
         order = order[record.served[order]]
         same = (
             (np.diff(record.started[order]) == 0)

@@ -8,7 +8,7 @@ this machine (`lorabench.targets.node`); what holds of every target is written a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from lorabench.targets.load import Schedule
 from lorabench.targets.trace import NS
 from lorabench.targets.training import TrainReport, Updates
+
+if TYPE_CHECKING:
+    from lorabench.lora.basis import LearnLog
 
 CaseT_contra = TypeVar("CaseT_contra", contravariant=True)
 
@@ -186,6 +189,13 @@ class Record(Answers, CpuUsage):
             train=train,
             before=first.before,
         )
+
+    @property
+    def learned(self) -> "LearnLog":
+        """What happened beside the learning in this record alone; of one with a trainer."""
+        assert self.train is not None
+        log = self.train.learner
+        return log if self.before is None else log.since(self.before.learner)
 
     @property
     def measured_s(self) -> float:

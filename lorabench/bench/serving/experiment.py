@@ -6,12 +6,9 @@ statistics over blocks: ``docs/methodology.md`` says why each is so.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
@@ -142,7 +139,6 @@ class ServingExperiment(Experiment):
         course: Course,
         observer: Observer,
     ) -> None:
-        labels: dict[int, NDArray[np.int8]] = {}
         cases, pace = (*CONTROLS, *self.cases), Pace()
 
         @contextmanager
@@ -153,7 +149,7 @@ class ServingExperiment(Experiment):
                 calibration.qps, len(node.servers), course.slicing, number, blocks
             )
             rows = node.rows(schedule, cases)
-            labels[number] = rows.label
+            log.opened(rows.label)
 
             def measure(case: ServingCase, part: Slice) -> Measured:
                 found = run(case, part, self._settings(case, pace))
@@ -164,23 +160,15 @@ class ServingExperiment(Experiment):
                 if course.slicing.warmup_s > 0:
                     for case in cases:
                         if case.learns:
-                            log.warmed(number, case, measure(case, course.slicing.warmup)[0])
+                            log.warmed(case, measure(case, course.slicing.warmup)[0])
                 yield lambda case, turn: measure(case, course.slicing.slice(turn))
-
-        def record(
-            block: int,
-            number: int,
-            order: Sequence[ServingCase],
-            measured: Mapping[ServingCase, Sequence[Measured]],
-        ) -> None:
-            log.record(block, number, order, measured, labels[number])
 
         run_blocks(
             cases,
             course.shape,
             seed=self.options.seed,
             open_round=open_round,
-            record=record,
+            record=log.record,
             decided=self.decided,
             observer=observer,
             afterwards=len(self.afterwards),

@@ -15,7 +15,6 @@ from lorabench.bench.serving.node import Measured, ServingNode
 from lorabench.bench.serving.slices import Course
 from lorabench.isolation.resctrl import CounterSeries
 from lorabench.results import schema, statistics
-from lorabench.results.case import Case
 from lorabench.results.metrics import MetricTable
 from lorabench.results.statistics import Estimate
 from lorabench.targets.service import Stalls, stalls
@@ -84,30 +83,15 @@ class RunState:
     def series(self) -> Iterator[schema.Series]:
         """Draw latency after a switch, and stalls block by block."""
         for case, parts in self.switches.items():
-            points = carry_over.curve(np.concatenate(parts, axis=1))
-            yield _series("latency_p99_since_switch", case, points, ("s", "s"))
+            at_s, p99_s = carry_over.curve(np.concatenate(parts, axis=1))
+            name = "latency_p99_since_switch"
+            yield schema.Series.of(name, case, at_s, p99_s, units=("s", "s"))
         for name, unit in (("stalls_per_s", "1/s"), ("stalled_share", "1")):
             for of, values in self.table.named(name).items():
                 known = [(n, v) for n, v in enumerate(values) if v is not None]
                 if known:
-                    points = tuple(np.array(known, np.float64).T)
-                    yield _series(name, of, points, ("1", unit))
-
-
-def _series(
-    name: str, case: Case, points: tuple[NDArray[np.float64], ...], units: tuple[str, str]
-) -> schema.Series:
-    """Return points, x and y, as what a plot draws, with their units."""
-    x, y = points
-    return schema.Series(
-        name=name,
-        condition=case.text,
-        labels=dict(case.labels),
-        x=x.tolist(),
-        y=y.tolist(),
-        x_unit=units[0],
-        y_unit=units[1],
-    )
+                    x, y = zip(*known, strict=True)
+                    yield schema.Series.of(name, of, x, y, units=("1", unit))
 
 
 class RoundLog:
@@ -124,8 +108,9 @@ class RoundLog:
     def __init__(self, node: ServingNode, state: RunState) -> None:
         self.node = node
         self.state = state
-        # What a trainer had done, in its round, before the block that comes next.
-        self._before: dict[ServingCase, tuple[int, TrainReport | None]] = {}
+        # What a trainer has done in its round before the block that comes next.
+        self._before: dict[ServingCase, TrainReport] = {}
+        self._labels = np.zeros(0, np.int8)
 
     def calibrated(self, found: Calibration) -> None:
         """Write down what was measured before the first round."""
@@ -142,9 +127,15 @@ class RoundLog:
             for name, turns in found.neighbours.values.items():
                 table.add("neighbour_batch_ratio", name, *turns)
 
-    def warmed(self, round_: int, case: ServingCase, record: Record) -> None:
-        """Take in what a case did before the first block of a round."""
-        self._before[case] = round_, record.train
+    def opened(self, labels: NDArray[np.int8]) -> None:
+        """Take in that a round begins anew, and the labels [N] of its rows."""
+        self._labels = labels
+        self._before.clear()
+
+    def warmed(self, case: ServingCase, record: Record) -> None:
+        """Take in what a case has done before the next block of its round."""
+        if record.train is not None:
+            self._before[case] = record.train
 
     def record(
         self,
@@ -152,7 +143,6 @@ class RoundLog:
         round_: int,
         order: Sequence[ServingCase],
         measured: Mapping[ServingCase, Sequence[Measured]],
-        labels: NDArray[np.int8],
     ) -> None:
         """Write down a block: metrics of each case, ratios between them, samples, fairness.
 
@@ -164,17 +154,17 @@ class RoundLog:
             In which the cases had their slices.
         measured : mapping of ServingCase to sequence of Measured
             Their slices.
-        labels : int8 [N]
-            Of the round's rows.
         """
         records, held_up, found = {}, {}, {}
         for case, slices in measured.items():
-            record = self._joined(round_, case, [part for part, _ in slices])
+            joined = Record.joined([part for part, _ in slices])
+            record = replace(joined, before=self._before.get(case))
+            self.warmed(case, record)
             known = self._known(case, record)
             records[case] = record
             held_up[case] = stalls(record, known.service, held_back=known.held_back)
             first = record.schedule.skipped_rows
-            truth = labels[first : first + record.schedule.total_rows]
+            truth = self._labels[first : first + record.schedule.total_rows]
             found[case] = metrics.measure(record, truth, known, held_up[case])
             self._add(block, case, record, found[case], held_up[case])
             if (monitor := slices[-1][1]) is not None:
@@ -187,14 +177,6 @@ class RoundLog:
                 value = comparison.of(sides) if valid else None
                 self.state.table.add(comparison.name, comparison.head, value)
         self.state.rounds.append(self._round(block, round_, order, records, stuck))
-
-    def _joined(self, round_: int, case: ServingCase, parts: Sequence[Record]) -> Record:
-        """Return a case's slices as one record, with what its trainer had done before."""
-        joined = Record.joined(parts)
-        number, before = self._before.get(case, (-1, None))
-        if joined.train is not None:
-            self._before[case] = round_, joined.train
-        return replace(joined, before=before if number == round_ else None)
 
     def _known(self, case: ServingCase, record: Record) -> metrics.Known:
         calibration = self.state.calibration
@@ -380,12 +362,11 @@ def _stuck(record: Record) -> bool:
 
 def _training_notes(case: ServingCase, record: Record) -> Iterator[str]:
     assert record.train is not None
-    learner, before = record.train.learner, record.before
-    trips = learner.guard_trips - (before.learner.guard_trips if before else 0)
-    if trips:
+    learner = record.learned
+    if learner.guard_trips:
         yield (
-            f"{case}: the quality guard switched the adapter off {trips} times: it predicted worse "
-            "than the base tables"
+            f"{case}: the quality guard switched the adapter off {learner.guard_trips} times: it "
+            "predicted worse than the base tables"
         )
     if learner.diverged:
         yield (

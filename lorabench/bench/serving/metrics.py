@@ -173,8 +173,7 @@ def yield_s(
 def _training(record: Record, servers: int) -> dict[str, float | None]:
     assert record.train is not None
     train, before = record.train, record.before
-    updates = train.updates
-    learner = train.learner if before is None else train.learner.since(before.learner)
+    updates, learner = train.updates, record.learned
     latency = update_latency(record)
     available_s = record.trainer_cpu_s + record.trainer_idle_s
 

@@ -217,37 +217,38 @@ class ServingNode:
         Processes that wait for their turn sleep; cases on placed memory need their own.
         """
         on: dict[bool, NodeProcesses] = {}
+        seats: dict[ServingCase, int] = {}
         with ExitStack() as stack:
             for numa in (False, True):
                 own = [case for case in cases if case.has("numa") == numa]
+                learning = [case for case in own if case.learns]
+                seats |= {case: seat for seat, case in enumerate(learning)}
                 if own:
                     on[numa] = stack.enter_context(
                         self.processes(
                             rows,
                             # A sham has no seat, but a trainer's process to run in.
-                            seats=max(sum(c.learns for c in own), any(c.sham for c in own)),
+                            seats=max(len(learning), any(case.sham for case in own)),
                             placed=self._placed if numa else None,
                         )
                     )
             begun: set[ServingCase] = set()
 
             def run(case: ServingCase, part: Slice, settings: TrainerSettings | None) -> Measured:
-                numa = case.has("numa")
-                alike = [c for c in cases if c.learns and c.has("numa") == numa]
                 told = NodeCase(
                     case.text,
                     settings,
                     cpus=self.cpus,
                     window_s=part.window_s,
                     begin_s=part.begin_s,
-                    seat=alike.index(case) if case in alike else 0,
+                    seat=seats.get(case, 0),
                     anew=case not in begun,
                     watch=self.traffic.spike_s(1.0) is not None,
                     slowdown=self.slowdown(case),
                 )
                 begun.add(case)
                 asked = schedule.between(part.begin_s, part.end_s)
-                return self.run(on[numa], case, told, asked)
+                return self.run(on[case.has("numa")], case, told, asked)
 
             yield run
 

@@ -157,14 +157,15 @@ class Colocate(ServingExperiment):
         schedule = node.schedule(
             qps, len(servers), once, len(state.course.shape.blocks), range(block, block + 1)
         )
-        rows = node.stream.take(max(1, schedule.total_rows))
+        rows = node.rows(schedule, [SOLO_ALL])
         told = NodeCase(SOLO_ALL.text, None, node.cpus, (cut.head_s, length_s))
         with node.processes(
             rows, setup=node.setup_for(len(servers)), servers=servers, seats=0
         ) as processes:
             measured = node.run(processes, SOLO_ALL, told, schedule)
         round_ = state.rounds[-1].processes or 0
-        log.record(block, round_ + 1, [SOLO_ALL], {SOLO_ALL: [measured]}, rows.label)
+        log.opened(rows.label)
+        log.record(block, round_ + 1, [SOLO_ALL], {SOLO_ALL: [measured]})
 
     def experiment_config(self) -> dict[str, Any]:
         """Return what the document says was asked for."""
@@ -200,26 +201,12 @@ class Colocate(ServingExperiment):
                 where = case.also(
                     f"{one.group}, domain {one.domain}", group=one.group, domain=one.domain
                 )
-                yield schema.Series(
-                    name=one.name,
-                    condition=where.text,
-                    labels=dict(where.labels),
-                    x=list(one.times_s),
-                    y=list(one.values),
-                    x_unit="s",
-                    y_unit=one.unit,
-                )
+                units = "s", one.unit
+                yield schema.Series.of(one.name, where, one.times_s, one.values, units=units)
         for case, trace in self.state.traces.items():
             for place, metric in enumerate(("throttle_duty", "server_busy", "queries_due"), 1):
-                yield schema.Series(
-                    name=metric,
-                    condition=case.text,
-                    labels=dict(case.labels),
-                    x=trace[:, 0].tolist(),
-                    y=trace[:, place].tolist(),
-                    x_unit="s",
-                    y_unit="1",
-                )
+                at_s, value = trace[:, 0], trace[:, place]
+                yield schema.Series.of(metric, case, at_s, value, units=("s", "1"))
 
     def _claims(self) -> list[schema.Claim]:
         node, table = self.node, self.state.table

@@ -229,7 +229,7 @@ class NodeProcesses(Target[NodeCase]):
                 watched = stack.enter_context(CpuUse(self._trainer.pid).sampling())
             _sleep_until(start_ns + int(begin_s * NS))
             before = Snapshot.take(pids, case.cpus), Snapshot.take((), near)
-            _sleep_until(start_ns + int(min(end_s, case.patience_s) * NS))
+            _sleep_until(start_ns + int(end_s * NS))
             spent = Snapshot.take(pids, case.cpus) - before[0]
             beside = Snapshot.take((), near) - before[1]
         trainer = self._fleet.trainer

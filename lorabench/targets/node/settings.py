@@ -107,9 +107,6 @@ class NodeCase:
         Which adapter and rings are the case's, where it learns.
     anew : bool
         Start over with an empty adapter; otherwise go on where the last slice left it.
-    give_up_s : float, optional
-        When to stop serving, by that clock; by default when the slice has taken three times as
-        long as it should.
     watch : bool
         Follow the trainer's CPU time throughout.
     slowdown : ServiceTime or None
@@ -123,13 +120,10 @@ class NodeCase:
     begin_s: float = 0.0
     seat: int = 0
     anew: bool = True
-    give_up_s: float | None = None
     watch: bool = False
     slowdown: ServiceTime | None = None
 
     @property
     def patience_s(self) -> float:
         """When to stop serving, by the case's clock."""
-        if self.give_up_s is not None:
-            return self.give_up_s
         return self.begin_s + (self.window_s[1] - self.begin_s) * _PATIENCE

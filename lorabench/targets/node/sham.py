@@ -50,11 +50,9 @@ class Calculation:
         if spent_s >= self._sham.share * (self._clock() - self._begun_s):
             return 0
         piece_ns = max(1, round(self._sham.burst_s / self._threads * 1e9))
-        others = [
-            self._pool.submit(calculate, piece_ns)
-            for _ in range(self._threads - 1)
-            if self._pool is not None
-        ]
+        others = []
+        if self._pool is not None:
+            others = [self._pool.submit(calculate, piece_ns) for _ in range(self._threads - 1)]
         calculate(piece_ns)
         for other in others:
             other.result()
