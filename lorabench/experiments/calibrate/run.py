@@ -49,7 +49,7 @@ class Calibrate(Experiment):
             There is nothing to make runs up from.
         """
         options = self.options
-        observer.stage("reading the raw samples", 0.0)
+        # Before anything is said: what is refused gets one line.
         recorded = read(newest() if options.result is None else options.result)
         observer.stage("simulating runs", 0.0)
         looks = plan_looks(MOST_BLOCKS)
