@@ -173,11 +173,6 @@ def rounds_of(slicing: Slicing, rounds: int) -> Course:
     return Course(Shape((1,) * rounds, slicing.turns), slicing)
 
 
-def _rounds(blocks: int) -> int:
-    """Return how many rounds so many blocks have at least: one a look, two before the first."""
-    return len(plan_looks(blocks).blocks) + (blocks > 1)
-
-
 def deciding(
     slicing: Slicing,
     *,
@@ -205,16 +200,19 @@ def deciding(
     unbroken_s : float
         How long a round can be, by a case's clock, before the rows end and begin anew.
     """
+    opening_s = start_s + learning * slicing.warmup_s
 
     def block_s(turns: int) -> float:
         return cases * turns * (slicing.head_s + slicing.slice_s + _SWITCH_S)
 
-    opening_s = start_s + learning * slicing.warmup_s
+    def shape(blocks: int, turns: int) -> Shape:
+        room = (unbroken_s - slicing.warmup_s) / replace(slicing, turns=turns).block_s
+        return Shape(_split(_ends(plan_looks(blocks)), room), turns)
 
     def fitting(turns: int) -> int:
         """Return how many blocks fit, with the openings that their rounds take; 0 for none."""
         most = min(MOST_BLOCKS, int(left_s / block_s(turns)))
-        while most and most * block_s(turns) + _rounds(most) * opening_s > left_s:
+        while most and most * block_s(turns) + len(shape(most, turns).blocks) * opening_s > left_s:
             most -= 1
         return most
 
@@ -229,14 +227,17 @@ def deciding(
     if most == 0:
         # Not even one is within the time: as many turns of it as are.
         turns, most = max(1, int((left_s - opening_s) / block_s(1))), 1
-    looks = plan_looks(most)
-    # Each look is at processes that the one before has not seen, and the first at two sets of them:
-    # nobody knows from one what another would do.
+    return Course(shape(most, turns), replace(slicing, turns=turns), plan_looks(most))
+
+
+def _ends(looks: Looks) -> list[int]:
+    """Return after which blocks a round ends at the latest.
+
+    Each look is at processes that the one before has not seen, and the first at two sets of them:
+    nobody knows from one what another would do.
+    """
     first = looks.blocks[0]
-    ends = [*([(first + 1) // 2] if first > 1 else []), *looks.blocks]
-    cut = replace(slicing, turns=turns)
-    room = (unbroken_s - cut.warmup_s) / cut.block_s
-    return Course(Shape(_split(ends, room), turns), cut, looks)
+    return [*([(first + 1) // 2] if first > 1 else []), *looks.blocks]
 
 
 def _split(ends: Sequence[int], room: float) -> tuple[int, ...]:

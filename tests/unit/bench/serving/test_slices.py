@@ -93,6 +93,9 @@ def test_a_round_ends_before_the_rows_do_if_a_block_fits(unbroken: float) -> Non
     assert course.shape.total == course.looks.most
     ends = [sum(course.shape.blocks[: n + 1]) for n in range(len(course.shape.blocks))]
     assert set(course.looks.blocks) <= set(ends)
+    opening_s = 6.0 + cut.warmup_s
+    measured_s = course.shape.total * 5 * course.slicing.block_s
+    assert len(course.shape.blocks) * opening_s + measured_s <= 900.0, "every round is opened"
     for blocks in course.shape.blocks:
         lasts = course.slicing.warmup_s + blocks * course.slicing.block_s
         assert blocks == 1 or lasts <= unbroken + 1e-9
