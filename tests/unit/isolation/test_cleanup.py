@@ -138,16 +138,8 @@ with run_lock(print):
 
 @as_root
 def test_one_run_a_machine_even_of_different_users() -> None:
-    if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare: as root, apt-get install util-linux")
-    environment = {k: v for k, v in os.environ.items() if k != "LORABENCH_RUN_DIR"}
     ran = subprocess.run(
-        # A network namespace of its own, so that no real run is in the way.
-        ["unshare", "--net", sys.executable, "-c", TWO_USERS],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
+        [sys.executable, "-c", TWO_USERS], capture_output=True, text=True, check=True
     )
     pid, second = ran.stdout.splitlines()
     assert second.startswith(f"a run is under way on this machine (pid {pid} of user 0: ")
