@@ -39,8 +39,8 @@ cdef Array ranks_of(rank, Array slots, int64_t dim):
     for t in range(slots.size()):
         if not 0 <= slot[t] < 2 ** 31:
             raise ValueError(f"slots: found {slot[t]} for table {t}, expected 0 to 2^31 - 1")
-        if not 0 <= value[t] <= LB_MAX_RANK or (value[t] == 0 and slot[t] > 0):
-            raise ValueError(f"rank: found {value[t]}, expected 1 to {LB_MAX_RANK}")
+        if not 0 <= value[t] <= LB_MAX_RANK:
+            raise ValueError(f"rank: found {value[t]}, expected 0 to {LB_MAX_RANK}")
     return ranks
 
 
@@ -104,6 +104,23 @@ cdef int check_fit(Tables tables, const lb_adapter *adapter) except -1:
     return 0
 
 
+cdef bint plain_fits(Tables tables, const lb_side *side) noexcept nogil:
+    """Whether each plain delta has a slot for every row of its table: a row is not looked for."""
+    cdef Py_ssize_t t
+    for t in range(tables.count):
+        if side.table[t].slots and not side.table[t].rank:
+            if side.table[t].slots != tables.tables[t].rows:
+                return False
+    return True
+
+
+cdef int misfit(Tables tables) except -1:
+    raise ValueError(
+        f"tables: found {tables.count} of which one has not the rows of its plain delta, "
+        "expected those that the adapter was laid out for"
+    )
+
+
 cdef void _ask_ahead(Tables tables, lb_side *side, Py_ssize_t t, Batch batch,
                      const lb_kernels *kernels) noexcept nogil:
     """As `Tables.ask_ahead`, and where the slots of the next table are looked for as well."""
@@ -156,6 +173,7 @@ cdef class AdapterReader:
         cdef Batch batch
         cdef lb_side *side
         cdef int64_t epoch
+        cdef bint fits
         check_fit(tables, self.adapter)
         batch = tables.checked(indices, offsets, weights, mode, out, "out", True)
         tables.keep(batch, base, False)
@@ -164,7 +182,10 @@ cdef class AdapterReader:
                 self.adapter, lb_reader_enter(&self.adapter.active, self.pin)
             )
             epoch = side.epoch
-            if batch.bags.bags:
+            fits = plain_fits(tables, side)
+            if fits and batch.bags.bags:
                 lookup_side(tables, side, batch)
             lb_reader_leave(self.pin)
+        if not fits:
+            misfit(tables)
         return epoch

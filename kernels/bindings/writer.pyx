@@ -6,13 +6,17 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from lorabench._kernels.adapter cimport check_fit, lookup_side, pin_lines, ranks_of
+from lorabench._kernels.adapter cimport (
+    check_fit, lookup_side, misfit, pin_lines, plain_fits, ranks_of,
+)
 from lorabench._kernels.arrays cimport (
     FLOAT32, FLOAT64, INT32, INT64, UINT32, Array, array_of, copy_of,
 )
 from lorabench._kernels.dispatch cimport in_use
 from lorabench._kernels.headers.dispatch cimport lb_kernels
-from lorabench._kernels.headers.lookup cimport lb_bags, lb_index_clear, lb_index_find, lb_lora
+from lorabench._kernels.headers.lookup cimport (
+    lb_bags, lb_index_clear, lb_index_find, lb_lora, lb_width,
+)
 from lorabench._kernels.headers.shared cimport (
     lb_adapter, lb_adapter_side, lb_flip, lb_pin, lb_side, lb_side_bytes, lb_side_format,
     lb_side_is_free, lb_side_lora, lb_sync_all, lb_sync_table,
@@ -20,7 +24,7 @@ from lorabench._kernels.headers.shared cimport (
 from lorabench._kernels.headers.train cimport (
     lb_adagrad, lb_gradient, lb_rotation, lb_scratch, lb_slots, lb_slots_age, lb_slots_bytes,
     lb_slots_clean, lb_slots_clear, lb_slots_free, lb_slots_gram, lb_slots_move, lb_slots_new,
-    lb_slots_put,
+    lb_number_rows, lb_slots_put,
 )
 from lorabench._kernels.lookup cimport Batch, Tables
 from lorabench._kernels.memory cimport Mapping
@@ -144,12 +148,15 @@ cdef class AdapterWriter:
         check_fit(tables, self.adapter)
         batch = tables.checked(indices, offsets, weights, mode, out, "out", True)
         tables.keep(batch, base, True)
+        if not plain_fits(tables, side):
+            misfit(tables)
         if batch.bags.bags:
             with nogil:
                 lookup_side(tables, side, batch)
 
     def learn(self, Tables tables not None, indices, grad, *, float learning_rate, float epsilon,
-              initial_accumulator, offsets=None, weights=None, str mode="sum", basis_grad=None):
+              initial_accumulator, plain_rate=None, offsets=None, weights=None, str mode="sum",
+              basis_grad=None):
         cdef lb_side *side = self.idle()
         cdef Batch batch
         cdef Array start = array_of(initial_accumulator, "initial_accumulator", FLOAT32, 1)
@@ -158,6 +165,8 @@ cdef class AdapterWriter:
         cdef lb_adagrad rule
         cdef int64_t refused
         check_fit(tables, self.adapter)
+        if not plain_fits(tables, side):
+            misfit(tables)
         batch = tables.checked(indices, offsets, weights, mode, grad, "grad", False)
         if start.size() != tables.count:
             raise ValueError(
@@ -172,13 +181,24 @@ cdef class AdapterWriter:
                 )
         if batch.positions == 0:
             return 0
-        scratch = self.scratch.fit(batch.positions, max(1, max(self.rank)))
+        scratch = self.scratch.fit(batch.positions, max(1, max(self._widths(side))))
         rule.learning_rate = learning_rate
+        rule.plain_rate = learning_rate if plain_rate is None else plain_rate
         rule.epsilon = epsilon
         with nogil:
             refused = self.learn_side(side, tables, batch, &rule, <const float *>start.view.buf,
                                       basis, &scratch)
         return refused
+
+    cdef list _widths(self, lb_side *side):
+        """Floats of a row of each table's A."""
+        cdef lb_lora lora
+        cdef Py_ssize_t t
+        found = []
+        for t in range(self.adapter.tables):
+            lora = lb_side_lora(side, t)
+            found.append(lb_width(&lora, self.adapter.dim))
+        return found
 
     cdef int64_t learn_side(self, lb_side *side, Tables tables, Batch batch, lb_adagrad *rule,
                             const float *start, Array basis, lb_scratch *scratch) noexcept nogil:
@@ -236,7 +256,8 @@ cdef class AdapterWriter:
             if self.slots[t].slots == 0:
                 continue
             lora = lb_side_lora(side, t)
-            lb_index_clear(&lora.index)
+            if not lora.plain:
+                lb_index_clear(&lora.index)
             side.table[t].used = 0
             lb_slots_clear(&self.slots[t])
         self.differs = True
@@ -264,6 +285,8 @@ cdef class AdapterWriter:
                 f"expected at most {self.adapter.side_bytes}"
             )
         self._check_rotation(bases, turns, max([each[t] for t in range(tables)]))
+        for t in range(tables):
+            self._check_plain(t, each[t], slot[t])
         chosen = [self._kept_slots(keep[t], t, slot[t]) for t in range(tables)]
         epoch = target.epoch
         lb_side_format(target, tables, dim, each, slot)
@@ -282,6 +305,17 @@ cdef class AdapterWriter:
         if turn.size() != tables or turn.size(1) < old or turn.size(2) < most:
             raise ValueError(
                 f"turn: found shape {turn.shape}, expected [{tables}, {old}, {most}]"
+            )
+
+    cdef _check_plain(self, Py_ssize_t t, int64_t rank, int64_t slots):
+        """A plain delta stays one, with as many rows: a server looks for none of them."""
+        cdef const lb_side *side = self.active()
+        before = (side.table[t].slots, side.table[t].rank)
+        is_plain = [rank == 0 and slots > 0, before[1] == 0 and before[0] > 0]
+        if any(is_plain) and (slots, rank) != before:
+            raise ValueError(
+                f"slots and rank of table {t}: found {slots} and {rank} after {before[0]} and "
+                f"{before[1]}, expected a plain delta (rank 0) to stay as it is"
             )
 
     cdef Array _kept_slots(self, keep, Py_ssize_t t, int64_t slots):
@@ -313,10 +347,12 @@ cdef class AdapterWriter:
         lb_slots_free(&self.slots[t])
         self.slots[t] = fresh
 
-    def put(self, Py_ssize_t t, rows, A):
+    def put(self, Py_ssize_t t, rows, A, accumulator=None):
         cdef lb_side *side = self.idle()
         cdef Array keys = array_of(rows, "rows", INT32, 1)
         cdef Array values = array_of(A, "A", FLOAT32, 2)
+        cdef Array sums = (None if accumulator is None
+                           else array_of(accumulator, "accumulator", FLOAT32, 1))
         cdef const int32_t *row = <const int32_t *>keys.view.buf
         cdef lb_slots *slots
         cdef lb_lora lora
@@ -324,8 +360,12 @@ cdef class AdapterWriter:
         self.check_table(t)
         slots = &self.slots[t]
         lora = lb_side_lora(side, t)
+        if lora.plain:
+            raise ValueError(f"table {t}: found a plain delta, expected rows with slots")
         if values.shape != (n, lora.rank):
             raise ValueError(f"A: found shape {values.shape}, expected [{n}, {lora.rank}]")
+        if sums is not None and sums.size() != n:
+            raise ValueError(f"accumulator: found {sums.size()} entries, expected {n}, one a row")
         if n > slots.slots - slots.used:
             raise ValueError(
                 f"rows: found {n}, expected at most {slots.slots - slots.used}, "
@@ -334,8 +374,33 @@ cdef class AdapterWriter:
         for i in range(n):
             if row[i] < 0 or lb_index_find(&lora.index, row[i]) >= 0:
                 raise ValueError(f"rows: found {row[i]}, expected rows from 0, each once")
-            lb_slots_put(slots, &lora, row[i], <const float *>values.view.buf + i * lora.rank)
+            lb_slots_put(slots, &lora, row[i], <const float *>values.view.buf + i * lora.rank,
+                         0 if sums is None else (<const float *>sums.view.buf)[i])
             side.table[t].used = slots.used
+        self.differs = True
+
+    def put_plain(self, Py_ssize_t t, delta, accumulator):
+        cdef lb_side *side = self.idle()
+        cdef Array values = array_of(delta, "delta", FLOAT32, 2)
+        cdef Array sums = array_of(accumulator, "accumulator", FLOAT32, 1)
+        cdef lb_slots *slots
+        cdef lb_lora lora
+        self.check_table(t)
+        slots = &self.slots[t]
+        lora = lb_side_lora(side, t)
+        if not lora.plain or values.shape != (slots.slots, self.adapter.dim):
+            raise ValueError(
+                f"delta: found shape {values.shape}, expected "
+                f"[{slots.slots if lora.plain else 0}, {self.adapter.dim}]"
+            )
+        if sums.size() != slots.slots:
+            raise ValueError(
+                f"accumulator: found {sums.size()} entries, expected {slots.slots}, one a row"
+            )
+        memcpy(lora.A, values.view.buf, <size_t>values.view.len)
+        memcpy(slots.accumulator, sums.view.buf, <size_t>sums.view.len)
+        lb_number_rows(slots)
+        side.table[t].used = slots.used
         self.differs = True
 
     def decay(self, float accumulators=1.0):
@@ -404,7 +469,7 @@ cdef class AdapterWriter:
         lora = lb_side_lora(side, t)
         used = side.table[t].used
         return (
-            copy_of(lora.A, (used, lora.rank), "float32"),
+            copy_of(lora.A, (used, lb_width(&lora, self.adapter.dim)), "float32"),
             self.basis(t),
             copy_of(self.slots[t].slot_row, (used,), "int32"),
         )

@@ -18,13 +18,22 @@
 
 #define LB_MAX_RANK 256
 
-/* The adapter of one table: A [slots, rank], B [rank, dim], rows that have a slot. */
+/* The adapter of one table: A [slots, rank], B [rank, dim], rows that have a slot.
+ *
+ * A small table has a plain delta instead, A [rows, dim], which is added as it is: the slot of a
+ * row is its number, and there is neither B nor index. */
 typedef struct {
   float *A;
   float *B;
   lb_index index;
-  int32_t rank; /* 0: the table is not adapted */
+  int32_t rank;  /* 0: there is no low-rank term */
+  int32_t plain; /* A is a plain delta */
 } lb_lora;
+
+/* Floats of a row of A. */
+LB_INLINE int64_t lb_width(const lb_lora *lora, int64_t dim) {
+  return lora->plain ? dim : lora->rank;
+}
 
 /* Where a bag's LoRA term comes from and where it goes. */
 typedef struct {
@@ -421,14 +430,39 @@ static inline void lb_lora_ahead(const lb_table *table, const lb_lora *lora, con
   }
 }
 
+/* out += the plain deltas of the rows of bags [first, last). */
+static inline void lb_add_deltas(const lb_lora *lora, const lb_bags *in, int64_t first,
+                                 int64_t last, int64_t dim, float *out, int64_t out_stride) {
+  for (int64_t b = first; b < last; b++) {
+    const int64_t begin = lb_bag_begin(in, b), end = lb_bag_end(in, b);
+    const float divisor = in->mean ? (float)(end - begin) : 1.0f;
+    for (int64_t p = begin; p < end; p++)
+      lb_add_scaled(out + b * out_stride, lora->A + lb_bag_row(in, p) * dim,
+                    lb_bag_weight(in, p) / divisor, dim);
+  }
+}
+
+/* Some bags at a time, so that what the base rows summed up to is still at hand. */
+static inline void lb_lookup_plain(const lb_table *table, const lb_lora *lora, const lb_bags *in,
+                                   const lb_parts *parts, float *out, int64_t out_stride) {
+  for (int64_t first = 0, last; first < in->bags; first = last) {
+    last = lora->plain ? lb_least(first + LB_GROUP, in->bags) : in->bags;
+    if (!parts->given) {
+      lb_lookup_some(table, in, first, last, out, out_stride);
+      lb_hand_out(parts, first, last, table->dim, out, out_stride);
+    }
+    if (lora->plain)
+      lb_add_deltas(lora, in, first, last, table->dim, out, out_stride);
+  }
+}
+
 static inline void lb_lookup_lora(const lb_table *table, const lb_lora *lora, const lb_bags *in,
                                   const lb_parts *parts, float *out, int64_t out_stride) {
-  if (in->bags == 0 || (lora->rank == 0 && parts->given))
+  if (in->bags == 0)
     return;
-  if (lora->rank == 0) {
-    lb_lookup_some(table, in, 0, in->bags, out, out_stride);
-    lb_hand_out(parts, 0, in->bags, table->dim, out, out_stride);
-  } else if (in->offsets == NULL && parts->base == NULL && !parts->given)
+  if (lora->rank == 0)
+    lb_lookup_plain(table, lora, in, parts, out, out_stride);
+  else if (in->offsets == NULL && parts->base == NULL && !parts->given)
     lb_lora_one_hot_dims(table, lora, in, out, out_stride);
   else if (in->wide_indices)
     lb_lora_pooled(table, lora, in, parts, out, out_stride, 1);

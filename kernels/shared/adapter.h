@@ -14,7 +14,8 @@
 #include "shared/leftright.h"
 #include "train/adapt.h"
 
-/* One table in one side; offsets in bytes from the start of the side. */
+/* One table in one side; offsets in bytes from the start of the side. With slots but rank 0 it has
+ * a plain delta, a slot for each row: no B, no index. */
 typedef struct {
   int64_t a, b, buckets, filter;
   int64_t capacity; /* of the index, in buckets */
@@ -41,6 +42,8 @@ static inline int64_t lb_round_up(int64_t n, int64_t to) { return (n + to - 1) /
 static inline int64_t lb_table_bytes(int64_t slots, int64_t rank, int64_t dim) {
   if (slots == 0)
     return 0;
+  if (rank == 0)
+    return lb_round_up(slots * dim * 4, 64);
   return lb_round_up(slots * rank * 4, 64) + lb_round_up(rank * dim * 4, 64) +
          lb_index_capacity(slots) * (int64_t)sizeof(lb_bucket) +
          lb_round_up(lb_filter_bytes(lb_index_filter_bits(slots)), 64);
@@ -77,17 +80,18 @@ static inline void lb_side_format(lb_side *side, int64_t tables, int64_t dim, co
   int64_t at = lb_side_header_bytes(tables);
   for (int64_t t = 0; t < tables; t++) {
     lb_side_table *table = &side->table[t];
-    table->rank = slots[t] ? (int32_t)ranks[t] : 0;
+    const int indexed = slots[t] && ranks[t];
+    table->rank = indexed ? (int32_t)ranks[t] : 0;
     table->slots = (int32_t)slots[t];
     table->used = 0;
-    table->capacity = slots[t] ? lb_index_capacity(slots[t]) : 0;
+    table->capacity = indexed ? lb_index_capacity(slots[t]) : 0;
     table->filter_bits = lb_index_filter_bits(slots[t]);
     table->a = at;
     table->b = table->a + lb_round_up(slots[t] * table->rank * 4, 64);
     table->buckets = table->b + lb_round_up(table->rank * dim * 4, 64);
     table->filter = table->buckets + table->capacity * (int64_t)sizeof(lb_bucket);
     at += lb_table_bytes(slots[t], ranks[t], dim);
-    if (slots[t]) {
+    if (indexed) {
       memset((char *)side + table->buckets, 0,
              (size_t)table->capacity * sizeof(lb_bucket) +
                  (size_t)lb_filter_bytes(table->filter_bits));
@@ -119,6 +123,7 @@ static inline lb_lora lb_side_lora(lb_side *side, int64_t t) {
       .index = {(lb_bucket *)(base + table->buckets), table->capacity,
                 (uint32_t *)(base + table->filter), table->filter_bits},
       .rank = table->rank,
+      .plain = table->slots && !table->rank,
   };
   return lora;
 }
@@ -127,14 +132,14 @@ static inline lb_lora lb_side_lora(lb_side *side, int64_t t) {
 static inline lb_lora lb_side_view(lb_side *side, int64_t t) {
   lb_lora lora = lb_side_lora(side, t);
   if (side->table[t].used == 0)
-    lora.rank = 0;
+    lora.rank = lora.plain = 0;
   return lora;
 }
 
 /* Bring table `t` of the idle side up to the active one: copy the slots that differ. */
 static inline void lb_sync_table(lb_side *from, lb_side *to, int64_t t, lb_slots *slots) {
   const lb_lora source = lb_side_lora(from, t), target = lb_side_lora(to, t);
-  const size_t row_bytes = (size_t)source.rank * sizeof(float);
+  const int64_t width = lb_width(&source, from->dim);
   for (int32_t i = 0; i < slots->evicted; i++)
     lb_index_erase(&target.index, slots->gone[i]);
   slots->evicted = 0;
@@ -143,8 +148,7 @@ static inline void lb_sync_table(lb_side *from, lb_side *to, int64_t t, lb_slots
       continue;
     if (slots->dirty[slot] & LB_GIVEN)
       lb_index_put(&target.index, slots->slot_row[slot], slot);
-    memcpy(target.A + (int64_t)slot * source.rank, source.A + (int64_t)slot * source.rank,
-           row_bytes);
+    memcpy(target.A + slot * width, source.A + slot * width, (size_t)width * sizeof(float));
     slots->dirty[slot] = 0;
   }
   to->table[t].used = slots->used;

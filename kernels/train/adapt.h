@@ -54,7 +54,8 @@ typedef struct {
 typedef struct {
   float learning_rate;
   float epsilon;
-  float initial_accumulator; /* what a new slot starts with: its table's median */
+  float initial_accumulator; /* what one that is 0, and has seen nothing, starts with */
+  float plain_rate;          /* the learning rate of plain deltas */
 } lb_adagrad;
 
 /* The gradients by a table's pooled embeddings, and what becomes of them. */
@@ -115,7 +116,7 @@ static inline int32_t lb_earn(lb_lora *lora, lb_slots *slots, int32_t row) {
 }
 
 /* The slot of `row`, giving it one if it has earned it; -1 otherwise. */
-static inline int32_t lb_admit(lb_lora *lora, lb_slots *slots, int32_t row, float accumulator) {
+static inline int32_t lb_admit(lb_lora *lora, lb_slots *slots, int32_t row) {
   const int32_t found = lb_index_find(&lora->index, row);
   if (found >= 0) {
     lb_touch(slots, found);
@@ -126,7 +127,7 @@ static inline int32_t lb_admit(lb_lora *lora, lb_slots *slots, int32_t row, floa
     return -1;
   lb_index_put(&lora->index, row, slot);
   slots->slot_row[slot] = row;
-  slots->accumulator[slot] = accumulator;
+  slots->accumulator[slot] = 0;
   slots->lookup_counts[slot] = 1;
   slots->dirty[slot] = LB_CHANGED | LB_GIVEN;
   memset(lora->A + (int64_t)slot * lora->rank, 0, (size_t)lora->rank * sizeof(float));
@@ -168,6 +169,8 @@ static inline void lb_adagrad_step(lb_lora *lora, lb_slots *slots, const lb_scra
     }
     const int32_t slot = scratch->touched[i];
     const float *sum = scratch->sums + i * rank;
+    if (slots->accumulator[slot] == 0)
+      slots->accumulator[slot] = rule->initial_accumulator;
     slots->accumulator[slot] += lb_dot(sum, sum, rank);
     const float step = rule->learning_rate / (sqrtf(slots->accumulator[slot]) + rule->epsilon);
     lb_add_scaled(lora->A + (int64_t)slot * rank, sum, -step, rank);
@@ -182,9 +185,8 @@ typedef struct {
 
 /* Give `position` its slot and ask for the place where its sum is kept. */
 LB_INLINE void lb_admit_ahead(lb_admitted *ring, lb_lora *lora, lb_slots *slots, const lb_bags *in,
-                              int64_t position, const lb_adagrad *rule, const lb_scratch *scratch) {
-  const int32_t slot =
-      lb_admit(lora, slots, (int32_t)lb_bag_row(in, position), rule->initial_accumulator);
+                              int64_t position, const lb_scratch *scratch) {
+  const int32_t slot = lb_admit(lora, slots, (int32_t)lb_bag_row(in, position));
   ring->slot[position % LB_AHEAD] = slot;
   if (slot >= 0)
     __builtin_prefetch(&scratch->seen.buckets[lb_home(lb_key(slot), scratch->seen.capacity)]);
@@ -195,6 +197,41 @@ LB_INLINE void lb_bucket_ahead(const lb_lora *lora, const lb_bags *in, int64_t p
   __builtin_prefetch(&lora->index.buckets[lb_home(key, lora->index.capacity)], 0, 2);
 }
 
+/* Take every slot of a plain delta into use, each for the row of its number. */
+static inline void lb_number_rows(lb_slots *slots) {
+  slots->used = slots->slots;
+  for (int32_t row = 0; row < slots->slots; row++)
+    slots->slot_row[row] = row;
+}
+
+/* Learn a plain delta: nothing is projected, and every row has its slot. */
+static inline void lb_plain_backward(const lb_lora *lora, lb_slots *slots, int64_t dim,
+                                     const lb_bags *in, const lb_gradient *by,
+                                     const lb_adagrad *rule, lb_scratch *scratch) {
+  lb_lora rows = {.A = lora->A, .rank = (int32_t)dim};
+  lb_adagrad at_rate = *rule;
+  int64_t touched = 0;
+  at_rate.learning_rate = rule->plain_rate;
+  if (slots->used == 0) {
+    memset(rows.A, 0, (size_t)(slots->slots * dim) * sizeof(float));
+    memset(slots->accumulator, 0, (size_t)slots->slots * sizeof(float));
+    memset(slots->dirty, LB_CHANGED, (size_t)slots->slots);
+    lb_number_rows(slots);
+  }
+  lb_index_clear(&scratch->seen);
+  for (int64_t b = 0; b < in->bags; b++) {
+    const int64_t begin = lb_bag_begin(in, b), end = lb_bag_end(in, b);
+    const float divisor = in->mean ? (float)(end - begin) : 1.0f;
+    for (int64_t p = begin; p < end; p++) {
+      const int32_t row = (int32_t)lb_bag_row(in, p);
+      lb_touch(slots, row);
+      touched = lb_gather(scratch, touched, row, by->grad + b * by->stride,
+                          lb_bag_weight(in, p) / divisor, rows.rank);
+    }
+  }
+  lb_adagrad_step(&rows, slots, scratch, touched, &at_rate);
+}
+
 /* Learn from the gradients of a batch. Returns how many positions found no slot. */
 static inline int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t dim,
                                        const lb_bags *in, const lb_gradient *by,
@@ -203,14 +240,18 @@ static inline int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t d
   float projected[LB_MAX_RANK];
   lb_admitted ring;
   int64_t touched = 0, refused = 0;
-  if (rank == 0 || in->bags == 0)
+  if (in->bags == 0)
+    return 0;
+  if (lora->plain)
+    lb_plain_backward(lora, slots, dim, in, by, rule, scratch);
+  if (rank == 0)
     return 0;
   lb_index_clear(&scratch->seen);
   const int64_t start = lb_bag_begin(in, 0), limit = lb_bag_end(in, in->bags - 1);
   for (int64_t p = start; p < lb_least(start + 2 * LB_AHEAD, limit); p++)
     lb_bucket_ahead(lora, in, p);
   for (int64_t p = start; p < lb_least(start + LB_AHEAD, limit); p++)
-    lb_admit_ahead(&ring, lora, slots, in, p, rule, scratch);
+    lb_admit_ahead(&ring, lora, slots, in, p, scratch);
   for (int64_t b = 0; b < in->bags; b++) {
     const int64_t begin = lb_bag_begin(in, b), end = lb_bag_end(in, b);
     const float *grad = by->grad + b * by->stride;
@@ -222,7 +263,7 @@ static inline int64_t lb_lora_backward(lb_lora *lora, lb_slots *slots, int64_t d
       if (p + 2 * LB_AHEAD < limit)
         lb_bucket_ahead(lora, in, p + 2 * LB_AHEAD);
       if (p + LB_AHEAD < limit)
-        lb_admit_ahead(&ring, lora, slots, in, p + LB_AHEAD, rule, scratch);
+        lb_admit_ahead(&ring, lora, slots, in, p + LB_AHEAD, scratch);
       if (slot < 0) {
         refused++;
         continue;

@@ -60,13 +60,14 @@ static inline void lb_slots_clear(lb_slots *slots) {
   lb_slots_clean(slots);
 }
 
-/* Give `row` the next free slot, with `values` [rank] as its row of A. */
+/* Give `row` the next free slot, with `values` [rank] as its row of A and its accumulator. */
 static inline void lb_slots_put(lb_slots *slots, const lb_lora *lora, int32_t row,
-                                const float *values) {
+                                const float *values, float accumulator) {
   const int32_t slot = slots->used++;
   lb_index_put(&lora->index, row, slot);
   memcpy(lora->A + (int64_t)slot * lora->rank, values, (size_t)lora->rank * sizeof(float));
   slots->slot_row[slot] = row;
+  slots->accumulator[slot] = accumulator;
   slots->lookup_counts[slot] = 1;
 }
 
@@ -94,7 +95,8 @@ typedef struct {
   int64_t stride;
 } lb_rotation;
 
-/* Take the slots `kept` [n] of one layout over into another, in that order; `to` is empty. */
+/* Take the slots `kept` [n] of one layout over into another, in that order; `to` is empty. A plain
+ * delta stays as it is, and so has all of its slots kept or none. */
 static inline void lb_slots_move(const lb_slots *from, const lb_lora *old, const int32_t *kept,
                                  int64_t n, const lb_rotation *by, lb_slots *to,
                                  const lb_lora *lora, int64_t dim) {
@@ -102,7 +104,9 @@ static inline void lb_slots_move(const lb_slots *from, const lb_lora *old, const
   if (lora->rank)
     memcpy(lora->B, by->basis, (size_t)(lora->rank * dim) * sizeof(float));
   for (int64_t i = 0; i < n; i++) {
-    const float *row = old->A + (int64_t)kept[i] * old->rank;
+    const float *row = old->A + kept[i] * lb_width(old, dim);
+    if (lora->plain)
+      memcpy(lora->A + i * dim, row, (size_t)dim * sizeof(float));
     for (int32_t k = 0; k < lora->rank; k++) {
       float total = 0;
       for (int32_t j = 0; j < old->rank; j++)
@@ -112,7 +116,8 @@ static inline void lb_slots_move(const lb_slots *from, const lb_lora *old, const
     to->accumulator[i] = from->accumulator[kept[i]];
     to->slot_row[i] = from->slot_row[kept[i]];
     to->lookup_counts[i] = from->lookup_counts[kept[i]];
-    lb_index_put(&lora->index, to->slot_row[i], (int32_t)i);
+    if (!lora->plain)
+      lb_index_put(&lora->index, to->slot_row[i], (int32_t)i);
   }
   to->used = (int32_t)n;
 }

@@ -20,7 +20,8 @@ def adapter_bytes(
 ) -> int:
     """Bytes of the shared memory of an adapter, both sides, for `slots` int64 [F].
 
-    `rank` is one for all tables or one a table; 0 only where a table has no slot.
+    `rank` is one for all tables or one a table. A table with slots but rank 0 has a plain delta
+    [slots, dim], and then must have as many rows.
     """
 
 def slot_state_bytes(slots: NDArray[np.int64], rows: NDArray[np.int64] | None = None) -> int:

@@ -51,7 +51,7 @@ class AdapterWriter:
 
     @property
     def rank(self) -> list[int]:
-        """Rank of each table's adapter; 0 where the table is not adapted."""
+        """Rank of each table's adapter; 0 where there is none, or a plain delta."""
 
     def begin(self) -> bool:
         """Bring the idle side up to date and start to write in it.
@@ -90,12 +90,13 @@ class AdapterWriter:
         learning_rate: float,
         epsilon: float,
         initial_accumulator: NDArray[np.float32],
+        plain_rate: float | None = None,
         offsets: Indices | None = None,
         weights: NDArray[np.float32] | None = None,
         mode: Literal["sum", "mean"] = "sum",
         basis_grad: NDArray[np.float32] | None = None,
     ) -> int:
-        """One row-wise Adagrad step of every table's A.
+        """One row-wise Adagrad step of every table's A, and of the plain deltas.
 
         Rows that a batch repeats are summed before the update, in the order of the batch.
 
@@ -104,7 +105,9 @@ class AdapterWriter:
         grad : float32 [B, F, D]
             Gradient of the loss by each pooled embedding.
         initial_accumulator : float32 [F]
-            What a slot that is given out in this step starts with.
+            What a slot that is given out in this step starts with, or one that has never learned.
+        plain_rate : float, optional
+            Learning rate of plain deltas; `learning_rate` by default.
         basis_grad : float32 [F, R, D], optional
             The gradient by B, taken at the A before the step, is added to it.
 
@@ -132,7 +135,7 @@ class AdapterWriter:
         Parameters
         ----------
         slots, ranks : int64 [F]
-            Of each table; must fit in the room that there is.
+            Of each table; must fit in the room that there is. Plain deltas stay as they are.
         keep : list of int32 arrays
             Of each table, the slots whose rows stay, in their new order.
         basis : float32 [F, R, D]
@@ -141,8 +144,22 @@ class AdapterWriter:
             The new A is the old one times this.
         """
 
-    def put(self, t: int, rows: NDArray[np.int32], A: NDArray[np.float32]) -> None:
-        """Give rows [n] of table `t` slots, with `A` [n, R]; between `begin` and `publish`."""
+    def put(
+        self,
+        t: int,
+        rows: NDArray[np.int32],
+        A: NDArray[np.float32],
+        accumulator: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Give rows [n] of table `t` slots, with `A` [n, R] and accumulators [n].
+
+        Between `begin` and `publish`. An accumulator that is 0 starts as that of a new slot does.
+        """
+
+    def put_plain(
+        self, t: int, delta: NDArray[np.float32], accumulator: NDArray[np.float32]
+    ) -> None:
+        """Set the plain delta [V, D] of table `t` and its accumulators [V]; as `put`."""
 
     def decay(self, accumulators: float = ...) -> None:
         """Halve every count of lookups, and look anew at how large a row of A typically is.
@@ -177,4 +194,7 @@ class AdapterWriter:
     def arrays(
         self, table: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-        """Copy A [used, R], B [R, D] and the rows [used] of the published side."""
+        """Copy A [used, R], B [R, D] and the rows [used] of the published side.
+
+        Of a plain delta, A is [used, D] and B empty.
+        """

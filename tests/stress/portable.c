@@ -79,7 +79,7 @@ static void case_of(const lb_kernels *kernels, lb_adapter *adapter, int64_t dim)
                        .dirty = dirty,
                        .slots = SLOTS};
   lb_scratch scratch = {sums, touched, {(lb_bucket *)seen, lb_index_capacity(MOST_INDICES), 0, 0}};
-  const lb_adagrad rule = {0.3f, 1e-6f, 0.1f};
+  const lb_adagrad rule = {0.3f, 1e-6f, 0.1f, 0.3f};
   for (int64_t i = 0; i < RANK * dim; i++)
     lora.B[i] = uniform();
   memset(A, 0, sizeof A);

@@ -98,7 +98,7 @@ static int publish(lb_writer *w) {
   w->epoch = (w->epoch + 1) % (1 << 24); /* a float holds it exactly */
   side->epoch = w->epoch;
   for (int32_t row = 0; row < SLOTS; row++) {
-    const int32_t slot = lb_admit(&lora, &w->slots, row, 0.0f);
+    const int32_t slot = lb_admit(&lora, &w->slots, row);
     for (int j = 0; j < RANK; j++)
       ((volatile float *)lora.A)[slot * RANK + j] = (float)w->epoch;
     w->slots.dirty[slot] |= LB_CHANGED;

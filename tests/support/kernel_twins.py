@@ -23,7 +23,7 @@ def shared(length: int) -> Mapping:
 
 def make_adapter(
     slots: list[int],
-    rank: int,
+    rank: int | list[int],
     dim: int,
     servers: int = 1,
     *,

@@ -52,6 +52,9 @@ cdef extern from "lookup/lora.h" nogil:
         float *B
         lb_index index
         int32_t rank
+        int32_t plain
+
+    int64_t lb_width(const lb_lora *lora, int64_t dim)
 
     ctypedef struct lb_parts:
         float *base

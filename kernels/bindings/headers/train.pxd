@@ -27,11 +27,14 @@ cdef extern from "train/adapt.h" nogil:
         float learning_rate
         float epsilon
         float initial_accumulator
+        float plain_rate
 
     ctypedef struct lb_gradient:
         const float *grad
         int64_t stride
         float *basis_grad
+
+    void lb_number_rows(lb_slots *slots)
 
 cdef extern from "train/slots.h" nogil:
     ctypedef struct lb_rotation:
@@ -44,7 +47,8 @@ cdef extern from "train/slots.h" nogil:
     void lb_slots_free(lb_slots *slots)
     void lb_slots_clean(lb_slots *slots)
     void lb_slots_clear(lb_slots *slots)
-    void lb_slots_put(lb_slots *slots, const lb_lora *lora, int32_t row, const float *values)
+    void lb_slots_put(lb_slots *slots, const lb_lora *lora, int32_t row, const float *values,
+                      float accumulator)
     void lb_slots_age(lb_slots *slots, const lb_lora *lora, int64_t used, float accumulators)
     void lb_slots_move(const lb_slots *source, const lb_lora *old, const int32_t *kept, int64_t n,
                        const lb_rotation *by, lb_slots *target, const lb_lora *lora, int64_t dim)

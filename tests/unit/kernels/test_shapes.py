@@ -13,17 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_twins import make_adapter
 
-from lorabench._kernels.dispatch import instruction_sets, use_instruction_set
 from lorabench._kernels.lookup import Tables
 
+pytestmark = pytest.mark.usefixtures("build")
+
 DIMS = [1, 4, 7, 8, 16, 17, 32, 48, 64, 100, 128, 200]
-
-
-@pytest.fixture(params=instruction_sets(), autouse=True, scope="module")
-def build(request: pytest.FixtureRequest):
-    use_instruction_set(request.param)
-    yield request.param
-    use_instruction_set(instruction_sets()[0])
 
 
 @dataclass
