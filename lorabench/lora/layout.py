@@ -7,12 +7,16 @@ keeps a slot: row, accumulator, count of lookups, dirty mark, sketch; the gradie
 signal spectrum), so that "2 % of the tables" means what a memory planner would read: shared memory
 as it is mapped, in whole pages (what the trainer keeps for itself as it is asked for).
 
+A table whose own statistics would outweigh it is small: it has a plain delta [V, D] in place of
+A, B and index, and takes no part in what follows. Every sample looks it up, so it is worth its
+bytes.
+
 Ranks and slots change while the trainer runs; the memory does not. What both sides take is
 allocated once (`AdapterPlan.room_bytes`), and every later layout has to fit into it, with the
 trainer's own share within what is left of the budget.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +36,9 @@ MOST_AUTO_RANK = 16
 # sums may take of the budget.
 _SIGNAL_ROWS = (16, 512)
 _SIGNAL_SHARE = 0.25
+
+# The most that all plain deltas may take of the budget.
+_PLAIN_SHARE = 0.25
 
 _ROUNDING = 64
 
@@ -66,11 +73,12 @@ class AdapterPlan:
     layout : TableLayout
         The tables it adapts.
     ranks : tuple of int
-        R_f, 0 where a table is not adapted.
+        R_f, 0 where a table is not adapted or has a plain delta.
     servers : int
         Readers, each with a pin line.
     slots : tuple of int
-        S_f, rows of each table that can be adapted at one time; 0 where a table is not adapted.
+        S_f, rows of each table that can be adapted at one time; all where it has a plain delta; 0
+        where a table is not adapted.
     signal_rows : tuple of int
         Rows of each table whose gradient sums are kept.
     room_bytes : int
@@ -143,8 +151,17 @@ class AdapterPlan:
         return self.shared_bytes <= self.room_bytes and self.total_bytes <= self.budget_bytes
 
     @property
+    def plain(self) -> tuple[int, ...]:
+        """Small tables, which have a plain delta."""
+        return tuple(
+            f
+            for f, (slots, rank) in enumerate(zip(self.slots, self.ranks, strict=True))
+            if slots and not rank
+        )
+
+    @property
     def not_adapted(self) -> tuple[int, ...]:
-        """Tables that get no slot."""
+        """Tables that get no slot and no plain delta."""
         return tuple(f for f, slots in enumerate(self.slots) if slots == 0)
 
     def with_ranks(self, ranks: Sequence[int], slots: Sequence[int]) -> "AdapterPlan":
@@ -179,8 +196,9 @@ def plan_adapter(
 
     Every sample looks one row up in every table, so equal slots is where a further slot catches
     about as many lookups in one table as in another; a table with fewer rows than that is adapted
-    whole. A table whose own statistics (B and gradient sums) would outweigh it is left out, and
-    where the statistics of all are too much for the budget, the smallest tables are.
+    whole. A table whose own statistics (B and gradient sums) would outweigh it gets a plain delta,
+    as do the smallest where the statistics of all are too much for the budget: the smallest of
+    them first, as many as a quarter of the budget pays for. The others are left out.
 
     Both sides lie on 2 MiB pages, unless rounding to these is more than the budget holds, or leaves
     less than 7/8 of the slots that 4 KiB pages have.
@@ -209,20 +227,28 @@ def plan_adapter(
     start = min(AUTO_RANK, layout.dim) if rank is None else rank
     budget = int(budget_fraction * layout.table_bytes)
     signal_rows = _signal_rows(layout, start, int(budget * _SIGNAL_SHARE))
-    worth = [rows if kept else 0 for rows, kept in zip(layout.rows, signal_rows, strict=True)]
 
-    def at(level: int, pages: AdapterPages) -> AdapterPlan:
-        slots = tuple(min(rows, level) for rows in worth)
-        ranks = tuple(start if count else 0 for count in slots)
+    def at(level: int, pages: AdapterPages, plain: Container[int] = ()) -> AdapterPlan:
+        ranks = tuple(start if kept and level else 0 for kept in signal_rows)
+        slots = tuple(
+            rows if f in plain else min(rows, level) if ranks[f] else 0
+            for f, rows in enumerate(layout.rows)
+        )
         asked = adapter_bytes(np.array(slots, dtype=np.int64), ranks, layout.dim)
         room = _REGIONS[pages].mapped_bytes(asked)
         return AdapterPlan(layout, ranks, servers, slots, signal_rows, room, pages, budget)
 
-    def most(pages: AdapterPages) -> AdapterPlan:
-        return at(_largest(max(worth), lambda level: at(level, pages).fits), pages)
+    def most(pages: AdapterPages, plain: Container[int]) -> AdapterPlan:
+        highest = max((rows for f, rows in enumerate(layout.rows) if signal_rows[f]), default=0)
+        level = _largest(highest, lambda level: at(level, pages, plain).fits)
+        return at(level, pages, plain)
 
-    huge, small = most("2m"), most("4k")
-    if not any(small.slots):
+    # Where the budget buys a slot only without them, plain deltas are done without.
+    for plain in (_plain_tables(layout, signal_rows, int(budget * _PLAIN_SHARE)), ()):
+        huge, small = most("2m", plain), most("4k", plain)
+        if any(small.ranks):
+            break
+    else:
         raise InputError(
             f"the adapter's budget is too small: found {budget_fraction:.2%} of "
             f"{layout.table_bytes:,} table bytes, expected at least "
@@ -242,6 +268,18 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _plain_tables(layout: TableLayout, signal_rows: Sequence[int], budget: int) -> frozenset[int]:
+    """Return the smallest of the tables without a signal, as many as `budget` bytes pay for."""
+    taken: list[int] = []
+    without = (f for f, kept in enumerate(signal_rows) if kept == 0)
+    for f in sorted(without, key=lambda f: layout.rows[f]):
+        slots = np.array([layout.rows[one] for one in (*taken, f)], dtype=np.int64)
+        if adapter_bytes(slots, 0, layout.dim) + slot_state_bytes(slots) > budget:
+            break
+        taken.append(f)
+    return frozenset(taken)
 
 
 def _signal_rows(layout: TableLayout, rank: int, budget: int) -> tuple[int, ...]:

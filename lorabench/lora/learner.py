@@ -31,6 +31,13 @@ _MEDIAN_BATCHES = 64
 LEARNING_RATE = 0.3
 """Of row-wise Adagrad on A, whose accumulator is a sum over the R directions and not their mean."""
 
+PLAIN_SHARE = 1 / 6
+"""Learning rate of small tables' plain deltas, as a share of A's.
+
+Theirs is as is usual for whole tables, whose accumulators are means over the D directions: 0.05
+beside A's 0.3.
+"""
+
 ACCUMULATOR_DECAY = 0.5
 """Of Adagrad's sums, from window to window."""
 
@@ -54,6 +61,8 @@ class LearnerConfig:
         the loss is flat, and an adapter gains by them all the same (``docs/freshness.md``).
     learning_rate, epsilon : float
         Row-wise Adagrad on A.
+    plain_share : float
+        Learning rate of the plain deltas of small tables, as a share of `learning_rate`.
     accumulator_decay : float
         What Adagrad's sums are multiplied by at the end of a window, above 0 and at most 1: below 1
         steps do not die out on a stream that drifts.
@@ -76,6 +85,7 @@ class LearnerConfig:
     least_rank: int = AUTO_RANK
     learning_rate: float = LEARNING_RATE
     epsilon: float = 1e-8
+    plain_share: float = PLAIN_SHARE
     accumulator_decay: float = ACCUMULATOR_DECAY
     basis_samples: int = 4096
     window: int = WINDOW
@@ -132,6 +142,8 @@ class Learner:
             least = most = config.rank
         rule = RankRule(least=least, most=most)
         self._bases = BasisKeeper(tables, owner, rule, config.basis, config.seed)
+        # The kernel's accumulators are sums.
+        self._plain_rate = config.plain_share * config.learning_rate * math.sqrt(tables.dim)
         self.reset()
 
     @property
@@ -288,6 +300,7 @@ class Learner:
             grad,
             learning_rate=self._config.learning_rate,
             epsilon=self._config.epsilon,
+            plain_rate=self._plain_rate,
             initial_accumulator=np.maximum(self._medians, self._floor()),
         )
         return writer.publish()

@@ -10,7 +10,8 @@ with :math:`E_f` the signal energy of the table's window within its rank and :ma
 share of its lookups that the s-th most popular row gets. The counts of the slots in use give p;
 beyond them it goes on as 1/s, the tail of a Zipf law. Energies are drawn half way to their mean:
 that no signal was seen above the noise in one window is no proof that there is none, and a table
-that is starved of slots has no way to show any. No table gets fewer than a few slots.
+that is starved of slots has no way to show any. No table gets fewer than a few slots, unless it has
+fewer: so ranks that do not grow always fit.
 """
 
 import math
@@ -42,7 +43,7 @@ def allocate_slots(
     plan : AdapterPlan
         Its room and budget hold.
     ranks : sequence of int, length F
-        Of each table; 0 where it is not adapted.
+        Of each table; 0 where it is not adapted or has a plain delta, which stays as it is.
     energy : sequence of float, length F
         Signal of each table within its rank.
     lookup_counts : sequence of uint16 arrays, length F
@@ -62,11 +63,11 @@ def allocate_slots(
     worth = {f: (energy[f] + mean) / 2 / bytes_of[f] for f in adapted}
 
     def at(price: float) -> AdapterPlan:
-        slots = [0] * len(ranks)
+        slots = [0 if rank else count for rank, count in zip(ranks, plan.slots, strict=True)]
         for f in adapted:
             rows = plan.layout.rows[f]
             wanted = curves[f].slots(price / worth[f])
-            slots[f] = min(max(wanted, _LEAST_SLOTS), rows)
+            slots[f] = min(max(wanted, _least_slots(plan, f)), rows)
         return replace(plan, ranks=tuple(ranks), slots=tuple(slots))
 
     # Bisection on the logarithm of the price.
@@ -87,13 +88,19 @@ def _in_proportion(plan: AdapterPlan, ranks: Sequence[int]) -> AdapterPlan | Non
     """As many slots a table as now, or more, or fewer, by one factor: what just fits."""
     for factor in _FACTORS:
         slots = [
-            max(min(_LEAST_SLOTS, rows), min(int(count * factor), rows)) if rank else 0
-            for count, rank, rows in zip(plan.slots, ranks, plan.layout.rows, strict=True)
+            max(_least_slots(plan, f), min(int(count * factor), plan.layout.rows[f]))
+            if rank
+            else count
+            for f, (count, rank) in enumerate(zip(plan.slots, ranks, strict=True))
         ]
         found = replace(plan, ranks=tuple(ranks), slots=tuple(slots))
         if found.fits:
             return found
     return None
+
+
+def _least_slots(plan: AdapterPlan, table: int) -> int:
+    return min(_LEAST_SLOTS, plan.slots[table])
 
 
 class _Curve:

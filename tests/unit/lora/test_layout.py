@@ -132,10 +132,25 @@ def test_huge_pages_are_taken_until_rounding_to_them_costs_an_eighth_of_the_slot
     assert chosen == {"2m", "4k"}
 
 
-def test_a_table_too_small_for_its_own_statistics_is_left_out_and_named() -> None:
+def test_tables_too_small_for_their_own_statistics_have_plain_deltas_while_these_are_cheap() -> (
+    None
+):
     plan = plan_adapter(TableLayout((3, 1_000_000), 16), 4, 1, 0.02)
-    assert plan.not_adapted == (0,)
-    assert plan.slots[0] == 0
+    assert plan.plain == (0,)
+    assert (plan.slots[0], plan.ranks[0]) == (3, 0)
+    assert plan.not_adapted == ()
+    # A quarter of the budget pays for some of them: the smallest.
+    many = TableLayout((30, *range(10, 30), 4000), 32)
+    plan = plan_adapter(many, 4, 1, 0.2)
+    assert plan.plain
+    assert plan.not_adapted
+    assert max(many.rows[f] for f in plan.plain) < min(many.rows[f] for f in plan.not_adapted)
+    assert plan.fits
+
+
+def test_what_consists_of_small_tables_alone_is_refused_with_both_numbers() -> None:
+    with pytest.raises(InputError, match=r"found 20\.00% of 1,920 table bytes, expected at least"):
+        plan_adapter(TableLayout((10, 20), 16), 4, 1, 0.2)
 
 
 def test_about_as_many_rows_are_adapted_as_the_method_promises() -> None:
