@@ -161,16 +161,27 @@ class BasisKeeper:
         """Choose the first bases by the signal so far, and publish; `seen` samples were met."""
         signals = self._observe()
         rng = np.random.default_rng((self._seed, *_RANDOM_BASIS))
-        turns: dict[int, Rotation] = {}
+        bases: dict[int, NDArray[np.float64]] = {}
         for place, f in enumerate(self._adapted):
-            basis = self._controllers[place].first()
+            bases[f] = self._controllers[place].first()
             if self._kind == "random":
-                drawn = rng.standard_normal((self._dim, len(basis)))
-                basis = np.linalg.qr(drawn)[0].T
-            turns[f] = Rotation(basis, np.zeros((self._owner.plan.ranks[f], len(basis))), 0.0)
-        # A basis that is chosen anew has nothing to lose.
-        self._rebase(turns, lossy=False)
+                drawn = rng.standard_normal((self._dim, len(bases[f])))
+                bases[f] = np.linalg.qr(drawn)[0].T
+        # The strongest directions that there is room for: at today's ranks there always is.
+        cap = max(len(basis) for basis in bases.values())
+        while not self._rebase(self._begun(bases, cap), lossy=False):
+            cap -= 1
         self._note(signals, seen)
+
+    def _begun(self, bases: dict[int, NDArray[np.float64]], cap: int) -> dict[int, Rotation]:
+        """Return turns to bases of at most rank `cap`, or today's, of an adapter without rows."""
+        found = {}
+        for f, basis in bases.items():
+            rank = self._owner.plan.ranks[f]
+            taken = basis[: max(cap, rank)]
+            # A basis that is chosen anew has nothing to lose.
+            found[f] = Rotation(taken, np.zeros((rank, len(taken))), 0.0)
+        return found
 
     def end_window(self, decay: float, seen: int) -> None:
         """Turn the bases that the window's signal asks to, and let Adagrad's sums decay."""
@@ -245,8 +256,8 @@ class BasisKeeper:
         self.log.signal_ranks.append(signals)
         self.log.used_bytes.append(self._owner.plan.used_bytes)
 
-    def _rebase(self, turns: dict[int, Rotation], *, lossy: bool = True) -> None:
-        """Turn some tables' bases, lay the idle side out for it, and publish it."""
+    def _rebase(self, turns: dict[int, Rotation], *, lossy: bool = True) -> bool:
+        """Turn some tables' bases, lay the idle side out for it, and publish it, if it fits."""
         plan, writer = self._owner.plan, self._owner.writer
         ranks = list(plan.ranks)
         bases: list[NDArray[np.floating]] = []
@@ -265,12 +276,13 @@ class BasisKeeper:
             energy.append(self._energy(f, ranks[f]))
         laid = allocate_slots(plan, ranks, energy, lookup_counts)
         if laid is None:  # not even the least of every table fits at these ranks: stay
-            return
+            return False
         self._relayout(laid, bases, applied)
         writer.publish()
         self.log.rebases += 1
         if lossy:
             self.log.rebase_loss += [turn.loss for turn in turns.values()]
+        return True
 
     def _relayout(
         self,

@@ -24,7 +24,7 @@ CONFIG = LearnerConfig(rank=2, basis_samples=2048, window=4096, base_stride=2, g
 class Node:
     """Small tables with more rows than slots, and a stream whose labels hang on one of the rows."""
 
-    def __init__(self, config: LearnerConfig) -> None:
+    def __init__(self, config: LearnerConfig, budget: float = 0.2) -> None:
         rng = np.random.default_rng(0)
         layout = TableLayout(ROWS, DIM)
         self.tables = TableSet.create(layout)
@@ -32,7 +32,7 @@ class Node:
             table[:] = 0.3 * rng.standard_normal(table.shape)
         net = DenseNet(DlrmShape(2, 2, DIM, (8,), (16,)))
         net.initialise(0)
-        self.owner = AdapterOwner(Adapter(plan_adapter(layout, config.rank, 1, 0.2)).handle)
+        self.owner = AdapterOwner(Adapter(plan_adapter(layout, config.rank, 1, budget)).handle)
         self.learner = Learner(self.tables.kernels, net, self.owner, config)
         self.begin()
 
@@ -138,3 +138,21 @@ def test_a_seed_decides_the_halves_the_random_basis_and_the_evictions_each() -> 
     assert basis(0) != basis(1)
     assert basis(0, basis="random") != basis(1, basis="random")
     assert adapted(0) == adapted(0) != adapted(1)
+
+
+@pytest.mark.parametrize("budget", [0.08, 0.1, 0.12, 0.3, 1.0])
+def test_the_first_basis_has_as_many_directions_as_there_is_room_for(budget: float) -> None:
+    # Signal in every direction asks for the largest rank, of which a small budget has no room.
+    node = Node(LearnerConfig(basis_samples=2048, least_rank=8), budget=budget)
+    start = node.owner.plan
+    node.learn(4)
+    plan = node.owner.plan
+    assert node.learner.log.rebases == 1
+    adapted = [f for f, rank in enumerate(start.ranks) if rank]
+    assert [f for f, slots in enumerate(plan.slots) if slots] == adapted
+    assert all(plan.ranks[f] >= start.ranks[f] for f in adapted)
+    assert plan.fits
+    for table in adapted:
+        basis = node.owner.writer.basis(table)
+        np.testing.assert_allclose(basis @ basis.T, np.eye(plan.ranks[table]), atol=1e-5)
+        assert node.owner.writer.used[table] > 0
