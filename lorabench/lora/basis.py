@@ -222,10 +222,13 @@ class BasisKeeper:
             Its ranks do not fit into the budget.
         """
         plan = self._owner.plan
-        ranks = [
-            (len(saved[f].B) if f in saved else rank) if rank else 0
-            for f, rank in enumerate(plan.ranks)
-        ]
+        # What was a plain delta there may have slots here, and the other way round.
+        saved = {
+            f: table.low_rank(plan.ranks[f]) if plan.ranks[f] else table
+            for f, table in saved.items()
+        }
+        given = {f: table.B for f, table in saved.items() if table.B is not None and plan.ranks[f]}
+        ranks = [len(given[f]) if f in given else rank for f, rank in enumerate(plan.ranks)]
         none = [np.zeros(0, np.uint16)] * len(ranks)
         laid = allocate_slots(plan, ranks, [0.0] * len(ranks), none)
         if laid is None:
@@ -235,7 +238,7 @@ class BasisKeeper:
             )
         self._owner.writer.begin()
         identity = np.eye(self._dim)
-        bases = [saved[f].B if f in saved else identity[:rank] for f, rank in enumerate(ranks)]
+        bases = [given[f] if f in given else identity[:rank] for f, rank in enumerate(ranks)]
         turns = [np.zeros((old, new)) for old, new in zip(plan.ranks, ranks, strict=True)]
         self._relayout(laid, bases, turns)
         restore(self._owner, saved, laid.slots)
