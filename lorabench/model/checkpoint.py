@@ -3,7 +3,8 @@
 ``emb_l.{f}.weight`` [V_f, D], ``bot_l.{2i}.weight`` / ``.bias`` and ``top_l.{2i}.weight`` /
 ``.bias``, flat or under ``state_dict``, written by `torch.save` and read with
 ``weights_only=True``: a checkpoint is data and cannot run code. So a model trained with the
-reference DLRM can be served as it is.
+reference DLRM can be served as it is. Ours may hold ``emb_l.{f}.accumulator`` [V_f] besides, of
+row-wise Adagrad, so that training can go on.
 """
 
 import os
@@ -13,14 +14,17 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lorabench.errors import InputError
 from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 
-_NAME = re.compile(r"(emb_l|bot_l|top_l)\.(\d+)\.(weight|bias)")
+_NAME = re.compile(r"(emb_l|bot_l|top_l)\.(\d+)\.(weight|bias)|emb_l\.(\d+)\.accumulator")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ class Checkpoint:
             for name, parameter in _named_parameters(net).items():
                 parameter.copy_(self.tensors[name])
 
+    def load_accumulators(self) -> list[NDArray[np.float32]] | None:
+        """Return a copy of the tables' Adagrad accumulators; None where it has none."""
+        names = [f"emb_l.{f}.accumulator" for f in range(len(self.layout.rows))]
+        if names[0] not in self.tensors:
+            return None
+        return [self.tensors[name].numpy().copy() for name in names]
+
 
 def _named_parameters(net: DenseNet) -> dict[str, Tensor]:
     named = {}
@@ -52,12 +63,16 @@ def _named_parameters(net: DenseNet) -> dict[str, Tensor]:
     return named
 
 
-def save_checkpoint(path: Path, tables: TableSet, net: DenseNet) -> None:
-    """Write tables and net to `path`, whole or not at all."""
+def save_checkpoint(path: Path, model: TrainedModel) -> None:
+    """Write a model to `path`, whole or not at all."""
     tensors = {
-        f"emb_l.{f}.weight": torch.from_numpy(table) for f, table in enumerate(tables.arrays)
+        f"emb_l.{f}.weight": torch.from_numpy(table) for f, table in enumerate(model.tables.arrays)
     }
-    tensors |= {name: value.detach() for name, value in _named_parameters(net).items()}
+    tensors |= {
+        f"emb_l.{f}.accumulator": torch.from_numpy(sums)
+        for f, sums in enumerate(model.accumulators or ())
+    }
+    tensors |= {name: value.detach() for name, value in _named_parameters(model.net).items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         torch.save(tensors, partial)
@@ -136,6 +151,9 @@ def _shapes(path: Path, tensors: dict[str, Tensor]) -> tuple[TableLayout, DlrmSh
     first = take("emb_l.0.weight", None, None)
     dim = first[1]
     rows = tuple(take(f"emb_l.{f}.weight", None, dim)[0] for f in range(tables))
+    if any(name.endswith(".accumulator") for name in tensors):
+        for f, count_rows in enumerate(rows):
+            take(f"emb_l.{f}.accumulator", count_rows)
     bottom = mlp("bot_l", None, dim)
     draft = DlrmShape(bottom[0], tables, dim, bottom[1:-1], ())
     top = mlp("top_l", draft.interactions, 1)

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorabench.errors import InputError
 from lorabench.model import pretrain
 from lorabench.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.workload.block import dense_features
+from lorabench.workload.block import Block, dense_features
 from lorabench.workload.source import RowSource, RowStream, split_pretrain
 
 _CACHE_BYTES = 8 << 30
@@ -41,6 +43,9 @@ class Prepared:
         Rows that the model was trained on; 0 for a user's checkpoint.
     origin : str
         Where the weights come from, in words.
+    accumulators : list of float32 [V_f], or None
+        Of the tables' row-wise Adagrad, where pre-training left it; None where nobody asked for
+        them or a user's checkpoint has none. Whoever trains on copies them (`FullTrainer` does).
     """
 
     tables: TableSet
@@ -48,6 +53,12 @@ class Prepared:
     serving_start: int
     pretrain_rows: int
     origin: str
+    accumulators: list[NDArray[np.float32]] | None = None
+
+    @property
+    def model(self) -> TrainedModel:
+        """The model alone, from which strategies and runs of training start."""
+        return TrainedModel(self.tables, self.net, self.accumulators)
 
     def stream(self, source: RowSource) -> RowStream:
         """Rows to serve, from the first that the model has not seen."""
@@ -58,7 +69,12 @@ Report = Callable[[str, float], None]
 
 
 def prepare(
-    source: RowSource, checkpoint: Checkpoint | None, seed: int, report: Report
+    source: RowSource,
+    checkpoint: Checkpoint | None,
+    seed: int,
+    report: Report,
+    *,
+    accumulators: bool = False,
 ) -> Prepared:
     """Make the model ready to serve.
 
@@ -72,6 +88,8 @@ def prepare(
         Of the initial weights.
     report : callable
         Told what is going on and how much of it is done.
+    accumulators : bool
+        Keep what the optimiser of the tables holds, for who trains on at full rank.
 
     Raises
     ------
@@ -79,13 +97,8 @@ def prepare(
         The tables do not fit into memory, or the checkpoint does not fit the workload.
     """
     if checkpoint is not None:
-        _check(checkpoint, source)
         report("loading the checkpoint", 0.0)
-        layout = replace(checkpoint.layout, hotness=source.spec.sparse.hotness)
-        tables, net = TableSet.create(layout), DenseNet(checkpoint.shape)
-        checkpoint.load_into(tables, net)
-        tables.region.settle()
-        return Prepared(tables, net, 0, 0, "the given checkpoint")
+        return _given(checkpoint, source, accumulators)
     spec = source.spec
     shape = DlrmShape(
         spec.num_dense, spec.num_sparse, spec.model.dim, spec.model.bottom, spec.model.top
@@ -95,24 +108,46 @@ def prepare(
     block, serving_start = split_pretrain(source)
     key = _cache_key(layout, shape, source.digest, len(block), seed)
     cached = cache_folder() / f"{key}.pt"
-    if cached.exists() and _load_cached(cached, tables, net):
+    loaded = _load_cached(cached, tables, net) if cached.exists() else None
+    if loaded is not None:
         report("loading the pre-trained model", 1.0)
+        sums = loaded.load_accumulators() if accumulators else None
         origin = f"pre-trained on {len(block):,} rows, cached in {cached}"
     else:
-        report("filling the tables", 0.0)
-        tables.initialise(np.random.default_rng(seed))
-        net.initialise(seed)
-        pretrain.pretrain(
-            tables,
-            net,
-            dense_features(block.dense),
-            block.sparse,
-            block.label,
-            progress=lambda done: report("pre-training", done),
-        )
-        origin = f"pre-trained on {len(block):,} rows{_store_cached(cached, tables, net)}"
+        sums = _pretrained(tables, net, block, seed, report)
+        model = TrainedModel(tables, net, sums)
+        origin = f"pre-trained on {len(block):,} rows{_store_cached(cached, model)}"
     tables.region.settle()
-    return Prepared(tables, net, serving_start, len(block), origin)
+    kept = sums if accumulators else None
+    return Prepared(tables, net, serving_start, len(block), origin, kept)
+
+
+def _given(checkpoint: Checkpoint, source: RowSource, accumulators: bool) -> Prepared:
+    """Serve a user's checkpoint."""
+    _check(checkpoint, source)
+    layout = replace(checkpoint.layout, hotness=source.spec.sparse.hotness)
+    tables, net = TableSet.create(layout), DenseNet(checkpoint.shape)
+    checkpoint.load_into(tables, net)
+    tables.region.settle()
+    sums = checkpoint.load_accumulators() if accumulators else None
+    return Prepared(tables, net, 0, 0, "the given checkpoint", sums)
+
+
+def _pretrained(
+    tables: TableSet, net: DenseNet, block: Block, seed: int, report: Report
+) -> list[NDArray[np.float32]]:
+    """Initialise a model and train it on a block; return the tables' accumulators."""
+    report("filling the tables", 0.0)
+    tables.initialise(np.random.default_rng(seed))
+    net.initialise(seed)
+    return pretrain.pretrain(
+        tables,
+        net,
+        dense_features(block.dense),
+        block.sparse,
+        block.label,
+        progress=lambda done: report("pre-training", done),
+    )
 
 
 def _check(checkpoint: Checkpoint, source: RowSource) -> None:
@@ -155,19 +190,20 @@ def _cache_key(
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _load_cached(path: Path, tables: TableSet, net: DenseNet) -> bool:
+def _load_cached(path: Path, tables: TableSet, net: DenseNet) -> Checkpoint | None:
     try:
-        load_checkpoint(path).load_into(tables, net)
+        found = load_checkpoint(path)
+        found.load_into(tables, net)
     except InputError:
         path.unlink(missing_ok=True)  # cut short by a full disk or a crash: make it anew
-        return False
+        return None
     path.touch()
-    return True
+    return found
 
 
-def _store_cached(path: Path, tables: TableSet, net: DenseNet) -> str:
+def _store_cached(path: Path, model: TrainedModel) -> str:
     """Keep the model for the next run, if the disk has room; say where, in words."""
-    need = tables.layout.table_bytes
+    need = model.tables.layout.table_bytes + sum(sums.nbytes for sums in model.accumulators or ())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(".*.tmp"):
@@ -180,7 +216,7 @@ def _store_cached(path: Path, tables: TableSet, net: DenseNet) -> str:
                 old.unlink(missing_ok=True)
         if need > _CACHE_BYTES:
             return ", not cached (larger than the cache)"
-        save_checkpoint(path, tables, net)
+        save_checkpoint(path, model)
     except (OSError, RuntimeError) as error:
         return f", not cached ({error})"
     return f", cached in {path}"

@@ -14,7 +14,7 @@ from lorabench.model.full import FullTrainer
 from lorabench.model.tables import TableSet
 
 # Bumped when the procedure changes, since pre-trained models are cached by what made them.
-VERSION = 2
+VERSION = 3
 
 _LARGEST_BATCH = 1024
 _STEPS_WANTED = 200
@@ -28,7 +28,7 @@ def pretrain(
     labels: NDArray[np.int8],
     *,
     progress: Callable[[float], None] = lambda _done: None,
-) -> None:
+) -> list[NDArray[np.float32]]:
     """Train tables and net in place, one pass in stream order.
 
     Parameters
@@ -40,6 +40,11 @@ def pretrain(
     labels : int8 [N]
     progress : callable
         Told the share of the rows that is done.
+
+    Returns
+    -------
+    list of float32 [V_f]
+        The tables' Adagrad accumulators, with which `FullTrainer` goes on.
     """
     rows = len(labels)
     batch = max(32, min(_LARGEST_BATCH, rows // _STEPS_WANTED))
@@ -48,3 +53,5 @@ def pretrain(
         end = min(begin + batch, rows)
         trainer.step(dense[begin:end], sparse[begin:end], labels[begin:end])
         progress(end / rows)
+    assert trainer.accumulators is not None
+    return trainer.accumulators

@@ -22,7 +22,8 @@ from lorabench.lora.layout import AdapterPlan
 from lorabench.lora.learner import ACCUMULATOR_DECAY, Stage
 from lorabench.lora.writer import AdapterOwner
 from lorabench.model.dlrm import DenseNet
-from lorabench.model.tables import TableLayout, TableSet
+from lorabench.model.full import TrainedModel
+from lorabench.model.tables import TableLayout
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class StrategySpec:
         """Return it with params that stand beside its name instead of in it."""
         return replace(self, params={**self.params, **params})
 
-    def make(self, tables: TableSet, net: DenseNet, memory_budget: float) -> "Strategy":
+    def make(self, model: TrainedModel, memory_budget: float) -> "Strategy":
         """Make it ready to serve; the arguments are those of `Strategy`.
 
         Raises
@@ -69,7 +70,7 @@ class StrategySpec:
         InputError
             Its memory does not fit, or its budget buys nothing.
         """
-        return self.kind(self, tables, net, memory_budget)
+        return self.kind(self, model, memory_budget)
 
 
 class ColocatedLearner(Protocol):
@@ -110,10 +111,8 @@ class Strategy(ABC):
     ----------
     spec : StrategySpec
         How it was asked for.
-    tables : TableSet
-        The pre-trained ones, which stay as they are.
-    net : DenseNet
-        Frozen here.
+    model : TrainedModel
+        The pre-trained one: tables and accumulators stay as they are, the net is frozen here.
     memory_budget : float
         What it may add, as a share of the table bytes.
 
@@ -139,9 +138,7 @@ class Strategy(ABC):
     ships_deltas: ClassVar[bool] = False
 
     @abstractmethod
-    def __init__(
-        self, spec: StrategySpec, tables: TableSet, net: DenseNet, memory_budget: float
-    ) -> None: ...
+    def __init__(self, spec: StrategySpec, model: TrainedModel, memory_budget: float) -> None: ...
 
     @classmethod
     def read(cls, name: str) -> Mapping[str, Any] | None:

@@ -7,14 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.lora.learner import WINDOW
-from lorabench.model.dlrm import DenseNet
-from lorabench.model.full import FullTrainer
+from lorabench.model.full import FullTrainer, TrainedModel
 from lorabench.model.tables import TableSet
 from lorabench.strategies.base import Strategy, StrategySpec, table_logits
 
 
 class Ideal(Strategy):
-    """A copy of the tables, trained by row-wise Adagrad from empty accumulators.
+    """A copy of the tables on which pre-training's row-wise Adagrad goes on, accumulators included.
+
+    From empty ones it would kick every row at its first touch, and so be no ideal.
 
     Parameters as of `Strategy`; no budget binds it.
     """
@@ -25,18 +26,18 @@ class Ideal(Strategy):
     def __init__(
         self,
         spec: StrategySpec,
-        tables: TableSet,
-        net: DenseNet,
+        model: TrainedModel,
         memory_budget: float,  # noqa: ARG002 - no budget binds it
     ) -> None:
-        self._tables = TableSet.create(tables.layout)
-        for mine, base in zip(self._tables.arrays, tables.arrays, strict=True):
+        self._tables = TableSet.create(model.tables.layout)
+        for mine, base in zip(self._tables.arrays, model.tables.arrays, strict=True):
             mine[:] = base
         self._tables.region.settle()
         self._kernels = self._tables.kernels
-        self._net = net.freeze()
-        rate = spec.learning_rate or 0.0
-        self._trainer = FullTrainer(self._tables, self._net, "adagrad", rate)
+        self._net = model.net.freeze()
+        self._trainer = FullTrainer(
+            self._tables, self._net, "adagrad", spec.learning_rate, model.accumulators
+        )
         self._decay = spec.accumulator_decay
         self._in_window = 0
 

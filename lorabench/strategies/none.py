@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.model.dlrm import DenseNet
-from lorabench.model.tables import TableSet
+from lorabench.model.full import TrainedModel
 from lorabench.strategies.base import Strategy, StrategySpec, table_logits
 
 
@@ -16,12 +15,11 @@ class Frozen(Strategy):
     def __init__(
         self,
         spec: StrategySpec,  # noqa: ARG002 - it has no choice
-        tables: TableSet,
-        net: DenseNet,
+        model: TrainedModel,
         memory_budget: float,  # noqa: ARG002 - no budget binds it
     ) -> None:
-        self._kernels = tables.kernels
-        self._net = net.freeze()
+        self._kernels = model.tables.kernels
+        self._net = model.net.freeze()
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the logits [B] of the base model."""

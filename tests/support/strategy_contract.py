@@ -10,6 +10,7 @@ import pytest
 from lorabench.errors import InputError
 from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.results.registry import metric_spec
 from lorabench.strategies.base import Strategy, StrategySpec
@@ -33,9 +34,12 @@ class Rows:
         columns = self.tables.layout.columns
         self.sparse = rng.integers(0, 50, (1024, columns)).astype(np.int32)
         self.labels = (self.sparse[:, 0] % 2).astype(np.int8)
+        self.accumulators: list[np.ndarray] | None = [
+            np.full(2000, 0.01, np.float32) for _ in range(2)
+        ]
 
     def make(self, spec: StrategySpec) -> Strategy:
-        return spec.make(self.tables, self.net, BUDGET)
+        return spec.make(TrainedModel(self.tables, self.net, self.accumulators), BUDGET)
 
     def predict(self, strategy: Strategy) -> np.ndarray:
         return strategy.predict(self.dense, self.sparse).copy()

@@ -203,7 +203,7 @@ class Replay:
 
     def _make(self, spec: StrategySpec) -> Strategy:
         prepared = self._prepared
-        strategy = spec.make(prepared.tables, prepared.net, self._options.memory_budget)
+        strategy = spec.make(prepared.model, self._options.memory_budget)
         self.strategies.append(Replayed(spec))
         return strategy
 

@@ -49,7 +49,7 @@ class Freshness(Experiment):
         options, source = self.options, self._source
         if options.tune:
             self._tuning = tune(source, options, self._tuning.specs, observer.stage)
-        self._prepared = prepare(source, None, options.seed, observer.stage)
+        self._prepared = prepare(source, None, options.seed, observer.stage, accumulators=True)
         self._replay = Replay(source, self._prepared, options, observer.stage)
         self._replay.run(self._tuning.specs)
 

@@ -47,7 +47,7 @@ def tune(
             "another seed; or give --learning-rate"
         )
     held_out = generated(source.spec, options.seed + 1)
-    prepared = prepare(held_out, None, options.seed + 1, report)
+    prepared = prepare(held_out, None, options.seed + 1, report, accumulators=True)
     shorter = replace(
         options, rows=options.tune_rows, windows=2, tune=False, adapter=None, save_adapter=None
     )

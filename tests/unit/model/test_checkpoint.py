@@ -10,6 +10,7 @@ import torch
 from lorabench.errors import InputError
 from lorabench.model.checkpoint import load_checkpoint, save_checkpoint
 from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 
 SHAPE = DlrmShape(num_dense=4, num_sparse=3, dim=8, bottom=(6,), top=(10, 5))
@@ -36,7 +37,7 @@ def reference_state() -> dict[str, torch.Tensor]:
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     tables, net = model()
-    save_checkpoint(tmp_path / "model.pt", tables, net)
+    save_checkpoint(tmp_path / "model.pt", TrainedModel(tables, net))
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
     found = load_checkpoint(tmp_path / "model.pt")
     assert (found.layout, found.shape) == (LAYOUT, SHAPE)
@@ -46,6 +47,17 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
         np.testing.assert_array_equal(a, b)
     for a, b in zip(net.parameters(), blank.parameters(), strict=True):
         assert torch.equal(a, b)
+    assert found.load_accumulators() is None
+
+
+def test_accumulators_are_saved_with_a_model_that_has_them(tmp_path: Path) -> None:
+    sums = [np.arange(rows, dtype=np.float32) for rows in LAYOUT.rows]
+    save_checkpoint(tmp_path / "model.pt", TrainedModel(*model(), sums))
+    found = load_checkpoint(tmp_path / "model.pt").load_accumulators()
+    assert found is not None
+    for a, b in zip(found, sums, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.flags.writeable
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -64,6 +76,14 @@ def test_a_checkpoint_of_the_reference_dlrm_is_read(tmp_path: Path, wrapped: boo
         (lambda s: s.update({"top_l.0.weight": torch.zeros(10, 3)}), r"expected \[any, 14\]"),
         (lambda s: s.update({"top_l.4.bias": torch.zeros(1).double()}), "torch.float64"),
         (lambda s: s.clear(), "found no tensor emb_l.0.weight"),
+        (
+            lambda s: s.update({"emb_l.0.accumulator": torch.zeros(5)}),
+            "found no tensor emb_l.1.accumulator, expected one",
+        ),
+        (
+            lambda s: s.update({f"emb_l.{f}.accumulator": torch.zeros(5) for f in range(3)}),
+            r"emb_l.1.accumulator: found shape \[5\], expected \[17\]",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_together_are_refused_in_one_line(

@@ -1,11 +1,13 @@
 """Getting a model ready: pre-trained once, cached, bounded, and never wrong for its key."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lorabench.model import prepare as module
+from lorabench.model.checkpoint import load_checkpoint, save_checkpoint
 from lorabench.model.prepare import Prepared, cache_folder, prepare
 from lorabench.workload.source import open_source
 
@@ -15,10 +17,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-def made(seed: int = 0) -> tuple[Prepared, list[str]]:
+def made(seed: int = 0, *, accumulators: bool = False) -> tuple[Prepared, list[str]]:
     stages: list[str] = []
     source = open_source("tiny", None, seed)
-    prepared = prepare(source, None, seed, lambda text, _done: stages.append(text))
+    prepared = prepare(
+        source, None, seed, lambda text, _done: stages.append(text), accumulators=accumulators
+    )
     return prepared, stages
 
 
@@ -32,6 +36,32 @@ def test_a_second_run_starts_from_the_cached_model_bit_for_bit() -> None:
     for a, b in zip(first.net.parameters(), second.net.parameters(), strict=True):
         assert (a == b).all()
     assert first.pretrain_rows == second.pretrain_rows == 20_000
+
+
+def test_accumulators_of_pre_training_are_kept_for_who_asks_for_them() -> None:
+    first, _ = made(accumulators=True)
+    second, stages = made(accumulators=True)
+    assert "pre-training" not in stages
+    assert first.accumulators is not None
+    assert second.accumulators is not None
+    for a, b, table in zip(
+        first.accumulators, second.accumulators, first.tables.arrays, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+        assert a.shape == table.shape[:1]
+        assert a.max() > 0
+    assert made()[0].accumulators is None
+
+
+def test_a_users_checkpoint_may_have_none(tmp_path: Path) -> None:
+    source = open_source("tiny", None, 0)
+    prepared, _ = made()
+    for sums in (None, [np.ones(rows, np.float32) for rows in prepared.tables.layout.rows]):
+        save_checkpoint(tmp_path / "own.pt", replace(prepared.model, accumulators=sums))
+        given = load_checkpoint(tmp_path / "own.pt")
+        served = prepare(source, given, 0, lambda _text, _done: None, accumulators=True)
+        assert served.pretrain_rows == 0
+        assert (served.accumulators is None) == (sums is None)
 
 
 def test_another_seed_is_another_model() -> None:

@@ -28,6 +28,22 @@ class TestIdeal(StrategyContract):
     names = ("ideal",)
 
 
+def test_ideal_goes_on_from_the_accumulators_and_leaves_them_as_they_are() -> None:
+    moved = {}
+    for sums in (None, 1e4):
+        rows = Rows(())
+        given = None if sums is None else [np.full(2000, sums, np.float32) for _ in range(2)]
+        rows.accumulators = given
+        strategy = rows.make(parse("ideal"))
+        before = rows.predict(strategy)
+        rows.learn(strategy, 1)
+        moved[sums] = np.abs(rows.predict(strategy) - before).mean()
+        strategy.close()
+        if given is not None:
+            assert all((one == sums).all() for one in given)
+    assert moved[1e4] < 0.5 * moved[None]
+
+
 def test_no_registered_strategy_goes_untested() -> None:
     assert {one.kind for one in StrategyContract.__subclasses__()} == set(STRATEGIES)
 
