@@ -123,7 +123,8 @@ _TRAINING = {
     **_higher(
         "1/s",
         train_samples_per_s="samples whose update was published in the window; of `alone`, from "
-        "full rings beside idle servers; of `profile`, trained on in the time of a window",
+        "full rings beside idle servers; of `profile`, trained on in the time of a window; of "
+        "`freshness`, learned from in the time spent on learning alone",
     ),
     **_higher(
         "1",

@@ -102,6 +102,8 @@ class FreshnessTable:
             self._over_windows(name, case, values)
         for name, once in one.at_end.items():
             self.table.add(name, case, *once)
+        if one.spec.learns and one.learned:
+            self.table.add("train_samples_per_s", case, one.learned / one.learn_s)
         if one.peak_bytes:
             self.table.add("lora_bytes", case, float(sum(one.peak_bytes.values())))
             self.table.add("lora_fraction", case, self.fraction(one))

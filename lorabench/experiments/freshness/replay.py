@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,10 @@ class Replayed:
         Metrics that it tells once it is `done`.
     peak_bytes : dict of str to int
         What it held beside the tables, by purpose, when that was most.
+    learned : int
+        Samples that it has learned from.
+    learn_s : float
+        Time spent inside its `learn`.
     done : bool
         It has gone through all windows.
     """
@@ -70,6 +75,8 @@ class Replayed:
     by_window: dict[str, list[float]] = field(default_factory=dict)
     at_end: Mapping[str, Sequence[float]] = field(default_factory=dict)
     peak_bytes: dict[str, int] = field(default_factory=dict)
+    learned: int = 0
+    learn_s: float = 0.0
     done: bool = False
 
     def note(self, strategy: Strategy, scores: Floats) -> None:
@@ -78,6 +85,14 @@ class Replayed:
         for name, value in strategy.window_metrics().items():
             self.by_window.setdefault(name, []).append(value)
         self.peak_bytes = dict(strategy.peak_bytes)
+
+    def learn(self, strategy: Strategy, due: Block) -> None:
+        """Let it take in rows whose labels have arrived."""
+        dense = dense_features(due.dense)
+        began = perf_counter()
+        strategy.learn(dense, due.sparse, due.label)
+        self.learn_s += perf_counter() - began
+        self.learned += len(due)
 
     def finish(self, strategy: Strategy) -> None:
         """Write down that all windows are through."""
@@ -175,8 +190,7 @@ class Replay:
             parts = []
             for batch in _batches(rows):
                 while waiting and int(waiting[0].time_ns[-1]) + delay_ns <= batch.time_ns[0]:
-                    due = waiting.popleft()
-                    strategy.learn(dense_features(due.dense), due.sparse, due.label)
+                    found.learn(strategy, waiting.popleft())
                 parts.append(_scores(strategy, batch))
                 waiting.append(batch)
             found.note(strategy, np.concatenate(parts))

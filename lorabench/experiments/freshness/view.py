@@ -1,5 +1,7 @@
 """A `freshness` result as text for the terminal: quality by window, one column a strategy."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +11,9 @@ from lorabench.results.schema import Result
 
 _HOUR_S = 3600.0
 _MOST_WITH_ENTROPY = 4
+
+# What a row of the second table is worth printing for.
+_TOLD = ("gap_recovered", "train_samples_per_s")
 
 
 def render(result: Result, console: Console) -> None:
@@ -35,9 +40,10 @@ def render(result: Result, console: Console) -> None:
     console.print(table)
     model = result.config.get("model", {})
     console.print(f"model: {model.get('origin')}", highlight=False)
-    if any(result.select("gap_recovered")):
+    told = {one.condition for name in _TOLD for one in result.select(name)}
+    if told:
         console.print()
-        console.print(_recovered(result))
+        console.print(_costs(result, [str(one) for one in strategies if str(one) in told]))
     rates = result.config.get("learning_rates", {})
     if rates:
         how = "chosen on a held-out seed" if result.config.get("tuning") else "as given"
@@ -60,14 +66,16 @@ def _table(title: str) -> Table:
     )
 
 
-def _recovered(result: Result) -> Table:
-    """Lay out what each strategy recovers of the gap between none and ideal, and its cost."""
-    table = _table("share of the AUC gap from none to ideal that is recovered")
+def _costs(result: Result, strategies: Sequence[str]) -> Table:
+    """Lay out what each recovers of the gap between none and ideal, and what that costs."""
+    table = _table("share of the AUC gap from none to ideal that is recovered, and its cost")
     table.add_column("strategy", no_wrap=True)
-    for heading in ("all %", "last third %", "rank", "LoRA MB in use", "of tables %", "rebases"):
+    for heading in (
+        *("all %", "last third %", "rank", "LoRA MB in use", "of tables %", "rebases"),
+        "samples a second",
+    ):
         table.add_column(heading, justify="right")
-    for recovered in result.select("gap_recovered"):
-        name = recovered.condition
+    for name in strategies:
 
         def cell(metric: str, form: str, scale: float = 1.0, name: str = name) -> str:
             found = result.metric(metric, name)
@@ -83,5 +91,6 @@ def _recovered(result: Result) -> Table:
             cell("lora_used_bytes", ".2f", 1e-6),
             cell("lora_fraction", ".2f", 100),
             cell("rebases", ".0f"),
+            cell("train_samples_per_s", ",.0f"),
         )
     return table

@@ -42,9 +42,9 @@ def values(found, name: str) -> dict[str, int]:
     return {str(case): len(listed) for case, listed in found.table.named(name).items()}
 
 
-def shown(found) -> str:
+def shown(found, width: int = 120) -> str:
     page = io.StringIO()
-    view.render(document("freshness", found), Console(file=page, width=120))
+    view.render(document("freshness", found), Console(file=page, width=width))
     return page.getvalue()
 
 
@@ -58,6 +58,7 @@ def test_quality_state_and_verdicts_of_all_strategies(options) -> None:
     assert values(found, "auc_last_third") == dict.fromkeys(four, 1)
     assert values(found, "rank") == {"lora-r2": WINDOWS}
     assert set(values(found, "gap_recovered")) == {"lora-r2"}
+    assert values(found, "train_samples_per_s") == {"lora-r2": 1, "ideal": 1}
     (case,) = found.table.named("lora_fraction")
     assert dict(case.labels) == {"strategy": "lora-r2"}
     assert {one.id: one.verdict for one in found.claims} == {
@@ -66,6 +67,14 @@ def test_quality_state_and_verdicts_of_all_strategies(options) -> None:
     }
     assert found.config["experiment"]["strategies"] == ["none", "lora-r2", "ideal"]
     assert "share of the AUC gap" in shown(found)
+
+
+def test_trainers_can_be_held_against_each_other_without_a_gap(options) -> None:
+    run = Freshness(replace(options, strategies=("lora-r2", "ideal")))
+    run.measure(Interrupting())
+    text = shown(run.findings(), width=80)
+    assert "second" in text
+    assert not [line for line in text.splitlines() if "…" in line]
 
 
 def test_what_was_finished_before_an_interruption_is_kept(options) -> None:
