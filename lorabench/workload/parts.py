@@ -2,9 +2,10 @@
 
 A workload is a folder of part files; ``workload.json``, written last, makes them one. Until then
 the folder holds ``.unfinished``, the journal: what is being made (``run.json``), and for each
-finished part a note with its checksum and whatever its maker must know to go on behind it. A part
-gets its name once it is whole, and its note after that. Whoever runs the same command again takes
-up the noted parts whose checksums still hold, and makes the others; what makes the parts draws or
+finished part a note with its checksum and whatever its maker must know to go on behind it, in a
+file beside the note where that is large. A part gets its name once it is whole, and its note after
+that. Whoever runs the same command again takes up the parts whose checksums still hold, and those
+of their notes and of what stands beside these, and makes the others; what makes the parts draws or
 reads the same rows again, so the result is the same to the byte.
 """
 
@@ -122,38 +123,53 @@ class Unfinished:
             Writes the file at a path and returns its rows.
         note : callable
             Asked after the rows are written: what is needed to go on behind them, as JSON. What is
-            too large for it may be written to the file whose path it gets; see `side`.
+            too large for it may be written to the file whose path it gets, and is found again at
+            `side`.
 
         Raises
         ------
         InputError
             The disk is full, or cannot be written to.
         """
-        whole = self._folder / name
+        number = len(self.done)
         half = self._journal / f"{name}.half"
+        side = _half(self.side(number))
         try:
             rows = write(half)
-            with half.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            part = Part(name=name, rows=rows, size_bytes=half.stat().st_size, sha256=digest)
-            half.rename(whole)
-            done = {"part": part.model_dump(mode="json"), "note": note(self.side(len(self.done)))}
-            _write(self._journal / f"{len(self.done):05d}.json", done)
+            part = Part(
+                name=name, rows=rows, size_bytes=half.stat().st_size, sha256=_checksum(half)
+            )
+            half.rename(self._folder / name)
+            done = Done(part, note(side))
+            _write(self._note(number), _sealed(done, self._keep_side(number)))
         except OSError as error:
             half.unlink(missing_ok=True)
+            side.unlink(missing_ok=True)
             raise self._unwritable(error) from error
-        self.done.append(Done(part, done["note"]))
+        self.done.append(done)
 
     def side(self, number: int) -> Path:
         """Path of what was written beside the note of a part."""
         return self._journal / f"{number:05d}.npz"
+
+    def _note(self, number: int) -> Path:
+        return self._journal / f"{number:05d}.json"
+
+    def _keep_side(self, number: int) -> str | None:
+        """Give what a part's maker wrote beside the note its name; return its checksum, if any."""
+        half = _half(self.side(number))
+        if not half.exists():
+            return None
+        digest = _checksum(half)
+        _settle(half, self.side(number))
+        return digest
 
     def finish(self, manifest: str) -> None:
         """Write the manifest, with which the parts become a workload."""
         try:
             half = self._journal / MANIFEST
             half.write_text(manifest, encoding="utf-8")
-            half.rename(self._folder / MANIFEST)
+            _settle(half, self._folder / MANIFEST)
             shutil.rmtree(self._journal)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -183,17 +199,24 @@ class Unfinished:
                 f"{self._folder}: found an unfinished workload made otherwise ({differing}), "
                 "expected the same command again, or another folder"
             )
-        while (note := self._journal / f"{len(self.done):05d}.json").exists():
-            try:
-                content = json.loads(note.read_bytes())
-                done = Done(Part.model_validate(content["part"]), content["note"])
-                check_part(self._folder, done.part)
-            except (ValueError, KeyError, InputError):
-                break  # a crash of the machine may lose what was written last: make it anew
+        # A crash of the machine may lose what was written last, and a disk what it has: where
+        # anything does not hold, the part is made anew, and so are all behind it.
+        while (done := self._taken_up(len(self.done))) is not None:
             self.done.append(done)
-        for later in self._journal.glob("[0-9]*.json"):
-            if int(later.stem) >= len(self.done):
+        for later in self._journal.glob("[0-9]*"):
+            if int(later.name.split(".")[0]) >= len(self.done):
                 later.unlink()
+
+    def _taken_up(self, number: int) -> Done | None:
+        """Return a part as it was finished; None where it was not, or is no longer so."""
+        try:
+            done, side = _unsealed(self._note(number).read_bytes())
+            check_part(self._folder, done.part)
+            if side is not None and _checksum(self.side(number)) != side:
+                return None
+        except (ValueError, KeyError, FileNotFoundError, InputError):
+            return None
+        return done
 
     def _leave(self) -> None:
         if self._lock is None:
@@ -281,8 +304,59 @@ def _difference(before: object, wanted: dict[str, Any]) -> str:
     return "another " + ", ".join(keys)
 
 
+def _sealed(done: Done, side: str | None) -> dict[str, Any]:
+    """Return a part's note as the journal keeps it.
+
+    Parameters
+    ----------
+    done : Done
+        The part.
+    side : str, optional
+        SHA-256 (hex) of what stands beside the note, if anything does.
+    """
+    content = {"part": done.part.model_dump(mode="json"), "note": done.note, "side": side}
+    return {**content, "sha256": _text_checksum(content)}
+
+
+def _unsealed(text: bytes) -> tuple[Done, str | None]:
+    """Read what `_sealed` gave.
+
+    Raises
+    ------
+    ValueError, KeyError
+        It is not as it was written.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("found no object")
+    if content.pop("sha256") != _text_checksum(content):
+        raise ValueError("found another text than that of its checksum")
+    return Done(Part.model_validate(content["part"]), content["note"]), content["side"]
+
+
+def _text_checksum(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _half(path: Path) -> Path:
+    """Return what a file of the journal is called while it is written."""
+    return path.with_suffix(f"{path.suffix}.half")
+
+
 def _write(path: Path, content: object) -> None:
     """Write JSON: all of it, or nothing."""
-    half = path.with_suffix(".half")
+    half = _half(path)
     half.write_text(json.dumps(content), encoding="utf-8")
-    half.rename(path)
+    _settle(half, path)
+
+
+def _settle(half: Path, whole: Path) -> None:
+    """Give a file its name once it is on the disk and not only in memory."""
+    with half.open("rb") as file:
+        os.fsync(file.fileno())
+    half.rename(whole)

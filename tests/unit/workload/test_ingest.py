@@ -4,6 +4,7 @@ import gzip
 import io
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lorabench.workload.criteo import criteo_lines, read_criteo
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.ingest import ingest
 from lorabench.workload.inputs import CriteoInput
+from lorabench.workload.manifest import part_name
 from lorabench.workload.spec import load_spec
 from lorabench.workload.store import Store
 
@@ -99,15 +101,8 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("ids", ["hash", "exact"])
-@pytest.mark.parametrize("parts", [1, 2])
-def test_a_run_that_ended_early_goes_on_to_the_same_bytes(
-    tmp_path: Path, lines: bytes, ids: module.Ids, parts: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "day_0"
-    path.write_bytes(lines)
-    ingest(tmp_path / "whole", CriteoInput([path]), TINY, ids=ids)
-
+def killed_behind(folder: Path, path: Path, ids: module.Ids, parts: int) -> None:
+    """Leave what a run leaves that is killed behind so many parts."""
     calls = iter(range(100))
     write_rows = module.write_rows
 
@@ -116,12 +111,63 @@ def test_a_run_that_ended_early_goes_on_to_the_same_bytes(
             raise _Killed
         return write_rows(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "write_rows", killed)
-    with pytest.raises(_Killed):
-        ingest(tmp_path / "out", CriteoInput([path]), TINY, ids=ids)
-    monkeypatch.setattr(module, "write_rows", write_rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "write_rows", killed)
+        with pytest.raises(_Killed):
+            ingest(folder, CriteoInput([path]), TINY, ids=ids)
+
+
+@pytest.mark.parametrize("ids", ["hash", "exact"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_run_that_ended_early_goes_on_to_the_same_bytes(
+    tmp_path: Path, lines: bytes, ids: module.Ids, parts: int
+) -> None:
+    path = tmp_path / "day_0"
+    path.write_bytes(lines)
+    ingest(tmp_path / "whole", CriteoInput([path]), TINY, ids=ids)
+    killed_behind(tmp_path / "out", path, ids, parts)
     ingest(tmp_path / "out", CriteoInput([path]), TINY, ids=ids, jobs=2)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def flipped(side: Path) -> None:
+    """Exchange two ids of a map: still a file of the right form, of as many ids."""
+    with np.load(side) as kept:
+        maps = dict(kept)
+    most = max(maps, key=lambda name: len(maps[name]))
+    maps[most][:2] = maps[most][1::-1].copy()
+    np.savez(side, **maps)
+
+
+def truncated(side: Path) -> None:
+    side.write_bytes(side.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [flipped, truncated, Path.unlink])
+@pytest.mark.parametrize("number", [0, 1])
+def test_maps_of_ids_that_were_damaged_are_made_anew_with_their_part(
+    tmp_path: Path,
+    lines: bytes,
+    damage: Callable[[Path], None],
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "day_0"
+    path.write_bytes(lines)
+    ingest(tmp_path / "whole", CriteoInput([path]), TINY, ids="exact")
+    killed_behind(tmp_path / "out", path, "exact", 2)
+    damage(tmp_path / "out" / ".unfinished" / f"{number:05d}.npz")
+    written: list[Path] = []
+    write_rows = module.write_rows
+
+    def told(half: Path, *arguments: object) -> int:
+        written.append(half)
+        return write_rows(half, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "write_rows", told)
+    ingest(tmp_path / "out", CriteoInput([path]), TINY, ids="exact")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert written[0].name.startswith(part_name(number, "arrow"))
 
 
 def test_an_input_that_changed_is_not_gone_on_with(tmp_path: Path, lines: bytes) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lorabench.errors import InputError
 from lorabench.workload.parts import Unfinished, check_part, check_target
@@ -25,12 +27,19 @@ def broken(path: Path) -> int:
     raise OSError(28, "No space left on device")
 
 
-def interrupted(folder: Path, parts: int) -> None:
+def noted(side: Path) -> dict[str, int]:
+    side.write_bytes(b"what is too large for a note")
+    return {"at": 1}
+
+
+def interrupted(
+    folder: Path, parts: int, note: Callable[[Path], object] = lambda _: {"at": 1}
+) -> None:
     """Leave what a run leaves that ends behind so many parts."""
     try:
         with Unfinished(folder, RUN) as unfinished:
             for number in range(parts):
-                unfinished.part(f"part-{number}.txt", text("one"), lambda _: {"at": 1})
+                unfinished.part(f"part-{number}.txt", text("one"), note)
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass
@@ -96,6 +105,67 @@ def test_a_damaged_part_or_note_is_made_anew_with_all_behind_it(
             unfinished.part(f"part-{number}.txt", text("one"), lambda _: None)
         unfinished.finish("{}")
     assert (tmp_path / "part-1.txt").read_text() == "one"
+
+
+def flipped(path: Path, at: int, bit: int = 0) -> None:
+    """Change one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+DAMAGES = {"flipped": lambda path: flipped(path, 9), "truncated": truncated, "gone": Path.unlink}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_stands_beside_a_note_is_not_believed_unless_it_is_as_it_was_written(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    interrupted(tmp_path, 3, noted)
+    with Unfinished(tmp_path, RUN) as unfinished:
+        assert [unfinished.side(n).read_bytes()[:4] for n in range(3)] == [b"what"] * 3
+        assert len(unfinished.done) == 3
+    damage(tmp_path / ".unfinished" / "00001.npz")
+    with Unfinished(tmp_path, RUN) as unfinished:
+        assert [done.part.name for done in unfinished.done] == ["part-0.txt"]
+        assert [unfinished.side(n).exists() for n in range(3)] == [True, False, False]
+
+
+def test_half_of_what_stands_beside_a_note_is_not_taken_for_that_of_the_next_part(
+    tmp_path: Path,
+) -> None:
+    interrupted(tmp_path, 1)
+    half = tmp_path / ".unfinished" / "00001.npz.half"
+    half.write_bytes(b"of a part that was never noted")
+    with Unfinished(tmp_path, RUN) as unfinished:
+        unfinished.part("part-1.txt", text("two!"), lambda _: None)
+        assert not unfinished.side(1).exists()
+    assert not half.exists()
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0), bit=st.integers(0, 7))
+def test_a_note_with_any_bit_flipped_is_not_believed(
+    at: int, bit: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("flipped")
+    interrupted(folder, 1, noted)
+    note = folder / ".unfinished" / "00000.json"
+    flipped(note, at % note.stat().st_size, bit)
+    with Unfinished(folder, RUN) as unfinished:
+        assert unfinished.done == []
+
+
+@pytest.mark.parametrize("content", ["", "3", "[]", "{}", '{"sha256": ""}'])
+def test_what_is_no_note_is_not_believed(tmp_path: Path, content: str) -> None:
+    interrupted(tmp_path, 1)
+    (tmp_path / ".unfinished" / "00000.json").write_text(content)
+    with Unfinished(tmp_path, RUN) as unfinished:
+        assert unfinished.done == []
 
 
 def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
