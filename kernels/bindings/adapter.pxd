@@ -9,6 +9,7 @@ from lorabench._kernels.memory cimport Mapping
 
 
 cdef Array ranks_of(rank, Array slots, int64_t dim)
+cdef Array rows_of(rows, Py_ssize_t tables)
 cdef lb_pin *pin_lines(Mapping pins, Py_ssize_t servers) except NULL
 cdef int check_fit(Tables tables, const lb_adapter *adapter) except -1
 cdef bint plain_fits(Tables tables, const lb_side *side) noexcept nogil

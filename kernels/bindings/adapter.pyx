@@ -51,14 +51,25 @@ def adapter_bytes(slots, rank, int64_t dim):
                             <const int64_t *>sizes.view.buf)
 
 
+cdef Array rows_of(rows, Py_ssize_t tables):
+    """Rows of each table, int64 [F]; checked: slots name them as int32."""
+    cdef Array array = array_of(rows, "rows", INT64, 1)
+    cdef const int64_t *row = <const int64_t *>array.view.buf
+    cdef Py_ssize_t t
+    if array.size() != tables:
+        raise ValueError(f"rows: found {array.size()}, expected {tables}, one number a table")
+    for t in range(tables):
+        if not 0 < row[t] <= INT32_MAX:
+            raise ValueError(f"rows: found {row[t]} of table {t}, expected 1 to {INT32_MAX}")
+    return array
+
+
 def slot_state_bytes(slots, rows=None):
     cdef Array sizes = array_of(slots, "slots", INT64, 1)
-    cdef Array all_rows = None if rows is None else array_of(rows, "rows", INT64, 1)
+    cdef Array all_rows = None if rows is None else rows_of(rows, sizes.size())
     cdef const int64_t *slot = <const int64_t *>sizes.view.buf
     cdef int64_t found = sizes.size() * sizeof(lb_slots)
     cdef Py_ssize_t t
-    if all_rows is not None and all_rows.size() != sizes.size():
-        raise ValueError(f"rows: found {all_rows.size()}, expected {sizes.size()} as many as slots")
     for t in range(sizes.size()):
         found += lb_slots_bytes(
             slot[t],
@@ -99,9 +110,7 @@ cdef int check_fit(Tables tables, const lb_adapter *adapter) except -1:
             f"tables: found {tables.count} of dim {tables.dim}, expected the adapter's "
             f"{adapter.tables} of dim {adapter.dim}"
         )
-    if tables.most_rows > INT32_MAX:
-        raise ValueError(f"tables: found {tables.most_rows} rows, expected at most {INT32_MAX}")
-    return 0
+    return tables.check_narrow("tables")
 
 
 cdef bint plain_fits(Tables tables, const lb_side *side) noexcept nogil:

@@ -39,6 +39,7 @@ cdef class Tables:
     cdef Array version_array
     cdef int64_t most_rows, most_hot, taken_ids, taken_features, reusable_count
 
+    cdef int check_narrow(self, str name) except -1
     cdef Batch checked(self, indices, offsets, weights, str mode, vectors, str name, bint writable)
     cdef keep(self, Batch batch, base, bint given)
     cdef lb_bags bags(self, Py_ssize_t t, Batch batch) noexcept nogil

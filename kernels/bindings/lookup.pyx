@@ -114,6 +114,14 @@ cdef class Tables:
                              + t * found.bags * (8 if found.wide_offsets else 4))
         return found
 
+    cdef int check_narrow(self, str name) except -1:
+        """Refuse tables with rows that int32 cannot name, for kernels that keep row numbers so."""
+        if self.most_rows > INT32_MAX:
+            raise ValueError(
+                f"{name}: found a table of {self.most_rows} rows, expected at most {INT32_MAX}"
+            )
+        return 0
+
     cdef Batch checked(self, indices, offsets, weights, str mode, vectors, str name,
                        bint writable):
         """Check a batch against these tables before anything is read or written through it."""

@@ -68,6 +68,7 @@ cdef class TableOptimizer:
         cdef Array array, sums
         cdef Py_ssize_t t
         self.tables = Tables(arrays, hotness)
+        self.tables.check_narrow("arrays")
         self.accumulators = () if accumulators is None else tuple(accumulators)
         self.scratch = Scratch()
         self.trained = <lb_trained *>calloc(self.tables.count, sizeof(lb_trained))

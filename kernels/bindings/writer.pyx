@@ -7,7 +7,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from lorabench._kernels.adapter cimport (
-    check_fit, lookup_side, misfit, pin_lines, plain_fits, ranks_of,
+    check_fit, lookup_side, misfit, pin_lines, plain_fits, ranks_of, rows_of,
 )
 from lorabench._kernels.arrays cimport (
     FLOAT32, FLOAT64, INT32, INT64, UINT32, Array, array_of, copy_of,
@@ -62,9 +62,7 @@ cdef class AdapterWriter:
         self.servers = servers
         self.pruned = rows is not None
         if self.pruned:
-            self.rows = array_of(rows, "rows", INT64, 1)
-            if self.rows.size() != self.adapter.tables:
-                raise ValueError(f"rows: found {self.rows.size()}, expected {self.adapter.tables}")
+            self.rows = rows_of(rows, self.adapter.tables)
         self.scratch = Scratch()
         self.slots = <lb_slots *>calloc(max(1, self.adapter.tables), sizeof(lb_slots))
         if self.slots == NULL:

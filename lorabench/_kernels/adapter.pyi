@@ -28,7 +28,8 @@ def slot_state_bytes(slots: NDArray[np.int64], rows: NDArray[np.int64] | None = 
     """Bytes that an `AdapterWriter` keeps for itself.
 
     Accumulators, rows, counts of lookups, dirty marks and sketches, for `slots` int64 [F] of tables
-    of `rows` int64 [F]; without `rows` nothing is pruned, and there are no sketches.
+    of `rows` int64 [F], 1 to 2^31 - 1 each; without `rows` nothing is pruned, and there are no
+    sketches.
     """
 
 def format_adapter(

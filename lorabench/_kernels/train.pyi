@@ -18,7 +18,7 @@ class TableOptimizer:
     Parameters
     ----------
     arrays : sequence of float32 [V_f, D] arrays
-        Writable; moved in place.
+        Writable; moved in place. No more than 2^31 - 1 rows, which the step numbers by int32.
     accumulators : sequence of float32 [V_f] arrays, optional
         Of row-wise Adagrad: each row's running sum of mean squared gradients (Naumov et al. 2019).
         Without them the step is plain SGD.

@@ -23,10 +23,10 @@ class AdapterWriter:
     servers : int
         How many pin lines there are.
     rows : int64 [F], optional
-        Rows of each table. Where there are fewer slots than rows, a row must then earn its slot (it
-        is met twice within a count-min sketch's memory), and takes the one of a colder row when
-        none is free (TinyLFU; Einziger, Friedman and Manes 2017). Without it, slots are given out
-        as rows come and never taken back.
+        Rows of each table, 1 to 2^31 - 1. Where there are fewer slots than rows, a row must then
+        earn its slot (it is met twice within a count-min sketch's memory), and takes the one of a
+        colder row when none is free (TinyLFU; Einziger, Friedman and Manes 2017). Without it,
+        slots are given out as rows come and never taken back.
     """
 
     servers: int

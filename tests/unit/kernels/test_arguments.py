@@ -1,14 +1,23 @@
 """Bad arguments: refused by name and place, before anything is written; never a crash."""
 
+import mmap
+import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from kernel_twins import make_adapter, shared
 
-from lorabench._kernels.adapter import AdapterReader, adapter_bytes, clear_pin, format_adapter
+from lorabench._kernels.adapter import (
+    AdapterReader,
+    adapter_bytes,
+    clear_pin,
+    format_adapter,
+    slot_state_bytes,
+)
 from lorabench._kernels.lookup import Tables
 from lorabench._kernels.replay import ReplayRing
+from lorabench._kernels.train import TableOptimizer
 from lorabench._kernels.writer import AdapterWriter
 
 ROWS, DIM, BATCH = 5, 4, 2
@@ -169,6 +178,70 @@ def small_adapter() -> tuple[AdapterWriter, AdapterReader]:
     return make_adapter([3, 3], 2, 4)
 
 
+MOST_ROWS = 2**31 - 1
+
+
+def tall(rows: int, dtype: type = np.float32) -> np.ndarray:
+    """Return a writable table [rows, 1] of zeros, of which only what is touched takes memory."""
+    size = rows * np.dtype(dtype).itemsize
+    fd = os.memfd_create("tall")
+    try:
+        os.ftruncate(fd, size)
+        return np.frombuffer(mmap.mmap(fd, size), dtype).reshape(rows, 1)
+    finally:
+        os.close(fd)
+
+
+TOO_TALL = f"found a table of {MOST_ROWS + 1} rows, expected at most {MOST_ROWS}"
+
+
+@pytest.mark.parametrize("ids", [np.int32, np.int64])
+def test_what_numbers_rows_by_int32_refuses_tables_with_more_of_them(ids: type) -> None:
+    table = tall(MOST_ROWS + 1)
+    with pytest.raises(ValueError, match=f"^arrays: {TOO_TALL}"):
+        TableOptimizer([table])
+    tables, (writer, reader) = Tables([table]), make_adapter([3], 2, 1)
+    writer.begin()
+    vectors, rows = np.full((1, 1, 1), 7, np.float32), np.zeros((1, 1), ids)
+    start = np.zeros(1, np.float32)
+    for call in (
+        lambda: reader.lookup(tables, rows, vectors),
+        lambda: writer.lookup(tables, rows, vectors),
+        lambda: writer.learn(
+            tables, rows, vectors, learning_rate=1.0, epsilon=0.0, initial_accumulator=start
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^tables: {TOO_TALL}"):
+            call()
+    assert vectors.item() == 7
+    assert writer.used == [0]
+
+
+def test_the_last_row_that_int32_can_name_is_trained_and_adapted() -> None:
+    table, last = tall(MOST_ROWS), np.array([[MOST_ROWS - 1]], np.int32)
+    TableOptimizer([table]).step(last, np.ones((1, 1, 1), np.float32), learning_rate=2.0)
+    assert table[[0, -2, -1], 0].tolist() == [0, 0, -2]
+    writer, reader = make_adapter([3], 1, 1, rows=[MOST_ROWS])
+    writer.begin()
+    writer.set_basis(np.ones((1, 1, 1), np.float32))
+    writer.put(0, last[0], np.full((1, 1), 5, np.float32))
+    writer.publish()
+    out = np.zeros((1, 1, 1), np.float32)
+    reader.lookup(Tables([table]), last, out)
+    assert out.item() == 3
+
+
+def test_plain_lookups_read_rows_that_int32_cannot_name() -> None:
+    table = tall(MOST_ROWS + 3)
+    table[[0, MOST_ROWS, -1], 0] = 1, 2, 3
+    rows = np.array([[0], [MOST_ROWS], [MOST_ROWS + 2]])
+    out = np.zeros((3, 1, 1), np.float32)
+    Tables([table]).lookup(rows, out)
+    assert out.ravel().tolist() == [1, 2, 3]
+    with pytest.raises(IndexError, match=f"found {MOST_ROWS + 3} at position 0"):
+        Tables([table]).lookup(rows[:1] + MOST_ROWS + 3, out[:1])
+
+
 EMPTY = [np.zeros(0, np.int32)] * 2
 KEPT = np.zeros(1, np.int32)
 BASIS = np.zeros((2, 2, 4), np.float32)
@@ -194,6 +267,10 @@ def begun() -> AdapterWriter:
         lambda: AdapterWriter(shared(1), shared(128), 1),
         lambda: AdapterWriter(shared(1 << 16), shared(128), -3),
         lambda: AdapterWriter(shared(1 << 16), shared(128), 1, np.zeros(7, np.int64)),
+        lambda: slot_state_bytes(np.array([3, 3]), np.array([9])),
+        lambda: slot_state_bytes(np.array([3, 3]), np.array([9, 0])),
+        lambda: slot_state_bytes(np.array([3, 3]), np.array([9, MOST_ROWS + 1])),
+        lambda: make_adapter([3, 3], 2, 4, rows=[9, MOST_ROWS + 1]),
         lambda: begun().seed(np.zeros(3, np.uint32)),
         lambda: begun().seed(np.zeros(2, np.int64)),
         lambda: begun().put(0, np.array([-1], np.int32), np.zeros((1, 2), np.float32)),
