@@ -50,3 +50,12 @@ def criteo_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for block in generate_blocks(load_spec("criteo-kaggle"), 0, rows=1999):
             file.write(criteo_lines(block))
     return path
+
+
+@pytest.fixture
+def with_fbgemm() -> None:
+    """FBGEMM, which is optional; only tests that ask for it wait for it to load."""
+    from lorabench.model import fbgemm
+
+    if (why := fbgemm.unavailable()) is not None:
+        pytest.skip(f"fbgemm: {why}")

@@ -5,11 +5,7 @@ that its library offers: what its Python front end costs is not charged to it. T
 imported only when one of them is asked for.
 """
 
-import ctypes
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata, util
 from typing import TYPE_CHECKING, Any
@@ -19,6 +15,7 @@ from numpy.typing import NDArray
 
 from lorabench.bench.timing import Candidate
 from lorabench.experiments.kernels.ours import IndexSampler
+from lorabench.model import fbgemm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +24,9 @@ Floats = NDArray[np.float32]
 Prepare = Callable[[np.random.Generator], Floats]
 Stage = Callable[[Any], None]
 
-_DISTRIBUTIONS = {"torch": "torch", "fbgemm": "fbgemm-gpu-cpu"}
+_DISTRIBUTIONS = {"torch": "torch", "fbgemm": fbgemm.DISTRIBUTION}
 
-# PoolingMode.SUM and SparseType.FP32, as the operators take them.
-_SUM, _FP32 = 0, 0
+_SUM, _FP32 = fbgemm.SUM, fbgemm.FP32
 
 _LEARNING_RATE, _EPSILON = 1e-3, 1e-8
 
@@ -41,16 +37,9 @@ def unavailable(name: str) -> str | None:
     if util.find_spec("torch") is None:
         return "torch is not installed"
     if name == "fbgemm":
-        if util.find_spec("fbgemm_gpu") is None:
-            return "fbgemm-gpu-cpu is not installed"
-        # Looked at first: FBGEMM loads beside any torch, and with the wrong one it may crash.
-        if reason := _mismatch():
-            return reason
+        return fbgemm.unavailable()
     try:
-        if name == "fbgemm":
-            _load_fbgemm()
-        else:
-            import torch  # noqa: F401
+        import torch  # noqa: F401
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         return f"it cannot be loaded: {' '.join(str(error).split())[:200]}"
     return None
@@ -66,41 +55,6 @@ def use_one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-def _mismatch() -> str | None:
-    """Compare versions: FBGEMM 1.x goes with torch 2.(x + 5), for every release so far."""
-    torch_version = metadata.version("torch")
-    try:
-        found = metadata.version(_DISTRIBUTIONS["fbgemm"])
-    except metadata.PackageNotFoundError:
-        return None  # another build of it, which has to be tried
-    major, minor = found.split(".")[:2]
-    wanted = f"2.{int(minor) + 5}"
-    if major == "1" and torch_version.split(".")[:2] != wanted.split("."):
-        return f"fbgemm-gpu-cpu {found} goes with torch {wanted}, not with {torch_version}"
-    return None
-
-
-@cache
-def _load_fbgemm() -> None:
-    with _stdout_to_stderr():
-        import fbgemm_gpu.split_table_batched_embeddings_ops_inference
-        import fbgemm_gpu.split_table_batched_embeddings_ops_training  # noqa: F401
-
-
-@contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    # By descriptor, since it is shared libraries that print when they are loaded.
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def lookup(peer: str, name: str, table: Floats, draw: IndexSampler) -> Candidate:
@@ -141,7 +95,7 @@ def _tensors(draw: IndexSampler) -> "Callable[[np.random.Generator], tuple[Tenso
 
 
 def _inference_tbe(weight: "Tensor") -> "Callable[[tuple[Tensor, Tensor]], object]":
-    _load_fbgemm()
+    fbgemm.load()
     import torch
     from fbgemm_gpu import split_table_batched_embeddings_ops_inference as inference
 
@@ -242,60 +196,16 @@ def _torch_update(weight: "Tensor") -> tuple[Stage, Stage]:
 
 
 def _fbgemm_update(weight: "Tensor") -> tuple[Stage, Stage]:
-    _load_fbgemm()
-    import torch
-    from fbgemm_gpu import split_table_batched_embeddings_ops_training as training
-
-    weights = weight.view(-1)
-    module = training.SplitTableBatchedEmbeddingBagsCodegen(
-        [(*weight.shape, training.EmbeddingLocation.HOST, training.ComputeDevice.CPU)],
-        optimizer=training.OptimType.EXACT_ROWWISE_ADAGRAD,
-        learning_rate=_LEARNING_RATE,
-        eps=_EPSILON,
-        device="cpu",
-        bounds_check_mode=training.BoundsCheckMode.NONE,
-        preallocated_host_buffers={"weights": weights},
+    rows, dim = weight.shape
+    optimizer = fbgemm.RowwiseAdagrad(
+        weight.view(-1), (rows,), dim, learning_rate=_LEARNING_RATE, epsilon=_EPSILON
     )
-    operators: Any = torch.ops.fbgemm
-    pool = operators.split_embedding_codegen_forward_cpu.default
-    step = operators.split_embedding_backward_codegen_rowwise_adagrad_cpu.default
-    momentum = module.momentum1_host.detach()
 
     def forward(inputs: "tuple[Tensor, Tensor, Tensor]") -> None:
-        pool(
-            weights,
-            module.weights_offsets,
-            module.D_offsets,
-            module.total_D,
-            module.hash_size_cumsum,
-            *inputs[:2],
-            _SUM,
-            None,
-            _FP32,
-        )
+        optimizer.forward(*inputs[:2])
 
     def backward(inputs: "tuple[Tensor, Tensor, Tensor]") -> None:
-        indices, offsets, grad = inputs
-        step(
-            grad,
-            weights,
-            module.weights_placements,
-            module.weights_offsets,
-            module.D_offsets,
-            module.max_D,
-            module.hash_size_cumsum,
-            module.total_hash_size_bits,
-            indices,
-            offsets,
-            _SUM,
-            None,
-            False,
-            momentum,
-            module.momentum1_placements,
-            module.momentum1_offsets,
-            module.learning_rate_tensor,
-            _EPSILON,
-        )
+        optimizer.backward(*inputs)
 
     return forward, backward
 

@@ -22,13 +22,14 @@ from lorabench.host import environment
 from lorabench.host.missing import Missing
 from lorabench.host.topology import read_topology
 from lorabench.isolation.affinity import process_on
+from lorabench.model import fbgemm
 
 # Beside the tables: torch, the peers' own copies of an update, the adapter.
 _RESERVE_BYTES = 5 * GIB
 
 _INSTALL = {
     "torch": "pip install torch==2.13.0",
-    "fbgemm": "pip install --no-deps fbgemm-gpu-cpu==1.8.0 beside torch 2.13.0",
+    "fbgemm": fbgemm.INSTALL,
 }
 
 

@@ -1,4 +1,4 @@
-"""The peers of `lorabench kernels`: what they work on, and when they are left alone."""
+"""The peers of `lorabench kernels`: what they work on."""
 
 import numpy as np
 import pytest
@@ -31,14 +31,3 @@ def test_peers_read_and_train_the_very_memory_that_they_are_given(peer: str, dim
         stage(inputs)
     changed = np.flatnonzero((table != before).any(axis=1))
     assert set(changed.tolist()) == set(inputs[0].numpy().tolist())
-
-
-def test_a_release_of_fbgemm_for_another_torch_is_not_even_loaded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    versions = {"torch": "2.13.0+cpu", "fbgemm-gpu-cpu": "1.7.0"}
-    monkeypatch.setattr(peers.metadata, "version", versions.__getitem__)
-    monkeypatch.setattr(peers.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(peers, "_load_fbgemm", lambda: pytest.fail("it was loaded"))
-    why = peers.unavailable.__wrapped__("fbgemm")
-    assert why == "fbgemm-gpu-cpu 1.7.0 goes with torch 2.12, not with 2.13.0+cpu"
