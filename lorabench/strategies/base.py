@@ -142,7 +142,13 @@ class Strategy(ABC):
 
     @classmethod
     def read(cls, name: str) -> Mapping[str, Any] | None:
-        """Return what a name says beside that it means this strategy; None where it does not."""
+        """Return what a name says beside that it means this strategy; None where it does not.
+
+        Raises
+        ------
+        InputError
+            It means one that cannot be used here.
+        """
         return {} if name in cls.forms else None
 
     @abstractmethod

@@ -3,13 +3,27 @@
 No deployment can, and every strategy is held against it.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.lora.learner import WINDOW
+from lorabench.model.dlrm import DenseNet
 from lorabench.model.full import FullTrainer, TrainedModel
 from lorabench.model.tables import TableSet
 from lorabench.strategies.base import Strategy, StrategySpec, table_logits
+
+
+class Trainer(Protocol):
+    """What trains the copy; `lorabench.model.full.FullTrainer` is one, and says what these do."""
+
+    def step(  # noqa: D102
+        self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+    def forget(self, kept: float) -> None: ...  # noqa: D102
 
 
 class Ideal(Strategy):
@@ -35,11 +49,21 @@ class Ideal(Strategy):
         self._tables.region.settle()
         self._kernels = self._tables.kernels
         self._net = model.net.freeze()
-        self._trainer = FullTrainer(
-            self._tables, self._net, "adagrad", spec.learning_rate, model.accumulators
-        )
+        rate = spec.learning_rate or self.default_rate
+        self._trainer = self.trainer(self._tables, self._net, rate, model.accumulators)
         self._decay = spec.accumulator_decay
         self._in_window = 0
+
+    @classmethod
+    def trainer(
+        cls,
+        tables: TableSet,
+        net: DenseNet,
+        learning_rate: float,
+        accumulators: Sequence[NDArray[np.float32]] | None,
+    ) -> Trainer:
+        """Return what trains the copy; the arguments are those of `FullTrainer`."""
+        return FullTrainer(tables, net, "adagrad", learning_rate, accumulators)
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the logits [B] of the tables as trained so far."""

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from lorabench.errors import InputError
 from lorabench.strategies.base import Strategy, StrategySpec
+from lorabench.strategies.fbgemm import FbgemmIdeal
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.lora import Lora
 from lorabench.strategies.none import Frozen
 
-STRATEGIES: tuple[type[Strategy], ...] = (Frozen, Lora, Ideal)
+STRATEGIES: tuple[type[Strategy], ...] = (Frozen, Lora, Ideal, FbgemmIdeal)
 
 
 def parse(
@@ -40,7 +41,7 @@ def parse(
     Raises
     ------
     InputError
-        It names no such strategy.
+        It names no such strategy, or one that cannot be used here.
     """
     known = [kind for kind in STRATEGIES if kind.colocatable or not colocated]
     for kind in known:

@@ -23,7 +23,7 @@ class FreshnessOptions(Workload):
 
     strategies: tuple[str, ...] = option(
         ("none", "lora", "ideal"),
-        "none, ideal, lora (rank follows the signal), lora-rN, lora-rN-random.",
+        "none, ideal, ideal-fbgemm, lora (rank follows the signal), lora-rN, lora-rN-random.",
         metavar="S[,S]...",
         parse=_each_once,
     )

@@ -7,6 +7,7 @@ import pytest
 from strategy_contract import Rows, StrategyContract
 
 from lorabench.errors import InputError
+from lorabench.strategies.fbgemm import FbgemmIdeal
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.lora import Lora
 from lorabench.strategies.none import Frozen
@@ -26,6 +27,12 @@ class TestLora(StrategyContract):
 class TestIdeal(StrategyContract):
     kind = Ideal
     names = ("ideal",)
+
+
+@pytest.mark.usefixtures("with_fbgemm")
+class TestFbgemmIdeal(StrategyContract):
+    kind = FbgemmIdeal
+    names = ("ideal-fbgemm",)
 
 
 def test_ideal_goes_on_from_the_accumulators_and_leaves_them_as_they_are() -> None:
