@@ -5,6 +5,7 @@ Pure functions; no verdict is reached anywhere else, but for those about latency
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lorabench.results import limit as targets
 from lorabench.results.headroom import Peak
@@ -61,12 +62,15 @@ class Gain:
     against : str
         Ships delta updates.
     area : Estimate or None
-        Difference of their AUCs, window by window; None where no window gave both.
+        Difference of their AUCs, window by window or seed by seed; None where none gave both.
+    over : {"windows", "seeds"}
+        What `area` has a value of each.
     """
 
     strategy: str
     against: str
     area: Estimate | None
+    over: Literal["windows", "seeds"] = "windows"
 
 
 def freshness_quality(gain: Gain | None, basis: Basis) -> Claim:
@@ -78,21 +82,21 @@ def freshness_quality(gain: Gain | None, basis: Basis) -> Claim:
     verdict: Verdict = "unavailable"
     reason = "no strategy that ships delta updates was replayed beside one that learns here"
     if gain and estimate is None:
-        reason = f"no window of {gain.strategy} and {gain.against} had clicks and others"
+        reason = f"{gain.strategy} and {gain.against} have no AUC to compare in the same windows"
     elif gain and estimate:
         verdict = "inconclusive"
         reason = (
             f"on {ROWS[basis]}, {gain.strategy} had {100 * estimate.value:+.2f} points of AUC on "
-            f"{gain.against} over {estimate.n} windows"
+            f"{gain.against} over {estimate.n} {gain.over}"
         )
         if estimate.n < MIN_ROUNDS or estimate.interval is None:
-            reason += f", but at least {MIN_ROUNDS} are needed (--windows)"
+            reason += f", but at least {MIN_ROUNDS} are needed (--{gain.over})"
         else:
             low, high = estimate.interval
             reason += f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f})"
             verdict = QUALITY.verdict(low, high)
             if verdict == "inconclusive":
-                reason += ", but the interval contains 0; replay more windows (--windows)"
+                reason += f", but the interval contains 0; replay more {gain.over} (--{gain.over})"
     return claim(QUALITY, estimate, verdict, basis, reason)
 
 

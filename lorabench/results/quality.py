@@ -17,11 +17,11 @@ def auc(labels: NDArray[np.int8], scores: NDArray[np.float32]) -> float | None:
     Returns
     -------
     float or None
-        None where one class is absent.
+        None where one class is absent, or a score is not finite.
     """
     positives = int(labels.sum())
     negatives = len(labels) - positives
-    if positives == 0 or negatives == 0:
+    if positives == 0 or negatives == 0 or not np.isfinite(scores).all():
         return None
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
@@ -43,10 +43,11 @@ def normalized_entropy(labels: NDArray[np.int8], scores: NDArray[np.float32]) ->
     Returns
     -------
     float or None
-        Below 1 is better than the click rate alone; None where one class is absent.
+        Below 1 is better than the click rate alone; None where one class is absent, or a
+        score is not finite.
     """
     rate = float(labels.mean()) if len(labels) else 0.0
-    if rate in (0.0, 1.0):
+    if rate in (0.0, 1.0) or not np.isfinite(scores).all():
         return None
     likely = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
     loss = -float(np.where(labels == 1, np.log(likely), np.log1p(-likely)).mean())

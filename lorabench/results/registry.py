@@ -107,15 +107,23 @@ _SERVING = {
 _QUALITY = {
     **_higher(
         "1",
-        auc="area under the ROC curve of the window's predictions as they were served",
+        auc="area under the ROC curve of the window's predictions as they were served; of "
+        "`freshness`, the mean over a replicate's windows",
         auc_last_third="`auc` of the last third of the windows, taken together",
-        gap_recovered="share of the AUC between `none` and `ideal` recovered, over all windows",
+        auc_difference="`auc` of a strategy minus that of another (`against`) in the same "
+        "windows, the mean over a replicate's windows",
+        gap_recovered="share of the AUC between `none` and `ideal` recovered, over all windows "
+        "of a replicate",
+        gap_recovered_first_quarter="`gap_recovered` over the first quarter of the windows",
         gap_recovered_last_third="`gap_recovered` over the last third of the windows",
     ),
     **_lower(
         "1",
         normalized_entropy="log loss of the window's predictions as they were served, over that "
-        "of the constant click rate",
+        "of the constant click rate; of `freshness`, the mean over a replicate's windows",
+        auc_difference_detectable="smallest `auc_difference` that the run would have shown with "
+        "a power of 80 %, at two-sided 5 %",
+        windows_below_none="windows of a replicate in which the AUC is below that of `none`",
         log_loss="mean log loss of a window's samples, each before it was learned from",
     ),
 }
@@ -153,8 +161,10 @@ _TRAINING = {
         "condition",
         lookups_refused="trained lookups whose row had not earned a slot, in the whole condition",
         guard_trips="times the quality guard switched the adapter off, from first to last sample",
-        diverged="1 where training met a value that is not finite and stopped publishing, else 0",
-        rank="mean rank of the adapted tables at the end of a condition or window",
+        diverged="1 where training met a value that is not finite and stopped, or a prediction was "
+        "not finite, else 0",
+        rank="mean rank of the adapted tables at the end of a condition or window; of `freshness`, "
+        "the mean over a replicate's windows",
         rebases="changes of rank, basis or slots, from first to last sample",
         rebase_loss="share of the energy of A @ B that a change of a table's basis cost, on "
         "average",
@@ -163,7 +173,8 @@ _TRAINING = {
     **_lower(
         "B",
         lora_bytes="all LoRA state as it was allocated, when it was most",
-        lora_used_bytes="LoRA state in use at the end of a window",
+        lora_used_bytes="LoRA state in use at the end of a window, the mean over a replicate's "
+        "windows",
         replay_bytes="replay rings of all servers",
     ),
     **_lower(

@@ -133,6 +133,38 @@ def _t_interval(values: Sequence[float], level: float = LEVEL) -> Estimate | Non
     return Estimate(centre, (centre - half, centre + half), n)
 
 
+def detectable_difference(
+    values: Sequence[float | None], power: float = 0.8, level: float = LEVEL
+) -> float | None:
+    """Return the smallest true mean that so many values, so far apart, would have told from 0.
+
+    (t_{1-level, n-1} + t_{power, n-1}) s / sqrt(n), the usual approximation of the non-central t
+    (Bloom 1995, "Minimum Detectable Effects").
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        Differences taken within a block, one each.
+    power : float
+        How often the interval then leaves out 0.
+    level : float
+        What that interval leaves out on either side.
+
+    Returns
+    -------
+    float or None
+        None with fewer than two values.
+    """
+    found = [value for value in values if value is not None]
+    n = len(found)
+    if n < 2:
+        return None
+    from scipy.special import stdtrit
+
+    quantiles = float(stdtrit(n - 1, 1 - level)) + float(stdtrit(n - 1, power))
+    return quantiles * float(np.std(found, ddof=1)) / math.sqrt(n)
+
+
 def saturated(
     scheduled_ns: NDArray[np.int64],
     started_ns: NDArray[np.int64],

@@ -9,6 +9,9 @@ from lorabench.errors import InputError
 if TYPE_CHECKING:
     from lorabench.strategies.base import StrategySpec
 
+SEEDS = 5
+"""Replicates, unless asked for otherwise."""
+
 LEAST_ROWS = 256
 """Of a window: an area of fewer rows says little."""
 
@@ -38,6 +41,13 @@ class FreshnessOptions(Workload):
         False, "Choose each one's learning rate and decay on a stream of another seed first."
     )
     seed: int = option(0, "Of generated rows, initial weights and the learner's draws.", least=0)
+    seeds: int | None = option(
+        None,
+        "Replicates: --seed and those behind it, each with rows and a model of its own; with "
+        "--data, blocks of time of the one stream.",
+        shown=f"{SEEDS}; 1 with an adapter",
+        least=1,
+    )
     window_rows: int = option(
         65_536,
         "Where no strategy learns: most rows of each that are predicted.",
@@ -77,6 +87,25 @@ class FreshnessOptions(Workload):
 
         return tuple(parse(name, self.learning_rate, seed=self.seed) for name in self.strategies)
 
+    @property
+    def replicates(self) -> int:
+        """How many seeds are replayed, or into how many blocks of time the stream of --data falls.
+
+        An adapter belongs to the tables of one seed.
+        """
+        if self.seeds is not None:
+            return self.seeds
+        if self.data is not None:
+            return min(SEEDS, self.windows)
+        return SEEDS if self._of_one_seed is None else 1
+
+    @property
+    def _of_one_seed(self) -> str | None:
+        """The option that names an adapter."""
+        if self.adapter is not None:
+            return "--adapter"
+        return None if self.save_adapter is None else "--save-adapter"
+
     def check(self) -> None:
         """Refuse options that do not go together.
 
@@ -94,3 +123,13 @@ class FreshnessOptions(Workload):
             raise InputError("--adapter: found no lora among --strategies, expected one")
         if self.save_adapter is not None and len(kept) != 1:
             raise InputError(f"--save-adapter: found {len(kept)} lora strategies, expected one")
+        if self.data is not None and self.replicates > self.windows:
+            raise InputError(
+                f"--seeds: found {self.seeds}, expected at most {self.windows}: the stream of "
+                "--data is replayed once, and its --windows make up the replicates"
+            )
+        if self.data is None and self._of_one_seed is not None and self.replicates > 1:
+            raise InputError(
+                f"{self._of_one_seed}: found --seeds {self.seeds} beside it, expected 1: an "
+                "adapter belongs to the tables of one seed"
+            )

@@ -2,21 +2,23 @@
 
 Every row is predicted by what a strategy serves at that moment and learned from once its label has
 arrived (prequential evaluation, Gama et al. 2013). Where nothing learns, only windows spread over
-the stream are read and predicted.
+the stream are read and predicted. A strategy whose predictions are not finite has diverged, and its
+replay ends there.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.options import LEAST_ROWS, FreshnessOptions
+from lorabench.experiments.freshness.quality import Floats, Quality, Replayed, Replicate
 from lorabench.model.prepare import Prepared
 from lorabench.strategies.base import Strategy, StrategySpec
 from lorabench.workload.block import Block, dense_features
@@ -26,7 +28,6 @@ from lorabench.workload.source import RowSource, RowStream
 _BATCH = 1024
 
 Report = Callable[[str, float], None]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,66 +39,10 @@ class Window:
     time_s : float
         Mean of its rows' times.
     label : int8 [N]
-    ceiling : float32 [N] or None
-        Probabilities by the planted truth; None where nothing is planted.
     """
 
     time_s: float
     label: NDArray[np.int8]
-    ceiling: Floats | None
-
-
-@dataclass
-class Replayed:
-    """What a strategy has served so far.
-
-    Attributes
-    ----------
-    spec : StrategySpec
-    scores : list of float32 [N]
-        Click probabilities, a window each.
-    by_window : dict of str to list of float
-        Metrics that the strategy tells at each window's end.
-    at_end : mapping of str to sequence of float
-        Metrics that it tells once it is `done`.
-    peak_bytes : dict of str to int
-        What it held beside the tables, by purpose, when that was most.
-    learned : int
-        Samples that it has learned from.
-    learn_s : float
-        Time spent inside its `learn`.
-    done : bool
-        It has gone through all windows.
-    """
-
-    spec: StrategySpec
-    scores: list[Floats] = field(default_factory=list)
-    by_window: dict[str, list[float]] = field(default_factory=dict)
-    at_end: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    peak_bytes: dict[str, int] = field(default_factory=dict)
-    learned: int = 0
-    learn_s: float = 0.0
-    done: bool = False
-
-    def note(self, strategy: Strategy, scores: Floats) -> None:
-        """Write down a window at its end."""
-        self.scores.append(scores)
-        for name, value in strategy.window_metrics().items():
-            self.by_window.setdefault(name, []).append(value)
-        self.peak_bytes = dict(strategy.peak_bytes)
-
-    def learn(self, strategy: Strategy, due: Block) -> None:
-        """Let it take in rows whose labels have arrived."""
-        dense = dense_features(due.dense)
-        began = perf_counter()
-        strategy.learn(dense, due.sparse, due.label)
-        self.learn_s += perf_counter() - began
-        self.learned += len(due)
-
-    def finish(self, strategy: Strategy) -> None:
-        """Write down that all windows are through."""
-        self.at_end = strategy.final_metrics()
-        self.done = True
 
 
 class Replay:
@@ -120,6 +65,8 @@ class Replay:
         Of the stream.
     strategies : list of Replayed
         In the order in which they run.
+    ceiling : Quality or None
+        Of the planted truth; None where nothing is planted.
 
     Raises
     ------
@@ -147,6 +94,19 @@ class Replay:
             )
         self.windows: list[Window] = []
         self.strategies: list[Replayed] = []
+        self.ceiling = Quality(options.windows) if source.truth is not None else None
+
+    def replicate(self) -> Replicate:
+        """Return what is known so far, without rows and model."""
+        return Replicate(
+            seed=self._options.seed,
+            table_bytes=self._prepared.tables.layout.table_bytes,
+            pretrain_rows=self._prepared.pretrain_rows,
+            origin=self._prepared.origin,
+            times_s=[window.time_s for window in self.windows],
+            strategies=[one for one in self.strategies if one.quality.auc or one.diverged],
+            ceiling=self.ceiling,
+        )
 
     def run(self, specs: Sequence[StrategySpec]) -> None:
         """Replay for every strategy, or spread windows over the stream where none learns.
@@ -168,32 +128,38 @@ class Replay:
             for spec in specs
             if given is not None and spec.kind.resumable
         }
-        self.windows += [self._window(rows, begin) for begin, rows in self._stretches()]
+        for begin, rows in self._stretches():
+            self._add_window(rows, begin)
         for spec in specs:
-            strategy = self._make(spec)
-            try:
+            with closing(self._make(spec)) as strategy:
+                found = self.strategies[-1]
                 if spec.name in saved:
                     strategy.resume(saved[spec.name])
-                self._learn(strategy, self.strategies[-1])
-                if self._options.save_adapter is not None and spec.kind.resumable:
-                    strategy.save(Path(self._options.save_adapter))
-            finally:
-                strategy.close()
+                self._learn(strategy, found)
+                kept = self._options.save_adapter
+                if kept is not None and spec.kind.resumable and not found.diverged:
+                    strategy.save(Path(kept))
 
     def _learn(self, strategy: Strategy, found: Replayed) -> None:
-        """Replay for one strategy."""
+        """Replay for one strategy, to the end or until it diverges."""
         name = found.spec.name
         delay_ns = int(self._source.spec.labels.delay_s * 1e9)
         waiting: deque[Block] = deque()
-        for number, (_, rows) in enumerate(self._stretches()):
-            self._report(f"replaying {name}", number / self._options.windows)
-            parts = []
+
+        def batches(rows: Block) -> Iterator[Block]:
             for batch in _batches(rows):
                 while waiting and int(waiting[0].time_ns[-1]) + delay_ns <= batch.time_ns[0]:
                     found.learn(strategy, waiting.popleft())
-                parts.append(_scores(strategy, batch))
+                yield batch
                 waiting.append(batch)
-            found.note(strategy, np.concatenate(parts))
+
+        for number, (_, rows) in enumerate(self._stretches()):
+            self._report(f"replaying {name}", number / self._options.windows)
+            scores = _scores(strategy, batches(rows))
+            if scores is None:
+                found.diverge(strategy)
+                return
+            found.note(strategy, self.windows[number].label, scores)
         found.finish(strategy)
         self._report(f"replaying {name}", 1.0)
 
@@ -202,23 +168,26 @@ class Replay:
         rows = min(self._options.window_rows, self._rows)
         starts = np.linspace(self._first, self._end - rows, self._options.windows).astype(np.int64)
         for spec in specs:
-            strategy = self._make(spec)
-            found = self.strategies[-1]
-            for number, start in enumerate(starts):
-                self._report("predicting", number / len(starts))
-                taken = Block.concat(list(_take(self._source.blocks(int(start)), rows)))
-                parts = [_scores(strategy, batch) for batch in _batches(taken)]
-                if len(self.windows) == number:
-                    self.windows.append(self._window(taken, int(start)))
-                found.note(strategy, np.concatenate(parts))
-            found.finish(strategy)
-            strategy.close()
+            with closing(self._make(spec)) as strategy:
+                found = self.strategies[-1]
+                for number, start in enumerate(starts):
+                    self._report("predicting", number / len(starts))
+                    taken = Block.concat(list(_take(self._source.blocks(int(start)), rows)))
+                    scores = _scores(strategy, _batches(taken))
+                    if len(self.windows) == number:
+                        self._add_window(taken, int(start))
+                    if scores is None:
+                        found.diverge(strategy)
+                        break
+                    found.note(strategy, taken.label, scores)
+                else:
+                    found.finish(strategy)
         self._report("predicting", 1.0)
 
     def _make(self, spec: StrategySpec) -> Strategy:
         prepared = self._prepared
         strategy = spec.make(prepared.model, self._options.memory_budget)
-        self.strategies.append(Replayed(spec))
+        self.strategies.append(Replayed(spec, Quality(self._options.windows)))
         return strategy
 
     def _stretches(self) -> Iterator[tuple[int, Block]]:
@@ -229,21 +198,28 @@ class Replay:
         for begin, end in pairwise(edges):
             yield begin, stream.take(end - begin)
 
-    def _window(self, rows: Block, first: int) -> Window:
-        ceiling = None
-        if self._source.truth is not None:
-            ceiling = sigmoid(self._source.truth().logit(rows, first)).astype(np.float32)
-        return Window(float(rows.time_ns.mean()) / 1e9, rows.label, ceiling)
+    def _add_window(self, rows: Block, first: int) -> None:
+        self.windows.append(Window(float(rows.time_ns.mean()) / 1e9, rows.label))
+        if self.ceiling is not None and self._source.truth is not None:
+            truth = sigmoid(self._source.truth().logit(rows, first)).astype(np.float32)
+            self.ceiling.add(rows.label, truth)
 
 
 def _batches(rows: Block) -> Iterator[Block]:
     return (rows.slice(begin, begin + _BATCH) for begin in range(0, len(rows), _BATCH))
 
 
-def _scores(strategy: Strategy, batch: Block) -> Floats:
-    batch = batch.by_row()
-    logits = strategy.predict(dense_features(batch.dense), batch.sparse)
-    return sigmoid(logits.astype(np.float64)).astype(np.float32)
+def _scores(strategy: Strategy, batches: Iterable[Block]) -> Floats | None:
+    """Return click probabilities [N]; None as soon as a logit is not finite."""
+    parts = []
+    for batch in batches:
+        rows = batch.by_row()
+        logits = strategy.predict(dense_features(rows.dense), rows.sparse)
+        # The sigmoid of an infinite logit would pass for a sure prediction.
+        if not np.isfinite(logits).all():
+            return None
+        parts.append(sigmoid(logits.astype(np.float64)).astype(np.float32))
+    return np.concatenate(parts)
 
 
 def _take(blocks: Iterator[Block], rows: int) -> Iterator[Block]:

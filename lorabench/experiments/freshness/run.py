@@ -1,25 +1,29 @@
 """How a served model ages, and what keeps it fresh: quality over workload time, by strategy.
 
 The stream's head pre-trains the model; the rest is replayed without a network
-(`lorabench.experiments.freshness.replay`). On generated rows ``ceiling`` stands beside the
+(`lorabench.experiments.freshness.replay`), with generated rows once a seed and one seed after the
+other, so that no two models are held at once. On generated rows ``ceiling`` stands beside the
 strategies, the classifier that knows the planted truth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
 from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.options import FreshnessOptions
-from lorabench.experiments.freshness.replay import Replay
+from lorabench.experiments.freshness.quality import Replicate, blocks_of
+from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
-from lorabench.model.prepare import Prepared, prepare
+from lorabench.model.prepare import prepare
 from lorabench.results import claims, schema
-from lorabench.workload.source import open_source, with_dim
+from lorabench.workload.source import RowSource, open_source, with_dim
 
 
 class Freshness(Experiment):
-    """Pre-train on the stream's head, then replay the rest.
+    """Pre-train on the stream's head, then replay the rest; a seed after the other.
 
     As `Experiment`.
     """
@@ -27,43 +31,89 @@ class Freshness(Experiment):
     options: FreshnessOptions
 
     def __init__(self, options: FreshnessOptions) -> None:
-        super().__init__(options)
-        source = open_source(options.preset, options.data, options.seed)
-        self._source = source if options.dim is None else with_dim(source, options.dim)
+        super().__init__(replace(options, seeds=options.replicates))
+        # Rows that are there are replayed once.
+        replays = 1 if options.data is not None else options.replicates
+        self._seeds = range(options.seed, options.seed + replays)
+        self._source = self._open(options.seed)
         self._tuning = Tuning(list(options.specs()))
-        self._prepared: Prepared | None = None
-        self._replay: Replay | None = None
+        self._finished: list[Replicate] = []
+        self._under_way: Replay | None = None
+
+    def _open(self, seed: int) -> RowSource:
+        options = self.options
+        source = open_source(options.preset, options.data, seed)
+        return source if options.dim is None else with_dim(source, options.dim)
 
     def also_written(self) -> Sequence[str]:
         """Return where the adapter goes."""
         return () if self.options.save_adapter is None else (self.options.save_adapter,)
 
     def measure(self, observer: Observer) -> None:
-        """Replay the stream for every strategy.
+        """Replay the stream of every seed for every strategy.
 
         Raises
         ------
         InputError
             Too few rows for the windows, bad data, or memory that does not suffice.
         """
-        options, source = self.options, self._source
-        if options.tune:
-            self._tuning = tune(source, options, self._tuning.specs, observer.stage)
-        self._prepared = prepare(source, None, options.seed, observer.stage, accumulators=True)
-        self._replay = Replay(source, self._prepared, options, observer.stage)
-        self._replay.run(self._tuning.specs)
+        if self.options.tune:
+            self._tuning = tune(self._source, self.options, self._tuning.specs, observer.stage)
+        for seed in self._seeds:
+            self._finished.append(self._replay(seed, observer.stage))
+            self._under_way = None
+
+    def _replay(self, seed: int, report: Report) -> Replicate:
+        """Replay one seed; rows and model go when it is over."""
+
+        def told(text: str, done: float) -> None:
+            report(f"seed {seed}: {text}" if len(self._seeds) > 1 else text, done)
+
+        # Opened anew for generated rows: what it caches of the planted truth goes with it.
+        source = self._open(seed) if self.options.data is None else self._source
+        prepared = prepare(source, None, seed, told, accumulators=True)
+        self._under_way = Replay(source, prepared, replace(self.options, seed=seed), told)
+        self._under_way.run([replace(spec, seed=seed) for spec in self._tuning.specs])
+        return self._under_way.replicate()
+
+    def _replicates(self) -> list[Replicate]:
+        """Return the finished replays; where there are none, what is known of the one under way."""
+        if self._finished or self._under_way is None:
+            return self._finished
+        known = self._under_way.replicate()
+        return [known] if known.strategies else []
 
     def findings(self) -> Findings | None:
-        """Return what the strategies say that have finished a window."""
-        if self._prepared is None or self._replay is None:
-            return None
-        found = [one for one in self._replay.strategies if one.scores]
+        """Return what the seeds say that are through, or the windows of the first of them."""
+        found = self._replicates()
         if not found:
             return None
+        config = self._config(found)
+        hashed = {
+            key: config[key]
+            for key in ("experiment", "learning_rates", "accumulator_decays", "workload")
+        } | {"pretrain_rows": found[0].pretrain_rows}
+        measured = FreshnessTable(found, self._blocks())
+        measured.fill()
+        return Findings(
+            config, hashed, measured.table, claims=self._claims(measured), series=measured.series
+        )
+
+    def _blocks(self) -> list[range]:
+        """Return the windows of each replicate within a replay."""
+        several = 1 if self.options.data is None else self.options.replicates
+        return blocks_of(self.options.windows, several)
+
+    def _config(self, found: Sequence[Replicate]) -> dict[str, Any]:
         learning = [spec for spec in self._tuning.specs if spec.learns]
-        source, prepared = self._source, self._prepared
-        config = {
+        source = self._source
+        return {
             "experiment": resolved(self.options),
+            "replicates": {
+                "of": "seeds" if self.options.data is None else "time",
+                "seeds": [one.seed for one in found],
+                "windows": [len(block) for block in self._blocks()],
+            },
             "learning_rates": {spec.name: spec.learning_rate for spec in learning},
             "accumulator_decays": {spec.name: spec.accumulator_decay for spec in learning},
             "tuning": {
@@ -74,25 +124,29 @@ class Freshness(Experiment):
                 "digest": source.digest,
                 "spec": source.spec.model_dump(mode="json"),
             },
-            "model": {"origin": prepared.origin, "pretrain_rows": prepared.pretrain_rows},
-            "memory": {one.spec.name: one.peak_bytes for one in found if one.peak_bytes},
+            "model": {
+                "origin": found[0].origin,
+                "origins": [one.origin for one in found],
+                "pretrain_rows": found[0].pretrain_rows,
+            },
+            "memory": _most_bytes(found),
         }
-        hashed = {
-            key: config[key]
-            for key in ("experiment", "learning_rates", "accumulator_decays", "workload")
-        } | {"pretrain_rows": prepared.pretrain_rows}
-        measured = FreshnessTable(self._replay.windows, prepared.tables.layout.table_bytes)
-        measured.fill(found)
-        return Findings(
-            config, hashed, measured.table, claims=self._claims(measured), series=measured.series
-        )
 
     def _claims(self, measured: FreshnessTable) -> list[schema.Claim]:
         """Judge what the strategies held, and whether the best beats delta updates."""
-        assert self._replay is not None
-        basis, strategies = self._source.basis, self._replay.strategies
-        held = [measured.fraction(one) for one in strategies if one.peak_bytes]
+        basis = self._source.basis
         return [
-            claims.memory_budget(max(held, default=None), basis),
-            claims.freshness_quality(measured.gain(strategies), basis),
+            claims.memory_budget(measured.most_fraction(), basis),
+            claims.freshness_quality(measured.gain(), basis),
         ]
+
+
+def _most_bytes(found: Iterable[Replicate]) -> dict[str, dict[str, int]]:
+    """Return what each strategy held at most, by purpose, in the replicate in which that was."""
+    most: dict[str, dict[str, int]] = {}
+    for replicate in found:
+        for one in replicate.strategies:
+            before = most.get(one.spec.name, {})
+            if sum(one.peak_bytes.values()) > sum(before.values()):
+                most[one.spec.name] = one.peak_bytes
+    return most

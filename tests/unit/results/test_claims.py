@@ -36,7 +36,7 @@ def test_the_budget_is_a_bound_that_is_not_reached() -> None:
         (ratio(-0.002, -0.001), "missed", "(95 % interval -0.20 to -0.10)"),
         (ratio(-0.001, 0.002), "inconclusive", "the interval contains 0"),
         (ratio(0.001, 0.002, 2), "inconclusive", "at least 6 are needed"),
-        (None, "unavailable", "no window of lora and delta"),
+        (None, "unavailable", "lora and delta have no AUC to compare"),
     ],
 )
 def test_quality_is_judged_by_the_gain_over_delta_updates(area, verdict, words) -> None:

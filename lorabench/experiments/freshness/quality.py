@@ -1,0 +1,180 @@
+"""How good a strategy's predictions were, window by window, and what of that outlives a replay.
+
+A run of several seeds keeps these figures of each replay and nothing else: neither its rows nor its
+model, and of the predictions only those of the windows under way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.results.quality import auc, normalized_entropy
+from lorabench.strategies.base import Strategy, StrategySpec
+from lorabench.workload.block import Block, dense_features
+
+Floats = NDArray[np.float32]
+Areas = Sequence[float | None]
+
+
+def part(windows: int, parts: int) -> int:
+    """Return how many windows one part of them is; all where there are fewer than parts."""
+    return windows // parts if windows >= parts else windows
+
+
+def blocks_of(windows: int, blocks: int) -> list[range]:
+    """Return the numbers of the windows of each block: consecutive, as even as they come.
+
+    Parameters
+    ----------
+    windows : int
+        Of the stream.
+    blocks : int
+        At most as many.
+    """
+    edges = [number * windows // blocks for number in range(blocks + 1)]
+    return [range(begin, end) for begin, end in pairwise(edges)]
+
+
+@dataclass
+class Quality:
+    """Figures of one who predicts, a window each.
+
+    Attributes
+    ----------
+    windows : int
+        Of the stream.
+    auc, normalized_entropy : list of float or None
+        Of the windows so far; None where one class is absent.
+    auc_last_third : float or None
+        Of the predictions of the last third of the windows, taken together; None before the end.
+    """
+
+    windows: int
+    auc: list[float | None] = field(default_factory=list)
+    normalized_entropy: list[float | None] = field(default_factory=list)
+    auc_last_third: float | None = None
+    _kept: list[tuple[NDArray[np.int8], Floats]] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has come to the last window."""
+        return len(self.auc) == self.windows
+
+    def add(self, label: NDArray[np.int8], scores: Floats) -> None:
+        """Write down the next window: its labels [N] and the click probabilities [N]."""
+        self.auc.append(auc(label, scores))
+        self.normalized_entropy.append(normalized_entropy(label, scores))
+        if len(self.auc) > self.windows - part(self.windows, 3):
+            self._kept.append((label, scores))
+        if self.whole:
+            labels, found = zip(*self._kept, strict=True)
+            self.auc_last_third = auc(np.concatenate(labels), np.concatenate(found))
+            self._kept.clear()
+
+
+@dataclass
+class Replayed:
+    """What a strategy has served so far.
+
+    Attributes
+    ----------
+    spec : StrategySpec
+    quality : Quality
+        Of the windows that it has gone through.
+    by_window : dict of str to list of float
+        Metrics that the strategy tells at each window's end.
+    at_end : mapping of str to sequence of float
+        Metrics that it tells once it is `done`, or has `diverged`.
+    peak_bytes : dict of str to int
+        What it held beside the tables, by purpose, when that was most.
+    learned : int
+        Samples that it has learned from.
+    learn_s : float
+        Time spent inside its `learn`.
+    done : bool
+        It has gone through all windows.
+    diverged : bool
+        What it predicted or learned was not finite any more.
+    """
+
+    spec: StrategySpec
+    quality: Quality
+    by_window: dict[str, list[float]] = field(default_factory=dict)
+    at_end: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    learned: int = 0
+    learn_s: float = 0.0
+    done: bool = False
+    diverged: bool = False
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it can be held against others: it has gone through all windows and learned."""
+        return self.done and not self.diverged
+
+    @property
+    def samples_per_s(self) -> float | None:
+        """How fast it learns; None where it has learned nothing."""
+        return self.learned / self.learn_s if self.learned else None
+
+    def learn(self, strategy: Strategy, due: Block) -> None:
+        """Let it take in rows whose labels have arrived."""
+        dense = dense_features(due.dense)
+        began = perf_counter()
+        strategy.learn(dense, due.sparse, due.label)
+        self.learn_s += perf_counter() - began
+        self.learned += len(due)
+
+    def note(self, strategy: Strategy, label: NDArray[np.int8], scores: Floats) -> None:
+        """Write down a window at its end."""
+        self.quality.add(label, scores)
+        for name, value in strategy.window_metrics().items():
+            self.by_window.setdefault(name, []).append(value)
+        self.peak_bytes = dict(strategy.peak_bytes)
+
+    def finish(self, strategy: Strategy) -> None:
+        """Write down that all windows are through."""
+        self.at_end = strategy.final_metrics()
+        self.diverged = any(self.at_end.get("diverged", ()))
+        self.done = True
+
+    def diverge(self, strategy: Strategy) -> None:
+        """Write down that what it serves is not finite any more."""
+        self.peak_bytes = dict(strategy.peak_bytes)
+        self.at_end = strategy.final_metrics()
+        self.diverged = True
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """What is kept of a replay.
+
+    Attributes
+    ----------
+    seed : int
+        Of its rows, initial weights and draws.
+    table_bytes : int
+        Of the served tables.
+    pretrain_rows : int
+        Rows that the model was trained on.
+    origin : str
+        Where its weights came from, in words.
+    times_s : sequence of float
+        Mean of the rows' times in workload time, a window each, in s.
+    strategies : sequence of Replayed
+        Those that have finished a window or diverged.
+    ceiling : Quality or None
+        Of the planted truth; None where nothing is planted.
+    """
+
+    seed: int
+    table_bytes: int
+    pretrain_rows: int
+    origin: str
+    times_s: Sequence[float]
+    strategies: Sequence[Replayed]
+    ceiling: Quality | None
