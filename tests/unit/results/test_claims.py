@@ -45,6 +45,20 @@ def test_quality_is_judged_by_the_gain_over_delta_updates(area, verdict, words) 
     assert words in found.reason
 
 
+@pytest.mark.parametrize(
+    ("area", "words"),
+    [
+        (ratio(-0.001, 0.001), "over 8 seeds (95 % interval -0.10 to +0.10), but the interval "),
+        (ratio(0.001, 0.002, 5), "over 5 seeds, but at least 6 are needed (--seeds)"),
+    ],
+)
+def test_a_gain_over_seeds_asks_for_more_of_them(area, words) -> None:
+    found = freshness_quality(Gain("lora", "delta", area, over="seeds"), "measured-synthetic")
+    assert found.verdict == "inconclusive"
+    assert words in found.reason
+    assert found.reason.endswith("(--seeds)")
+
+
 def test_quality_is_not_judged_without_delta_updates() -> None:
     found = freshness_quality(None, "measured-real")
     assert (found.verdict, found.measured) == ("unavailable", None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lorabench.results.statistics import (
     Estimate,
+    detectable_difference,
     geometric_mean,
     mean,
     median,
@@ -44,6 +45,30 @@ def test_the_interval_of_a_mean_is_students(values) -> None:
     if np.std(values) > 1e-6:
         expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
         assert found.interval == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(st.lists(st.none() | st.floats(-100, 100), max_size=20))
+def test_a_detectable_difference_is_the_textbooks(values) -> None:
+    from scipy import stats
+
+    known = [value for value in values if value is not None]
+    found = detectable_difference(values)
+    if len(known) < 2:
+        assert found is None
+        return
+    degrees = len(known) - 1
+    quantiles = stats.t.ppf(0.975, degrees) + stats.t.ppf(0.8, degrees)
+    assert found == pytest.approx(quantiles * stats.sem(known), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_a_detectable_difference_is_told_from_0_four_times_in_five(n: int) -> None:
+    rng = np.random.default_rng(n)
+    # Of its mean square, since what one run gives varies as its own standard deviation does.
+    squares = [detectable_difference(rng.normal(size=n).tolist()) ** 2 for _ in range(2000)]
+    least = math.sqrt(np.mean(squares))
+    told = [mean(rng.normal(least, 1, n).tolist()).interval[0] > 0 for _ in range(2000)]
+    assert np.mean(told) == pytest.approx(0.8, abs=0.04)
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=20))

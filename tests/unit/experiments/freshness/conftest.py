@@ -31,6 +31,16 @@ def freshness_spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def slower_spec(freshness_spec: Path) -> Path:
+    """The same with a sixth of the drift: what was learned last is still worth having."""
+    text = freshness_spec.read_text(encoding="utf-8")
+    assert "shared_taste = 60.0" in text
+    path = freshness_spec.with_name("slower.toml")
+    path.write_text(text.replace("shared_taste = 60.0", "shared_taste = 10.0"), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

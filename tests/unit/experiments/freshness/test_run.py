@@ -1,4 +1,6 @@
-"""A replay from options to findings, whole and cut short."""
+"""A replay of one seed from options to findings, whole and cut short; several seeds and blocks of
+time are in test_replicates.py.
+"""
 
 import io
 from dataclasses import replace
@@ -35,11 +37,16 @@ def options(freshness_spec) -> FreshnessOptions:
         strategies=("none", "lora-r2", "ideal"),
         windows=WINDOWS,
         memory_budget=0.2,
+        seeds=1,
     )
 
 
 def values(found, name: str) -> dict[str, int]:
     return {str(case): len(listed) for case, listed in found.table.named(name).items()}
+
+
+def points(found, name: str) -> dict[str, int]:
+    return {one.condition: len(one.y) for one in found.series if one.name == name}
 
 
 def shown(found, width: int = 120) -> str:
@@ -54,9 +61,11 @@ def test_quality_state_and_verdicts_of_all_strategies(options) -> None:
     run.measure(Interrupting())
     found = run.findings()
     four = dict.fromkeys(("none", "lora-r2", "ideal", "ceiling"), WINDOWS)
-    assert values(found, "auc") == values(found, "normalized_entropy") == four
-    assert values(found, "auc_last_third") == dict.fromkeys(four, 1)
-    assert values(found, "rank") == {"lora-r2": WINDOWS}
+    assert points(found, "auc") == points(found, "normalized_entropy") == four
+    for name in ("auc", "normalized_entropy", "auc_last_third"):
+        assert values(found, name) == dict.fromkeys(four, 1)
+    assert points(found, "rank") == {"lora-r2": WINDOWS}
+    assert values(found, "rank") == {"lora-r2": 1}
     assert set(values(found, "gap_recovered")) == {"lora-r2"}
     assert values(found, "train_samples_per_s") == {"lora-r2": 1, "ideal": 1}
     (case,) = found.table.named("lora_fraction")
@@ -82,10 +91,11 @@ def test_what_was_finished_before_an_interruption_is_kept(options) -> None:
     with pytest.raises(KeyboardInterrupt):
         run.measure(Interrupting("replaying lora-r2", 2 / WINDOWS))
     found = run.findings()
-    assert values(found, "auc") == {"none": WINDOWS, "lora-r2": 2, "ceiling": WINDOWS}
+    assert points(found, "auc") == {"none": WINDOWS, "lora-r2": 2, "ceiling": WINDOWS}
     assert set(values(found, "auc_last_third")) == {"none", "ceiling"}
     assert values(found, "gap_recovered") == {}
-    assert values(found, "rank") == {"lora-r2": 2}
+    assert values(found, "auc_difference") == values(found, "diverged") == {}
+    assert points(found, "rank") == {"lora-r2": 2}
     assert " - " in shown(found)
 
 
@@ -101,7 +111,7 @@ def test_where_nothing_learns_windows_are_spread_over_the_stream(options) -> Non
     with pytest.raises(KeyboardInterrupt):
         run.measure(Interrupting("predicting", 3 / WINDOWS))
     found = run.findings()
-    assert values(found, "auc") == {"none": 3, "ceiling": 3}
+    assert points(found, "auc") == {"none": 3, "ceiling": 3}
     assert {one.verdict for one in found.claims} == {"unavailable"}
 
 
@@ -112,6 +122,9 @@ def test_a_saved_adapter_is_where_the_next_run_begins(options, tmp_path) -> None
     warm = Freshness(replace(options, strategies=("lora-r2",), adapter=file))
     for run in (cold, warm):
         run.measure(Interrupting())
-    first, second = (run.findings().table.values("auc", "lora-r2") for run in (cold, warm))
-    assert len(first) == len(second) == WINDOWS
-    assert first != second
+    first, second = (
+        next(one for one in run.findings().series if one.name == "auc") for run in (cold, warm)
+    )
+    assert first.condition == second.condition == "lora-r2"
+    assert len(first.y) == len(second.y) == WINDOWS
+    assert first.y != second.y

@@ -1,0 +1,158 @@
+"""What is made of replicates whose qualities are known."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from lorabench.experiments.freshness.metrics import FreshnessTable, difference_case
+from lorabench.experiments.freshness.quality import Quality, Replayed, Replicate, blocks_of
+from lorabench.results.statistics import detectable_difference, mean
+from lorabench.strategies.base import StrategySpec
+from lorabench.strategies.lora import Lora
+from lorabench.strategies.registry import parse
+
+WINDOWS = 4
+NONE = [0.5, 0.5, 0.5, 0.5]
+IDEAL = [0.6, 0.6, 0.7, 0.7]
+
+
+def replayed(name: str, areas: Sequence[float | None], **known: object) -> Replayed:
+    quality = Quality(WINDOWS, list(areas), list(areas), areas[-1] if areas else None)
+    found = Replayed(parse(name), quality, done=len(areas) == WINDOWS)
+    for key, value in known.items():
+        setattr(found, key, value)
+    return found
+
+
+def replicate(seed: int, *strategies: Replayed) -> Replicate:
+    times = [10.0 * number + seed for number in range(WINDOWS)]
+    return Replicate(seed, 1000, 0, "made up", times, strategies, None)
+
+
+def measured(*replays: Replicate, blocks: int = 1) -> FreshnessTable:
+    found = FreshnessTable(replays, blocks_of(WINDOWS, blocks))
+    found.fill()
+    return found
+
+
+def usual(seed: int, lora: Sequence[float | None] = (0.5, 0.55, 0.6, 0.7), **known) -> Replicate:
+    return replicate(
+        seed, replayed("none", NONE), replayed("lora", lora, **known), replayed("ideal", IDEAL)
+    )
+
+
+def test_each_seed_has_one_value_of_each_metric() -> None:
+    table = measured(usual(0), usual(1, (0.4, 0.5, 0.5, 0.6))).table
+    # Differences: 0.35 of 0.6, then 0 of 0.6; the first window, and the last.
+    assert table.values("gap_recovered", "lora") == pytest.approx([0.35 / 0.6, 0.0])
+    assert table.values("gap_recovered_first_quarter", "lora") == pytest.approx([0.0, -1.0])
+    assert table.values("gap_recovered_last_third", "lora") == pytest.approx([1.0, 0.5])
+    assert table.values("auc", "lora") == pytest.approx([0.5875, 0.5])
+    assert table.values("windows_below_none", "lora") == [0.0, 1.0]
+    assert table.values("windows_below_none", "ideal") == [0.0, 0.0]
+
+
+def test_differences_are_paired_and_say_what_they_could_have_shown() -> None:
+    table = measured(usual(0), usual(1, (0.4, 0.5, 0.5, 0.6)), usual(2)).table
+    assert set(table.named("auc_difference")) == {
+        difference_case(*pair) for pair in (("lora", "none"), ("ideal", "none"), ("lora", "ideal"))
+    }
+    case = difference_case("lora", "none")
+    values = table.values("auc_difference", case)
+    assert values == pytest.approx([0.0875, 0.0, 0.0875])
+    assert dict(case.labels) == {"strategy": "lora", "against": "none"}
+    assert table.estimate("auc_difference", case) == mean(values)
+    least = table.estimate("auc_difference_detectable", case)
+    assert (least.value, least.n) == (detectable_difference(values), 3)
+
+
+def test_a_series_is_the_mean_over_seeds_and_each_seed_has_its_own() -> None:
+    series = {
+        tuple(one.labels.items()): one
+        for one in measured(usual(0), usual(2, (0.4, 0.5, 0.5, 0.6))).series
+        if one.name == "auc" and one.labels["strategy"] == "lora"
+    }
+    mean_series = series[(("strategy", "lora"),)]
+    assert mean_series.x == pytest.approx([1.0, 11.0, 21.0, 31.0])
+    assert mean_series.y == pytest.approx([0.45, 0.525, 0.55, 0.65])
+    assert len(series) == 3
+    assert series[("strategy", "lora"), ("seed", 2)].y == pytest.approx([0.4, 0.5, 0.5, 0.6])
+
+
+def test_blocks_of_time_have_one_value_each_and_the_whole_stream_one() -> None:
+    table = measured(usual(0, at_end={"rebases": [3.0]}), blocks=2).table
+    assert table.values("auc", "lora") == pytest.approx([0.525, 0.65])
+    assert table.values("gap_recovered", "lora") == pytest.approx([0.25, 0.75])
+    assert table.values("auc_difference", "lora - none") == pytest.approx([0.025, 0.15])
+    for name in ("gap_recovered_first_quarter", "gap_recovered_last_third", "auc_last_third"):
+        assert len(table.values(name, "lora")) == 1
+    assert table.values("rebases", "lora") == [3.0]
+
+
+def test_one_value_has_no_interval_and_no_difference_to_speak_of() -> None:
+    table = measured(usual(0)).table
+    assert table.estimate("gap_recovered", "lora").interval is None
+    assert table.named("auc_difference_detectable") == {}
+
+
+def test_a_replicate_without_a_gap_has_no_share() -> None:
+    flat = replicate(
+        1, replayed("none", NONE), replayed("lora", IDEAL), replayed("ideal", [0.4] * WINDOWS)
+    )
+    assert measured(usual(0), flat).table.values("gap_recovered", "lora")[1] is None
+
+
+def test_what_diverged_is_told_and_left_out_where_it_did() -> None:
+    gone = usual(1, (0.5, 0.9), diverged=True, at_end={"diverged": [1.0]})
+    found = measured(usual(0), gone)
+    table = found.table
+    assert table.values("diverged", "lora") == [0.0, 1.0]
+    assert table.values("diverged", "ideal") == [0.0, 0.0]
+    for name in ("auc", "normalized_entropy", "auc_last_third", "gap_recovered"):
+        assert table.values(name, "lora")[1] is None
+    assert table.values("auc_difference", "lora - none")[1] is None
+    assert table.values("windows_below_none", "lora") == [0.0, None]
+    # Of one seed alone a mean would jump.
+    (line,) = (one for one in found.series if (one.name, one.condition) == ("auc", "lora"))
+    assert line.y == pytest.approx([0.5, 0.725])
+
+
+def test_what_a_strategy_tells_is_finite_or_left_out() -> None:
+    odd = {"by_window": {"rank": [4.0, float("nan"), 4.0, 4.0]}, "at_end": {"rebase_loss": []}}
+    table = measured(usual(0, **odd), usual(1, at_end={"rebase_loss": [1.0, 3.0]})).table
+    assert table.values("rank", "lora") == [4.0, None]
+    assert table.values("rebase_loss", "lora") == [None, 2.0]
+
+
+def test_the_most_of_any_replicate_is_held_against_the_budget() -> None:
+    found = measured(
+        usual(0, peak_bytes={"slots": 10, "basis": 5}), usual(1, peak_bytes={"slots": 20})
+    )
+    assert found.table.values("lora_bytes", "lora") == [15.0, 20.0]
+    assert found.most_fraction() == 0.02
+    assert measured(usual(0)).most_fraction() is None
+
+
+class Delta(Lora):
+    """As if it shipped what was trained elsewhere."""
+
+    colocatable = False
+    ships_deltas = True
+
+
+def with_delta(seed: int, areas: Sequence[float | None], **known: object) -> Replicate:
+    delta = replayed("lora-r2", areas, **known)
+    delta.spec = StrategySpec("delta", Delta, 0.1)
+    return replicate(seed, replayed("lora", (0.5, 0.55, 0.6, 0.7)), delta)
+
+
+def test_a_gain_is_over_seeds_where_there_are_several_else_over_windows() -> None:
+    several = measured(with_delta(0, NONE), with_delta(1, IDEAL)).gain()
+    assert (several.strategy, several.against, several.over) == ("lora", "delta", "seeds")
+    assert several.area.n == 2
+    assert several.area.value == pytest.approx((0.0875 - 0.0625) / 2)
+    alone = measured(with_delta(0, NONE), blocks=2).gain()
+    assert (alone.over, alone.area.n) == ("windows", WINDOWS)
+    assert alone.area.value == pytest.approx(0.0875)
+    assert measured(with_delta(0, NONE[:2], diverged=True)).gain().area is None
+    assert measured(usual(0)).gain() is None

@@ -1,0 +1,84 @@
+"""The search among powers of 2, and what it makes of strategies that diverge."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorabench.bench.progress import ProgressObserver
+from lorabench.errors import InputError
+from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.run import Freshness
+from lorabench.experiments.freshness.tuning import search, tune
+from lorabench.strategies.registry import parse
+from lorabench.workload.source import open_source
+
+losses = st.none() | st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.floats(1e-3, 1e3), st.integers(-7, 7))
+def test_the_best_of_a_valley_is_found_with_worse_on_either_side(default, step) -> None:
+    lowest = default * 2.0**step
+    best, tried = search(default, lambda value: abs(math.log2(value / lowest)), steps=2)
+    assert best == lowest
+    assert min(tried) < best < max(tried)
+    assert {default * 2.0**near for near in (-2, -1, 0, 1, 2)} <= set(tried)
+
+
+@given(st.dictionaries(st.integers(-8, 8), losses))
+def test_what_has_no_finite_loss_is_never_chosen(by_step) -> None:
+    best, tried = search(1.0, lambda value: by_step.get(int(math.log2(value))), steps=1)
+    known = [loss for loss in tried.values() if loss is not None]
+    assert all(map(math.isfinite, known))
+    assert (tried[best] == min(known)) if known else best == 1.0
+
+
+def test_a_bound_is_not_passed_and_may_be_best() -> None:
+    best, tried = search(0.5, lambda value: -value, steps=1, most=1.0)
+    assert best == 1.0
+    assert tried == {0.25: -0.25, 0.5: -0.5, 1.0: -1.0}
+
+
+def test_a_search_downhill_without_end_ends() -> None:
+    best, tried = search(1.0, lambda value: value, steps=2)
+    assert best == min(tried) == 2.0**-8
+
+
+def test_of_equals_the_one_closest_to_the_default_is_chosen() -> None:
+    assert search(0.3, lambda _: 1.0, steps=2)[0] == 0.3
+
+
+def test_a_rate_at_which_it_diverges_is_told_and_not_chosen(freshness_spec) -> None:
+    options = FreshnessOptions(preset=str(freshness_spec), tune_rows=4096, seeds=2)
+    source = open_source(options.preset, None, 0)
+    stages = []
+    found = tune(
+        source, options, [parse("none"), parse("ideal", 1e30)], lambda *stage: stages.append(stage)
+    )
+    assert found.specs[0] == parse("none")
+    # Far below it diverges too: then the rate stays as it was, and no decay is tried.
+    assert {loss for _, _, loss in found.tried["ideal"]} == {None}
+    assert [rate for rate, _, _ in found.tried["ideal"]] == [1e30 * 2.0**n for n in range(-8, 3)]
+    assert found.specs[1] == parse("ideal", 1e30)
+    assert any(text.startswith("tuning ideal: 1e+30 x 0.5") for text, _ in stages)
+
+
+def test_stored_rows_have_no_other_seed_to_tune_on(criteo_rows) -> None:
+    run = Freshness(FreshnessOptions(data=criteo_rows, preset="tiny", tune=True))
+    with pytest.raises(InputError, match="expected a preset: rates are chosen"):
+        run.measure(ProgressObserver(None, None))
+
+
+def test_rates_and_decays_are_tried_below_and_above_the_default(freshness_spec) -> None:
+    options = FreshnessOptions(preset=str(freshness_spec), tune_rows=4096, seeds=2)
+    spec = parse("ideal")
+    found = tune(open_source(options.preset, None, 0), options, [spec], lambda *_: None)
+    tried, (best,) = found.tried["ideal"], found.specs
+    rates = [rate for rate, decay, _ in tried if decay == spec.accumulator_decay]
+    assert min(rates) < spec.learning_rate < max(rates)
+    assert min(rates) < best.learning_rate < max(rates)
+    decays = [decay for rate, decay, _ in tried if rate == best.learning_rate]
+    assert {0.25, 0.5, 1.0} <= set(decays)
+    losses_of = {(rate, decay): loss for rate, decay, loss in tried}
+    assert losses_of[best.learning_rate, best.accumulator_decay] == min(losses_of.values())

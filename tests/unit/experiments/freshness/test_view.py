@@ -1,0 +1,112 @@
+"""A result of seven strategies in 80 columns."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from lorabench.bench.experiment import Findings
+from lorabench.bench.runner import document
+from lorabench.experiments.freshness import view
+from lorabench.experiments.freshness.metrics import FreshnessTable
+from lorabench.experiments.freshness.quality import Quality, Replayed, Replicate, blocks_of
+from lorabench.strategies.registry import parse
+
+NAMES = ("none", "lora", "lora-r2", "lora-r4", "lora-r4-random", "lora-r8", "ideal")
+WINDOWS = 12
+
+
+def replicate(seed: int, diverged: str = "") -> Replicate:
+    strategies = []
+    for number, name in enumerate(NAMES):
+        areas = [0.7 + 0.01 * number + 0.001 * (7 * seed * w % 5) for w in range(WINDOWS)]
+        found = Replayed(parse(name), Quality(WINDOWS, areas, areas, 0.7), done=True)
+        if parse(name).kind.resumable:
+            found.by_window = {"rank": [4.0] * WINDOWS, "lora_used_bytes": [12_345_678.0] * WINDOWS}
+            found.at_end = {"rebases": [3.0], "guard_trips": [0.0]}
+            found.peak_bytes = {"slots": 1_000_000}
+        found.diverged = name == diverged
+        strategies.append(found)
+    times = [3600.0 * number for number in range(WINDOWS)]
+    ceiling = Quality(WINDOWS, [0.9] * WINDOWS, [0.5] * WINDOWS, 0.9)
+    return Replicate(seed, 100_000_000, 20_000, "pre-trained", times, strategies, ceiling)
+
+
+def shown(replays, blocks: int = 1, **config: object) -> str:
+    measured = FreshnessTable(replays, blocks_of(WINDOWS, blocks))
+    measured.fill()
+    replicates = {
+        "of": "seeds" if blocks == 1 else "time",
+        "seeds": [one.seed for one in replays],
+        "windows": [len(block) for block in blocks_of(WINDOWS, blocks)],
+    }
+    told = {
+        "replicates": replicates,
+        "model": {"origin": "pre-trained", "pretrain_rows": 20_000},
+        "learning_rates": dict.fromkeys(NAMES[1:], 0.3),
+        "accumulator_decays": dict.fromkeys(NAMES[1:], 0.5),
+    }
+    found = Findings(told | config, None, measured.table, series=measured.series)
+    page = io.StringIO()
+    view.render(document("freshness", found), Console(file=page, width=80))
+    return page.getvalue()
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return shown([replicate(seed) for seed in range(5)])
+
+
+def line(page: str, start: str, behind: str = "") -> str:
+    """Return the first line that begins so, behind a text."""
+    rest = page[page.index(behind) :]
+    return next(one for one in rest.splitlines() if one.startswith(start))
+
+
+def test_seven_strategies_stay_legible_in_80_columns(page) -> None:
+    assert max(map(len, page.splitlines())) <= 80
+    assert "…" not in page
+    assert len(line(page, " 0.00").split()) == 1 + len(NAMES) + 1
+    assert len(line(page, " mean").split()) == 1 + len(NAMES) + 1
+
+
+def test_recovered_shares_and_differences_have_their_intervals(page) -> None:
+    assert line(page, "lora-r4-random", "share of the AUC gap").split()[1:3] == [
+        "66.7",
+        "[66.7..66.7]",
+    ]
+    row = line(page, "lora - none", "difference of mean AUC")
+    assert "+1.00 [+1.00..+1.00]" in row
+    assert row.endswith("0 of 60")
+    assert "lora - ideal" not in page
+    assert "5 replicates, seeds 0 to 4" in page
+    assert "[a..b]: 95 % interval" in page
+    assert "shows: a true difference" in page
+
+
+def test_blocks_of_time_are_told_from_seeds() -> None:
+    page = shown([replicate(0)], blocks=5)
+    assert "5 replicates: blocks of time of one stream, of 2 or 3 windows" in page
+    assert "model: pre-trained" in page
+    assert line(page, "lora - none", "difference of mean AUC").endswith("0 of 12")
+
+
+def test_one_replay_has_no_intervals() -> None:
+    page = shown([replicate(0)])
+    assert "[a..b]" not in page
+    assert "shows:" not in page
+
+
+def test_a_strategy_that_diverged_is_named() -> None:
+    page = shown([replicate(0, "lora-r2"), replicate(1), replicate(2), replicate(3)])
+    assert "lora-r2 diverged in 1 of 4 seeds" in page
+    assert line(page, "lora-r2 - none").endswith("0 of 36")
+    assert "lora-r2 diverged: what" in shown([replicate(0, "lora-r2")])
+
+
+def test_what_tuning_could_not_settle_is_told() -> None:
+    tried = [[0.15, 0.5, 0.9], [0.3, 0.5, 0.8], [0.6, 0.5, None]]
+    page = shown([replicate(0)], tuning={"lora": tried})
+    assert "chosen on a held-out seed" in page
+    assert "lora diverged while tuned, at 0.6 x 0.5" in page
+    assert "lora's rate is the last of those tried" in page
