@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import COMMAND, Run
@@ -227,17 +228,22 @@ rank = 3
 """
 
 
+def by_window(result: dict[str, Any], name: str = "auc") -> dict[str, list[float]]:
+    """Return a figure of each strategy, window by window."""
+    return {one["condition"]: one["y"] for one in result["series"] if one["name"] == name}
+
+
 def test_a_frozen_model_ages_and_the_ceiling_stays(run: Run, tmp_path: Path) -> None:
     spec = tmp_path / "drifting.toml"
     preset = (PRESETS / "tiny.toml").read_text(encoding="utf-8")
     spec.write_text(preset.replace("strength = 1.35", "strength = 3.0") + SHAPE)
     found = run(
         *("freshness", "--preset", spec, "--strategies", "none", "--windows", "4"),
-        *("-o", tmp_path / "r.json", "--json"),
+        *("--seeds", "1", "-o", tmp_path / "r.json", "--json"),
     )
     result = json.loads(found.stdout)
     assert result == json.loads((tmp_path / "r.json").read_text())
-    areas = {m["condition"]: m["values"] for m in result["metrics"] if m["name"] == "auc"}
+    areas = by_window(result)
     assert areas["none"][0] > areas["none"][-1] + 0.02
     assert min(areas["ceiling"]) > max(areas["none"])
     assert "ceiling AUC" in found.stderr
@@ -247,11 +253,7 @@ def test_a_frozen_model_ages_and_the_ceiling_stays(run: Run, tmp_path: Path) -> 
         *("freshness", "--data", tmp_path / "stored", "--strategies", "none", "--windows", "4"),
         *("-o", tmp_path / "s.json", "--json"),
     )
-    stored = {
-        m["condition"]: m["values"]
-        for m in json.loads(again.stdout)["metrics"]
-        if m["name"] == "auc"
-    }
+    stored = by_window(json.loads(again.stdout))
     assert stored["ceiling"] == pytest.approx(areas["ceiling"])
 
 
@@ -261,7 +263,7 @@ def test_freshness_of_raw_rows_has_no_ceiling(
     data = ("freshness", "--data", criteo_rows, "--preset", "tiny")
     found = run(*data, "--windows", "3", "--json", "-o", tmp_path / "r.json")
     metrics = json.loads(found.stdout)["metrics"]
-    assert {m["condition"] for m in metrics} == {"none", "lora", "ideal"}
+    assert {m["labels"]["strategy"] for m in metrics} == {"none", "lora", "ideal"}
     found = refuse(*data, "--windows", "9")
     assert found.returncode == 2
     assert "expected at least 2304 for 9 windows" in found.stderr
@@ -273,11 +275,12 @@ def test_strategies_are_replayed_on_the_same_rows(run: Run, refuse: Run, tmp_pat
     spec.write_text(preset.replace("strength = 1.35", "strength = 3.0") + SHAPE)
     found = run(
         *("freshness", "--preset", spec, "--windows", "4", "--tune", "--tune-rows", "4000"),
+        *("--seeds", "1"),
         *("--strategies", "none,lora,lora-r2-random,ideal", "--memory-budget", "0.2"),
         *("-o", tmp_path / "r.json", "--json"),
     )
     result = json.loads(found.stdout)
-    areas = {m["condition"]: m["values"] for m in result["metrics"] if m["name"] == "auc"}
+    areas = by_window(result)
     assert list(areas) == ["none", "lora", "lora-r2-random", "ideal", "ceiling"]
     assert areas["ideal"][-1] > areas["none"][-1]
     assert set(result["config"]["tuning"]) == {"lora", "lora-r2-random", "ideal"}
@@ -292,13 +295,15 @@ def test_strategies_are_replayed_on_the_same_rows(run: Run, refuse: Run, tmp_pat
     run(*common, "--save-adapter", saved, "-o", tmp_path / "cold.json")
     run(*common, "--adapter", saved, "-o", tmp_path / "warm.json")
     cold, warm = (
-        next(m["values"] for m in json.loads(path.read_text())["metrics"] if m["name"] == "auc")
-        for path in (tmp_path / "cold.json", tmp_path / "warm.json")
+        by_window(json.loads((tmp_path / name).read_text())) for name in ("cold.json", "warm.json")
     )
     assert cold != warm
     refused = refuse(*common[:-1], "--adapter", tmp_path / "cold.json")
     assert refused.returncode == 2
     assert "found no adapter" in refused.stderr
+    refused = refuse(*common[:-1], "--adapter", saved, "--seeds", "2")
+    assert refused.returncode == 2
+    assert "--adapter: found --seeds 2 beside it" in refused.stderr
     refused = refuse("freshness", "--preset", "tiny", "--strategies", "none,full")
     assert refused.returncode == 2
     assert "--strategies: found 'full'" in refused.stderr
