@@ -68,8 +68,8 @@ def _about(result: Result) -> Iterable[str]:
     seeds, blocks = replicates.get("seeds", []), replicates.get("windows", [])
     if len(seeds) > 1:
         yield (
-            f"{len(seeds)} replicates, seeds {seeds[0]} to {seeds[-1]}, each with rows and a model "
-            f"of its own of {model.get('pretrain_rows', 0):,} rows"
+            f"{len(seeds)} replicates, seeds {seeds[0]} to {seeds[-1]}, each with rows of its own "
+            f"and a model pre-trained on {model.get('pretrain_rows', 0):,} of them"
         )
     else:
         yield f"model: {model.get('origin')}"
@@ -175,13 +175,15 @@ def _state(result: Result) -> Table:
 
 def _diverged(result: Result) -> Iterable[str]:
     """Say who diverged in how many replays."""
+    asked = result.config.get("experiment", {}).get("save_adapter") is not None
     for metric in result.select("diverged"):
         count = sum(value == 1.0 for value in metric.values)
         if count:
             where = "" if len(metric.values) == 1 else f" in {count} of {len(metric.values)} seeds"
+            kept = "; no adapter of it is saved" if asked and metric.condition != _IDEAL else ""
             yield (
-                f"{metric.condition} diverged{where}: what it learned was not finite any more; no "
-                "comparison has it there, and no adapter of it is saved"
+                f"{metric.condition} diverged{where}: what it learned was not finite any more, and "
+                f"no comparison has it there{kept}"
             )
 
 
