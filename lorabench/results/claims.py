@@ -4,7 +4,8 @@ Pure functions; no verdict is reached anywhere else, but for those about latency
 `lorabench.results.latency`, and those that an interval alone gives, in `lorabench.results.limit`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lorabench.results import limit as targets
@@ -116,6 +117,10 @@ class LowRank:
         Windows of steady state.
     rows : int
         Samples of a window; 0 where two snapshots were compared.
+    wraps : int
+        How often the rows ended and began anew meanwhile.
+    otherwise : mapping of str to float
+        What the rank would have been had something else moved the rows, by what, in words.
     """
 
     dim: int
@@ -123,25 +128,32 @@ class LowRank:
     rank: Estimate | None
     windows: int
     rows: int
+    wraps: int = 0
+    otherwise: Mapping[str, float] = field(default_factory=dict)
 
 
 LOW_RANK_SHARE = 0.05
+LOW_RANK_VARIANCE = 0.80
 # Fewer samples than this a window, and what a window shows is how few they are.
 LEAST_WINDOW_ROWS = 4096
 
 
 def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
-    """Judge ``lowrank.variance``: rank at a share of the variance <= floor(0.05 D)."""
+    """Judge ``lowrank.variance``: rank at 80 % of the variance <= floor(0.05 D).
+
+    At another share of the variance it is another claim, ``lowrank.variance[V=0.9]``. There is no
+    verdict where rows came round again: updates that are learned twice are not those of a stream.
+    """
     limit = int(LOW_RANK_SHARE * evidence.dim)
     share = f"{evidence.variance * 100:.3g} %"
+    usual = evidence.variance == LOW_RANK_VARIANCE
     target = Limit(
-        "lowrank.variance",
+        "lowrank.variance" if usual else f"lowrank.variance[V={evidence.variance:g}]",
         f"at D = {evidence.dim}, rank at {share} of the variance <= {limit} "
         "(5 % of the components)",
         float(limit),
     )
     estimate = evidence.rank
-    verdict: Verdict = "inconclusive"
     what = (
         f"over {evidence.windows} windows of {evidence.rows:,} samples"
         if evidence.rows
@@ -155,6 +167,19 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
         )
         if estimate.interval is not None:
             reason += " (95 % interval {:.2f} to {:.2f})".format(*estimate.interval)
+    verdict, obstacles = _held_against(target, evidence)
+    if obstacles:
+        reason += f", but {' and '.join(obstacles)}"
+    if evidence.otherwise:
+        others = (f"{how} {rank:.2f}" for how, rank in evidence.otherwise.items())
+        reason += f"; had the rows moved {', '.join(others)}"
+    return claim(target, estimate, verdict, basis, reason)
+
+
+def _held_against(target: Limit, evidence: LowRank) -> tuple[Verdict, list[str]]:
+    """Return the verdict on low-rankness, and what is in a verdict's way."""
+    verdict: Verdict = "inconclusive"
+    estimate, limit = evidence.rank, target.limit
     obstacles = []
     if limit == 0:
         verdict = "unavailable"
@@ -166,14 +191,18 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
         )
     elif evidence.rows and evidence.windows < MIN_ROUNDS:
         obstacles.append(f"at least {MIN_ROUNDS} windows are needed (--windows)")
+    elif evidence.wraps:
+        times = "once" if evidence.wraps == 1 else f"{evidence.wraps} times"
+        obstacles.append(
+            f"the rows ended and began anew {times}: take fewer or shorter windows (--windows, "
+            "--window)"
+        )
     elif estimate is not None and limit:
         low, high = estimate.interval or (estimate.value, estimate.value)
         verdict = target.verdict(low, high)
         if verdict == "inconclusive":
-            obstacles.append(f"the interval contains {limit}; measure more windows (--windows)")
-    if obstacles:
-        reason += f", but {' and '.join(obstacles)}"
-    return claim(target, estimate, verdict, basis, reason)
+            obstacles.append(f"the interval contains {limit:g}; measure more windows (--windows)")
+    return verdict, obstacles
 
 
 IDLE = Limit(

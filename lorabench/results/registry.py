@@ -274,6 +274,8 @@ _PROFILE = {
         update_energy_share="a table's share of all tables' update energy, over all windows",
         rank_at="components that hold the share at the name's end of the variance of updates",
         rank_fraction_at="`rank_at` over D",
+        weighted_rank_at="mean `rank_at` of all tables, weighted by update energy, by the "
+        "optimiser that moved the rows or, derived from the same windows, might have",
         effective_rank="effective rank (Roy and Vetterli 2007) of a table's updates",
         gradient_rank_at="`rank_at` of per-sample gradients",
         gradient_rank_fraction_at="`gradient_rank_at` over D",

@@ -20,7 +20,7 @@ def test_every_table_gets_its_three_spectra(lorabench: Run, tmp_path: Path) -> N
     )
     assert run.returncode == 0, run.stderr
     result = read_result(path)
-    assert [claim.id for claim in result.claims] == ["lowrank.variance"] * 2
+    assert [claim.id for claim in result.claims] == ["lowrank.variance[V=0.7]"] * 2
     narrow, wide = result.claims
     assert (narrow.verdict, narrow.target) == ("unavailable", 0)
     assert wide.target == 1
@@ -32,6 +32,12 @@ def test_every_table_gets_its_three_spectra(lorabench: Run, tmp_path: Path) -> N
             metric = result.metric(name, f"D32/{table}")
             assert metric is not None
             assert len(metric.values) == 6
+    for by in ("adagrad", "sgd", "adagrad-empty"):
+        rank = result.metric("weighted_rank_at_70", f"D32/all/{by}")
+        assert rank is not None
+        assert rank.labels["optimizer"] == by
+        assert f"{rank.estimate:.2f}" in wide.reason
+        assert f"{rank.estimate:.2f} with {by}" in run.stdout
     explained = next(
         s for s in result.series if (s.name, s.condition) == ("explained_variance", "D32/C3")
     )

@@ -55,11 +55,36 @@ def explained(name: str, case: Case, spectra: Sequence[Spectrum]) -> schema.Seri
     return schema.Series.of(name, case, range(1, len(mean) + 1), mean, units=("1", "1"))
 
 
-def weighted_rank(window: Window, variance: float) -> float | None:
-    """Return the rank at a share of the variance, tables weighted by update energy."""
-    energy = np.array([table.update.energy for table in window.tables])
-    ranks = np.array([table.update.rank(variance) for table in window.tables])
+def weighted_rank(spectra: Sequence[Spectrum], variance: float) -> float | None:
+    """Return the rank at a share of the variance, tables weighted by energy; None without any."""
+    energy = np.array([spectrum.energy for spectrum in spectra])
+    ranks = np.array([spectrum.rank(variance) for spectrum in spectra])
     return float(energy @ ranks / energy.sum()) if energy.sum() > 0 else None
+
+
+def ranks_by_optimizer(
+    windows: Sequence[Window], trained_by: str, variance: float
+) -> dict[str, list[float | None]]:
+    """Return the weighted rank of each window by who moved the rows, or might have.
+
+    Parameters
+    ----------
+    windows : sequence of Window
+        At least one.
+    trained_by : str
+        The optimiser that did, which comes first.
+    variance : float
+        Share of it to be explained.
+    """
+    found = {
+        trained_by: [weighted_rank([t.update for t in one.tables], variance) for one in windows]
+    }
+    for name in windows[0].tables[0].otherwise:
+        found[name] = [
+            weighted_rank([table.otherwise[name] for table in one.tables], variance)
+            for one in windows
+        ]
+    return found
 
 
 class ProfileTable:
@@ -94,8 +119,15 @@ class ProfileTable:
         warmup, variance = self._options.warmup_windows, self._options.variance
         steady = found.windows[warmup:]
         self._add_training(steady)
-        ranks = [weighted_rank(window, variance) or 0.0 for window in found.windows]
-        self._over_windows("weighted_rank", self._case("all"), ranks)
+        trained_by = self._options.optimizer
+        every = ranks_by_optimizer(found.windows, trained_by, variance)
+        self._over_windows(
+            "weighted_rank", self._case("all"), [rank or 0.0 for rank in every[trained_by]]
+        )
+        for name, ranks in every.items():
+            case = self._case("all")
+            by = Case(f"{case.text}/{name}", dict(case.labels) | {"optimizer": name})
+            self._table.add(f"weighted_rank_at_{100 * variance:.3g}", by, *ranks[warmup:])
         energy = [[table.update.energy for table in window.tables] for window in steady]
         total: NDArray[np.float64] = np.sum(energy, axis=0)
         whole = float(total.sum()) or 1.0

@@ -14,8 +14,9 @@ import numpy as np
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
 from lorabench.errors import InputError
-from lorabench.experiments.profile.metrics import ProfileTable, weighted_rank
+from lorabench.experiments.profile.metrics import ProfileTable, ranks_by_optimizer
 from lorabench.experiments.profile.options import LEAST_WINDOW, ProfileOptions
+from lorabench.experiments.profile.otherwise import OTHERWISE
 from lorabench.experiments.profile.snapshots import SnapshotProfile
 from lorabench.experiments.profile.windows import MeterConfig, Profiled, Window, WindowMeter
 from lorabench.lora.spectrum import alignment
@@ -95,28 +96,35 @@ class TrainingProfile(Experiment):
                 told.table, series, profiled.dim if len(self._dims) > 1 else None, options
             )
             table.fill(profiled, names, source.spec.table_rows)
-            steady = profiled.windows[warmup:]
-            ranks = [weighted_rank(window, options.variance) for window in steady]
-            evidence = claim.LowRank(
-                profiled.dim,
-                options.variance,
-                statistics.mean(ranks),
-                len(steady),
-                profiled.window_rows,
-            )
-            claims.append(claim.lowrank_variance(evidence, source.basis))
+            claims.append(claim.lowrank_variance(self._evidence(profiled), source.basis))
         told.series, told.claims = series, claims
         return told
+
+    def _evidence(self, profiled: Profiled) -> claim.LowRank:
+        """Return what the verdict on a dim rests on: its windows behind the warm-up."""
+        options = self.options
+        steady = profiled.windows[options.warmup_windows :]
+        ranks = ranks_by_optimizer(steady, options.optimizer, options.variance)
+        estimates = {name: statistics.mean(values) for name, values in ranks.items()}
+        return claim.LowRank(
+            profiled.dim,
+            options.variance,
+            estimates.pop(options.optimizer),
+            len(steady),
+            profiled.window_rows,
+            profiled.wraps,
+            {OTHERWISE[name]: found.value for name, found in estimates.items() if found},
+        )
 
 
 def _profile(source: RowSource, options: ProfileOptions, report: Report, found: Profiled) -> None:
     """Train through the windows of one dim, and write each down as it ends."""
-    prepared = prepare(source, None, options.seed, report)
+    carried_over = options.optimizer == "adagrad"
+    prepared = prepare(source, None, options.seed, report, accumulators=carried_over)
     found.origin = prepared.origin
     found.window_rows = _window_rows(source, prepared.serving_start, options)
     meter = WindowMeter(
-        prepared.tables,
-        prepared.net,
+        prepared.model,
         MeterConfig(
             batch=min(options.batch, found.window_rows),
             optimizer="sgd" if options.optimizer == "sgd" else "adagrad",
@@ -149,6 +157,10 @@ def _light(window: Window) -> Window:
                 gradient=replace(table.gradient, directions=none),
                 update=replace(table.update, directions=none),
                 signal=replace(table.signal, directions=none),
+                otherwise={
+                    name: replace(spectrum, directions=none)
+                    for name, spectrum in table.otherwise.items()
+                },
             )
             for table in window.tables
         ),

@@ -10,6 +10,7 @@ from lorabench.experiments.profile.metrics import (
     add_spectra,
     explained,
     table_case,
+    weighted_rank,
 )
 from lorabench.experiments.profile.options import ProfileOptions
 from lorabench.lora.spectrum import Spectrum
@@ -93,11 +94,8 @@ class SnapshotProfile(Experiment):
 
     def _rank(self) -> statistics.Estimate | None:
         """Return the rank over all tables, weighted by energy."""
-        energy = np.array([spectrum.energy for spectrum in self._spectra])
-        ranks = np.array([spectrum.rank(self.options.variance) for spectrum in self._spectra])
-        if not energy.sum() > 0:
-            return None
-        return statistics.Estimate(float(energy @ ranks / energy.sum()), None, 1)
+        rank = weighted_rank(self._spectra, self.options.variance)
+        return None if rank is None else statistics.Estimate(rank, None, 1)
 
 
 def _check_alike(before: Snapshot, after: Snapshot) -> None:

@@ -100,6 +100,7 @@ def _summary(result: Result) -> list[str]:
         lines.append(
             f"{prefix}{metric.estimate:,.0f} samples/s, {share:.2f} of the time in training itself"
         )
+    lines += _by_optimizer(result)
     names = {m.condition for m in result.metrics if m.name == "recommended_bytes"}
     total = sum(_value(result, "recommended_bytes", name) or 0.0 for name in names)
     tables = sum(_value(result, "table_bytes", name) or 0.0 for name in names) or 1.0
@@ -121,6 +122,21 @@ def _summary(result: Result) -> list[str]:
     if config.get("wraps"):
         lines.append(f"The rows ended and began anew {config['wraps']} times.")
     return lines
+
+
+def _by_optimizer(result: Result) -> list[str]:
+    """Tell the rank over all tables by who moved the rows, a line a dim."""
+    share = f"{100 * result.config['experiment']['variance']:.3g}"
+    by_dim: dict[Label | None, list[str]] = {}
+    for metric in result.select(f"weighted_rank_at_{share}"):
+        if metric.estimate is not None:
+            told = f"{metric.estimate:.2f} with {metric.labels['optimizer']}"
+            by_dim.setdefault(metric.labels.get("dim"), []).append(told)
+    return [
+        f"{'' if dim is None else f'D{dim}: '}{first} components hold {share} % over all tables"
+        + (f"; derived from the same windows: {', '.join(derived)}" if derived else "")
+        for dim, (first, *derived) in by_dim.items()
+    ]
 
 
 def _value(result: Result, name: str, condition: str) -> float | None:

@@ -3,22 +3,23 @@
 At the start of a window the parameters stand still for the signal pass (c), over a random sample of
 the window's rows; then the window is trained on as usual, and (a) is gathered batch by batch. For
 (b) the rows that the window will touch are known beforehand, so each is copied once, and what it
-moved by is told at the end. Memory: D x D a table and one copy of the touched rows, whatever the
-length of the stream.
+moved by is told at the end, with what other optimisers would have moved it by
+(`lorabench.experiments.profile.otherwise`). Memory: D x D a table and one copy of the touched rows
+and their accumulators, whatever the length of the stream.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import LorabenchError
+from lorabench.experiments.profile.otherwise import moments
 from lorabench.lora.spectrum import MomentSum, Signal, Spectrum, SplitGradientSums, rows_of
-from lorabench.model.dlrm import DenseNet
-from lorabench.model.full import FullTrainer, OptimizerName
+from lorabench.model.full import FullTrainer, OptimizerName, TrainedModel
 from lorabench.model.gradients import embedding_gradients
-from lorabench.model.tables import TableSet
 from lorabench.workload.block import Block, dense_features
 
 # (a) is a mean over far more samples than it needs; its cost at D = 64 is not small.
@@ -46,12 +47,15 @@ class TableWindow:
         (c).
     touched : int
         Rows that were looked up.
+    otherwise : mapping of str to Spectrum
+        (b) had another optimiser moved the rows, by its name; empty where SGD did.
     """
 
     gradient: Spectrum
     update: Spectrum
     signal: Signal
     touched: int
+    otherwise: Mapping[str, Spectrum]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,20 +129,21 @@ class WindowMeter:
 
     Parameters
     ----------
-    tables : TableSet
-        Writable; trained in place.
-    net : DenseNet
-        Trained too.
+    model : TrainedModel
+        Tables, writable, and net are trained in place; Adagrad goes on from a copy of the
+        accumulators.
     config : MeterConfig
         How.
     """
 
-    def __init__(self, tables: TableSet, net: DenseNet, config: MeterConfig) -> None:
-        self._tables = tables
-        self._kernels = tables.kernels
-        self._net = net
+    def __init__(self, model: TrainedModel, config: MeterConfig) -> None:
+        self._tables = model.tables
+        self._kernels = model.tables.kernels
+        self._net = model.net
         self._config = config
-        self._trainer = FullTrainer(tables, net, config.optimizer, config.learning_rate)
+        self._trainer = FullTrainer(
+            model.tables, model.net, config.optimizer, config.learning_rate, model.accumulators
+        )
         every = range(self._kernels.count)
         self._gradients = MomentSum(every, self._kernels.dim)
         self._halves = SplitGradientSums(
@@ -168,7 +173,7 @@ class WindowMeter:
             self._touched(table, rows_of(block.sparse, table, self._kernels.hotness))
             for table in range(self._kernels.count)
         ]
-        before = [table[r] for table, r in zip(self._tables.arrays, rows, strict=True)]
+        before = [self._rows(table, touched) for table, touched in enumerate(rows)]
         self._gradients.clear()
         measured = time.perf_counter() - began
         trained, loss = 0.0, 0.0
@@ -183,7 +188,7 @@ class WindowMeter:
             trained += stepped - started
             measured += time.perf_counter() - stepped
         began = time.perf_counter()
-        found = tuple(self._table(table, rows[table], before[table]) for table in range(len(rows)))
+        found = tuple(self._table(table, rows[table], *before[table]) for table in range(len(rows)))
         measured += time.perf_counter() - began
         return Window(found, len(block), loss / len(block), trained, measured)
 
@@ -210,21 +215,37 @@ class WindowMeter:
         seen[rows] = False
         return rows
 
+    def _rows(
+        self, table: int, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Copy rows and, for Adagrad, their accumulators."""
+        sums = self._trainer.accumulators
+        return self._tables.arrays[table][rows], None if sums is None else sums[table][rows]
+
     def _table(
-        self, table: int, rows: NDArray[np.int64], before: NDArray[np.float32]
+        self,
+        table: int,
+        rows: NDArray[np.int64],
+        before: NDArray[np.float32],
+        sums_before: NDArray[np.float32] | None,
     ) -> TableWindow:
-        np.subtract(self._tables.arrays[table][rows], before, out=before)
-        moment = (before.T @ before).astype(np.float64)
+        after, sums = self._rows(table, rows)
+        update = np.subtract(after, before, out=after)
+        moment = (update.T @ update).astype(np.float64)
         if not (np.isfinite(moment).all() and np.isfinite(self._gradients.packed[table]).all()):
             raise DivergedError(
                 f"training diverged: found a gradient of table {table} that is not finite, "
                 "expected finite ones; use a lower --learning-rate"
             )
+        otherwise: Mapping[str, NDArray[np.float64]] = {}
+        if sums is not None and sums_before is not None:
+            otherwise = moments(update, sums_before, sums)
         return TableWindow(
             gradient=Spectrum.of(self._gradients.matrix(table)),
             update=Spectrum.of(moment),
             signal=self._halves.signal(table),
             touched=len(rows),
+            otherwise={name: Spectrum.of(matrix) for name, matrix in otherwise.items()},
         )
 
 

@@ -88,6 +88,10 @@ def low_rank(**changes) -> verdict.LowRank:
         ({"windows": 3}, "inconclusive", "at least 6 windows"),
         ({"rank": None}, "inconclusive", "no update had any energy"),
         ({"rows": 0, "rank": Estimate(2.0, None, 1)}, "met", "between the two snapshots"),
+        ({"wraps": 1}, "inconclusive", "2.50), but the rows ended and began anew once: take fewer"),
+        ({"wraps": 3}, "inconclusive", "began anew 3 times"),
+        ({"wraps": 3, "dim": 16}, "unavailable", "began anew 3 times"),
+        ({"otherwise": {"by SGD": 1.3, "by X": 3.0}}, "met", "the rows moved by SGD 1.30, by X 3."),
     ],
 )
 def test_low_rankness_is_judged_by_its_interval(changes, expected, words) -> None:
@@ -95,6 +99,18 @@ def test_low_rankness_is_judged_by_its_interval(changes, expected, words) -> Non
     assert claim.verdict == expected
     assert words in claim.reason
     assert claim.target == int(0.05 * changes.get("dim", 64))
+
+
+@pytest.mark.parametrize(
+    ("variance", "expected"),
+    [
+        (0.8, "lowrank.variance"),
+        (0.9, "lowrank.variance[V=0.9]"),
+        (0.955, "lowrank.variance[V=0.955]"),
+    ],
+)
+def test_another_share_of_the_variance_is_another_claim(variance: float, expected: str) -> None:
+    assert verdict.lowrank_variance(low_rank(variance=variance), "derived").id == expected
 
 
 def exactly(busy: float) -> Peak:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from lorabench.experiments.profile.otherwise import OTHERWISE
 from lorabench.experiments.profile.windows import DivergedError, MeterConfig, WindowMeter
 from lorabench.lora.spectrum import Spectrum, rows_of
 from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.full import FullTrainer, TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.workload.block import Block
+from lorabench.workload.block import Block, dense_features
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.spec import WorkloadSpec, load_spec
 
@@ -36,7 +38,7 @@ def test_updates_are_what_the_window_moved_the_tables_by(optimizer, preset: str)
     block = rows(3000, spec)
     hotness = tables.kernels.hotness
     before = [table.copy() for table in tables.arrays]
-    meter = WindowMeter(tables, net, MeterConfig(batch=500, optimizer=optimizer))
+    meter = WindowMeter(TrainedModel(tables, net), MeterConfig(batch=500, optimizer=optimizer))
     window = meter.window(block)
     assert window.rows == 3000
     assert 0 < window.loss < 1
@@ -48,11 +50,69 @@ def test_updates_are_what_the_window_moved_the_tables_by(optimizer, preset: str)
         assert window.tables[f].touched == len(np.unique(rows_of(block.sparse, f, hotness)))
 
 
+def test_windows_go_on_from_the_accumulators_of_pre_training() -> None:
+    moved = []
+    for given in (None, 1e4):
+        tables, net = model()
+        sums = given and [np.full(size, given, np.float32) for size in tables.layout.rows]
+        meter = WindowMeter(TrainedModel(tables, net, sums or None), MeterConfig(batch=500))
+        moved.append(sum(table.update.energy for table in meter.window(rows(3000)).tables))
+        assert not sums or all((one == given).all() for one in sums)
+    assert moved[1] < 0.1 * moved[0]
+
+
+def test_one_window_shows_what_sgd_and_empty_accumulators_would_have_done() -> None:
+    # One step, so that what is derived is exact.
+    block = rows(500)
+    spectra = {}
+    for name, optimizer, begun in (
+        ("adagrad", "adagrad", 3.0),
+        ("sgd", "sgd", None),
+        ("adagrad-empty", "adagrad", None),
+    ):
+        tables, net = model()
+        rng = np.random.default_rng(2)
+        sums = begun and [
+            (begun * rng.random(size)).astype(np.float32) for size in tables.layout.rows
+        ]
+        meter = WindowMeter(
+            TrainedModel(tables, net, sums or None), MeterConfig(batch=500, optimizer=optimizer)
+        )
+        spectra[name] = meter.window(block).tables
+    for name in ("sgd", "adagrad-empty"):
+        scale = None
+        for derived, trained in zip(spectra["adagrad"], spectra[name], strict=True):
+            found, expected = derived.otherwise[name], trained.update
+            scale = scale or expected.energy / found.energy
+            values = found.values * scale
+            np.testing.assert_allclose(values, expected.values, atol=1e-2 * expected.values[0])
+    assert not spectra["sgd"][0].otherwise
+    assert set(spectra["adagrad"][0].otherwise) == set(OTHERWISE)
+
+
+def test_training_goes_on_as_one_trainer_would() -> None:
+    block = rows(1000)
+    results = []
+    for carried_over in (True, False):
+        tables, net = model()
+        dense = dense_features(block.dense)
+        first = FullTrainer(tables, net.freeze())
+        first.step(dense[:500], block.sparse[:500], block.label[:500])
+        if carried_over:
+            given = TrainedModel(tables, net, first.accumulators)
+            WindowMeter(given, MeterConfig(batch=500)).window(block.slice(500, 1000))
+        else:
+            first.step(dense[500:], block.sparse[500:], block.label[500:])
+        results.append(np.concatenate([table.ravel() for table in tables.arrays]))
+    np.testing.assert_array_equal(*results)
+
+
 def test_the_signal_pass_moves_nothing() -> None:
     trained = []
     for samples in (64, 3000):
         tables, net = model()
-        meter = WindowMeter(tables, net, MeterConfig(batch=500, signal_samples=samples))
+        config = MeterConfig(batch=500, signal_samples=samples)
+        meter = WindowMeter(TrainedModel(tables, net), config)
         meter.window(rows(3000))
         trained.append(np.concatenate([table.ravel() for table in tables.arrays]))
     np.testing.assert_array_equal(*trained)
@@ -62,4 +122,4 @@ def test_a_rate_that_is_too_high_is_told() -> None:
     tables, net = model()
     config = MeterConfig(batch=500, optimizer="sgd", learning_rate=1e12)
     with pytest.raises(DivergedError, match="lower --learning-rate"):
-        WindowMeter(tables, net, config).window(rows(5000))
+        WindowMeter(TrainedModel(tables, net), config).window(rows(5000))
