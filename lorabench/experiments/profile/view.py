@@ -130,10 +130,11 @@ def _by_optimizer(result: Result) -> list[str]:
     by_dim: dict[Label | None, list[str]] = {}
     for metric in result.select(f"weighted_rank_at_{share}"):
         if metric.estimate is not None:
-            told = f"{metric.estimate:.2f} with {metric.labels['optimizer']}"
+            told = f"{metric.estimate:.2f} by {metric.labels['optimizer']}"
             by_dim.setdefault(metric.labels.get("dim"), []).append(told)
     return [
-        f"{'' if dim is None else f'D{dim}: '}{first} components hold {share} % over all tables"
+        f"{'' if dim is None else f'D{dim}: '}components that hold {share} % over all tables, where "
+        f"rows are moved: {first}"
         + (f"; derived from the same windows: {', '.join(derived)}" if derived else "")
         for dim, (first, *derived) in by_dim.items()
     ]
