@@ -133,8 +133,8 @@ def _by_optimizer(result: Result) -> list[str]:
             told = f"{metric.estimate:.2f} by {metric.labels['optimizer']}"
             by_dim.setdefault(metric.labels.get("dim"), []).append(told)
     return [
-        f"{'' if dim is None else f'D{dim}: '}components that hold {share} % over all tables, where "
-        f"rows are moved: {first}"
+        f"{'' if dim is None else f'D{dim}: '}components that hold {share} % over all tables, rows "
+        f"moved {first}"
         + (f"; derived from the same windows: {', '.join(derived)}" if derived else "")
         for dim, (first, *derived) in by_dim.items()
     ]
