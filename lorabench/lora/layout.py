@@ -219,12 +219,7 @@ def plan_adapter(
     InputError
         The rank is out of range, or the budget does not buy a single slot.
     """
-    if rank is not None and not 1 <= rank <= min(MAX_RANK, layout.dim):
-        raise InputError(
-            f"--rank: found {rank}, expected auto or 1 to {min(MAX_RANK, layout.dim)} "
-            f"(the embedding dim is {layout.dim})"
-        )
-    start = min(AUTO_RANK, layout.dim) if rank is None else rank
+    start = _first_rank(layout, rank)
     budget = int(budget_fraction * layout.table_bytes)
     signal_rows = _signal_rows(layout, start, int(budget * _SIGNAL_SHARE))
 
@@ -247,15 +242,24 @@ def plan_adapter(
     for plain in (_plain_tables(layout, signal_rows, int(budget * _PLAIN_SHARE)), ()):
         huge, small = most("2m", plain), most("4k", plain)
         if any(small.ranks):
-            break
-    else:
+            return huge if sum(huge.slots) >= _HUGE_KEEPS * sum(small.slots) else small
+    raise InputError(
+        f"the adapter's budget is too small: found {budget_fraction:.2%} of {layout.table_bytes:,} "
+        f"table bytes, expected at least {at(1, '4k').total_bytes:,} bytes, as mapped, for one row "
+        f"a table at rank {start}; use a lower --rank or larger tables"
+    )
+
+
+def _first_rank(layout: TableLayout, rank: int | None) -> int:
+    """Return the rank to begin with, or refuse what no table can have."""
+    if rank is None:
+        return min(AUTO_RANK, layout.dim)
+    if not 1 <= rank <= min(MAX_RANK, layout.dim):
         raise InputError(
-            f"the adapter's budget is too small: found {budget_fraction:.2%} of "
-            f"{layout.table_bytes:,} table bytes, expected at least "
-            f"{at(1, '4k').total_bytes:,} bytes, as mapped, for one row a table at rank {start}; "
-            "use a lower --rank or larger tables"
+            f"--rank: found {rank}, expected auto or 1 to {min(MAX_RANK, layout.dim)} "
+            f"(the embedding dim is {layout.dim})"
         )
-    return huge if sum(huge.slots) >= _HUGE_KEEPS * sum(small.slots) else small
+    return rank
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:
