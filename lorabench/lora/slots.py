@@ -57,10 +57,13 @@ def allocate_slots(
     adapted = [f for f, rank in enumerate(ranks) if rank > 0]
     if not any(energy[f] > 0 and len(lookup_counts[f]) for f in adapted):
         return _in_proportion(plan, ranks)
+    # Only their proportions count, and those of the smallest numbers would be lost on the way.
+    most = max(energy[f] for f in adapted)
+    share = {f: energy[f] / most for f in adapted}
     bytes_of = {f: adapted_bytes(_PROBE, ranks[f], plan.layout.dim) / _PROBE for f in adapted}
     curves = {f: _Curve(lookup_counts[f]) for f in adapted}
-    mean = sum(energy[f] for f in adapted) / len(adapted)
-    worth = {f: (energy[f] + mean) / 2 / bytes_of[f] for f in adapted}
+    mean = sum(share.values()) / len(adapted)
+    worth = {f: (share[f] + mean) / 2 / bytes_of[f] for f in adapted}
 
     def at(price: float) -> AdapterPlan:
         slots = [0 if rank else count for rank, count in zip(ranks, plan.slots, strict=True)]

@@ -1,7 +1,7 @@
 """Where slots go when tables compete."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lorabench.lora.layout import plan_adapter
@@ -20,6 +20,7 @@ def lookup_counts(slots: int) -> np.ndarray:
     st.lists(st.floats(0, 1e6), min_size=3, max_size=3),
     st.integers(0, 5000),
 )
+@example([1, 1], [0.0, 5e-324, 0.0], 1)
 @settings(max_examples=50)
 def test_whatever_the_signal_the_layout_stays_within_room_and_budget(ranks, energy, used) -> None:
     plan = plan_adapter(LAYOUT, None, 1, 0.02)
