@@ -237,6 +237,7 @@ class ServingExperiment(Experiment):
                     "bytes": state.adapter_bytes or adapter.breakdown,
                     "pages": adapter.pages,
                     "slots": adapter.slots,
+                    "tables_with_plain_deltas": adapter.plain,
                     "tables_not_adapted": adapter.not_adapted,
                 },
             },
