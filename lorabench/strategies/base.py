@@ -122,6 +122,8 @@ class Strategy(ABC):
         How its name is written, for people.
     default_rate : float or None
         Learning rate unless another is asked for; None where it learns nothing.
+    default_decay : float
+        What Adagrad's sums are multiplied by at a window's end, likewise.
     resumable : bool
         It can `save` what it has learned and `resume` from that.
     colocatable : bool
@@ -133,6 +135,7 @@ class Strategy(ABC):
 
     forms: ClassVar[tuple[str, ...]]
     default_rate: ClassVar[float | None] = None
+    default_decay: ClassVar[float] = ACCUMULATOR_DECAY
     resumable: ClassVar[bool] = False
     colocatable: ClassVar[bool] = False
     ships_deltas: ClassVar[bool] = False

@@ -36,6 +36,7 @@ class Ideal(Strategy):
 
     forms = ("ideal",)
     default_rate = 0.05
+    default_decay = 0.25
 
     def __init__(
         self,

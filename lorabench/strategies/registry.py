@@ -47,7 +47,9 @@ def parse(
     for kind in known:
         params = kind.read(name)
         if params is not None:
-            spec = StrategySpec(name, kind, kind.default_rate, seed=seed, params=params)
+            spec = StrategySpec(
+                name, kind, kind.default_rate, kind.default_decay, seed=seed, params=params
+            )
             given = learning_rate is not None and spec.learns
             return replace(spec, learning_rate=learning_rate) if given else spec
     forms = ", ".join(form for kind in known for form in kind.forms)

@@ -61,7 +61,7 @@ def test_a_rate_at_which_it_diverges_is_told_and_not_chosen(freshness_spec) -> N
     assert {loss for _, _, loss in found.tried["ideal"]} == {None}
     assert [rate for rate, _, _ in found.tried["ideal"]] == [1e30 * 2.0**n for n in range(-8, 3)]
     assert found.specs[1] == parse("ideal", 1e30)
-    assert any(text.startswith("tuning ideal: 1e+30 x 0.5") for text, _ in stages)
+    assert any(text.startswith("tuning ideal: 1e+30 x 0.25") for text, _ in stages)
 
 
 def test_stored_rows_have_no_other_seed_to_tune_on(criteo_rows) -> None:
@@ -79,6 +79,6 @@ def test_rates_and_decays_are_tried_below_and_above_the_default(freshness_spec) 
     assert min(rates) < spec.learning_rate < max(rates)
     assert min(rates) < best.learning_rate < max(rates)
     decays = [decay for rate, decay, _ in tried if rate == best.learning_rate]
-    assert {0.25, 0.5, 1.0} <= set(decays)
+    assert {spec.accumulator_decay * factor for factor in (0.5, 1, 2)} <= set(decays)
     losses_of = {(rate, decay): loss for rate, decay, loss in tried}
     assert losses_of[best.learning_rate, best.accumulator_decay] == min(losses_of.values())
