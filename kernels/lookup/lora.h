@@ -442,6 +442,24 @@ static inline void lb_add_deltas(const lb_lora *lora, const lb_bags *in, int64_t
   }
 }
 
+/* One index a bag: base row and delta are added up in registers. */
+static inline void lb_one_hot_plain(const lb_table *table, const lb_lora *lora, const lb_bags *in,
+                                    float *out, int64_t out_stride) {
+  const int64_t dim = table->dim;
+  const int bf16 = table->bf16;
+  for (int64_t b = 0; b < in->bags; b++) {
+    const int64_t row = lb_bag_row(in, b);
+    const void *base = lb_table_row(table, row, dim, bf16);
+    const float *delta = lora->A + row * dim;
+    float *to = out + b * out_stride;
+    int64_t d = 0;
+    for (; d + LB_LANES <= dim; d += LB_LANES)
+      lb_store(to + d, lb_load_row(base, d, bf16) + lb_load(delta + d));
+    for (; d < dim; d++)
+      to[d] = lb_element(base, d, bf16) + delta[d];
+  }
+}
+
 /* Some bags at a time, so that what the base rows summed up to is still at hand. */
 static inline void lb_lookup_plain(const lb_table *table, const lb_lora *lora, const lb_bags *in,
                                    const lb_parts *parts, float *out, int64_t out_stride) {
@@ -460,9 +478,12 @@ static inline void lb_lookup_lora(const lb_table *table, const lb_lora *lora, co
                                   const lb_parts *parts, float *out, int64_t out_stride) {
   if (in->bags == 0)
     return;
-  if (lora->rank == 0)
+  const int alone = in->offsets == NULL && parts->base == NULL && !parts->given;
+  if (lora->plain && alone && in->weights == NULL)
+    lb_one_hot_plain(table, lora, in, out, out_stride);
+  else if (lora->rank == 0)
     lb_lookup_plain(table, lora, in, parts, out, out_stride);
-  else if (in->offsets == NULL && parts->base == NULL && !parts->given)
+  else if (alone)
     lb_lora_one_hot_dims(table, lora, in, out, out_stride);
   else if (in->wide_indices)
     lb_lora_pooled(table, lora, in, parts, out, out_stride, 1);

@@ -228,3 +228,45 @@ def test_tables_beyond_the_cache_are_read_as_those_in_it(dim: int, bf16: bool, w
     one_hot = np.full((len(indices), 1, dim), np.nan, np.float32)
     Tables([stored]).lookup(indices[:, None], one_hot)
     np.testing.assert_array_equal(one_hot[:, 0], table[indices])
+
+
+@given(cases(), st.booleans())
+@settings(max_examples=150)
+def test_a_plain_delta_and_its_training_agree_with_numpy(case: Case, given_base: bool) -> None:
+    count = len(case.given)
+    rows = [len(table) for table in case.given]
+    writer, reader = make_adapter(rows, 0, case.dim)
+    tables = Tables(case.given)
+    held = [case.rng.normal(size=(n, case.dim)).astype(np.float32) for n in rows]
+    sums = [case.rng.random(n).astype(np.float32) for n in rows]
+    assert writer.begin()
+    for f in range(count):
+        writer.put_plain(f, held[f], sums[f])
+    grad = off_by_four(case.rng.normal(size=(case.batch, count, case.dim)).astype(np.float32))
+    writer.learn(
+        tables,
+        case.indices,
+        grad,
+        learning_rate=9.0,
+        plain_rate=0.3,
+        epsilon=1e-6,
+        initial_accumulator=np.zeros(count, np.float32),
+        **case.options,
+    )
+    moved = [delta.astype(np.float64) for delta in held]
+    for f in range(count):
+        total = np.zeros_like(moved[f])
+        for b, (bag, factors) in enumerate(case.bags(f)):
+            np.add.at(total, bag, factors[:, None] * grad[b, f].astype(np.float64))
+        touched = np.unique(np.concatenate([bag for bag, _ in case.bags(f)] or [[]])).astype(int)
+        after = sums[f] + np.square(total).sum(axis=1)
+        steps = 0.3 * total / (np.sqrt(after)[:, None] + 1e-6)
+        moved[f][touched] -= steps[touched]
+    out = off_by_four(np.full((case.batch, count, case.dim), np.nan, np.float32))
+    options = dict(case.options)
+    if given_base:
+        options["base"] = np.zeros((case.batch, 0, case.dim), np.float32)
+    writer.publish()
+    reader.lookup(tables, case.indices, out, **options)
+    expected = case.pooled([a + b for a, b in zip(case.exact, moved, strict=True)])
+    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-3)
