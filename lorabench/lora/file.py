@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench._kernels.adapter import MAX_RANK
 from lorabench.errors import InputError
 from lorabench.lora.writer import AdapterOwner
 from lorabench.model.tables import TableLayout
@@ -141,8 +142,10 @@ def _check_metadata(path: Path, metadata: dict[str, str], layout: TableLayout) -
         raise InputError(f"{path}: found format {metadata.get('format')!r}, expected {_FORMAT!r}")
     try:
         rows, dim = json.loads(metadata.get("table_rows", "[]")), int(metadata.get("dim", "0"))
-        found = tuple(int(count) for count in rows)
-    except (TypeError, ValueError):
+        found = tuple(rows) if isinstance(rows, list) else ()
+        if not found or any(type(count) is not int for count in found):
+            raise ValueError
+    except (ValueError, RecursionError):
         raise InputError(
             f"{path}: found no adapter (table_rows {metadata.get('table_rows')!r:.60}, dim "
             f"{metadata.get('dim')!r:.20}), expected a list of numbers and a number"
@@ -212,7 +215,9 @@ def _low_rank(given: dict[str, NDArray[Any]], size: int, dim: int) -> SavedTable
     A, B, rows = (given.get(part) for part in ("A", "B", "rows"))
     if A is None or B is None or rows is None or rows.ndim != 1 or B.ndim != 2:
         return None
-    if A.shape != (len(rows), len(B)) or B.shape[1] != dim or not 1 <= len(B) <= dim:
+    if A.shape != (len(rows), len(B)) or B.shape[1] != dim:
+        return None
+    if not 1 <= len(B) <= min(dim, MAX_RANK):
         return None
     if len(np.unique(rows)) != len(rows) or (
         len(rows) and not 0 <= rows.min() <= rows.max() < size

@@ -16,6 +16,7 @@ allocated once (`AdapterPlan.room_bytes`), and every later layout has to fit int
 trainer's own share within what is left of the budget.
 """
 
+import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -221,9 +222,32 @@ def plan_adapter(
     """
     start = _first_rank(layout, rank)
     budget = int(budget_fraction * layout.table_bytes)
-    signal_rows = _signal_rows(layout, start, int(budget * _SIGNAL_SHARE))
+    found = _plan(layout, start, servers, budget)
+    if found is not None:
+        return found
+    enough = _enough(layout, start, servers, budget)
+    if enough is None:
+        raise InputError(
+            f"found no table that an adapter of rank {start} would not outweigh, expected larger "
+            "ones"
+        )
+    raise InputError(
+        f"the adapter's budget is too small: found {budget:,} bytes ({budget_fraction:.4g} of the "
+        f"tables), expected at least {enough:,} ({_rounded_up(enough / layout.table_bytes)}), as "
+        f"mapped, at rank {start}"
+    )
 
-    def at(level: int, pages: AdapterPages, plain: Container[int] = ()) -> AdapterPlan:
+
+def _rounded_up(share: float) -> float:
+    return math.ceil(share * 1e6) / 1e6
+
+
+def _plan(layout: TableLayout, start: int, servers: int, budget: int) -> AdapterPlan | None:
+    """Share `budget` bytes out at rank `start`; None where they do not buy a single slot."""
+    signal_rows = _signal_rows(layout, start, int(budget * _SIGNAL_SHARE))
+    highest = max((rows for f, rows in enumerate(layout.rows) if signal_rows[f]), default=0)
+
+    def at(level: int, pages: AdapterPages, plain: Container[int]) -> AdapterPlan:
         ranks = tuple(start if kept and level else 0 for kept in signal_rows)
         slots = tuple(
             rows if f in plain else min(rows, level) if ranks[f] else 0
@@ -234,20 +258,36 @@ def plan_adapter(
         return AdapterPlan(layout, ranks, servers, slots, signal_rows, room, pages, budget)
 
     def most(pages: AdapterPages, plain: Container[int]) -> AdapterPlan:
-        highest = max((rows for f, rows in enumerate(layout.rows) if signal_rows[f]), default=0)
         level = _largest(highest, lambda level: at(level, pages, plain).fits)
         return at(level, pages, plain)
 
     # Where the budget buys a slot only without them, plain deltas are done without.
     for plain in (_plain_tables(layout, signal_rows, int(budget * _PLAIN_SHARE)), ()):
         huge, small = most("2m", plain), most("4k", plain)
-        if any(small.ranks):
-            return huge if sum(huge.slots) >= _HUGE_KEEPS * sum(small.slots) else small
-    raise InputError(
-        f"the adapter's budget is too small: found {budget_fraction:.2%} of {layout.table_bytes:,} "
-        f"table bytes, expected at least {at(1, '4k').total_bytes:,} bytes, as mapped, for one row "
-        f"a table at rank {start}; use a lower --rank or larger tables"
-    )
+        if _slots(small):
+            return huge if _slots(huge) >= _HUGE_KEEPS * _slots(small) else small
+    return None
+
+
+def _slots(plan: AdapterPlan) -> int:
+    """Return how many slots a plan has beside those of plain deltas."""
+    return sum(slots for slots, rank in zip(plan.slots, plan.ranks, strict=True) if rank)
+
+
+def _enough(layout: TableLayout, start: int, servers: int, too_small: int) -> int | None:
+    """Return a budget in bytes that buys a slot, near the least that does; None: none does."""
+    low, high = too_small, max(2 * too_small, Region.mapped_bytes(1))
+    while _plan(layout, start, servers, high) is None:
+        if high > 2 * layout.table_bytes:
+            return None
+        low, high = high, 2 * high
+    while high - low > max(1, high // 1000):
+        middle = (low + high) // 2
+        if _plan(layout, start, servers, middle) is None:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def _first_rank(layout: TableLayout, rank: int | None) -> int:

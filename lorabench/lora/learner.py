@@ -158,6 +158,7 @@ class Learner:
         self._seen = 0
         self._energy = np.zeros(self._tables.count)
         self._looked_at = 0
+        self._largest_batch = 0
         self.start_over()
 
     def start_over(self) -> None:
@@ -255,6 +256,7 @@ class Learner:
             Epoch that includes the batch; None where it was used otherwise, or not at all.
         """
         self._seen += len(labels)
+        self._largest_batch = max(self._largest_batch, len(labels))
         if self.stage is Stage.DIVERGED:
             return None
         if self.stage is Stage.OFF:
@@ -302,21 +304,22 @@ class Learner:
             learning_rate=self._config.learning_rate,
             epsilon=self._config.epsilon,
             plain_rate=self._plain_rate,
-            initial_accumulator=np.maximum(self._medians, self._floor(len(batch.labels))),
+            initial_accumulator=np.maximum(self._medians, self._floor()),
         )
         return writer.publish()
 
-    def _floor(self, samples: int) -> NDArray[np.float32]:
-        """Least accumulator of a new slot in a batch of so many samples, by table, float32 [F].
+    def _floor(self) -> NDArray[np.float32]:
+        """Least accumulator of a new slot, by table, float32 [F].
 
         From 0 the first step of a row has the learning rate's length whatever its gradient, and
         the adapter starts out below the base tables. As if the row had been met `PRIOR_STEPS`
         times, each time with the gradient energy of a lookup at the base parameters, it moves in
         proportion to its gradient. A row of a small table is looked up many times in every batch,
-        and each of those steps is of so many lookups.
+        and each of those steps is of so many lookups: of the largest batch so far, since the first
+        that it is met in may be a small one.
         """
         usual = self._energy / max(1, self._looked_at)
-        lookups = np.maximum(1.0, samples * self._lookups_a_sample)
+        lookups = np.maximum(1.0, self._largest_batch * self._lookups_a_sample)
         return np.asarray(PRIOR_STEPS * lookups * usual, np.float32)
 
     def _is_worse(self, batch: _Batch, logits: NDArray[np.float32]) -> bool:

@@ -139,7 +139,7 @@ class Unfinished:
             part = Part(
                 name=name, rows=rows, size_bytes=half.stat().st_size, sha256=_checksum(half)
             )
-            half.rename(self._folder / name)
+            _settle(half, self._folder / name)
             done = Done(part, note(side))
             _write(self._note(number), _sealed(done, self._keep_side(number)))
         except OSError as error:

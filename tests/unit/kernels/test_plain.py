@@ -189,6 +189,24 @@ def test_a_layout_leaves_plain_deltas_as_they_are(slots, ranks) -> None:
         )
 
 
+def test_a_layout_keeps_all_of_a_plain_delta_or_nothing() -> None:
+    writer, _, tables, rng = node()
+    assert writer.begin()
+    learn(writer, tables, some_rows(rng), rng.normal(size=(16, 2, 8)).astype(np.float32))
+    writer.publish()
+    assert writer.begin()
+    none = np.zeros(0, np.int32)
+    for kept in ([3, 1], [0, 1, 2, 3], [1, 0, 2, 3, 4]):
+        with pytest.raises(ValueError, match=r"keep\[1\]: found some slots of a plain delta"):
+            writer.relayout(
+                np.array([20, 5]),
+                [4, 0],
+                [none, np.array(kept, np.int32)],
+                np.zeros((2, 4, 8), np.float32),
+                np.zeros((2, 4, 4), np.float32),
+            )
+
+
 def test_a_delta_is_put_whole_with_its_accumulators() -> None:
     writer, reader, tables, rng = node()
     delta = rng.normal(size=(5, 8)).astype(np.float32)

@@ -143,7 +143,22 @@ def test_dtypes_that_numpy_has_not_are_refused_by_name(tmp_path: Path, dtype: st
         load_adapter(path, LAYOUT)
 
 
-@pytest.mark.parametrize("rows", ["5", "null", '["a"]', "[[1]]", "{", '{"a": 1}', "[4000, 5000]"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "[1e999]",
+        "[4000.0, 5000, 6]",
+        "[" * 100_000,
+        "[]",
+        "5",
+        "null",
+        '["a"]',
+        "[[1]]",
+        "{",
+        '{"a": 1}',
+        "[4000, 5000]",
+    ],
+)
 def test_metadata_that_says_nothing_of_these_tables_is_refused(tmp_path: Path, rows: str) -> None:
     path = tmp_path / "a.safetensors"
     save_file({}, path, {**METADATA, "table_rows": rows})

@@ -53,10 +53,15 @@ def test_a_plan_stays_within_its_budget_as_mapped_and_uses_it(
     assert sum(plan.breakdown.values()) == plan.total_bytes
     assert all(0 <= s <= v for s, v in zip(plan.slots, rows, strict=True))
     # Every adapted table has as many slots as any other, or is adapted whole.
-    level = max(plan.slots)
-    assert all(s in (0, level, v) for s, v in zip(plan.slots, rows, strict=True))
-    if level < max(rows):
-        more = tuple(min(v, level + 1) if s else 0 for s, v in zip(plan.slots, rows, strict=True))
+    with_slots = [f for f, rank in enumerate(plan.ranks) if rank]
+    level = max(plan.slots[f] for f in with_slots)
+    assert all(plan.slots[f] in (level, rows[f]) for f in with_slots)
+    assert all(plan.slots[f] == rows[f] for f in plan.plain)
+    if level < max(rows[f] for f in with_slots):
+        more = tuple(
+            min(v, level + 1) if r else s
+            for s, r, v in zip(plan.slots, plan.ranks, rows, strict=True)
+        )
         grown = replace(plan, slots=more)
         room = rounded(grown.shared_bytes, PAGE_BYTES[plan.pages])
         assert not replace(grown, room_bytes=room).fits
@@ -148,9 +153,31 @@ def test_tables_too_small_for_their_own_statistics_have_plain_deltas_while_these
     assert plan.fits
 
 
-def test_what_consists_of_small_tables_alone_is_refused_with_both_numbers() -> None:
-    with pytest.raises(InputError, match=r"found 20\.00% of 1,920 table bytes, expected at least"):
+def test_what_consists_of_small_tables_alone_is_refused() -> None:
+    with pytest.raises(InputError, match="found no table that an adapter of rank 4 would not out"):
         plan_adapter(TableLayout((10, 20), 16), 4, 1, 0.2)
+
+
+@pytest.mark.parametrize("budget", [1e-6, 0.001, 0.004])
+def test_a_budget_too_small_is_told_beside_one_that_suffices(budget: float) -> None:
+    layout = TableLayout((3000, 2000, 10, 400), 16)
+    with pytest.raises(InputError, match="budget is too small") as refused:
+        plan_adapter(layout, None, 1, budget)
+    found = re.search(r"found ([\d,]+) bytes .* at least ([\d,]+) \(([\d.]+)\)", str(refused.value))
+    assert found is not None
+    assert int(found[1].replace(",", "")) == int(budget * layout.table_bytes)
+    assert plan_adapter(layout, None, 1, float(found[3])).fits
+
+
+def test_pages_of_2_mib_are_taken_only_where_they_buy_slots_beside_plain_deltas() -> None:
+    layout = TableLayout((*(20,) * 59, 300), 8)
+    for thousandths in range(300, 1001, 10):
+        try:
+            plan = plan_adapter(layout, 4, 1, thousandths / 1000)
+        except InputError:
+            continue
+        assert plan.fits
+        assert any(plan.ranks)
 
 
 def test_about_as_many_rows_are_adapted_as_the_method_promises() -> None:
@@ -167,7 +194,7 @@ def test_a_rank_out_of_range_is_refused(rank: int) -> None:
 
 
 def test_a_budget_that_buys_nothing_is_refused_with_both_numbers() -> None:
-    with pytest.raises(InputError, match=r"too small: found 2\.00% of 6,400 table bytes"):
+    with pytest.raises(InputError, match=r"too small: found 128 bytes"):
         plan_adapter(TableLayout((100,), 16), 4, 1, 0.02)
 
 
