@@ -171,8 +171,8 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
     if obstacles:
         reason += f", but {' and '.join(obstacles)}"
     if evidence.otherwise:
-        others = (f"{how} {rank:.2f}" for how, rank in evidence.otherwise.items())
-        reason += f"; had the rows moved {', '.join(others)}"
+        others = (f"{how} about {rank:.2f}" for how, rank in evidence.otherwise.items())
+        reason += f"; as derived, had the rows moved {', '.join(others)}"
     return claim(target, estimate, verdict, basis, reason)
 
 

@@ -78,6 +78,8 @@ class Lora(Strategy):
         """Take one step and publish it."""
         self._learner.begin()
         self._learner.learn(dense, sparse, labels)
+        # What is published has to be copied over, and a window may end: that is part of learning.
+        self._learner.begin()
 
     def window_metrics(self) -> Mapping[str, float]:
         """Return the mean rank of adapted tables, and the bytes in use."""

@@ -79,8 +79,10 @@ def test_every_query_has_a_latency_that_starts_at_its_scheduled_arrival(finished
     result, raw, _ = finished
     for round_ in result.rounds:
         for condition, queries in round_.queries.items():
-            assert queries.offered == queries.served > 0
+            # Where others take the machine's time, the last of a slice are given up.
+            assert 0 < queries.served <= queries.offered
             at = f"block{round_.index}/{condition}"
+            assert len(raw[f"{at}/done_ns"]) == queries.served
             assert (raw[f"{at}/started_ns"] >= raw[f"{at}/scheduled_ns"]).all()
             assert (raw[f"{at}/done_ns"] > raw[f"{at}/started_ns"]).all()
 

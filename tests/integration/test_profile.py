@@ -32,7 +32,7 @@ def test_every_table_gets_its_three_spectra(lorabench: Run, tmp_path: Path) -> N
             metric = result.metric(name, f"D32/{table}")
             assert metric is not None
             assert len(metric.values) == 6
-    for by in ("adagrad", "sgd", "adagrad-empty"):
+    for by in ("adagrad", "sgd", "adagrad-emptied"):
         rank = result.metric("weighted_rank_at_70", f"D32/all/{by}")
         assert rank is not None
         assert rank.labels["optimizer"] == by

@@ -11,6 +11,6 @@ COMMAND = Command(
     view="lorabench.experiments.calibrate.view:render",
     about="Makes runs up from the raw samples of solo and solo_repeat in a result of colocate, "
     "plants slowdowns of known size in them, and counts what they say. It measures nothing itself.",
-    example="lorabench colocate --preset tiny --conditions pinned --rounds 3 --duration 2 "
+    example="lorabench colocate --preset tiny --conditions pinned --rounds 3 "
     "-o run.json && lorabench calibrate run.json",
 )

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-OTHERWISE = {"sgd": "by SGD", "adagrad-empty": "by Adagrad from empty accumulators"}
+OTHERWISE = {"sgd": "by SGD", "adagrad-emptied": "by Adagrad emptied at each window's start"}
 """Whose updates are derived, in words."""
 
 # What float32 accumulators can tell of a window's share in them.
@@ -48,13 +48,13 @@ def moments(update: Floats, before: Floats, after: Floats) -> Mapping[str, NDArr
     Returns
     -------
     mapping of str to float64 [D, D]
-        ``sgd``, and ``adagrad-empty``: row-wise Adagrad whose accumulators are empty before. Each
+        ``sgd``, and ``adagrad-emptied``: row-wise Adagrad whose accumulators are empty before. Each
         but for a factor, which is the same for all tables.
     """
     gained = np.maximum(after - before, after * _LEAST_SHARE)
     # A row whose gradients were all zero was moved by nobody; any scale will do.
     gained[gained == 0] = 1
-    scales = {"sgd": np.sqrt(after), "adagrad-empty": np.sqrt(after / gained)}
+    scales = {"sgd": np.sqrt(after), "adagrad-emptied": np.sqrt(after / gained)}
     found = {}
     for name, scale in scales.items():
         moved = update * scale[:, None]

@@ -33,7 +33,7 @@ def derived(gradients: np.ndarray, before: np.ndarray) -> dict[str, np.ndarray]:
 def truth(gradients: np.ndarray) -> dict[str, np.ndarray]:
     summed = gradients.sum(axis=0)
     fresh, _ = adagrad(gradients, np.zeros(gradients.shape[1]))
-    return {"sgd": unit(summed.T @ summed), "adagrad-empty": unit(fresh.T @ fresh)}
+    return {"sgd": unit(summed.T @ summed), "adagrad-emptied": unit(fresh.T @ fresh)}
 
 
 @given(

@@ -68,7 +68,7 @@ def test_one_window_shows_what_sgd_and_empty_accumulators_would_have_done() -> N
     for name, optimizer, begun in (
         ("adagrad", "adagrad", 3.0),
         ("sgd", "sgd", None),
-        ("adagrad-empty", "adagrad", None),
+        ("adagrad-emptied", "adagrad", None),
     ):
         tables, net = model()
         rng = np.random.default_rng(2)
@@ -79,7 +79,7 @@ def test_one_window_shows_what_sgd_and_empty_accumulators_would_have_done() -> N
             TrainedModel(tables, net, sums or None), MeterConfig(batch=500, optimizer=optimizer)
         )
         spectra[name] = meter.window(block).tables
-    for name in ("sgd", "adagrad-empty"):
+    for name in ("sgd", "adagrad-emptied"):
         scale = None
         for derived, trained in zip(spectra["adagrad"], spectra[name], strict=True):
             found, expected = derived.otherwise[name], trained.update
