@@ -113,16 +113,17 @@ _QUALITY = {
         auc_difference="`auc` of a strategy minus that of another (`against`) in the same "
         "windows, the mean over a replicate's windows",
         gap_recovered="share of the AUC between `none` and `ideal` recovered, over all windows "
-        "of a replicate",
-        gap_recovered_first_quarter="`gap_recovered` over the first quarter of the windows",
-        gap_recovered_last_third="`gap_recovered` over the last third of the windows",
+        "of a replicate; the estimate is the gains over the gaps, each summed over replicates",
+        gap_recovered_first_quarter="`gap_recovered` over the first quarter of the windows, "
+        "likewise",
+        gap_recovered_last_third="`gap_recovered` over the last third of the windows, likewise",
     ),
     **_lower(
         "1",
         normalized_entropy="log loss of the window's predictions as they were served, over that "
         "of the constant click rate; of `freshness`, the mean over a replicate's windows",
         auc_difference_detectable="smallest `auc_difference` that the run would have shown with "
-        "a power of 80 %, at two-sided 5 %",
+        "a power of 80 %, at two-sided 5 %, by its own spread over seeds",
         windows_below_none="windows of a replicate in which the AUC is below that of `none`",
         log_loss="mean log loss of a window's samples, each before it was learned from",
     ),

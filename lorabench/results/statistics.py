@@ -165,6 +165,50 @@ def detectable_difference(
     return quantiles * float(np.std(found, ddof=1)) / math.sqrt(n)
 
 
+def ratio_of_sums(
+    pairs: Sequence[tuple[float, float] | None], level: float = LEVEL
+) -> Estimate | None:
+    """Return the sum of the numerators over that of the denominators, with its jackknife interval.
+
+    A mean of the blocks' own ratios gives a block with a denominator near 0 any weight; of their
+    sums every block has the weight of its denominator. The interval is Student's t, n - 1 degrees
+    of freedom, around that ratio, with the standard error of the delete-one jackknife, the ratio
+    without each block in turn (Quenouille 1956, Tukey 1958; Efron 1982, "The Jackknife", 3).
+
+    Parameters
+    ----------
+    pairs : sequence of (float, float) or None
+        Numerator and denominator of each block, of any sign; None where it gave none.
+    level : float
+        What the interval leaves out on either side.
+
+    Returns
+    -------
+    Estimate or None
+        None where the sum of the denominators is not above 0. There is no interval with fewer than
+        two blocks, or where that sum is not above 0 without one of them.
+    """
+    found = [pair for pair in pairs if pair is not None]
+    n = len(found)
+    above, below = (math.fsum(pair[side] for pair in found) for side in (0, 1))
+    if n == 0 or below <= 0:
+        return None
+    ratio = above / below
+    without = [
+        tuple(math.fsum(pair[side] for pair in found[:k] + found[k + 1 :]) for side in (0, 1))
+        for k in range(n)
+    ]
+    if n == 1 or any(rest <= 0 for _, rest in without):
+        return Estimate(ratio, None, n)
+    from scipy.special import stdtrit
+
+    ratios = [over / rest for over, rest in without]
+    centre = math.fsum(ratios) / n
+    variance = (n - 1) / n * math.fsum((one - centre) ** 2 for one in ratios)
+    half = float(stdtrit(n - 1, 1 - level)) * math.sqrt(variance)
+    return Estimate(ratio, (ratio - half, ratio + half), n)
+
+
 def saturated(
     scheduled_ns: NDArray[np.int64],
     started_ns: NDArray[np.int64],

@@ -132,7 +132,7 @@ class FreshnessTable:
         for metric in ("auc", "normalized_entropy"):
             self._add_means(metric, case, [getattr(one, metric) if one else () for one in usable])
             self._add_series(metric, case, [getattr(one, metric) for one in found])
-        if any(one is not None and one.whole for one in usable):
+        if part(self._windows, 3) and any(one is not None and one.whole for one in usable):
             last = [one.auc_last_third if one else None for one in usable]
             self.table.add("auc_last_third", case, *last)
 
@@ -164,7 +164,11 @@ class FreshnessTable:
         self.series.append(schema.Series.of(metric, case, x, y, units=units))
 
     def _add_gap(self, name: str) -> None:
-        """Write down the share of the gap between `none` and `ideal` that a strategy recovers."""
+        """Write down the share of the gap between `none` and `ideal` that a strategy recovers.
+
+        The estimate is of all replicates together (`lorabench.results.statistics.ratio_of_sums`);
+        a replicate's value is its own share, where it has a gap.
+        """
         if not {NONE, IDEAL} <= set(self._specs):
             return
         found, case = self._comparable(NONE, name, IDEAL), strategy_case(name)
@@ -176,9 +180,14 @@ class FreshnessTable:
             ("gap_recovered_first_quarter", [range(quarter)]),
             ("gap_recovered_last_third", [range(self._windows - third, self._windows)]),
         ):
-            for areas, block in product(found, blocks):
-                share = _recovered(*(_within(one, block) for one in areas)) if areas else None
-                self.table.add(metric, case, share)
+            if not any(blocks):  # too few windows for such a part
+                continue
+            sums = [
+                _gap_sums(*(_within(one, block) for one in areas)) if areas else None
+                for areas, block in product(found, blocks)
+            ]
+            self.table.put(metric, case, statistics.ratio_of_sums(sums))
+            self.table.add(metric, case, *(one and _share(*one) for one in sums))
 
     def _pairs(self) -> Iterator[tuple[str, str]]:
         """Return who is held against whom: all against `none`, then those that learn."""
@@ -197,14 +206,15 @@ class FreshnessTable:
         ]
 
     def _add_difference(self, name: str, against: str) -> None:
-        """Write down a paired difference, and the smallest that would have been shown."""
+        """Write down a paired difference; over seeds also the smallest that would have shown."""
         values = self._by_replicate(name, against, _mean_difference)
         known = sum(value is not None for value in values)
         if known == 0:
             return
         case = difference_case(name, against)
         self.table.add("auc_difference", case, *values)
-        least = statistics.detectable_difference(values)
+        # From one block of time to the next a frozen model ages: what they differ by is no noise.
+        least = None if len(self._blocks) > 1 else statistics.detectable_difference(values)
         if least is not None:
             self.table.put("auc_difference_detectable", case, Estimate(least, None, known))
         if against == NONE:
@@ -268,12 +278,18 @@ def _windows_below(areas: Areas, none: Areas) -> float:
     return float(sum(a < b for a, b in pairs if a is not None and b is not None))
 
 
-def _recovered(none: Areas, areas: Areas, ideal: Areas) -> float | None:
-    """Return the ratio of mean differences: a window without a gap has no share of its own."""
+def _gap_sums(none: Areas, areas: Areas, ideal: Areas) -> tuple[float, float] | None:
+    """Return what a strategy gains on `none` and what `ideal` does, summed over windows."""
     there = [
-        (n, v, i)
+        (v - n, i - n)
         for n, v, i in zip(none, areas, ideal, strict=True)
         if n is not None and v is not None and i is not None
     ]
-    gap = math.fsum(i - n for n, _, i in there)
-    return math.fsum(v - n for n, v, _ in there) / gap if gap > 0 else None
+    if not there:
+        return None
+    return math.fsum(gain for gain, _ in there), math.fsum(gap for _, gap in there)
+
+
+def _share(gain: float, gap: float) -> float | None:
+    """Return a replicate's own ratio: a window without a gap has no share of its own."""
+    return gain / gap if gap > 0 else None

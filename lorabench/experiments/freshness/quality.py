@@ -21,8 +21,8 @@ Areas = Sequence[float | None]
 
 
 def part(windows: int, parts: int) -> int:
-    """Return how many windows one part of them is; all where there are fewer than parts."""
-    return windows // parts if windows >= parts else windows
+    """Return how many windows one part of them is, such as a quarter; 0 where too few for one."""
+    return windows // parts
 
 
 def blocks_of(windows: int, blocks: int) -> list[range]:
@@ -50,7 +50,8 @@ class Quality:
     auc, normalized_entropy : list of float or None
         Of the windows so far; None where one class is absent.
     auc_last_third : float or None
-        Of the predictions of the last third of the windows, taken together; None before the end.
+        Of the predictions of the last third of the windows, taken together; None before the end,
+        or where fewer than three windows have no third.
     """
 
     windows: int
@@ -70,7 +71,7 @@ class Quality:
         self.normalized_entropy.append(normalized_entropy(label, scores))
         if len(self.auc) > self.windows - part(self.windows, 3):
             self._kept.append((label, scores))
-        if self.whole:
+        if self.whole and self._kept:
             labels, found = zip(*self._kept, strict=True)
             self.auc_last_third = auc(np.concatenate(labels), np.concatenate(found))
             self._kept.clear()

@@ -14,6 +14,7 @@ from lorabench.results.statistics import (
     mean,
     median,
     quantile,
+    ratio_of_sums,
     saturated,
 )
 
@@ -69,6 +70,57 @@ def test_a_detectable_difference_is_told_from_0_four_times_in_five(n: int) -> No
     least = math.sqrt(np.mean(squares))
     told = [mean(rng.normal(least, 1, n).tolist()).interval[0] > 0 for _ in range(2000)]
     assert np.mean(told) == pytest.approx(0.8, abs=0.04)
+
+
+pair = st.tuples(st.floats(-10, 10), st.integers(-10, 100).map(lambda n: n / 16))
+
+
+@given(st.lists(st.none() | pair, max_size=12))
+def test_a_ratio_of_sums_is_the_textbooks_jackknife(pairs) -> None:
+    from scipy import stats
+
+    known = np.array([one for one in pairs if one is not None], np.float64).reshape(-1, 2)
+    n, found = len(known), ratio_of_sums(pairs)
+    sums = np.array([math.fsum(side) for side in known.T])
+    if n == 0 or sums[1] <= 0:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.value, found.n) == (sums[0] / sums[1], n)
+    rest = np.array([[math.fsum(np.delete(side, k)) for side in known.T] for k in range(n)])
+    if n == 1 or (rest[:, 1] <= 0).any():
+        assert found.interval is None
+        return
+    # Tukey's pseudo-values, whose standard error of the mean it is.
+    pseudo = n * found.value - (n - 1) * rest[:, 0] / rest[:, 1]
+    half = stats.t.ppf(0.975, n - 1) * stats.sem(pseudo)
+    assert found.interval is not None
+    scale = 1e-9 * (1 + float(np.abs(pseudo).max()))
+    assert found.interval == pytest.approx((found.value - half, found.value + half), abs=scale)
+
+
+def test_of_equal_denominators_a_ratio_of_sums_is_the_mean_of_ratios() -> None:
+    ratios = [0.5, 0.8, 0.9, 0.4]
+    found, expected = ratio_of_sums([(2 * one, 2.0) for one in ratios]), mean(ratios)
+    assert found.value == pytest.approx(expected.value)  # type: ignore[union-attr]
+    assert found.interval == pytest.approx(expected.interval)  # type: ignore[union-attr]
+
+
+def test_a_block_with_a_tiny_denominator_carries_no_ratio_of_sums() -> None:
+    found = ratio_of_sums([(0.8, 1.0), (0.7, 1.0), (0.02, 1e-4), (0.75, 1.0), (0.01, -1e-4)])
+    assert found.value == pytest.approx(0.76)  # type: ignore[union-attr]
+    assert found.n == 5  # type: ignore[union-attr]
+
+
+def test_the_jackknife_interval_of_a_ratio_covers_about_what_it_says() -> None:
+    rng = np.random.default_rng(0)
+    truth, draws, covered = 0.75, 2000, 0
+    for _ in range(draws):
+        below = rng.lognormal(0, 0.3, 8)
+        above = truth * below + rng.normal(0, 0.1, 8)
+        low, high = ratio_of_sums(list(zip(above, below, strict=True))).interval  # type: ignore[union-attr,misc]
+        covered += low <= truth <= high
+    assert 0.92 < covered / draws < 0.98
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=20))

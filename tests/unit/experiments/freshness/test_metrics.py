@@ -6,7 +6,7 @@ import pytest
 
 from lorabench.experiments.freshness.metrics import FreshnessTable, difference_case
 from lorabench.experiments.freshness.quality import Quality, Replayed, Replicate, blocks_of
-from lorabench.results.statistics import detectable_difference, mean
+from lorabench.results.statistics import detectable_difference, mean, ratio_of_sums
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.lora import Lora
 from lorabench.strategies.registry import parse
@@ -86,6 +86,8 @@ def test_blocks_of_time_have_one_value_each_and_the_whole_stream_one() -> None:
     assert table.values("auc_difference", "lora - none") == pytest.approx([0.025, 0.15])
     for name in ("gap_recovered_first_quarter", "gap_recovered_last_third", "auc_last_third"):
         assert len(table.values(name, "lora")) == 1
+    # A model ages from block to block, so that their spread says nothing of what could be shown.
+    assert table.named("auc_difference_detectable") == {}
     assert table.values("rebases", "lora") == [3.0]
 
 
@@ -95,11 +97,62 @@ def test_one_value_has_no_interval_and_no_difference_to_speak_of() -> None:
     assert table.named("auc_difference_detectable") == {}
 
 
-def test_a_replicate_without_a_gap_has_no_share() -> None:
+def test_a_replicate_without_a_gap_has_no_share_and_counts_nonetheless() -> None:
     flat = replicate(
         1, replayed("none", NONE), replayed("lora", IDEAL), replayed("ideal", [0.4] * WINDOWS)
     )
-    assert measured(usual(0), flat).table.values("gap_recovered", "lora")[1] is None
+    table = measured(usual(0), flat).table
+    assert table.values("gap_recovered", "lora") == [pytest.approx(0.35 / 0.6), None]
+    # Gains of 0.35 and 0.6, gaps of 0.6 and -0.4.
+    estimate = table.estimate("gap_recovered", "lora")
+    assert (estimate.value, estimate.n) == (pytest.approx(0.95 / 0.2), 2)
+    assert estimate.interval is None
+    assert measured(flat).table.estimate("gap_recovered", "lora") is None
+
+
+def test_a_replicate_with_a_tiny_gap_does_not_carry_the_share() -> None:
+    tiny = replicate(
+        2,
+        replayed("none", NONE),
+        replayed("lora", [0.51] * WINDOWS),
+        replayed("ideal", [0.5001] * WINDOWS),
+    )
+    table = measured(usual(0), usual(1), tiny).table
+    assert table.values("gap_recovered", "lora")[2] == pytest.approx(100.0)
+    expected = ratio_of_sums([(0.35, 0.6), (0.35, 0.6), (0.04, 0.0004)])
+    found = table.estimate("gap_recovered", "lora")
+    assert found.value == pytest.approx(expected.value)
+    assert found.interval == pytest.approx(expected.interval)
+    (metric,) = (m for m in table.metrics() if m.name == "gap_recovered")
+    assert (len(metric.values), metric.estimate) == (3, found.value)
+
+
+@pytest.mark.parametrize("windows", [2, 3])
+def test_too_few_windows_have_no_quarter_and_no_third(windows: int) -> None:
+    names = ("none", "lora", "ideal")
+    replays = [
+        Replicate(
+            seed,
+            1000,
+            0,
+            "made up",
+            [0.0, 1.0, 2.0][:windows],
+            [
+                Replayed(parse(name), Quality(windows, areas, areas, 0.5), done=True)
+                for name, areas in zip(
+                    names, ([0.5] * windows, [0.6] * windows, [0.7] * windows), strict=True
+                )
+            ],
+            None,
+        )
+        for seed in range(2)
+    ]
+    found = FreshnessTable(replays, blocks_of(windows, 1))
+    found.fill()
+    assert found.table.named("gap_recovered") != {}
+    assert found.table.named("gap_recovered_first_quarter") == {}
+    for name in ("gap_recovered_last_third", "auc_last_third"):
+        assert (found.table.named(name) != {}) == (windows == 3)
 
 
 def test_what_diverged_is_told_and_left_out_where_it_did() -> None:

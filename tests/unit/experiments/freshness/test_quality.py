@@ -21,9 +21,9 @@ def test_blocks_are_consecutive_even_and_hold_every_window(counts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("windows", "parts", "expected"), [(12, 3, 4), (12, 4, 3), (7, 4, 1), (4, 4, 1), (3, 4, 3)]
+    ("windows", "parts", "expected"), [(12, 3, 4), (12, 4, 3), (7, 4, 1), (4, 4, 1), (3, 4, 0)]
 )
-def test_a_part_is_all_windows_where_there_are_too_few(windows, parts, expected) -> None:
+def test_a_part_has_no_window_where_there_are_too_few(windows, parts, expected) -> None:
     assert part(windows, parts) == expected
 
 
@@ -39,6 +39,15 @@ def test_a_quality_has_each_window_and_its_last_third_together() -> None:
         assert found.normalized_entropy[number] == normalized_entropy(label, score)
     assert found.whole
     assert found.auc_last_third == auc(np.concatenate(labels[5:]), np.concatenate(scores[5:]))
+
+
+def test_two_windows_have_no_last_third() -> None:
+    found = Quality(2)
+    for _ in range(2):
+        found.add(np.array([0, 1], np.int8), np.array([0.2, 0.7], np.float32))
+    assert found.whole
+    assert found.auc == [1.0, 1.0]
+    assert found.auc_last_third is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
