@@ -9,7 +9,7 @@ diverge.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations, product
+from itertools import combinations, compress, product
 from statistics import fmean
 
 from lorabench.experiments.freshness.quality import Areas, Quality, Replayed, Replicate, part
@@ -131,7 +131,8 @@ class FreshnessTable:
         case = strategy_case(name)
         for metric in ("auc", "normalized_entropy"):
             self._add_means(metric, case, [getattr(one, metric) if one else () for one in usable])
-            self._add_series(metric, case, [getattr(one, metric) for one in found])
+            sound = [one is not None for one in usable]
+            self._add_series(metric, case, [getattr(one, metric) for one in found], sound)
         if part(self._windows, 3) and any(one is not None and one.whole for one in usable):
             last = [one.auc_last_third if one else None for one in usable]
             self.table.add("auc_last_third", case, *last)
@@ -141,17 +142,22 @@ class FreshnessTable:
         for found in replays:
             self.table.add(metric, case, *(_mean(_within(found, block)) for block in self._blocks))
 
-    def _add_series(self, metric: str, case: Case, replays: Sequence[Areas]) -> None:
+    def _add_series(
+        self, metric: str, case: Case, replays: Sequence[Areas], sound: Sequence[bool]
+    ) -> None:
         """Write down what was in each window: the mean over seeds, and where several, each one.
 
-        The mean ends where the first of them does: of fewer seeds it would jump.
+        Of several seeds the mean is over the `sound` ones, which did not diverge; of the only one
+        there is what it has.
         """
-        times = [replay.times_s for replay in self._replays]
-        mean_times = [fmean(at) for at in zip(*times, strict=True)]
-        means = [_mean_of_all(values) for values in zip(*replays, strict=False)]
-        self._append_series(metric, case, mean_times, means)
-        if len(self._replays) > 1:
-            for replay, values in zip(self._replays, replays, strict=True):
+        every = list(zip(self._replays, replays, strict=True))
+        several = len(every) > 1
+        if averaged := list(compress(every, sound)) if several else every:
+            times = [fmean(at) for at in zip(*(one.times_s for one, _ in averaged), strict=True)]
+            means = [_mean_of_all(at) for at in zip(*(ys for _, ys in averaged), strict=False)]
+            self._append_series(metric, case, times, means)
+        if several:
+            for replay, values in every:
                 one = case.also(f"seed {replay.seed}", seed=replay.seed)
                 self._append_series(metric, one, replay.times_s, values)
 
@@ -222,22 +228,30 @@ class FreshnessTable:
             self.table.add("windows_below_none", strategy_case(name), *below)
 
     def _add_state(self, name: str) -> None:
-        """Write down what a strategy tells of itself, and the bytes that it held."""
+        """Write down what a strategy tells of itself, and the bytes that it held.
+
+        Of a replay in which it diverged the bytes alone.
+        """
         case, found = strategy_case(name), self._of(name)
+        sound = [not one.diverged for one in found]
         for metric in dict.fromkeys(metric for one in found for metric in one.by_window):
             windows = [_finite(one.by_window.get(metric, ())) for one in found]
-            usable = [() if one.diverged else w for one, w in zip(found, windows, strict=True)]
+            usable = [w if is_sound else () for w, is_sound in zip(windows, sound, strict=True)]
             self._add_means(metric, case, usable)
-            self._add_series(metric, case, windows)
+            self._add_series(metric, case, windows, sound)
         for metric in dict.fromkeys(metric for one in found for metric in one.at_end):
             if metric != "diverged":
-                once = (_mean(_finite(one.at_end.get(metric, ()))) for one in found)
+                once = (
+                    None if one.diverged else _mean(_finite(one.at_end.get(metric, ())))
+                    for one in found
+                )
                 self.table.add(metric, case, *once)
         ended = [one for one in found if one.done or one.diverged]
         if ended and (self._specs[name].learns or any(one.diverged for one in ended)):
             self.table.add("diverged", case, *(float(one.diverged) for one in ended))
         if self._specs[name].learns and any(one.learned for one in found):
-            self.table.add("train_samples_per_s", case, *(one.samples_per_s for one in found))
+            rates = (None if one.diverged else one.samples_per_s for one in found)
+            self.table.add("train_samples_per_s", case, *rates)
         if any(one.peak_bytes for one in found):
             held = (float(sum(one.peak_bytes.values())) for one in found)
             self.table.add("lora_bytes", case, *held)

@@ -18,6 +18,12 @@ _HOUR_S = 3600.0
 _MOST_WITH_ENTROPY = 4
 _POINTS = 100.0
 _NONE, _IDEAL = "none", "ideal"
+_RECOVERED = {
+    "gap_recovered": "all windows",
+    "gap_recovered_first_quarter": "first quarter",
+    "gap_recovered_last_third": "last third",
+}
+_COMPARED = (*_RECOVERED, "auc_difference")
 
 
 def render(result: Result, console: Console) -> None:
@@ -74,65 +80,85 @@ def _about(result: Result) -> Iterable[str]:
     else:
         yield f"model: {model.get('origin')}"
     if len(blocks) > 1:
-        yield f"{len(blocks)} replicates: blocks of time of one stream, of {_span(blocks)} windows"
-    if len(seeds) > 1 or len(blocks) > 1:
-        yield "[a..b]: 95 % interval, Student's t over replicates; differences are paired"
+        yield f"{len(blocks)} replicates: blocks of time of one stream, of {_span(blocks)}"
+    if any(_has_interval(result, one) for name in _COMPARED for one in result.select(name)):
+        trend = ", and include how models age from block to block" if len(blocks) > 1 else ""
+        yield f"[a..b]: 95 % intervals, Student's t over replicates; differences are paired{trend}"
 
 
 def _span(counts: list[int]) -> str:
     low, high = min(counts), max(counts)
-    return f"{low}" if low == high else f"{low} or {high}"
+    if low == high:
+        return f"{low} window" if low == 1 else f"{low} windows"
+    return f"{low} or {high} windows"
 
 
 def _recovered(result: Result) -> Table:
     """Lay out what each strategy recovers of the gap between none and ideal."""
     table = _table("share of the AUC gap from none to ideal that is recovered, %")
     table.add_column("strategy", no_wrap=True)
-    metrics = {
-        "gap_recovered": "all windows",
-        "gap_recovered_first_quarter": "first quarter",
-        "gap_recovered_last_third": "last third",
-    }
-    for heading in metrics.values():
+    for heading in _RECOVERED.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for recovered in result.select("gap_recovered"):
         name = recovered.condition
-        table.add_row(
-            name, *(_interval(result.metric(one, name), ".1f", _POINTS) for one in metrics)
-        )
+        found = (result.metric(metric, name) for metric in _RECOVERED)
+        table.add_row(name, *(_interval(result, one, ".1f") for one in found))
     return table
 
 
 def _differences(result: Result) -> Table:
-    """Lay out by how much strategies differ, and what difference the run could have shown.
-
-    How far each is from ideal is in what it recovers.
-    """
+    """Lay out by how much strategies differ, and what difference the run could have shown."""
+    shown = [one for one in result.select("auc_difference") if not _in_recovered(result, one)]
+    least = _detectable(result)
     table = _table("difference of mean AUC, points")
     table.add_column("pair", no_wrap=True)
-    for heading in ("difference", "shows", "windows below none"):
+    for heading in ("difference", *(("shows",) if least else ()), "windows below none"):
         table.add_column(heading, justify="right")
-    for found in result.select("auc_difference"):
-        below, against = None, str(found.labels["against"])
-        if _IDEAL in (against, found.labels["strategy"]) and against != _NONE:
-            continue
-        if against == _NONE:
+    for found in shown:
+        below = None
+        if found.labels["against"] == _NONE:
             below = result.metric("windows_below_none", str(found.labels["strategy"]))
         table.add_row(
             found.condition,
-            _interval(found, "+.2f", _POINTS),
-            _figure(result.metric("auc_difference_detectable", found.condition), ".2f", _POINTS),
+            _interval(result, found, "+.2f"),
+            *((_figure(least.get(found.condition), ".2f", _POINTS),) if least else ()),
             _total(below, _windows_of(result)),
         )
     return table
 
 
+def _in_recovered(result: Result, found: Metric) -> bool:
+    """Whether how far a pair is apart is in what one of them recovers of the gap to ideal.
+
+    Not of two trainers of ideal, which are there to be held against each other.
+    """
+    pair = {str(found.labels["strategy"]), str(found.labels["against"])}
+    others = pair - {_IDEAL}
+    if len(others) > 1 or _NONE in pair or any(one.startswith(f"{_IDEAL}-") for one in others):
+        return False
+    recovered = result.metric("gap_recovered", *others)
+    return recovered is not None and recovered.estimate is not None
+
+
+def _detectable(result: Result) -> dict[str, Metric]:
+    """Return what differences the run could have shown, by pair.
+
+    Of few replicates, as few as have no interval, the spread is not known; of blocks of time it
+    includes a trend.
+    """
+    if result.config.get("replicates", {}).get("of") == "time":
+        return {}
+    pairs = (one.condition for one in result.select("auc_difference") if _has_interval(result, one))
+    found = {name: result.metric("auc_difference_detectable", name) for name in pairs}
+    return {name: metric for name, metric in found.items() if metric is not None}
+
+
 def _shows(result: Result) -> Iterable[str]:
     """Say what the smallest differences are that the run could have shown."""
-    if any(result.select("auc_difference_detectable")):
+    if _detectable(result):
         yield (
             "shows: a true difference of so many points would have been told from 0 in 80 % of "
-            "such runs (at two-sided 5 %, each pair by itself)"
+            "such runs (at two-sided 5 %, each pair by itself), about, by this run's own spread"
         )
 
 
@@ -164,12 +190,11 @@ def _state(result: Result) -> Table:
     }
     for heading, _, _ in columns.values():
         table.add_column(heading, justify="right")
-    for one in result.select("train_samples_per_s"):
-        name = one.condition
-        table.add_row(
-            name,
-            *(_figure(result.metric(key, name), form, s) for key, (_, form, s) in columns.items()),
-        )
+    for name in (one.condition for one in result.select("auc")):
+        found = {key: result.metric(key, name) for key in columns}
+        if any(found.values()):  # documents from before rates were told have the others
+            cells = (_figure(found[key], form, s) for key, (_, form, s) in columns.items())
+            table.add_row(name, *cells)
     return table
 
 
@@ -205,15 +230,27 @@ def _rates(result: Result) -> Iterable[str]:
             yield f"{name}'s rate is the last of those tried that learn: the best may lie beyond"
 
 
-def _interval(metric: Metric | None, form: str, scale: float) -> str:
-    """Write an estimate with its interval, which takes a few replicates to say anything."""
-    text = _figure(metric, form, scale)
-    if metric is None or metric.ci95 is None:
+def _interval(result: Result, metric: Metric | None, form: str) -> str:
+    """Write an estimate in points or per cent, with its interval where there is one to show."""
+    text = _figure(metric, form, _POINTS)
+    if metric is None or metric.ci95 is None or not _has_interval(result, metric):
         return text
-    if sum(value is not None for value in metric.values) < ROUNDS_FOR_INTERVAL:
-        return text
-    low, high = (format(bound * scale, form) for bound in metric.ci95)
+    low, high = (format(bound * _POINTS, form) for bound in metric.ci95)
     return f"{text} [{low}..{high}]"
+
+
+def _has_interval(result: Result, metric: Metric) -> bool:
+    """Whether an interval is shown, which takes a few replicates to say anything."""
+    values = metric.values
+    if metric.name in _RECOVERED:
+        # A replicate without a gap has no share of its own, but is in the estimate.
+        name = metric.condition
+        for one, other in ((name, _IDEAL), (_IDEAL, name)):
+            paired = result.metric("auc_difference", strategy=one, against=other)
+            if paired is not None and len(paired.values) == len(values):
+                values = paired.values
+    known = sum(value is not None for value in values)
+    return metric.ci95 is not None and known >= ROUNDS_FOR_INTERVAL
 
 
 def _figure(metric: Metric | None, form: str, scale: float = 1.0) -> str:

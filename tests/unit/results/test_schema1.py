@@ -19,7 +19,7 @@ DOCUMENTS = sorted((Path(__file__).parents[2] / "data/schema1").glob("*.json"))
 SHOWN = {
     "colocate": ["solo_repeat", "naive", "latency.impact"],
     "doctor": ["capabilities: 18 available", "resctrl"],
-    "freshness": ["ideal", "lora"],
+    "freshness": ["ideal", "lora", "0.06"],  # MB in use; samples/s were not told yet
     "headroom-observe": ["CPU busy"],
     "headroom-sweep": ["shared", "0.25"],
     "headroom-trace": ["CPU busy", "headroom.idle"],

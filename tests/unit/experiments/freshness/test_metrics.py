@@ -165,9 +165,50 @@ def test_what_diverged_is_told_and_left_out_where_it_did() -> None:
         assert table.values(name, "lora")[1] is None
     assert table.values("auc_difference", "lora - none")[1] is None
     assert table.values("windows_below_none", "lora") == [0.0, None]
-    # Of one seed alone a mean would jump.
-    (line,) = (one for one in found.series if (one.name, one.condition) == ("auc", "lora"))
-    assert line.y == pytest.approx([0.5, 0.725])
+    # The mean is of the seed that did not diverge; the other's own stands beside it.
+    lines = {one.condition: one.y for one in found.series if one.name == "auc"}
+    assert lines["lora"] == lines["lora, seed 0"] == [0.5, 0.55, 0.6, 0.7]
+    assert lines["lora, seed 1"] == [0.5, 0.9]
+
+
+def test_a_replicate_that_diverged_takes_part_in_no_mean_of_a_learners_state() -> None:
+    state = {
+        "learned": 1000,
+        "learn_s": 1.0,
+        "by_window": {"rank": [4.0] * WINDOWS},
+        "at_end": {"rebases": [2.0], "guard_trips": [0.0]},
+        "peak_bytes": {"slots": 10},
+    }
+    gone = state | {
+        "by_window": {"rank": [8.0]},
+        "at_end": {"rebases": [9.0], "guard_trips": [7.0], "diverged": [1.0]},
+        "peak_bytes": {"slots": 30},
+        "diverged": True,
+    }
+    found = measured(usual(0, **state), usual(1, (0.5,), **gone))
+    for name, value in (
+        ("rebases", 2.0),
+        ("guard_trips", 0.0),
+        ("train_samples_per_s", 1000.0),
+        ("rank", 4.0),
+    ):
+        assert found.table.values(name, "lora") == [value, None]
+    ranks = {one.condition: one.y for one in found.series if one.name == "rank"}
+    assert ranks["lora"] == [4.0] * WINDOWS
+    assert ranks["lora, seed 1"] == [8.0]
+    # It held its memory nonetheless.
+    assert found.most_fraction() == 0.03
+
+
+def test_where_every_seed_diverged_there_is_no_mean_over_them() -> None:
+    gone = [usual(seed, (0.5,), diverged=True, at_end={"diverged": [1.0]}) for seed in range(2)]
+    lines = {one.condition for one in measured(*gone).series if one.name == "auc"}
+    assert {"lora, seed 0", "lora, seed 1"} <= lines
+    assert "lora" not in lines
+    (alone,) = (
+        one for one in measured(gone[0]).series if (one.name, one.condition) == ("auc", "lora")
+    )
+    assert alone.y == [0.5]
 
 
 def test_what_a_strategy_tells_is_finite_or_left_out() -> None:

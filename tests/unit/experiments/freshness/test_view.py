@@ -1,6 +1,7 @@
 """A result of seven strategies in 80 columns."""
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
@@ -10,15 +11,16 @@ from lorabench.bench.runner import document
 from lorabench.experiments.freshness import view
 from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.quality import Quality, Replayed, Replicate, blocks_of
+from lorabench.model import fbgemm
 from lorabench.strategies.registry import parse
 
 NAMES = ("none", "lora", "lora-r2", "lora-r4", "lora-r4-random", "lora-r8", "ideal")
 WINDOWS = 12
 
 
-def replicate(seed: int, diverged: str = "") -> Replicate:
+def replicate(seed: int, diverged: str = "", names: Sequence[str] = NAMES) -> Replicate:
     strategies = []
-    for number, name in enumerate(NAMES):
+    for number, name in enumerate(names):
         areas = [0.7 + 0.01 * number + 0.001 * (7 * seed * w % 5) for w in range(WINDOWS)]
         found = Replayed(parse(name), Quality(WINDOWS, areas, areas, 0.7), done=True)
         if parse(name).kind.resumable:
@@ -82,6 +84,7 @@ def test_recovered_shares_and_differences_have_their_intervals(page) -> None:
     assert "5 replicates, seeds 0 to 4" in page
     assert "[a..b]: 95 % interval" in page
     assert "shows: a true difference" in page
+    assert "by this run's own spread" in " ".join(page.split())
 
 
 def test_blocks_of_time_are_told_from_seeds() -> None:
@@ -89,6 +92,38 @@ def test_blocks_of_time_are_told_from_seeds() -> None:
     assert "5 replicates: blocks of time of one stream, of 2 or 3 windows" in page
     assert "model: pre-trained" in page
     assert line(page, "lora - none", "difference of mean AUC").endswith("0 of 12")
+    assert "include how models age" in " ".join(page.split())
+    assert "shows" not in page
+    assert "of one stream, of 1 window\n" in shown([replicate(0)], blocks=WINDOWS)
+
+
+def test_two_replicates_show_neither_intervals_nor_what_could_be_shown() -> None:
+    page = shown([replicate(seed) for seed in range(2)])
+    assert "[" not in page
+    assert "shows" not in page
+    assert "+1.00" in line(page, "lora - none", "difference of mean AUC")
+
+
+@pytest.mark.parametrize(
+    ("names", "pair"),
+    [
+        (("lora", "ideal"), "lora - ideal"),
+        (("ideal", "lora"), "ideal - lora"),
+        (("ideal", "ideal-fbgemm"), "ideal - ideal-fbgemm"),
+        (("none", "ideal", "ideal-fbgemm"), "ideal - ideal-fbgemm"),
+    ],
+)
+def test_a_pair_with_ideal_is_shown_where_no_share_of_a_gap_says_it(
+    names, pair, monkeypatch
+) -> None:
+    monkeypatch.setattr(fbgemm, "unavailable", lambda: None)
+    page = shown([replicate(seed, names=names) for seed in range(3)])
+    assert "-1.00 [-1.00..-1.00]" in line(page, pair, "difference of mean AUC")
+
+
+def test_what_learns_no_faster_than_is_known_has_its_other_figures(page) -> None:
+    row = line(page, "lora-r8", "learners, means").split()
+    assert row == ["lora-r8", "-", "4.0", "12.35", "1.00", "3.0", "0.0"]
 
 
 def test_one_replay_has_no_intervals() -> None:
