@@ -5,7 +5,7 @@ each table's rank and basis are considered (`lorabench.lora.rank`), and where on
 side is laid out anew (`lorabench.lora.slots`), which no server notices before it is published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -222,24 +222,12 @@ class BasisKeeper:
             Its ranks do not fit into the budget.
         """
         plan = self._owner.plan
-        # What was a plain delta there may have slots here, and the other way round.
-        saved = {
-            f: table.low_rank(plan.ranks[f]) if plan.ranks[f] else table
-            for f, table in saved.items()
-        }
+        saved, laid = fitted(plan, saved)
         given = {f: table.B for f, table in saved.items() if table.B is not None and plan.ranks[f]}
-        ranks = [len(given[f]) if f in given else rank for f, rank in enumerate(plan.ranks)]
-        none = [np.zeros(0, np.uint16)] * len(ranks)
-        laid = allocate_slots(plan, ranks, [0.0] * len(ranks), none)
-        if laid is None:
-            raise InputError(
-                f"--adapter: found ranks of up to {max(ranks)}, expected such as fit into "
-                f"{plan.budget_bytes:,} bytes (--memory-budget)"
-            )
         self._owner.writer.begin()
         identity = np.eye(self._dim)
-        bases = [given[f] if f in given else identity[:rank] for f, rank in enumerate(ranks)]
-        turns = [np.zeros((old, new)) for old, new in zip(plan.ranks, ranks, strict=True)]
+        bases = [given[f] if f in given else identity[:rank] for f, rank in enumerate(laid.ranks)]
+        turns = [np.zeros((old, new)) for old, new in zip(plan.ranks, laid.ranks, strict=True)]
         self._relayout(laid, bases, turns)
         restore(self._owner, saved, laid.slots)
 
@@ -305,3 +293,44 @@ class BasisKeeper:
 
 def _total(parts: dict[str, int]) -> int:
     return sum(parts.values())
+
+
+def fitted(
+    plan: AdapterPlan, saved: Mapping[int, SavedTable]
+) -> tuple[dict[int, SavedTable], AdapterPlan]:
+    """Fit a saved adapter into an adapter's memory.
+
+    Parameters
+    ----------
+    plan : AdapterPlan
+        Of that memory.
+    saved : mapping of int to SavedTable
+        By table.
+
+    Returns
+    -------
+    tables : dict of int to SavedTable
+        As they are taken over: what was a plain delta there may have slots here.
+    laid : AdapterPlan
+        That memory, laid out for their ranks.
+
+    Raises
+    ------
+    InputError
+        Their ranks do not fit into the budget.
+    """
+    tables = {
+        f: table.low_rank(plan.ranks[f]) if plan.ranks[f] else table for f, table in saved.items()
+    }
+    ranks = list(plan.ranks)
+    for f, table in tables.items():
+        if table.B is not None and plan.ranks[f]:
+            ranks[f] = len(table.B)
+    none = [np.zeros(0, np.uint16)] * len(ranks)
+    laid = allocate_slots(plan, ranks, [0.0] * len(ranks), none)
+    if laid is None:
+        raise InputError(
+            f"--adapter: found ranks of up to {max(ranks)}, expected such as fit into "
+            f"{plan.budget_bytes:,} bytes (--memory-budget)"
+        )
+    return tables, laid

@@ -154,6 +154,29 @@ class Strategy(ABC):
         """
         return {} if name in cls.forms else None
 
+    @classmethod  # noqa: B027 - most ask for nothing
+    def check(
+        cls, spec: StrategySpec, layout: TableLayout, memory_budget: float, saved: Any = None
+    ) -> None:
+        """Refuse what is known before there is a model, which may take long to train.
+
+        Parameters
+        ----------
+        spec : StrategySpec
+            How it was asked for.
+        layout : TableLayout
+            Of the model's tables.
+        memory_budget : float
+            What it may add, as a share of the table bytes.
+        saved : object, optional
+            What it would `resume`.
+
+        Raises
+        ------
+        InputError
+            It cannot be made for such tables, or what was saved does not fit.
+        """
+
     @abstractmethod
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the logits [B] of what is served now.

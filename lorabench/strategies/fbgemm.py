@@ -15,7 +15,8 @@ from lorabench.errors import InputError
 from lorabench.model import fbgemm
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.gradients import embedding_gradients
-from lorabench.model.tables import TableSet
+from lorabench.model.tables import TableLayout, TableSet
+from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.ideal import Ideal
 
 # As of the kernels' own step.
@@ -41,10 +42,7 @@ class FbgemmTrainer:
         accumulators: Sequence[NDArray[np.float32]] | None = None,
     ) -> None:
         layout = tables.layout
-        if layout.dim % 4:
-            raise InputError(
-                f"--dim: found {layout.dim}, expected a multiple of 4 for FBGEMM (ideal-fbgemm)"
-            )
+        _check_dim(layout)
         self._set = tables
         self._net = net
         self._dim = layout.dim
@@ -93,6 +91,13 @@ class FbgemmTrainer:
             np.multiply(sums, np.float32(kept), out=sums)
 
 
+def _check_dim(layout: TableLayout) -> None:
+    if layout.dim % 4:
+        raise InputError(
+            f"--dim: found {layout.dim}, expected a multiple of 4 for FBGEMM (ideal-fbgemm)"
+        )
+
+
 class FbgemmIdeal(Ideal):
     """As `Ideal`, trained by FBGEMM."""
 
@@ -114,6 +119,14 @@ class FbgemmIdeal(Ideal):
                 f"({fbgemm.INSTALL})"
             )
         return params
+
+    @classmethod
+    def check(
+        cls, spec: StrategySpec, layout: TableLayout, memory_budget: float, saved: Any = None
+    ) -> None:
+        """Refuse an embedding dim that FBGEMM cannot train."""
+        super().check(spec, layout, memory_budget, saved)
+        _check_dim(layout)
 
     @classmethod
     def trainer(

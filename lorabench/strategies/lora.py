@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._kernels.lookup import Tables
+from lorabench.lora.basis import fitted
 from lorabench.lora.file import SavedTable, load_adapter, save_adapter
 from lorabench.lora.layout import AdapterPlan, plan_adapter
 from lorabench.lora.learner import LEARNING_RATE, Learner, LearnerConfig
@@ -46,6 +47,15 @@ class Lora(Strategy):
             return None
         rank = match["rank"] and int(match["rank"])
         return {"rank": rank, "basis": "random" if match["random"] else "pca"}
+
+    @classmethod
+    def check(
+        cls, spec: StrategySpec, layout: TableLayout, memory_budget: float, saved: Any = None
+    ) -> None:
+        """Refuse a budget that buys nothing, and saved ranks that do not fit into it."""
+        plan = cls.plan(spec, layout, 1, memory_budget)
+        if saved is not None:
+            fitted(plan, saved)
 
     @classmethod
     def plan(

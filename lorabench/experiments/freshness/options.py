@@ -45,7 +45,7 @@ class FreshnessOptions(Workload):
         None,
         "Replicates: --seed and those behind it, each with rows and a model of its own; with "
         "--data, blocks of time of the one stream.",
-        shown=f"{SEEDS}; 1 with an adapter",
+        shown=f"{SEEDS}; with an adapter and no --data 1",
         least=1,
     )
     window_rows: int = option(

@@ -8,6 +8,7 @@ strategies, the classifier that knows the planted truth.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lorabench.bench.experiment import Experiment, Findings, Observer
@@ -18,6 +19,7 @@ from lorabench.experiments.freshness.quality import Replicate, blocks_of
 from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
 from lorabench.model.prepare import prepare
+from lorabench.model.tables import TableLayout
 from lorabench.results import claims, schema
 from lorabench.workload.source import RowSource, open_source, with_dim
 
@@ -26,6 +28,11 @@ class Freshness(Experiment):
     """Pre-train on the stream's head, then replay the rest; a seed after the other.
 
     As `Experiment`.
+
+    Raises
+    ------
+    InputError
+        A strategy cannot be made for the workload's tables, or the given adapter does not fit.
     """
 
     options: FreshnessOptions
@@ -37,6 +44,7 @@ class Freshness(Experiment):
         self._seeds = range(options.seed, options.seed + replays)
         self._source = self._open(options.seed)
         self._tuning = Tuning(list(options.specs()))
+        self._check()
         self._finished: list[Replicate] = []
         self._under_way: Replay | None = None
 
@@ -44,6 +52,16 @@ class Freshness(Experiment):
         options = self.options
         source = open_source(options.preset, options.data, seed)
         return source if options.dim is None else with_dim(source, options.dim)
+
+    def _check(self) -> None:
+        """Refuse what is known before anything is pre-trained; tables are alike in all seeds."""
+        options, spec = self.options, self._source.spec
+        layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
+        for one in self._tuning.specs:
+            saved = None
+            if options.adapter is not None and one.kind.resumable:
+                saved = one.kind.load(Path(options.adapter), layout)
+            one.kind.check(one, layout, options.memory_budget, saved)
 
     def also_written(self) -> Sequence[str]:
         """Return where the adapter goes."""

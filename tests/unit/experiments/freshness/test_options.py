@@ -1,16 +1,24 @@
 """What freshness refuses before anything is run, and what its help promises."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lorabench.bench.command import Output
 from lorabench.cli import app
 from lorabench.errors import GateError, InputError
 from lorabench.experiments.freshness import COMMAND
+from lorabench.experiments.freshness import run as run_module
 from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.lora.layout import plan_adapter
+from lorabench.model import fbgemm
+from lorabench.model.tables import TableLayout
 from lorabench.strategies.registry import STRATEGIES
+from lorabench.workload.spec import load_spec
 
 
 @pytest.mark.parametrize(
@@ -87,3 +95,85 @@ def test_more_lora_state_than_the_claim_allows_fails_strictly(freshness_spec, tm
     with pytest.raises(GateError, match=r"memory\.budget missed"):
         COMMAND.run(options, Output(output=str(path), strict=True, quiet=True))
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"strategies": ("none", "lora"), "memory_budget": 1e-6}, r"budget is too small: found 0"),
+        ({"strategies": ("none", "lora-r99")}, r"99"),
+        ({"strategies": ("ideal", "ideal-fbgemm"), "dim": 6}, r"^--dim: found 6, expected a mul"),
+        ({"strategies": ("lora",), "adapter": "none.safetensors"}, r"none\.safetensors: no such"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is_run_or_written(
+    asked, message, freshness_spec, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(fbgemm, "unavailable", lambda: None)
+    refused_at_once(FreshnessOptions(preset=str(freshness_spec), **asked), message, tmp_path)
+
+
+def test_without_the_extra_fbgemm_is_refused_before_anything_is_written(
+    freshness_spec, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(fbgemm, "unavailable", lambda: "it is not installed")
+    options = FreshnessOptions(preset=str(freshness_spec), strategies=("ideal-fbgemm",))
+    refused_at_once(options, "^--strategies: found ideal-fbgemm, but it is not", tmp_path)
+
+
+def test_an_adapter_whose_ranks_do_not_fit_is_refused_before_anything_is_run(
+    freshness_spec, tmp_path
+) -> None:
+    spec = load_spec(str(freshness_spec))
+    dim = spec.model.dim
+    layout = TableLayout(spec.table_rows, dim, spec.sparse.hotness)
+    tensors: dict[str, np.ndarray] = {}
+    for f, rows in enumerate(layout.rows):
+        ranked = min(dim, 16)
+        tensors |= {
+            f"table.{f}.A": np.zeros((rows, ranked), np.float32),
+            f"table.{f}.B": np.eye(ranked, dim, dtype=np.float32),
+            f"table.{f}.rows": np.arange(rows, dtype=np.int32),
+            f"table.{f}.accumulator": np.zeros(rows, np.float32),
+        }
+    metadata = {
+        "format": "lorabench.adapter/2",
+        "table_rows": json.dumps(layout.rows),
+        "dim": str(dim),
+    }
+    file = tmp_path / "large.safetensors"
+    save_file(tensors, file, metadata)
+    options = FreshnessOptions(
+        preset=str(freshness_spec),
+        strategies=("none", "lora-r1"),
+        adapter=str(file),
+        memory_budget=least_budget(layout),
+    )
+    refused_at_once(options, r"^--adapter: found ranks of up to ", tmp_path)
+
+
+def least_budget(layout: TableLayout) -> float:
+    """Return about the least budget that buys a slot at rank 1."""
+    low, high = 0.0, 0.5
+    for _ in range(20):
+        middle = (low + high) / 2
+        try:
+            plan_adapter(layout, 1, 1, middle)
+            high = middle
+        except InputError:
+            low = middle
+    return high
+
+
+def refused_at_once(options: FreshnessOptions, message: str, folder: Path) -> None:
+    path = folder / "result.json"
+
+    def prepared(*_: object, **__: object) -> None:
+        raise AssertionError("a model was pre-trained")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "prepare", prepared)
+        with pytest.raises(InputError, match=message) as caught:
+            COMMAND.run(options, Output(output=str(path), quiet=True))
+    assert "\n" not in str(caught.value)
+    assert not path.exists()
