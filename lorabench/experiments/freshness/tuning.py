@@ -1,12 +1,14 @@
-"""Learning rates, then decays of the accumulators, chosen on a stream of another seed.
+"""Learning rates and decays of the accumulators, chosen in turns on a stream of another seed.
 
 Either is sought by factors of 2 around what the strategy has by default, and further out as long as
-the best lies at an end of what was tried. A strategy that diverges is never chosen.
+the best lies at an end of what was tried: the rate, the decay at that rate, the rate at that decay,
+until neither moves. A strategy that diverges is never chosen.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.options import FreshnessOptions
@@ -21,6 +23,8 @@ _RATE_STEPS = 2
 _DECAY_STEPS = 1
 # Of the default, in factors of 2: a rate below a 256th learns nothing, and the search has to end.
 _FURTHEST = 8
+# Of rate and decay each; they pull at each other but little, and the search has to end.
+_TURNS = 4
 
 
 @dataclass
@@ -94,9 +98,9 @@ def search(
 def tune(
     source: RowSource, options: FreshnessOptions, specs: Sequence[StrategySpec], report: Report
 ) -> Tuning:
-    """Choose each one's learning rate, then its decay, by the log loss on another stream.
+    """Choose each one's learning rate and decay by the log loss on another stream.
 
-    Its seed is the first behind those of the replicates.
+    Its seed is the first behind those of the replicates; the second half of `tune_rows` counts.
 
     Raises
     ------
@@ -139,19 +143,42 @@ def tune(
 def _best(
     spec: StrategySpec, rate: float, entropy: Callable[[StrategySpec], float | None]
 ) -> tuple[StrategySpec, list[tuple[float, float, float | None]]]:
-    """Choose the rate at the default decay, then the decay at that rate."""
-    decay = spec.accumulator_decay
-    rate, rates = search(
-        rate, lambda one: entropy(replace(spec, learning_rate=one)), steps=_RATE_STEPS
-    )
-    best = replace(spec, learning_rate=rate)
-    tried = [(one, decay, found) for one, found in rates.items()]
-    if rates[rate] is None:
-        return best, tried
+    """Choose the rate at the default decay, the decay at that rate, and so on until neither moves.
 
-    def at_decay(one: float) -> float | None:
-        return rates[rate] if one == decay else entropy(replace(best, accumulator_decay=one))
+    Where it diverges at every rate no decay is tried; nor where all losses are equal, which is to
+    have learned nothing from the rows.
+    """
+    default, decay = rate, spec.accumulator_decay
+    found: dict[tuple[float, float], float | None] = {}
 
-    chosen, decays = search(decay, at_decay, steps=_DECAY_STEPS, most=1.0)
-    tried += [(rate, one, found) for one, found in decays.items() if one != decay]
-    return replace(best, accumulator_decay=chosen), tried
+    def loss(decay: float, rate: float) -> float | None:
+        if (rate, decay) not in found:
+            value = entropy(replace(spec, learning_rate=rate, accumulator_decay=decay))
+            found[rate, decay] = value if value is not None and math.isfinite(value) else None
+        return found[rate, decay]
+
+    for _ in range(_TURNS):
+        before = rate, decay
+        rate, rates = search(default, partial(loss, decay), steps=_RATE_STEPS)
+        known = [value for value in rates.values() if value is not None]
+        if not known or (len(known) > 1 and len(set(known)) == 1):
+            break
+        decay, _ = search(
+            spec.accumulator_decay, partial(loss, rate=rate), steps=_DECAY_STEPS, most=1.0
+        )
+        if (rate, decay) == before:
+            break
+    # A later turn need not pass again what an earlier one found to be better.
+    losses = {at: value for at, value in found.items() if value is not None}
+    if losses:
+        start = default, spec.accumulator_decay
+        rate, decay = min(losses, key=lambda at: (losses[at], _factors(at, start)))
+    best = replace(spec, learning_rate=rate, accumulator_decay=decay)
+    # Rates at the default decay first, as they were sought.
+    order = sorted(found, key=lambda at: (at[1] != spec.accumulator_decay, at[1], at[0]))
+    return best, [(*at, found[at]) for at in order]
+
+
+def _factors(at: tuple[float, float], start: tuple[float, float]) -> float:
+    """Return how many factors of 2 rate and decay are from where they started."""
+    return sum(abs(math.log2(one / other)) for one, other in zip(at, start, strict=True))

@@ -4,7 +4,7 @@ Quality by window, one column a strategy; what each recovers of the gap, and by 
 differ, with intervals over replicates; what that cost.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -218,16 +218,33 @@ def _rates(result: Result) -> Iterable[str]:
     decays = result.config.get("accumulator_decays", {})
     tuning: Mapping[str, list[Any]] = result.config.get("tuning", {})
     if rates:
-        how = "chosen on a held-out seed" if tuning else "as given"
-        text = ", ".join(f"{name} {rate:g} x {decays[name]:g}" for name, rate in rates.items())
-        yield f"learning rates x decay of the accumulators a window, {how}: {text}"
+        told = "learning rates x decay of the accumulators a window"
+        unlearned = [name for name, tried in tuning.items() if _all_equal(tried)]
+        chosen = [name for name in rates if name not in unlearned]
+        for names, how in (
+            (chosen, "chosen on a held-out seed" if tuning else "as given"),
+            (unlearned, "as before tuning, whose losses are all equal: too few rows to learn from"),
+        ):
+            if names:
+                text = ", ".join(f"{name} {rates[name]:g} x {decays[name]:g}" for name in names)
+                yield f"{told}, {how}: {text}"
     for name, tried in tuning.items():
         failed = [f"{rate:g} x {decay:g}" for rate, decay, found in tried if found is None]
         if failed:
             yield f"{name} diverged while tuned, at {', '.join(failed)}"
         known = [rate for rate, _, found in tried if found is not None]
-        if known and len(set(known)) > 1 and rates[name] in (min(known), max(known)):
+        if (
+            not _all_equal(tried)
+            and len(set(known)) > 1
+            and rates[name] in (min(known), max(known))
+        ):
             yield f"{name}'s rate is the last of those tried that learn: the best may lie beyond"
+
+
+def _all_equal(tried: Sequence[Sequence[float | None]]) -> bool:
+    """Whether no rate or decay that was tried made any difference to the loss."""
+    known = [loss for _, _, loss in tried if loss is not None]
+    return len(known) > 1 and len(set(known)) == 1
 
 
 def _interval(result: Result, metric: Metric | None, form: str) -> str:

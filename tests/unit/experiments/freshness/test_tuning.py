@@ -1,6 +1,7 @@
 """The search among powers of 2, and what it makes of strategies that diverge."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from lorabench.bench.progress import ProgressObserver
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.run import Freshness
-from lorabench.experiments.freshness.tuning import search, tune
+from lorabench.experiments.freshness.tuning import _best, search, tune
+from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.registry import parse
 from lorabench.workload.source import open_source
 
@@ -82,3 +84,43 @@ def test_rates_and_decays_are_tried_below_and_above_the_default(freshness_spec) 
     assert {spec.accumulator_decay * factor for factor in (0.5, 1, 2)} <= set(decays)
     losses_of = {(rate, decay): loss for rate, decay, loss in tried}
     assert losses_of[best.learning_rate, best.accumulator_decay] == min(losses_of.values())
+
+
+def test_the_rate_is_sought_again_at_the_decay_that_was_chosen() -> None:
+    """At half the decay the best rate is twice that of the default."""
+    spec = parse("lora", 0.25)
+    half = spec.accumulator_decay / 2
+
+    def entropy(one: StrategySpec) -> float:
+        best = 0.5 if one.accumulator_decay <= half else 0.25
+        far = abs(math.log2(one.learning_rate / best))
+        return far + 10 * abs(math.log2(one.accumulator_decay / half))
+
+    best, tried = _best(spec, 0.25, entropy)
+    assert (best.learning_rate, best.accumulator_decay) == (0.5, half)
+    losses_of = {(rate, decay): loss for rate, decay, loss in tried}
+    assert len(losses_of) == len(tried)
+    assert min(losses_of.values()) == losses_of[0.5, half] == 0.0
+
+
+@given(st.integers(0, 2**32))
+def test_turns_of_rate_and_decay_end_at_the_best_that_was_tried(seed: int) -> None:
+    """Whatever the losses, and within 256-fold."""
+    spec = parse("lora", 0.25)
+
+    def entropy(one: StrategySpec) -> float:
+        return random.Random(f"{seed} {one.learning_rate} {one.accumulator_decay}").random()
+
+    best, tried = _best(spec, 0.25, entropy)
+    rates = {rate for rate, _, _ in tried}
+    assert 2**-10 <= min(rates) < max(rates) <= 2**6
+    at = best.learning_rate, best.accumulator_decay
+    (found,) = (loss for rate, decay, loss in tried if (rate, decay) == at)
+    assert found == min(loss for _, _, loss in tried)
+
+
+def test_where_no_rate_makes_a_difference_the_defaults_stay() -> None:
+    spec = parse("lora")
+    best, tried = _best(spec, spec.learning_rate, lambda _: 0.9)
+    assert best == spec
+    assert {decay for _, decay, _ in tried} == {spec.accumulator_decay}

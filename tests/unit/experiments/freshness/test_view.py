@@ -145,3 +145,15 @@ def test_what_tuning_could_not_settle_is_told() -> None:
     assert "chosen on a held-out seed" in page
     assert "lora diverged while tuned, at 0.6 x 0.5" in page
     assert "lora's rate is the last of those tried" in page
+
+
+def test_where_tuning_learned_nothing_that_is_told_instead_of_a_choice() -> None:
+    tuning = {
+        "lora": [[0.15, 0.5, 0.9], [0.3, 0.5, 0.9], [0.6, 0.5, 0.9]],
+        "ideal": [[0.15, 0.5, 0.9], [0.3, 0.5, 0.8], [0.6, 0.5, 0.9]],
+    }
+    rates = dict.fromkeys(tuning, 0.3)
+    page = " ".join(shown([replicate(0)], tuning=tuning, learning_rates=rates).split())
+    assert "chosen on a held-out seed: ideal 0.3 x 0.5" in page
+    assert "losses are all equal: too few rows to learn from: lora 0.3 x 0.5" in page
+    assert "rate is the last of those tried" not in page
