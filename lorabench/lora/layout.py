@@ -197,9 +197,9 @@ def plan_adapter(
 
     Every sample looks one row up in every table, so equal slots is where a further slot catches
     about as many lookups in one table as in another; a table with fewer rows than that is adapted
-    whole. A table whose own statistics (B and gradient sums) would outweigh it gets a plain delta,
-    as do the smallest where the statistics of all are too much for the budget: the smallest of
-    them first, as many as a quarter of the budget pays for. The others are left out.
+    whole. A table whose own statistics (B and gradient sums) would outweigh it gets a plain delta:
+    the smallest first, as many as a quarter of the budget pays for. Where the statistics of all
+    others are too much for another quarter, the largest are left out.
 
     Both sides lie on 2 MiB pages, unless rounding to these is more than the budget holds, or leaves
     less than 7/8 of the slots that 4 KiB pages have.
@@ -340,9 +340,10 @@ def _signal_rows(layout: TableLayout, rank: int, budget: int) -> tuple[int, ...]
             for f, rows in enumerate(layout.rows)
             if rows * layout.dim * 4 > basis + sums(rows, least)
         ),
-        key=lambda f: -layout.rows[f],
+        key=lambda f: layout.rows[f],
     )
-    # The largest tables whose least statistics the budget pays for; the very largest always.
+    # The smallest tables whose least statistics the budget pays for, and at least one: equal slots
+    # catch more lookups in a smaller table.
     taken: list[int] = []
     spent = 0
     for f in candidates:
