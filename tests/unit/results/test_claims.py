@@ -91,7 +91,11 @@ def low_rank(**changes) -> verdict.LowRank:
         ({"wraps": 1}, "inconclusive", "2.50), but the rows ended and began anew once: take fewer"),
         ({"wraps": 3}, "inconclusive", "began anew 3 times"),
         ({"wraps": 3, "dim": 16}, "unavailable", "began anew 3 times"),
-        ({"otherwise": {"by SGD": 1.3, "by X": 3.0}}, "met", "the rows moved by SGD about 1.30, by X about 3."),
+        (
+            {"otherwise": {"by SGD": 1.3, "by X": 3.0}},
+            "met",
+            "the rows moved by SGD about 1.30, by X about 3.",
+        ),
     ],
 )
 def test_low_rankness_is_judged_by_its_interval(changes, expected, words) -> None:
