@@ -323,7 +323,8 @@ cdef class AdapterWriter:
         cdef int64_t n = kept.size(), i, used = self.active().table[t].used
         if n > slots:
             raise ValueError(f"keep[{t}]: found {n} slots, expected at most {slots}")
-        if n and self.active().table[t].rank == 0 and [slot[i] for i in range(n)] != list(range(used)):
+        plain = self.active().table[t].rank == 0
+        if n and plain and [slot[i] for i in range(n)] != list(range(used)):
             raise ValueError(f"keep[{t}]: found some slots of a plain delta, expected all or none")
         seen = {slot[i] for i in range(n)}
         if len(seen) != n or (seen and not 0 <= min(seen) <= max(seen) < used):
