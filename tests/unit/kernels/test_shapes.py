@@ -269,4 +269,6 @@ def test_a_plain_delta_and_its_training_agree_with_numpy(case: Case, given_base:
     writer.publish()
     reader.lookup(tables, case.indices, out, **options)
     expected = case.pooled([a + b for a, b in zip(case.exact, moved, strict=True)])
-    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-3)
+    # Of the terms of a long bag, which may cancel each other, fp32 keeps seven digits.
+    largest = np.abs(expected).max(initial=0.0)
+    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-3 + 1e-5 * largest)
