@@ -100,7 +100,7 @@ def test_more_lora_state_than_the_claim_allows_fails_strictly(freshness_spec, tm
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"strategies": ("none", "lora"), "memory_budget": 1e-6}, r"budget is too small: found 3 bytes"),
+        ({"strategies": ("none", "lora"), "memory_budget": 1e-6}, r"is too small: found 3 bytes"),
         ({"strategies": ("none", "lora-r99")}, r"99"),
         ({"strategies": ("ideal", "ideal-fbgemm"), "dim": 6}, r"^--dim: found 6, expected a mul"),
         ({"strategies": ("lora",), "adapter": "none.safetensors"}, r"none\.safetensors: no such"),
