@@ -1,7 +1,11 @@
 """What the tables of all commands have in common: figures, verdicts, what was not available."""
 
+from typing import Any
+
+from rich import box
 from rich.console import Console, Group
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from lorabench.results.schema import Claim, Metric, Result
@@ -15,6 +19,19 @@ _STYLES = {
 
 # Two rounds give an interval so wide that it only takes up room; the document has it.
 ROUNDS_FOR_INTERVAL = 3
+
+
+def plain_table(title: str | None = None, **settings: Any) -> Table:
+    """Return a table as all commands have them: a rule under its headings and no frame."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        **settings,
+    )
 
 
 def render_claims(result: Result, console: Console) -> None:

@@ -2,7 +2,6 @@
 
 import math
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +17,7 @@ from lorabench.experiments.calibrate.questions import (
     UNSTALLED,
     labels_of,
 )
-from lorabench.report.terminal import render_claims
+from lorabench.report.terminal import plain_table, render_claims
 from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.schema import Metric, Result
 from lorabench.results.simulation import Question
@@ -46,7 +45,7 @@ def render(result: Result, console: Console) -> None:
 
 
 def _table(result: Result) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table(padding=(0, 1, 0, 0))
     table.add_column("share of runs [95 %]", no_wrap=True)
     for heading in ("p99", "blocks", "unstalled", "blocks"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -3,7 +3,6 @@
 Renders any `colocate` document, fresh or read back from a file; knows nothing of how it was made.
 """
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +11,7 @@ from lorabench.report.terminal import (
     ROUNDS_FOR_INTERVAL,
     count,
     figure,
+    plain_table,
     render_claims,
     with_interval,
 )
@@ -33,14 +33,8 @@ def render(result: Result, console: Console) -> None:
 
 def _conditions(result: Result) -> Table:
     """Lay out the conditions, each with its intervals beside its figures, in 80 columns."""
-    table = Table(
-        title=f"latency from scheduled arrival to answer, ms; {_blocks(result)}",
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
+    table = plain_table(
+        f"latency from scheduled arrival to answer, ms; {_blocks(result)}", collapse_padding=True
     )
     # Compositions have long names; they are folded before a figure is cut.
     table.add_column("condition", overflow="fold", min_width=11)

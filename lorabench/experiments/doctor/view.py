@@ -7,11 +7,11 @@ to enable what is missing; a narrow one has it below what was found.
 import re
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lorabench.report.terminal import plain_table
 from lorabench.results.schema import Result
 
 _STYLES = {"available": "green", "restricted": "yellow", "unavailable": "red"}
@@ -124,7 +124,7 @@ def _conditions(rows: list[dict[str, Any]]) -> Table:
 
 
 def _plain_table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table(padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table

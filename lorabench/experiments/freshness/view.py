@@ -7,11 +7,10 @@ differ, with intervals over replicates; what that cost.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lorabench.report.terminal import ROUNDS_FOR_INTERVAL, render_claims
+from lorabench.report.terminal import ROUNDS_FOR_INTERVAL, plain_table, render_claims
 from lorabench.results.schema import Metric, Result
 
 _HOUR_S = 3600.0
@@ -48,7 +47,7 @@ def _windows(result: Result) -> Table:
     if len(strategies) > _MOST_WITH_ENTROPY:
         del shown["normalized_entropy"]
         title = "AUC over workload time"
-    table = _table(title)
+    table = plain_table(title)
     table.add_column("hours", justify="right")
     columns: list[dict[float, float]] = []
     means: list[str] = []
@@ -95,7 +94,7 @@ def _span(counts: list[int]) -> str:
 
 def _recovered(result: Result) -> Table:
     """Lay out what each strategy recovers of the gap between none and ideal."""
-    table = _table("share of the AUC gap from none to ideal that is recovered, %")
+    table = plain_table("share of the AUC gap from none to ideal that is recovered, %")
     table.add_column("strategy", no_wrap=True)
     for heading in _RECOVERED.values():
         table.add_column(heading, justify="right", no_wrap=True)
@@ -110,7 +109,7 @@ def _differences(result: Result) -> Table:
     """Lay out by how much strategies differ, and what difference the run could have shown."""
     shown = [one for one in result.select("auc_difference") if not _in_recovered(result, one)]
     least = _detectable(result)
-    table = _table("difference of mean AUC, points")
+    table = plain_table("difference of mean AUC, points")
     table.add_column("pair", no_wrap=True)
     for heading in ("difference", *(("shows",) if least else ()), "windows below none"):
         table.add_column(heading, justify="right")
@@ -178,7 +177,7 @@ def _total(metric: Metric | None, of: int) -> str:
 
 def _state(result: Result) -> Table:
     """Lay out how fast each strategy learned, what it held, and what its learner had to do."""
-    table = _table("learners, means over replicates")
+    table = plain_table("learners, means over replicates")
     table.add_column("strategy", no_wrap=True)
     columns = {
         "train_samples_per_s": ("samples/s", ",.0f", 1.0),
@@ -274,14 +273,3 @@ def _figure(metric: Metric | None, form: str, scale: float = 1.0) -> str:
     if metric is None or metric.estimate is None:
         return "-"
     return format(metric.estimate * scale, form)
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )

@@ -2,12 +2,11 @@
 
 import math
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lorabench.report.terminal import render_claims
+from lorabench.report.terminal import plain_table, render_claims
 from lorabench.results.case import Case
 from lorabench.results.schema import Metric, Result
 
@@ -47,15 +46,7 @@ def render(result: Result, console: Console) -> None:
 
 
 def _table(title: str, *headings: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = plain_table(title, collapse_padding=True)
     table.add_column(headings[0], no_wrap=True)
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True)

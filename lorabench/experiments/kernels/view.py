@@ -5,12 +5,11 @@ Renders any such document, fresh or read back; knows nothing of how it was made.
 
 from collections.abc import Mapping, Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from lorabench.experiments.kernels.labels import BEST, OURS, SETTINGS, Point, size_text
-from lorabench.report.terminal import render_claims
+from lorabench.report.terminal import plain_table, render_claims
 from lorabench.results.case import Label
 from lorabench.results.schema import Metric, Result, Series
 
@@ -51,15 +50,7 @@ def render(result: Result, console: Console) -> None:
 
 
 def _table(title: str, headings: Sequence[str], left: int = 1) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = plain_table(title, collapse_padding=True)
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="left" if place < left else "right", no_wrap=True)
     return table

@@ -1,10 +1,8 @@
 """A `profile` result as text for the terminal: a line a table, with its spectrum; verdicts."""
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from lorabench.report.terminal import render_claims
+from lorabench.report.terminal import plain_table, render_claims
 from lorabench.results.case import Case, Label
 from lorabench.results.schema import Metric, Result
 
@@ -43,14 +41,8 @@ def render(result: Result, console: Console) -> None:
 def _render_group(result: Result, console: Console, dim: str, cases: list[Case]) -> None:
     share = f"{100 * result.config['experiment']['variance']:.3g}"
     trained = any(m.name == "signal_rank" for m in result.metrics)
-    table = Table(
-        title=f"{dim + ': ' if dim else ''}components that hold {share} % of the variance",
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
+    table = plain_table(
+        f"{dim + ': ' if dim else ''}components that hold {share} % of the variance", padding=0
     )
     table.add_column("table", no_wrap=True)
     columns = ["rows", "en.%", "ΔW", "eff."]

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
 from lorabench.experiments.workload.options import FolderOutput
+from lorabench.report.terminal import plain_table
 from lorabench.workload.like import FeatureDistance
 from lorabench.workload.manifest import Format, Manifest
 from lorabench.workload.spec import WorkloadSpec
@@ -53,14 +52,7 @@ def show(manifest: Manifest, rate: float, output: FolderOutput) -> None:
 
 def render_fit(found: Sequence[FeatureDistance], rows: int, console: Console) -> None:
     """Print one row a feature, and in words what the distances say."""
-    table = Table(
-        title=f"the sample's first {rows:,} rows | as many synthetic ones",
-        title_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
+    table = plain_table(f"the sample's first {rows:,} rows | as many synthetic ones")
     table.add_column("feature")
     for heading in ("missing", "distinct ids", "top-10 mass", "median", "D", "noise"):
         table.add_column(heading, justify="right", no_wrap=True)
