@@ -7,11 +7,12 @@ replay ends there.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,26 +109,27 @@ class Replay:
             ceiling=self.ceiling,
         )
 
-    def run(self, specs: Sequence[StrategySpec]) -> None:
+    def run(self, specs: Sequence[StrategySpec], saved: Mapping[str, Any] | None = None) -> None:
         """Replay for every strategy, or spread windows over the stream where none learns.
+
+        Parameters
+        ----------
+        specs : sequence of StrategySpec
+            In the order in which they run.
+        saved : mapping of str to object, optional
+            What some of them, by name, begin with (`Strategy.load`).
 
         Raises
         ------
         InputError
-            A saved adapter cannot be read or does not fit, or memory does not suffice.
+            What was saved does not fit, or memory does not suffice.
         """
         if any(spec.learns for spec in specs):
-            self._replay(specs)
+            self._replay(specs, saved or {})
         else:
             self._spread(specs)
 
-    def _replay(self, specs: Sequence[StrategySpec]) -> None:
-        tables, given = self._prepared.tables, self._options.adapter
-        saved = {
-            spec.name: spec.kind.load(Path(given), tables.layout)
-            for spec in specs
-            if given is not None and spec.kind.resumable
-        }
+    def _replay(self, specs: Sequence[StrategySpec], saved: Mapping[str, Any]) -> None:
         for begin, rows in self._stretches():
             self._add_window(rows, begin)
         for spec in specs:

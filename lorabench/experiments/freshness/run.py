@@ -44,7 +44,7 @@ class Freshness(Experiment):
         self._seeds = range(options.seed, options.seed + replays)
         self._source = self._open(options.seed)
         self._tuning = Tuning(list(options.specs()))
-        self._check()
+        self._saved = self._checked()
         self._finished: list[Replicate] = []
         self._under_way: Replay | None = None
 
@@ -53,15 +53,19 @@ class Freshness(Experiment):
         source = open_source(options.preset, options.data, seed)
         return source if options.dim is None else with_dim(source, options.dim)
 
-    def _check(self) -> None:
-        """Refuse what is known before anything is pre-trained; tables are alike in all seeds."""
+    def _checked(self) -> dict[str, Any]:
+        """Return what is resumed, by strategy; refuse what is known before anything is pre-trained.
+
+        Tables are alike in all seeds.
+        """
         options, spec = self.options, self._source.spec
         layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
+        saved: dict[str, Any] = {}
         for one in self._tuning.specs:
-            saved = None
             if options.adapter is not None and one.kind.resumable:
-                saved = one.kind.load(Path(options.adapter), layout)
-            one.kind.check(one, layout, options.memory_budget, saved)
+                saved[one.name] = one.kind.load(Path(options.adapter), layout)
+            one.kind.check(one, layout, options.memory_budget, saved.get(one.name))
+        return saved
 
     def also_written(self) -> Sequence[str]:
         """Return where the adapter goes."""
@@ -91,7 +95,8 @@ class Freshness(Experiment):
         source = self._open(seed) if self.options.data is None else self._source
         prepared = prepare(source, None, seed, told, accumulators=True)
         self._under_way = Replay(source, prepared, replace(self.options, seed=seed), told)
-        self._under_way.run([replace(spec, seed=seed) for spec in self._tuning.specs])
+        specs = [replace(spec, seed=seed) for spec in self._tuning.specs]
+        self._under_way.run(specs, self._saved)
         return self._under_way.replicate()
 
     def _replicates(self) -> list[Replicate]:
