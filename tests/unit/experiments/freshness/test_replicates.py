@@ -6,26 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from interrupting import Interrupting
 
-from lorabench.bench.progress import ProgressObserver
 from lorabench.experiments.freshness import run as run_module
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.run import Freshness
 
 WINDOWS = 4
-
-
-class Interrupting(ProgressObserver):
-    """Ctrl-C as soon as a stage has come so far; until then what was told."""
-
-    def __init__(self, stage: str = "", done: float = 0.0) -> None:
-        self._at = stage, done
-        self.told: list[str] = []
-
-    def stage(self, text: str, done: float) -> None:
-        self.told.append(text)
-        if (text, done) == self._at:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")

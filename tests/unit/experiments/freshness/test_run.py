@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 import pytest
+from interrupting import Interrupting
 from rich.console import Console
 
 from lorabench.bench.runner import document
@@ -14,20 +15,6 @@ from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.run import Freshness
 
 WINDOWS = 4
-
-
-class Interrupting:
-    """Ctrl-C as soon as a stage has come so far."""
-
-    def __init__(self, stage: str = "", done: float = 0.0) -> None:
-        self._at = stage, done
-
-    def stage(self, text: str, done: float) -> None:
-        if (text, done) == self._at:
-            raise KeyboardInterrupt
-
-    def case(self, number: int, total: int, text: str) -> None:
-        raise AssertionError("freshness has no conditions")
 
 
 @pytest.fixture(scope="module")
