@@ -158,6 +158,8 @@ can_build = "$(PYTHON)" -c 'import ensurepip, os, sysconfig; \
   os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null \
   && command -v $(firstword $(CC)) >/dev/null
 
+# Otava, the extra trend, holds NumPy at one release and brings clients of several clouds, and what is
+# used of it needs neither: it comes without them.
 $(STAMP): pyproject.toml constraints.txt meson.build
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "'$(PYTHON)' is no Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
@@ -171,7 +173,8 @@ $(STAMP): pyproject.toml constraints.txt meson.build
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@$(PIP) install --constraint constraints.txt --group build
 	@CYTHON="'$(abspath $(VENV))/bin/cython'" $(PIP) install --constraint constraints.txt \
-	  --group dev --no-build-isolation --config-settings build-dir="$(BUILD_DIR)" --editable ".[fbgemm]"
+	  --group dev --no-build-isolation --config-settings build-dir="$(BUILD_DIR)" --editable ".[fbgemm,mlperf]"
+	@$(PIP) install --constraint constraints.txt --no-deps apache-otava
 	@touch $@
 
 # Installs those of the Debian packages $(1) that are missing; does nothing where none is.

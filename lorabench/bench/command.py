@@ -34,6 +34,11 @@ class Output:
 
 
 @dataclass(frozen=True)
+class NoOutput:
+    """Nothing to be said of where a command's result goes: it prints."""
+
+
+@dataclass(frozen=True)
 class Command:
     """A subcommand.
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,24 @@ def write_bytes(path: Path, data: bytes) -> None:
 def _partial(path: Path) -> Path:
     """Return what `path` is written as at first: a file beside it, to be renamed."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def newest_result(pattern: str = "*.json", folder: Path = Path("results")) -> Path:
+    """Return the newest document that was written without ``-o``: names end in a time and sort.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    found = [
+        (stamp[0], path)
+        for path in folder.glob(pattern)
+        if (stamp := re.search(r"\d{8}T\d{6}-[0-9a-f]{6}$", path.stem))
+    ]
+    if not found:
+        raise InputError(f"{folder}/: found no {pattern} of a run, expected one; name a result")
+    return max(found)[1]
 
 
 def read_result(path: Path) -> Result:

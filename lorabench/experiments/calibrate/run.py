@@ -12,8 +12,9 @@ from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.errors import InputError
 from lorabench.experiments.calibrate.options import CalibrateOptions
 from lorabench.experiments.calibrate.questions import RAW, UNSTALLED, Answers
-from lorabench.experiments.calibrate.samples import CONTROLS, Recorded, newest, read
+from lorabench.experiments.calibrate.samples import CONTROLS, Recorded, read
 from lorabench.host.missing import Missing
+from lorabench.results.files import newest_result
 from lorabench.results.metrics import MetricTable
 from lorabench.results.sequential import MOST_BLOCKS, Looks, plan_looks
 from lorabench.results.simulation import draw, false_verdicts, log_ratios
@@ -50,7 +51,7 @@ class Calibrate(Experiment):
         """
         options = self.options
         # Before anything is said: what is refused gets one line.
-        recorded = read(newest() if options.result is None else options.result)
+        recorded = read(options.result or newest_result("colocate-*.json"))
         observer.stage("simulating runs", 0.0)
         looks = plan_looks(MOST_BLOCKS)
         table = MetricTable()

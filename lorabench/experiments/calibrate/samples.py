@@ -73,23 +73,6 @@ class Recorded:
     block_s: float
 
 
-def newest(folder: Path = Path("results")) -> Path:
-    """Return the newest document of colocate that was written without ``-o``: names sort by time.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    found = sorted(folder.glob("colocate-*.json"))
-    if not found:
-        raise InputError(
-            f"{folder}/: found no colocate-*.json, expected one; run lorabench colocate, or name "
-            "its result"
-        )
-    return found[-1]
-
-
 def read(path: Path) -> Recorded:
     """Read a document of colocate and the raw samples beside it.
 

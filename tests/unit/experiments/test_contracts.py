@@ -6,8 +6,8 @@ from typing import ClassVar
 import colocate_samples
 from command_contract import CommandContract, ExperimentContract
 
-from lorabench.cli.commands import COMMANDS
 from lorabench.experiments import (
+    COMMANDS,
     calibrate,
     colocate,
     doctor,

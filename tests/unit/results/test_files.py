@@ -9,7 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from lorabench.errors import InputError
-from lorabench.results.files import check_writable, read_result, write_raw, write_result
+from lorabench.results.files import (
+    check_writable,
+    newest_result,
+    read_result,
+    write_raw,
+    write_result,
+)
 from lorabench.results.schema import Metric, Program, Result, Series, config_hash, new_id
 
 
@@ -204,3 +210,19 @@ def test_ids_sort_by_time() -> None:
     late = new_id(datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC))
     assert early < late
     assert new_id() != new_id()
+
+
+def test_the_newest_result_is_the_one_whose_name_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"found no colocate-\*\.json of a run, expected one"):
+        newest_result("colocate-*.json", tmp_path)
+    for name in (
+        "colocate-20260102T030405-ffffff",
+        "colocate-20260103T000000-000000",
+        "doctor-20260104T000000-000000",
+        "doctor-3",
+        "mine",
+    ):
+        (tmp_path / f"{name}.json").touch()
+    found = newest_result("colocate-*.json", tmp_path)
+    assert found.name == "colocate-20260103T000000-000000.json"
+    assert newest_result(folder=tmp_path).name == "doctor-20260104T000000-000000.json"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lorabench.errors import InputError
-from lorabench.experiments.calibrate.samples import newest, read
+from lorabench.experiments.calibrate.samples import read
 
 SMALL = replace(samples.CALM, queries=50)
 
@@ -164,11 +164,3 @@ def test_a_column_that_is_missing_or_short_is_named(recorded, column: str) -> No
     assert text == f"run.npz: found no block1/solo/{column}, expected it; measure anew"
     text = refused(recorded(cut))
     assert text == ("run.npz: block1/solo: found columns of unlike lengths, expected one of each")
-
-
-def test_the_newest_result_is_the_one_whose_name_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"found no colocate-\*\.json, expected one"):
-        newest(tmp_path)
-    for name in ("colocate-20260102T030405-ffffff", "colocate-20260103T000000-000000", "doctor-3"):
-        (tmp_path / f"{name}.json").touch()
-    assert newest(tmp_path).name == "colocate-20260103T000000-000000.json"
