@@ -25,3 +25,9 @@ class GateError(LorabenchError):
     """A gate failed, or a claim was missed under ``--strict`` (exit 1)."""
 
     exit_code = 1
+
+
+class UndecidedError(LorabenchError):
+    """A gate's data could not have shown a change of its size (exit 4)."""
+
+    exit_code = 4

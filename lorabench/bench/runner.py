@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lorabench._kernels.dispatch import instruction_set
 from lorabench.bench.command import Command, Output
 from lorabench.bench.experiment import Experiment, Findings, Preview
 from lorabench.bench.options import check
@@ -114,6 +115,7 @@ def document(command: str, found: Findings, *, partial: bool = False) -> schema.
     surroundings = found.machine
     if surroundings is None:
         surroundings = environment.capture(read_topology(), ask())
+        surroundings["instruction_set"] = instruction_set()
     now = datetime.now(UTC)
     return schema.Result(
         command=command,

@@ -4,6 +4,7 @@ Documents are all they need: what a number is worth was written down where it wa
 """
 
 from lorabench.bench.command import Command
+from lorabench.documents.compare import COMMAND as COMPARE
 from lorabench.documents.show import COMMAND as SHOW
 
-COMMANDS: tuple[Command, ...] = (SHOW,)
+COMMANDS: tuple[Command, ...] = (COMPARE, SHOW)

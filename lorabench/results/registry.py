@@ -1,6 +1,7 @@
 """Every metric there is, once: what it measures, its unit, which way is better, its mean of blocks.
 
 ``docs/metrics.md`` is made from it; how things are measured is written in ``docs/methodology.md``.
+Longer than 400 lines: it is one table.
 """
 
 import re
@@ -27,20 +28,27 @@ class MetricSpec:
         How rounds become an estimate. Latencies and their ratios are skewed and positive: their
         mean is geometric, so that an interval never reaches below zero. Short pieces of work on a
         shared machine may meet a neighbour, which a median does not follow.
+    signed : bool
+        It may lie on either side of zero: two of them are compared by their difference.
     """
 
     what: str
     unit: str
     better: Better
     mean: Mean = "arithmetic"
+    signed: bool = False
 
 
-def _lower(unit: str, /, mean: Mean = "arithmetic", **what: str) -> dict[str, MetricSpec]:
-    return {name: MetricSpec(text, unit, "lower", mean) for name, text in what.items()}
+def _lower(
+    unit: str, /, mean: Mean = "arithmetic", *, signed: bool = False, **what: str
+) -> dict[str, MetricSpec]:
+    return {name: MetricSpec(text, unit, "lower", mean, signed) for name, text in what.items()}
 
 
-def _higher(unit: str, /, mean: Mean = "arithmetic", **what: str) -> dict[str, MetricSpec]:
-    return {name: MetricSpec(text, unit, "higher", mean) for name, text in what.items()}
+def _higher(
+    unit: str, /, mean: Mean = "arithmetic", *, signed: bool = False, **what: str
+) -> dict[str, MetricSpec]:
+    return {name: MetricSpec(text, unit, "higher", mean, signed) for name, text in what.items()}
 
 
 _SERVING = {
@@ -73,9 +81,13 @@ _SERVING = {
     ),
     **_lower(
         "s",
-        carry_over="how long after a switch of cases p99 is more than 1.25 times what it is later",
+        signed=True,
         latency_impact="`latency_p99` minus that of `solo` and `solo_repeat` (their mean) in the "
         "same block",
+    ),
+    **_lower(
+        "s",
+        carry_over="how long after a switch of cases p99 is more than 1.25 times what it is later",
         yield_s="from the beginning of the spike to the end of the first 50 ms in it of which the "
         "trainer took less than a tenth of its CPUs; the whole spike where there were none",
         wakeup_late_p99="99th percentile, over all sleeps of the servers in the whole condition, "
@@ -110,6 +122,10 @@ _QUALITY = {
         auc="area under the ROC curve of the window's predictions as they were served; of "
         "`freshness`, the mean over a replicate's windows",
         auc_last_third="`auc` of the last third of the windows, taken together",
+    ),
+    **_higher(
+        "1",
+        signed=True,
         auc_difference="`auc` of a strategy minus that of another (`against`) in the same "
         "windows, the mean over a replicate's windows",
         gap_recovered="share of the AUC between `none` and `ideal` recovered, over all windows "
@@ -187,6 +203,10 @@ _TRAINING = {
         "B",
         reuse_bytes_saved="table rows that the trainer need not read, with data reuse, in the "
         "whole condition",
+    ),
+    **_higher(
+        "B",
+        signed=True,
         reuse_net_bytes="`reuse_bytes_saved` less those written and read; below 0 where reuse "
         "cost more",
     ),

@@ -1,8 +1,15 @@
 """Every command that reads documents keeps to the contract of commands."""
 
+from typing import ClassVar
+
 from command_contract import CommandContract
 
-from lorabench.documents import COMMANDS, show
+from lorabench.documents import COMMANDS, compare, show
+
+
+class TestCompare(CommandContract):
+    command = compare.COMMAND
+    required: ClassVar = {"base": "base.json", "head": "head.json"}
 
 
 class TestShow(CommandContract):

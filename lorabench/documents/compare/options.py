@@ -1,0 +1,119 @@
+"""Options of ``lorabench compare``."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorabench.bench.options import INPUT, OUTPUT, option
+from lorabench.errors import InputError
+
+if TYPE_CHECKING:
+    from lorabench.results.gate import Gate
+
+FORMATS = ("text", "markdown", "junit", "json", "benchmark")
+
+
+def percentage(text: str) -> float:
+    """Read ``5%`` as a share.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    number, mark, rest = text.partition("%")
+    try:
+        if not mark or rest:
+            raise ValueError(text)
+        return float(number) / 100
+    except ValueError:
+        raise ValueError("a percentage, such as 5%") from None
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What is compared, and what it is held to."""
+
+    base: str = option(
+        "",
+        "Result document, or a folder of repeated runs; with --run, a python that has lorabench.",
+        "BASE",
+        metavar="BASE",
+        panel=INPUT,
+    )
+    head: str = option(
+        "", "What is held against it, likewise.", "HEAD", metavar="HEAD", panel=INPUT
+    )
+    gate: tuple[str, ...] = option(
+        (),
+        "Fail where this metric is shown to be worse by more than so much, in every case but "
+        "controls or in one: latency_p99=5% or latency_p99[isolated]=5%; may be repeated.",
+        metavar="METRIC[CASE]=X%",
+    )
+    on_unknown: str = option(
+        "fail",
+        "Whether a gate passes whose data could not have shown a change of its size.",
+        choices=("pass", "fail"),
+    )
+    allow_different: bool = option(
+        False,
+        "Compare although configuration, machine, kernel, pages or instruction set differ.",
+    )
+    size: float = option(
+        0.05,
+        "Size of a change that matters where no gate says so.",
+        metavar="X%",
+        parse=percentage,
+        shown="5%",
+        above=0,
+        below=1,
+    )
+
+    @property
+    def gates(self) -> "tuple[Gate, ...]":
+        """What metrics are held to."""
+        return tuple(map(_gate, self.gate))
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises
+        ------
+        InputError
+            Naming the option, what was found and what was expected.
+        """
+        for name in ("base", "head"):
+            if not getattr(self, name):
+                raise InputError(f"{name.upper()}: found nothing, expected a result or a folder")
+        if len(set(self.gates)) < len(self.gates):
+            raise InputError(f"--gate: found {', '.join(self.gate)}, expected each once")
+
+
+@dataclass(frozen=True)
+class CompareOutput:
+    """What is shown, and how."""
+
+    format: str = option(
+        "text",
+        "Table, Markdown for a CI job's summary, JUnit XML of the gates, JSON, or ratios as "
+        "github-action-benchmark's customSmallerIsBetter.",
+        choices=FORMATS,
+        panel=OUTPUT,
+    )
+    output: str | None = option(
+        None, "Write it here, and not on stdout.", "--output", "-o", metavar="FILE", panel=OUTPUT
+    )
+    metric: tuple[str, ...] = option(
+        (), "Show this metric alone; may be repeated.", metavar="METRIC", panel=OUTPUT
+    )
+    everything: bool = option(
+        False, "Show every metric in every case, controls too.", "--all", panel=OUTPUT
+    )
+
+
+def _gate(text: str) -> "Gate":
+    from lorabench.results.gate import parse_gate
+
+    try:
+        return parse_gate(text)
+    except ValueError as error:
+        raise InputError(f"--gate: found {text!r}, expected {error}") from None

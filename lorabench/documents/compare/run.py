@@ -1,0 +1,135 @@
+"""``lorabench compare``: read both sides, compare, show, gate."""
+
+import json
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from lorabench.bench.command import Command
+from lorabench.bench.options import check
+from lorabench.documents.compare.options import CompareOptions, CompareOutput
+from lorabench.errors import GateError, InputError, UndecidedError
+from lorabench.report.comparison import Chosen, markdown, render
+from lorabench.report.gates import benchmark, junit
+from lorabench.results.compare import compare
+from lorabench.results.comparison import Comparison, as_document
+from lorabench.results.files import check_writable, read_result, write_bytes
+from lorabench.results.schema import Result
+
+# Differences that a refusal names; --allow-different lists all.
+_NAMED = 3
+
+
+def run(command: Command, options: CompareOptions, output: CompareOutput) -> None:  # noqa: ARG001
+    """Compare, print or write what came of it, and end as the gates say.
+
+    Raises
+    ------
+    InputError
+        A side cannot be read, or what differs makes it no comparison.
+    GateError
+        A gate failed.
+    UndecidedError
+        A gate could not tell.
+    """
+    check(options)
+    check(output)
+    if output.format == "junit" and not options.gate:
+        raise InputError("--format junit: found no --gate, expected one or more: it reports gates")
+    if output.output is not None:
+        check_writable(Path(output.output))
+    base, head = (read_side(Path(one)) for one in (options.base, options.head))
+    found = compare(base, head, gates=options.gates, size=options.size)
+    if found.differences and not options.allow_different:
+        raise InputError(_refusal(found))
+    show(found, options, output)
+    gate(found, options)
+
+
+def read_side(path: Path) -> list[Result]:
+    """Read a document, or all of a folder: repeated runs of one command.
+
+    Raises
+    ------
+    InputError
+        There is none, or one cannot be read.
+    """
+    if not path.is_dir():
+        return [read_result(path)]
+    found = sorted(path.glob("*.json"))
+    if not found:
+        raise InputError(f"{path}: found no result document (*.json) in it, expected some")
+    return [read_result(one) for one in found]
+
+
+def _refusal(found: Comparison) -> str:
+    listed = found.differences
+    more = f"; and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return (
+        f"found runs that differ in more than their version ({'; '.join(map(str, listed[:_NAMED]))}"
+        f"{more}), expected runs that are alike; --allow-different compares them all the same"
+    )
+
+
+def show(found: Comparison, options: CompareOptions, output: CompareOutput) -> None:
+    """Print a comparison in the format that is asked for, or write it.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    chosen = Chosen(output.metric, output.everything)
+    _known(found, output.metric)
+    if output.format == "text" and output.output is None:
+        render(found, Console(), chosen)
+        return
+    text = _text(found, options, output, chosen)
+    if output.output is None:
+        sys.stdout.write(text)
+    else:
+        write_bytes(Path(output.output), text.encode())
+
+
+def _known(found: Comparison, metrics: Sequence[str]) -> None:
+    known = {row.metric for row in found.rows}
+    for name in metrics:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none: the sides have no metric in common"
+            raise InputError(f"--metric: found {name!r:.60}, expected one of {listed}")
+
+
+def _text(found: Comparison, options: CompareOptions, output: CompareOutput, chosen: Chosen) -> str:
+    if output.format == "markdown":
+        return markdown(found, chosen)
+    if output.format == "junit":
+        return junit(found, unknown_fails=options.on_unknown == "fail")
+    if output.format == "json":
+        return json.dumps(as_document(found), indent=1, allow_nan=False) + "\n"
+    if output.format == "benchmark":
+        return json.dumps(benchmark(found, chosen), indent=1, allow_nan=False) + "\n"
+    written = StringIO()
+    render(found, Console(file=written, width=100), chosen)
+    return written.getvalue()
+
+
+def gate(found: Comparison, options: CompareOptions) -> None:
+    """End as the gates say.
+
+    Raises
+    ------
+    GateError
+        One failed.
+    UndecidedError
+        None failed, one could not tell, and that fails.
+    """
+    outcome = found.outcome()
+    if outcome == "pass" or (outcome == "unknown" and options.on_unknown == "pass"):
+        return
+    said = "; ".join(
+        f"{one.name} {one.outcome}: {one.reason}" for one in found.gates if one.outcome == outcome
+    )
+    raise (GateError if outcome == "fail" else UndecidedError)(said)

@@ -1,0 +1,256 @@
+"""A comparison of two sides as text for a terminal and as Markdown: the same cells in both.
+
+Knows nothing of how it was made, and prints any `lorabench.results.compare.Comparison`.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lorabench.report.terminal import digits, plain_table
+from lorabench.results.change import Change
+from lorabench.results.comparison import Comparison, Row
+
+# Of GitHub's limit of 1 MiB on a job's summary, with room for what others write there.
+MOST_MARKDOWN = 900_000
+
+_STYLES = {
+    "better": "green",
+    "worse": "red",
+    "pass": "green",
+    "fail": "red",
+    "unknown": "yellow",
+    "could not have seen it": "yellow",
+}
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+_BYTES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_HEADINGS = ("base", "head", "change [95 %]", "could show", "verdict")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which rows are shown.
+
+    Parameters
+    ----------
+    metrics : tuple of str
+        These alone; empty for those that a gate is about and the headlines.
+    everything : bool
+        All there are, controls included.
+    """
+
+    metrics: tuple[str, ...] = ()
+    everything: bool = False
+
+    def of(self, found: Comparison) -> list[Row]:
+        """Return the rows to show, in order."""
+        gated = {(one.held.gate.metric, one.held.case) for one in found.gates}
+        return [
+            row
+            for row in found.rows
+            if self.everything
+            or (
+                row.metric in self.metrics
+                if self.metrics
+                else (row.headline and not row.control) or (row.metric, row.case) in gated
+            )
+        ]
+
+
+def render(found: Comparison, console: Console, chosen: Chosen) -> None:
+    """Print a comparison: sides, rows, gates, what else a reader has to know."""
+    for side in sides(found):
+        console.print(Text(side), highlight=False)
+    for difference in found.differences:
+        console.print(Text(f"different: {difference}", "yellow"), highlight=False)
+    console.print()
+    rows = chosen.of(found)
+    if rows:
+        console.print(_table(found, header=True))
+    for of in _by_metric(rows):
+        console.print(Text(f"{of[0].metric}{_unit(of)}", "bold"))
+        table = _table(found, header=False)
+        for row in of:
+            *figures, said = map(Text, cells(row, found.level, _scale(of)))
+            said.stylize(_STYLES.get(row.verdict, ""))
+            table.add_row(Text(f"  {row.case}"), *figures, said)
+        console.print(table)
+    console.print()
+    for gate in found.gates:
+        line = Text.assemble(
+            (f"{gate.name} {gate.outcome}", f"bold {_STYLES[gate.outcome]}"), f": {gate.reason}"
+        )
+        console.print(line, highlight=False)
+    for note in (*_footnotes(found, rows), *found.notes):
+        console.print(Text(note), highlight=False)
+
+
+def _table(found: Comparison, *, header: bool) -> Table:
+    """Return a table with the columns of every metric's: their names are lines between."""
+    table = plain_table(collapse_padding=True, show_header=header)
+    table.add_column("", width=14, overflow="fold")
+    *figures, verdict = _HEADINGS
+    for heading, width in zip(figures, (8, 8, 22, 7), strict=True):
+        table.add_column(_level(heading, found), width=width, justify="right")
+    table.add_column(verdict)
+    return table
+
+
+def _by_metric(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each metric, metrics in order of their first row."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row.metric, row.unit), []).append(row)
+    return list(found.values())
+
+
+def markdown(found: Comparison, chosen: Chosen, most: int = MOST_MARKDOWN) -> str:
+    """Return a comparison as Markdown for the summary of a CI job, of at most so many bytes."""
+    rows = chosen.of(found)
+    head = [f"## lorabench compare: {_headline(found)}", ""]
+    head += [f"{_plain(line)}  " for line in sides(found)]
+    head += [f"**different:** {_plain(str(one))}  " for one in found.differences[:20]]
+    if found.gates:
+        head += ["", "| gate | outcome | what was found |", "|---|---|---|"]
+        head += [
+            f"| {_plain(one.name)} | **{one.outcome}** | {_plain(one.reason)} |"
+            for one in found.gates
+        ]
+    tail = ["", *(f"- {_plain(line)}" for line in (*_footnotes(found, rows), *found.notes))]
+    used = sum(len(line.encode()) + 1 for line in (*head, *tail))
+    if used > most:
+        return "\n".join([head[0], "", f"Too long for a summary of {most:,} bytes.", ""])
+    return "\n".join([*head, *_rows(found, rows, most - used), *tail, ""])
+
+
+def _rows(found: Comparison, rows: Sequence[Row], most: int) -> Iterator[str]:
+    """Return the table of rows, as many as there is room for, and how many there was none for."""
+    headings = ["metric", "case", *(_level(heading, found) for heading in _HEADINGS)]
+    lines = ["", f"| {' | '.join(headings)} |", f"|---|---|{'--:|' * 4}---|"]
+    room = most - 200 - sum(len(line.encode()) + 1 for line in lines)
+    left = 0
+    for of in _by_metric(rows):
+        for row in of:
+            shown = [f"{row.metric}{_unit(of)}", row.case, *cells(row, found.level, _scale(of))]
+            line = f"| {' | '.join(map(_plain, shown))} |"
+            room -= len(line.encode()) + 1
+            if room < 0:
+                left += 1
+            else:
+                lines.append(line)
+    if left:
+        lines += ["", f"{left:,} more rows are in `--format json`."]
+    yield from lines if rows else ()
+
+
+def cells(row: Row, level: float, scale: float) -> tuple[str, str, str, str, str]:
+    """Return what is shown of a row: base, head, change, what could have been shown, verdict."""
+    change = row.change
+    verdict = f"{row.verdict}: {row.why}" if row.why else row.verdict
+    if change is None:
+        return _figure(row.base, scale), _figure(row.head, scale), "-", "-", verdict
+    return (
+        _figure(row.base, scale),
+        _figure(row.head, scale),
+        _change(change, level, scale),
+        _least(change, level, scale),
+        verdict,
+    )
+
+
+def sides(found: Comparison) -> Iterator[str]:
+    """Return what each side is: its runs, versions and when."""
+    for name, runs in (("base", found.base), ("head", found.head)):
+        first = runs[0]
+        versions = {f"{run.lorabench.version} ({run.lorabench.git or 'no git'})" for run in runs}
+        count = f"{len(runs)} runs" if len(runs) > 1 else f"run {first.id}"
+        yield (
+            f"{name}: {first.command}, {count}, lorabench {', '.join(sorted(versions))}, "
+            f"{first.created:%Y-%m-%d %H:%M} UTC"
+        )
+
+
+def _footnotes(found: Comparison, rows: Iterable[Row]) -> Iterator[str]:
+    count = sum(row.change is not None and row.change.error is not None for row in rows)
+    unit = "pair of blocks" if found.paired else "run" if len(found.base) > 1 else "block"
+    if count > 1:
+        yield (
+            f"The unit is the {unit}. Each row has an interval of its own: of {count} rows without "
+            f"any change, about {count * 2 * found.level:.1f} would be called better or worse."
+            + (" Gates hold together (Holm)." if found.gates else "")
+        )
+
+
+def _headline(found: Comparison) -> str:
+    if found.gates:
+        said = {"pass": "gates passed", "fail": "a gate failed", "unknown": "could not tell"}
+        return said[found.outcome()]
+    return "no gates"
+
+
+def _level(heading: str, found: Comparison) -> str:
+    return heading.replace("95", f"{(1 - 2 * found.level) * 100:.3g}")
+
+
+def _scale(rows: Sequence[Row]) -> float:
+    """Return the unit in which a metric's figures are shown, in SI units."""
+    return _prefix(rows)[0]
+
+
+def _unit(rows: Sequence[Row]) -> str:
+    unit, (_, prefix) = rows[0].unit, _prefix(rows)
+    if unit == "1":
+        return ""
+    return f", {prefix if unit == 'B' else prefix + unit}"
+
+
+def _prefix(rows: Sequence[Row]) -> tuple[float, str]:
+    known = [abs(v) for row in rows for v in (row.base, row.head) if v]
+    largest = max(known, default=1.0)
+    if rows[0].unit == "B":
+        return next((one for one in _BYTES if largest >= one[0]), (1.0, "B"))
+    if rows[0].unit == "s":
+        return next((one for one in _PREFIXES if largest >= one[0]), _PREFIXES[-1])
+    return 1.0, ""
+
+
+def _figure(value: float | None, scale: float) -> str:
+    if value is None:
+        return "-"
+    shown = value / scale
+    if shown < 0:
+        return f"-{_figure(-shown, 1.0)}"
+    return f"{shown:.4g}" if shown < 1 or shown >= 1e9 else digits(shown)
+
+
+def _change(change: Change, level: float, scale: float) -> str:
+    interval = change.interval(level)
+    show = _ratio if change.kind == "ratio" else (lambda value: _signed(value / scale))
+    bounds = "" if interval is None else " [{}..{}]".format(*map(show, interval))
+    return f"{show(change.value)}{bounds}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if value < 1000 else f"{value:.3g}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}"
+
+
+def _least(change: Change, level: float, scale: float) -> str:
+    least = change.least_shown(level)
+    if least is None:
+        return "-"
+    return f"{least * 100:.3g} %" if change.kind == "ratio" else f"{least / scale:.3g}"
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is, whatever stands in it."""
+    escaped = re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", html.escape(text, quote=False))
+    return " ".join(escaped.split())

@@ -1,0 +1,126 @@
+"""Changes between two sides: the same as SciPy's t tests say, and ratios on logarithms."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from scipy import stats
+
+from lorabench.results.change import change, tolerated
+
+positive = st.floats(1e-6, 1e6)
+sides = st.lists(positive, min_size=2, max_size=12)
+pairs = st.lists(st.tuples(positive, positive), min_size=2, max_size=12)
+
+
+@given(sides, sides)
+@example([1.0, 1.0], [1.0, 2.0])
+def test_unpaired_is_welchs_t_on_logarithms(base: list[float], head: list[float]) -> None:
+    assume(len(set(base)) > 1 or len(set(head)) > 1)
+    found = change(base, head, better="lower", paired=False)
+    assert found is not None
+    assert found.kind == "ratio"
+    known = stats.ttest_ind(np.log(head), np.log(base), equal_var=False)
+    assume(math.isfinite(known.statistic))
+    assert found.centre / found.error == pytest.approx(known.statistic, rel=1e-6, abs=1e-9)
+    assert found.freedom == pytest.approx(known.df, rel=1e-6)
+    low, high = known.confidence_interval(0.95)
+    assert found.worse_by() == pytest.approx((low, high), rel=1e-5, abs=1e-9)
+    greater = stats.ttest_ind(np.log(head), np.log(base), equal_var=False, alternative="greater")
+    assert found.p_worse(0.0) == pytest.approx(greater.pvalue, rel=1e-6, abs=1e-12)
+
+
+@given(pairs)
+def test_paired_is_students_t_on_ratios_within_pairs(values: list[tuple[float, float]]) -> None:
+    base, head = (list(side) for side in zip(*values, strict=True))
+    apart = np.log(head) - np.log(base)
+    assume(apart.std() > 1e-9)
+    found = change(base, head, better="lower", paired=True)
+    assert found is not None
+    known = stats.ttest_rel(np.log(head), np.log(base))
+    assert found.centre / found.error == pytest.approx(known.statistic, rel=1e-5, abs=1e-9)
+    low, high = known.confidence_interval(0.95)
+    interval = found.interval()
+    assert interval == pytest.approx((math.exp(low), math.exp(high)), rel=1e-6)
+
+
+def test_a_pair_without_a_value_counts_on_neither_side() -> None:
+    base, head = [1.0, None, 2.0, 4.0], [2.0, 9.0, None, 8.0]
+    found = change(base, head, better="lower", paired=True)
+    assert found is not None
+    assert found.n == (2, 2)
+    assert found.value == pytest.approx(2.0)
+    assert change([None], [1.0], better="lower", paired=True) is None
+    assert change([], [1.0], better="lower", paired=False) is None
+
+
+def test_what_may_be_on_either_side_of_zero_is_compared_by_difference() -> None:
+    found = change([1.0, 3.0], [4.0, 6.0], better="lower", paired=False, signed=True)
+    assert found is not None
+    assert (found.kind, found.value) == ("difference", 3.0)
+    zero = change([0.0, 3.0], [4.0, 6.0], better="lower", paired=False)
+    assert zero is not None
+    assert zero.kind == "difference"
+
+
+def test_more_of_what_should_be_more_is_better() -> None:
+    base, head = [100.0, 101.0, 99.0], [50.0, 50.5, 49.5]
+    rate = change(base, head, better="higher", paired=False)
+    latency = change(base, head, better="lower", paired=False)
+    assert rate is not None
+    assert latency is not None
+    low, high = rate.worse_by()
+    assert low > 0
+    assert latency.worse_by() == pytest.approx((-high, -low))
+    assert rate.p_worse(0.0) < 0.01
+    assert latency.p_worse(0.0) > 0.99
+    # Half of a rate is lost where it is half, and as much is gained of a latency that doubles.
+    assert rate.as_share(math.log(2)) == pytest.approx(0.5)
+    assert latency.as_share(math.log(2)) == pytest.approx(1.0)
+    assert math.exp(-tolerated(0.1, "higher")) == pytest.approx(0.9)
+    assert math.exp(tolerated(0.1, "lower")) == pytest.approx(1.1)
+
+
+def test_values_that_never_vary_are_known_exactly() -> None:
+    same = change([5.0, 5.0], [5.0, 5.0], better="lower", paired=False)
+    more = change([5.0, 5.0], [6.0, 6.0], better="lower", paired=False)
+    assert same is not None
+    assert more is not None
+    assert same.interval() == (1.0, 1.0)
+    assert more.interval() == pytest.approx((1.2, 1.2))
+    assert (same.p_worse(0.0), more.p_worse(0.0)) == (1.0, 0.0)
+    assert same.least() == 0.0
+
+
+def test_of_one_value_a_side_nothing_is_known_but_the_ratio() -> None:
+    found = change([2.0], [4.0], better="lower", paired=False)
+    assert found is not None
+    assert found.value == pytest.approx(2.0)
+    assert found.interval() is None
+    assert found.p_worse(0.0) is None
+    assert found.least_shown() is None
+
+
+def test_values_at_the_ends_of_what_numbers_can_be_still_give_numbers() -> None:
+    found = change([1e-300, 1e-300, 2e-300], [1e300, 1e300, 2e300], better="lower", paired=False)
+    assert found is not None
+    assert math.isfinite(found.value)
+    assert all(map(math.isfinite, found.interval()))
+
+
+def test_the_smallest_change_that_could_be_shown_is_shown_as_often_as_said() -> None:
+    rng = np.random.default_rng(1)
+    n, sigma, runs = 10, 0.1, 2000
+    seen = []
+    base, head = rng.normal(0, sigma, (2, runs, n))
+    plain = [
+        change(np.exp(b), np.exp(h), better="lower", paired=False)
+        for b, h in zip(base[:200], head[:200], strict=True)
+    ]
+    typical = float(np.median([one.least() for one in plain]))
+    for b, h in zip(base, head + typical, strict=True):
+        bounds = change(np.exp(b), np.exp(h), better="lower", paired=False).worse_by()
+        seen.append(bounds[0] > 0)
+    assert 0.76 < np.mean(seen) < 0.84

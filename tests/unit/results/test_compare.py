@@ -1,0 +1,248 @@
+"""Comparing documents: which rows there are, what they come to, and what gates see."""
+
+import json
+
+import numpy as np
+import pytest
+from documents import document
+
+from lorabench.errors import InputError
+from lorabench.results.case import Case
+from lorabench.results.compare import compare
+from lorabench.results.comparison import Row, as_document
+from lorabench.results.gate import parse_gate
+
+RNG = np.random.default_rng(5)
+
+
+def blocks(centre: float, n: int = 8, sigma: float = 0.02) -> list[float]:
+    noise = RNG.normal(size=n)
+    return list(centre * np.exp((noise - noise.mean()) / noise.std(ddof=1) * sigma))
+
+
+def row(found, metric: str, case: str = "solo") -> Row:
+    return next(one for one in found.rows if (one.metric, one.case) == (metric, case))
+
+
+BASE = document(
+    {
+        ("latency_p99", "solo"): blocks(1e-3),
+        ("latency_p99", "planted"): blocks(1.2e-3),
+        ("latency_p99", "isolated"): blocks(1.1e-3),
+        ("train_samples_per_s", "isolated"): blocks(40_000),
+        ("latency_impact", "isolated"): [1e-4, -1e-4, 2e-4, 1e-4, 0.0, 1e-4, 1e-4, 1e-4],
+        ("lora_bytes", "isolated"): [1e6] * 8,
+        ("capacity_qps", "solo"): [5000.0],
+    }
+)
+SLOWER = document(
+    {
+        ("latency_p99", "solo"): blocks(1e-3),
+        ("latency_p99", "planted"): blocks(1.2e-3),
+        ("latency_p99", "isolated"): blocks(1.4e-3),
+        ("train_samples_per_s", "isolated"): blocks(50_000),
+        ("latency_impact", "isolated"): [4e-4, 3e-4, 4e-4, 4e-4, 5e-4, 4e-4, 4e-4, 3e-4],
+        ("lora_bytes", "isolated"): [1e6] * 8,
+        ("capacity_qps", "solo"): [4000.0],
+        ("auc", "isolated"): blocks(0.7),
+    },
+    number=1,
+)
+
+
+def test_every_metric_that_both_have_is_a_row_with_its_verdict() -> None:
+    found = compare([BASE], [SLOWER])
+    assert row(found, "latency_p99").verdict == "no difference shown"
+    assert row(found, "latency_p99", "isolated").verdict == "worse"
+    assert row(found, "train_samples_per_s", "isolated").verdict == "better"
+    assert row(found, "lora_bytes", "isolated").verdict == "no difference shown"
+    impact = row(found, "latency_impact", "isolated")
+    assert impact.change.kind == "difference"
+    assert impact.verdict == "worse"
+    once = row(found, "capacity_qps")
+    assert (once.verdict, once.why) == ("could not have seen it", "one value a side")
+    assert once.change.value == pytest.approx(0.8)
+    assert found.only == {"base": (), "head": ("auc[isolated]",)}
+
+
+def test_no_difference_is_said_only_where_one_of_that_size_could_have_been_seen() -> None:
+    noisy = [document({("auc", "x"): blocks(0.7, sigma=0.2)}, number=n) for n in (1, 2)]
+    found = compare([noisy[0]], [noisy[1]], size=0.05)
+    assert row(found, "auc", "x").verdict == "could not have seen it"
+    found = compare([noisy[0]], [noisy[1]], size=0.9)
+    assert row(found, "auc", "x").verdict == "no difference shown"
+
+
+def test_pairs_are_told_apart_where_sides_alone_are_not() -> None:
+    weather = np.exp(RNG.normal(0, 0.5, 10))
+    base = document({("latency_p99", "solo"): list(weather)})
+    head = document({("latency_p99", "solo"): list(weather * blocks(1.2, 10))}, number=1)
+    assert row(compare([base], [head]), "latency_p99").verdict == "could not have seen it"
+    paired = compare([base], [head], paired=True)
+    assert row(paired, "latency_p99").verdict == "worse"
+    assert row(paired, "latency_p99").change.value == pytest.approx(1.2, rel=0.05)
+    with pytest.raises(ValueError, match="found 2 and 1 runs, expected one each"):
+        compare([base, base], [head], paired=True)
+
+
+def test_of_repeated_runs_each_is_one_value() -> None:
+    sides = [
+        [
+            document({("latency_p99", "solo"): blocks(centre * level)}, number=n)
+            for n, level in enumerate((1.0, 1.1, 0.9))
+        ]
+        for centre in (1e-3, 2e-3)
+    ]
+    found = compare(*sides)
+    change = row(found, "latency_p99").change
+    assert change.n == (3, 3)
+    assert change.value == pytest.approx(2.0, rel=0.01)
+    # Blocks of all runs would have told 4 % apart; three runs do not.
+    assert change.least_shown() > 0.2
+    assert row(found, "latency_p99").base == pytest.approx(1e-3, rel=0.01)
+
+
+def test_labels_and_not_texts_tell_cases_apart() -> None:
+    old, new = (
+        document({("auc", Case(text, {"table": "C3", "dim": 16})): blocks(0.7)}, number=n)
+        for n, text in enumerate(("D16/C3", "C3 at D=16"))
+    )
+    assert [one.case for one in compare([old], [new]).rows] == ["C3 at D=16"]
+
+
+def test_a_gate_is_about_every_case_that_is_no_control() -> None:
+    found = compare([BASE], [SLOWER], gates=[parse_gate("latency_p99=10%")])
+    assert {one.held.case: one.outcome for one in found.gates} == {
+        "solo": "pass",
+        "isolated": "fail",
+    }
+    assert found.outcome() == "fail"
+    named = compare([BASE], [SLOWER], gates=[parse_gate("latency_p99[planted]=10%")])
+    assert [(one.held.case, one.outcome) for one in named.gates] == [("planted", "pass")]
+
+
+def test_a_gate_on_more_is_better_fails_where_less_came() -> None:
+    gates = [parse_gate("train_samples_per_s=10%")]
+    assert compare([BASE], [SLOWER], gates=gates).outcome() == "pass"
+    assert compare([SLOWER], [BASE], gates=gates).outcome() == "fail"
+
+
+def test_a_gate_about_nothing_is_refused_with_what_there_is() -> None:
+    for text, expected in (
+        (
+            "latency_p9=5%",
+            "found no metric of that name on both sides, expected one as latency_p99",
+        ),
+        ("latency_p99[pinned]=5%", "found latency_p99 in no such case, expected one of isolated, "),
+        ("latency_impact=5%", "may lie on either side of zero"),
+    ):
+        with pytest.raises(InputError, match=expected):
+            compare([BASE], [SLOWER], gates=[parse_gate(text)])
+
+
+def test_a_gate_whose_value_is_gone_or_single_or_zero_cannot_tell() -> None:
+    gone = document({("auc", "isolated"): blocks(0.7)}, number=2)
+    base = document({("auc", "isolated"): blocks(0.7), ("latency_p99", "solo"): blocks(1e-3)})
+    (found,) = compare([base], [gone], gates=[parse_gate("latency_p99=5%")]).gates
+    assert (found.outcome, found.reason) == (
+        "unknown",
+        "head has no such value, and base has one",
+    )
+    (found,) = compare([BASE], [SLOWER], gates=[parse_gate("capacity_qps=5%")]).gates
+    assert found.outcome == "unknown"
+    zeros = [document({("epochs", "isolated"): [0.0, 1.0, 2.0]}, number=n) for n in (3, 4)]
+    (found,) = compare(zeros[:1], zeros[1:], gates=[parse_gate("epochs=5%")]).gates
+    assert (found.outcome, found.reason) == (
+        "unknown",
+        "a value is 0, and of 0 there is no share",
+    )
+
+
+def test_a_queue_that_only_grew_is_no_latency_but_worse() -> None:
+    values = {("latency_p99", "solo"): blocks(1e-3, 10), ("latency_p99", "pinned"): blocks(1e-3)}
+    calm, stuck = document(values), document(values, number=1, saturated={"pinned": 2})
+    gates = [parse_gate("latency_p99=90%")]
+    found = compare([calm], [stuck], gates=gates)
+    told = "the queue only grew in 0% of base's blocks and 20% of head's"
+    assert (row(found, "latency_p99", "pinned").verdict, row(found, "latency_p99").verdict) == (
+        "worse",
+        "no difference shown",
+    )
+    assert [(one.outcome, one.reason) for one in found.gates if one.held.case == "pinned"] == [
+        ("fail", told)
+    ]
+    back = compare([stuck], [calm], gates=gates)
+    assert row(back, "latency_p99", "pinned").verdict == "could not have seen it"
+    assert back.outcome() == "unknown"
+    once = compare([calm], [document(values, number=1, saturated={"pinned": 1})], gates=gates)
+    assert once.outcome() == "pass"
+
+
+def test_pairs_are_enough_once_every_gate_or_every_p99_is_decided() -> None:
+    def pair(sigma: float):
+        noise = blocks(1.0, 8, sigma)
+        base = document({("latency_p99", "solo"): [1e-3] * 8})
+        return base, document({("latency_p99", "solo"): [1e-3 * one for one in noise]}, number=1)
+
+    for sigma, settled in ((0.02, True), (0.3, False)):
+        base, head = pair(sigma)
+        gates = [parse_gate("latency_p99=5%")]
+        assert compare([base], [head], paired=True).settled == settled
+        assert compare([base], [head], paired=True, gates=gates).settled == settled
+    other = document({("auc", "solo"): blocks(0.7)})
+    assert not compare([other], [other], paired=True).settled
+
+
+def test_the_words_say_how_the_sides_were_measured() -> None:
+    found = compare([BASE], [SLOWER])
+    assert found.notes == (
+        "Each side was measured on its own, and sessions differ by more than an interval within "
+        "one shows: only lorabench compare --run measures two versions in turn.",
+    )
+    assert compare([BASE], [SLOWER], paired=True).notes == ()
+    partial = document({("auc", "solo"): [0.7]}, number=3, partial=True)
+    notes = compare([partial], [partial]).notes
+    assert "1 of 1 runs of base ended before their time." in notes
+    assert "A run is on both sides: it is compared with itself." in notes
+
+
+def test_unlike_loads_are_told_or_are_another_run() -> None:
+    def at(qps: float, number: int):
+        values = {("offered_qps", "solo"): [qps], ("latency_p99", "solo"): blocks(1e-3)}
+        return document(values, number=number)
+
+    near = compare([at(1000.0, 0)], [at(950.0, 1)])
+    assert near.differences == ()
+    assert "Base was offered 1,000 queries/s and head 950" in near.notes[-1]
+    far = compare([at(1000.0, 0)], [at(800.0, 1)])
+    assert list(map(str, far.differences)) == ["load: offered: 1,000 queries/s and 800 queries/s"]
+
+
+def test_documents_without_a_metric_in_common_or_with_one_twice_are_refused() -> None:
+    with pytest.raises(InputError, match="found no metric that both sides have"):
+        compare([BASE], [document({})])
+    twice = BASE.model_copy(update={"metrics": [*BASE.metrics, BASE.metrics[0]]})
+    with pytest.raises(InputError, match=r"found latency_p99\[solo\] twice, expected it once"):
+        compare([twice], [SLOWER])
+
+
+def test_a_metric_of_another_version_is_compared_by_its_values() -> None:
+    def of(values: list[float], number: int):
+        known = document({("auc", "solo"): values}, number=number)
+        renamed = [metric.model_copy(update={"name": "future"}) for metric in known.metrics]
+        return known.model_copy(update={"metrics": renamed})
+
+    found = compare([of([1.0, 2.0], 0)], [of([-1.0, 2.0], 1)])
+    assert found.rows[0].change.kind == "difference"
+
+
+def test_as_a_document_it_has_every_figure_and_no_other_number_than_json_knows() -> None:
+    found = compare([BASE], [SLOWER], gates=[parse_gate("latency_p99[isolated]=10%")])
+    document_ = json.loads(json.dumps(as_document(found), allow_nan=False))
+    assert document_["schema"] == "lorabench.comparison/1"
+    assert document_["outcome"] == "fail"
+    (gate,) = document_["gates"]
+    assert (gate["metric"], gate["case"], gate["tolerance"]) == ("latency_p99", "isolated", 0.1)
+    assert gate["change"]["interval"][0] > 1.1
+    assert len(document_["rows"]) == len(found.rows) == 7
+    assert document_["only_in"]["head"] == ["auc[isolated]"]
