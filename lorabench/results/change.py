@@ -8,6 +8,7 @@ Biometrika 34; degrees of freedom after Satterthwaite 1946).
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -100,7 +101,7 @@ class Change:
         Of something of which more is better, a share that is lost: 0.5 for half.
         """
         if self.kind == "difference":
-            return worse
+            return _number(worse)
         return _exp(worse) - 1 if self.better == "lower" else 1 - _exp(-worse)
 
     @property
@@ -108,7 +109,7 @@ class Change:
         return 1 if self.better == "lower" else -1
 
     def _out(self, value: float) -> float:
-        return _exp(value) if self.kind == "ratio" else value
+        return _exp(value) if self.kind == "ratio" else _number(value)
 
     def _half(self, level: float) -> float | None:
         if self.error is None:
@@ -122,8 +123,12 @@ class Change:
 
 
 def _exp(value: float) -> float:
-    # Of a few values far apart an interval may reach beyond what a number can be.
     return math.exp(min(value, 700.0))
+
+
+def _number(value: float) -> float:
+    # Of a few values far apart an interval may reach beyond what a number can be.
+    return max(-sys.float_info.max, min(sys.float_info.max, value))
 
 
 def tolerated(share: float, better: Better) -> float:
@@ -178,15 +183,21 @@ def change(
     kind: Kind = "difference"
     if not signed and all(value > 0 for side in sides for value in side):
         kind, sides = "ratio", [[math.log(value) for value in side] for side in sides]
-    before, after = sides
-    counts = len(before), len(after)
-    if paired:
-        apart = [h - b for b, h in zip(before, after, strict=True)]
-        centre, variance = _moments(apart)
-        error = None if variance is None else math.sqrt(variance / len(apart))
-        return Change(kind, better, centre, error, len(apart) - 1, counts, paired=True)
-    centre, error, freedom = _welch(before, after)
-    return Change(kind, better, centre, error, freedom, counts, paired=False)
+    centre, error, freedom = (_paired if paired else _welch)(*sides)
+    if not math.isfinite(centre):
+        return None  # so large that not even their difference is a number
+    if error is not None and not math.isfinite(error):
+        error = None
+    counts = len(sides[0]), len(sides[1])
+    return Change(kind, better, centre, error, freedom, counts, paired)
+
+
+def _paired(before: Sequence[float], after: Sequence[float]) -> tuple[float, float | None, float]:
+    """Return the mean difference within pairs, its standard error and degrees of freedom."""
+    apart = [h - b for b, h in zip(before, after, strict=True)]
+    centre, variance = _moments(apart)
+    error = None if variance is None else math.sqrt(variance / len(apart))
+    return centre, error, len(apart) - 1
 
 
 def _welch(before: Sequence[float], after: Sequence[float]) -> tuple[float, float | None, float]:
@@ -208,8 +219,11 @@ def _welch(before: Sequence[float], after: Sequence[float]) -> tuple[float, floa
 
 def _moments(values: Sequence[float]) -> tuple[float, float | None]:
     """Return mean and variance; no variance of a single value, and 0 of values that are equal."""
-    n = len(values)
+    n, largest = len(values), max(map(abs, values))
     if min(values) == max(values):
         return values[0], 0.0 if n > 1 else None
-    centre = math.fsum(values) / n
-    return centre, math.fsum((value - centre) ** 2 for value in values) / (n - 1)
+    # Shares of the largest: squares of large values would be no numbers any more.
+    shares = [value / largest for value in values]
+    centre = math.fsum(shares) / n
+    variance = math.fsum((share - centre) ** 2 for share in shares) / (n - 1)
+    return centre * largest, variance * largest * largest

@@ -124,3 +124,25 @@ def test_the_smallest_change_that_could_be_shown_is_shown_as_often_as_said() -> 
         bounds = change(np.exp(b), np.exp(h), better="lower", paired=False).worse_by()
         seen.append(bounds[0] > 0)
     assert 0.76 < np.mean(seen) < 0.84
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
+    st.booleans(),
+)
+@example([1e308, -1e308], [-1e308, 1e308], True)
+@example([5e-324, 1e-323], [1.7e308, 1e308], False)
+def test_whatever_numbers_there_are_what_comes_of_them_are_numbers(
+    base: list[float], head: list[float], paired: bool
+) -> None:
+    found = change(base, head, better="lower", paired=paired)
+    if found is None:
+        return
+    assert math.isfinite(found.value)
+    interval, least = found.interval(), found.least_shown()
+    if interval is not None:
+        assert -math.inf < interval[0] <= interval[1] < math.inf
+        assert math.isfinite(least)
+    p = found.p_worse(0.01)
+    assert p is None or 0 <= p <= 1
