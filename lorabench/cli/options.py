@@ -111,16 +111,18 @@ def _default(one: Field[Any], known: Option) -> Any:
 def _annotation(one: Field[Any], known: Option) -> Any:
     names = flags(one, known)
     kind = _given_type(one, known)
+    # Typer would read what stands in brackets as markup.
+    text = known.help.replace("[", r"\[")
     shared: dict[str, Any] = {
-        "help": known.help,
+        "help": text,
         "metavar": known.metavar or "|".join(known.choices) or None,
     }
     if not names[0].startswith("-"):
         return Annotated[kind, typer.Argument(**{**shared, "metavar": known.metavar or names[0]})]
     shared["rich_help_panel"] = known.panel
     if known.shown is not None and one.default is None:
-        # Typer would put a text of ours into brackets of its own.
-        shared |= {"help": rf"{known.help} \[default: {known.shown}]", "show_default": False}
+        # ... and put a text of ours into brackets of its own.
+        shared |= {"help": rf"{text} \[default: {known.shown}]", "show_default": False}
     return Annotated[kind, typer.Option(*names, **shared)]
 
 

@@ -19,6 +19,8 @@ from lorabench.results.comparison import Comparison, Row
 # Of GitHub's limit of 1 MiB on a job's summary, with room for what others write there.
 MOST_MARKDOWN = 900_000
 
+_CASE_WIDTH = 14
+
 _STYLES = {
     "better": "green",
     "worse": "red",
@@ -74,12 +76,16 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
         console.print(_table(found, header=True))
     for of in _by_metric(rows):
         console.print(Text(f"{of[0].metric}{_unit(of)}", "bold"))
-        table = _table(found, header=False)
-        for row in of:
-            *figures, said = map(Text, cells(row, found.level, _scale(of)))
-            said.stylize(_STYLES.get(row.verdict, ""))
-            table.add_row(Text(f"  {row.case}"), *figures, said)
-        console.print(table)
+        long = any(len(row.case) > _CASE_WIDTH - 2 for row in of)
+        for listed in [[row] for row in of] if long else [of]:
+            table = _table(found, header=False)
+            for row in listed:
+                *figures, said = map(Text, cells(row, found.level, _scale(of)))
+                said.stylize(_STYLES.get(row.verdict, ""))
+                table.add_row(Text("" if long else f"  {row.case}"), *figures, said)
+            if long:  # folded into its column nobody could read it
+                console.print(Text(f"  {listed[0].case}"))
+            console.print(table)
     console.print()
     for gate in found.gates:
         line = Text.assemble(
@@ -93,7 +99,7 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
 def _table(found: Comparison, *, header: bool) -> Table:
     """Return a table with the columns of every metric's: their names are lines between."""
     table = plain_table(collapse_padding=True, show_header=header)
-    table.add_column("", width=14, overflow="fold")
+    table.add_column("", width=_CASE_WIDTH)
     *figures, verdict = _HEADINGS
     for heading, width in zip(figures, (8, 8, 22, 7), strict=True):
         table.add_column(_level(heading, found), width=width, justify="right")

@@ -4,7 +4,9 @@ A quantity that is positive on both sides is compared by its ratio, on logarithm
 on either side of zero, by its difference. Where both sides were measured in turn, block by block,
 the change is taken within each pair (paired t); where not, by Welch's t (Welch 1947, The
 generalization of Student's problem when several different population variances are involved,
-Biometrika 34; degrees of freedom after Satterthwaite 1946).
+Biometrika 34; degrees of freedom after Satterthwaite 1946). Of quantities whose values now and then
+meet a neighbour, a fifth of the values is trimmed on either side, with the errors that go with that
+(Yuen 1974, The two-sample trimmed t for unequal population variances, Biometrika 61).
 """
 
 import math
@@ -17,6 +19,9 @@ from lorabench.results.schema import Better
 from lorabench.results.statistics import LEVEL
 
 Kind = Literal["ratio", "difference"]
+
+TRIMMED = 0.2
+"""Share of the values that is left out on either side where some of them meet a neighbour."""
 
 POWER = 0.8
 """How often a change that data "could have shown" would have been."""
@@ -151,6 +156,7 @@ def change(
     better: Better,
     paired: bool,
     signed: bool = False,
+    trim: float = 0.0,
 ) -> Change | None:
     """Compare two sides' values.
 
@@ -165,6 +171,8 @@ def change(
     signed : bool
         The quantity may be on either side of zero: it is compared by its difference. So is one
         that is not positive everywhere.
+    trim : float
+        Share of the values, or of the pairs' changes, that is left out on either side; below 0.5.
 
     Returns
     -------
@@ -183,47 +191,47 @@ def change(
     kind: Kind = "difference"
     if not signed and all(value > 0 for side in sides for value in side):
         kind, sides = "ratio", [[math.log(value) for value in side] for side in sides]
-    centre, error, freedom = (_paired if paired else _welch)(*sides)
+    before, after = sides
+    if paired:
+        centre, error, freedom = _one([h - b for b, h in zip(before, after, strict=True)], trim)
+    else:
+        centre, error, freedom = _two(_one(before, trim), _one(after, trim))
     if not math.isfinite(centre):
         return None  # so large that not even their difference is a number
     if error is not None and not math.isfinite(error):
         error = None
-    counts = len(sides[0]), len(sides[1])
-    return Change(kind, better, centre, error, freedom, counts, paired)
+    return Change(kind, better, centre, error, freedom, (len(before), len(after)), paired)
 
 
-def _paired(before: Sequence[float], after: Sequence[float]) -> tuple[float, float | None, float]:
-    """Return the mean difference within pairs, its standard error and degrees of freedom."""
-    apart = [h - b for b, h in zip(before, after, strict=True)]
-    centre, variance = _moments(apart)
-    error = None if variance is None else math.sqrt(variance / len(apart))
-    return centre, error, len(apart) - 1
+_Mean = tuple[float, float | None, float]
+"""A mean, its standard error, None where there is none, and that one's degrees of freedom."""
 
 
-def _welch(before: Sequence[float], after: Sequence[float]) -> tuple[float, float | None, float]:
-    """Return the difference of two means, its standard error and that one's degrees of freedom."""
-    (low, var_low), (high, var_high) = _moments(before), _moments(after)
-    if var_low is None or var_high is None:
-        return high - low, None, 0.0
-    parts = var_low / len(before), var_high / len(after)
-    total = sum(parts)
-    if total == 0:
-        return high - low, 0.0, len(before) + len(after) - 2
-    # As shares: squares of small variances would be too small for a number.
-    freedom = 1 / sum(
-        (part / total) ** 2 / (len(side) - 1)
-        for part, side in zip(parts, (before, after), strict=True)
-    )
-    return high - low, math.sqrt(total), freedom
+def _two(base: _Mean, head: _Mean) -> _Mean:
+    """Return head - base, after Welch."""
+    centre, errors = head[0] - base[0], (base[1], head[1])
+    if errors[0] is None or errors[1] is None:
+        return centre, None, 0.0
+    error = math.hypot(errors[0], errors[1])
+    if error == 0:
+        return centre, 0.0, base[2] + head[2]
+    # As shares: powers of small errors would be too small for a number.
+    shares = (errors[0] / error) ** 4 / base[2], (errors[1] / error) ** 4 / head[2]
+    return centre, error, 1 / sum(shares)
 
 
-def _moments(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return mean and variance; no variance of a single value, and 0 of values that are equal."""
-    n, largest = len(values), max(map(abs, values))
-    if min(values) == max(values):
-        return values[0], 0.0 if n > 1 else None
+def _one(values: Sequence[float], trim: float) -> _Mean:
+    """Return the mean of what trimming leaves; values that are equal have no error."""
+    ordered = sorted(values)
+    n, cut = len(ordered), int(trim * len(ordered))
+    kept = ordered[cut : n - cut]
+    if kept[0] == kept[-1]:
+        return kept[0], 0.0 if n > 1 else None, float(len(kept) - 1)
     # Shares of the largest: squares of large values would be no numbers any more.
-    shares = [value / largest for value in values]
-    centre = math.fsum(shares) / n
-    variance = math.fsum((share - centre) ** 2 for share in shares) / (n - 1)
-    return centre * largest, variance * largest * largest
+    largest = max(map(abs, kept))
+    shares = [min(max(value, kept[0]), kept[-1]) / largest for value in ordered]
+    centre = math.fsum(shares[cut : n - cut]) / len(kept)
+    middle = math.fsum(shares) / n
+    squares = math.fsum((share - middle) ** 2 for share in shares)
+    error = math.sqrt(squares / (len(kept) * (len(kept) - 1)))
+    return centre * largest, error * largest, float(len(kept) - 1)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from lorabench.errors import InputError
 from lorabench.results import sameness
-from lorabench.results.change import Change, change, tolerated
-from lorabench.results.comparison import CONTROLS, Comparison, Row, Verdict
+from lorabench.results.change import TRIMMED, Change, change, tolerated
+from lorabench.results.comparison import Comparison, Row, Verdict, is_control
 from lorabench.results.evidence import STUCK_SHARE, saturated_shares
 from lorabench.results.gate import Gate, Held, judge
-from lorabench.results.registry import metric_spec
+from lorabench.results.registry import MetricSpec, metric_spec
 from lorabench.results.sameness import differences
 from lorabench.results.schema import Metric, Result
 from lorabench.results.statistics import LEVEL
@@ -145,7 +145,14 @@ def _row(
 ) -> Row:
     metric = head[0]
     values = [side.values(metrics) for side, metrics in zip(sides, (base, head), strict=True)]
-    found = change(*values, better=metric.better, paired=paired, signed=_signed(metric.name))
+    known = _known(metric)
+    found = change(
+        *values,
+        better=metric.better,
+        paired=paired,
+        signed=known.signed,
+        trim=TRIMMED if known.mean == "median" else 0.0,
+    )
     verdict, why = _verdict(found, level, size)
     queue = _queues(metric, sides)
     if queue is not None:
@@ -169,11 +176,13 @@ def _centre(metrics: Sequence[Metric]) -> float | None:
     return sum(value / len(known) for value in known) if known else None
 
 
-def _signed(name: str) -> bool:
+def _known(metric: Metric | Row) -> MetricSpec:
+    """Return what the registry has; of a metric of another version, nothing but its values."""
+    name = metric.name if isinstance(metric, Metric) else metric.metric
     try:
-        return metric_spec(name).signed
+        return metric_spec(name)
     except KeyError:
-        return False  # a metric of another version: its values alone decide
+        return MetricSpec("", metric.unit, "lower")
 
 
 def _verdict(found: Change | None, level: float, size: float) -> tuple[Verdict, str]:
@@ -231,14 +240,14 @@ def _missing(gate: Gate, sides: Sequence[_Side]) -> Iterator[str]:
             key not in sides[1].metrics
             and metrics[0].name == gate.metric
             and gate.wants(text, dict(key[1]))
-            and (gate.case is not None or text not in CONTROLS)
+            and (gate.case is not None or not is_control(text, dict(key[1])))
         ):
             yield text
 
 
 def _of_row(gate: Gate, row: Row) -> Held:
     if row.change is not None and row.change.kind == "difference":
-        if _signed(row.metric):
+        if _known(row).signed:
             raise InputError(
                 f"--gate {gate}: found a metric that may lie on either side of zero, expected one "
                 "that is positive, of which a percentage can be taken"

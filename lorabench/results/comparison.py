@@ -35,6 +35,11 @@ CONTROLS = ("solo_repeat", "sham", "planted", "solo_all", "alone")
 """Cases that tell what a run can see, and are no result of their own."""
 
 
+def is_control(case: str, labels: Mapping[str, str]) -> bool:
+    """Return whether a case is a control of `colocate`, or a peer that `kernels` compares with."""
+    return case in CONTROLS or labels.get("candidate", "lorabench") != "lorabench"
+
+
 @dataclass(frozen=True)
 class Row:
     """A metric in a case, on both sides.
@@ -76,8 +81,8 @@ class Row:
 
     @property
     def control(self) -> bool:
-        """Whether its case tells what the run could see, and is no result."""
-        return self.case in CONTROLS
+        """Whether its case tells of the run, or of a peer, and is no result of ours."""
+        return is_control(self.case, self.labels)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lorabench.results.change import change, tolerated
+from lorabench.results.change import TRIMMED, change, tolerated
 
 positive = st.floats(1e-6, 1e6)
 sides = st.lists(positive, min_size=2, max_size=12)
@@ -30,6 +30,26 @@ def test_unpaired_is_welchs_t_on_logarithms(base: list[float], head: list[float]
     assert found.worse_by() == pytest.approx((low, high), rel=1e-5, abs=1e-9)
     greater = stats.ttest_ind(np.log(head), np.log(base), equal_var=False, alternative="greater")
     assert found.p_worse(0.0) == pytest.approx(greater.pvalue, rel=1e-6, abs=1e-12)
+
+
+@given(st.lists(positive, min_size=5, max_size=15), st.lists(positive, min_size=5, max_size=15))
+def test_trimmed_is_yuens_t(base: list[float], head: list[float]) -> None:
+    found = change(base, head, better="lower", paired=False, trim=TRIMMED)
+    assert found is not None
+    assume(found.error > 1e-9)
+    known = stats.ttest_ind(np.log(head), np.log(base), equal_var=False, trim=TRIMMED)
+    assume(math.isfinite(known.statistic))
+    assert found.centre / found.error == pytest.approx(known.statistic, rel=1e-6, abs=1e-9)
+    assert found.freedom == pytest.approx(known.df, rel=1e-6)
+
+
+def test_trimming_leaves_what_met_a_neighbour_out() -> None:
+    base, head = [1.0] * 10, [1.2, 1.21, 1.19, 1.2, 9.0, 1.2, 1.22, 1.18, 1.2, 1.2]
+    plain = change(base, head, better="lower", paired=True)
+    trimmed = change(base, head, better="lower", paired=True, trim=TRIMMED)
+    assert plain.interval()[0] < 1 < plain.interval()[1]
+    assert trimmed.value == pytest.approx(1.2, rel=0.01)
+    assert trimmed.interval()[0] > 1.18
 
 
 @given(pairs)

@@ -121,6 +121,20 @@ def test_a_gate_is_about_every_case_that_is_no_control() -> None:
     assert [(one.held.case, one.outcome) for one in named.gates] == [("planted", "pass")]
 
 
+def test_a_peer_is_a_control() -> None:
+    def of(slower: float, number: int):
+        ours, theirs = (Case(name, {"candidate": name}) for name in ("lorabench", "torch"))
+        values = {
+            ("lookup_row_s", ours): blocks(8e-9),
+            ("lookup_row_s", theirs): blocks(9e-9 * slower),
+        }
+        return document(values, number=number)
+
+    found = compare([of(1.0, 0)], [of(2.0, 1)], gates=[parse_gate("lookup_row_s=5%")])
+    assert [one.held.case for one in found.gates] == ["lorabench"]
+    assert {one.case: one.control for one in found.rows} == {"lorabench": False, "torch": True}
+
+
 def test_a_gate_on_more_is_better_fails_where_less_came() -> None:
     gates = [parse_gate("train_samples_per_s=10%")]
     assert compare([BASE], [SLOWER], gates=gates).outcome() == "pass"
