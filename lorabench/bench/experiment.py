@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench.bench.turns import Turns
 from lorabench.host.missing import Missing
 from lorabench.results import schema
 from lorabench.results.metrics import MetricTable
@@ -79,12 +80,15 @@ class Experiment(ABC):
     ----------
     alone : bool
         It would measure another run on this machine, and be measured by it.
+    turns : Turns
+        When it has the machine, where another run takes turns with it.
     """
 
     alone: ClassVar[bool] = False
 
     def __init__(self, options: Any) -> None:
         self.options = options
+        self.turns = Turns()
 
     def preview(self) -> "Preview | None":
         """Return what ``--dry-run`` prints; None where the run is wanted."""

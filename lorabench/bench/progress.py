@@ -146,6 +146,28 @@ class ProgressObserver:
             self._progress.refresh()
 
 
+class Relayed:
+    """Tells somebody else of stages, beside who shows them.
+
+    Parameters
+    ----------
+    shown : ProgressObserver
+        Shows the progress.
+    tell : callable
+        Told of each stage and of the share of it that is done.
+    """
+
+    def __init__(self, shown: ProgressObserver, tell: Callable[[str, float], None]) -> None:
+        self._tell = tell
+        self._shown = shown
+        self.case = shown.case
+
+    def stage(self, text: str, done: float) -> None:
+        """Show a stage and tell of it."""
+        self._shown.stage(text, done)
+        self._tell(text, done)
+
+
 def _print(console: Console, line: str) -> None:
     """Print a line as it is: whole, and without colours wherever it goes."""
     console.out(line, highlight=False)

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from lorabench.bench.experiment import Observer
+from lorabench.bench.turns import Turns
 from lorabench.isolation.undoing import signals_held
 from lorabench.results.case import Case
 
@@ -68,6 +69,7 @@ def run_blocks(
     observer: Observer,
     afterwards: int = 0,
     first: Mapping[C, C] | None = None,
+    turns: Turns | None = None,
 ) -> None:
     """Measure all cases, block by block.
 
@@ -93,12 +95,24 @@ def run_blocks(
         Steps that come after the blocks, for the observer's count.
     first : mapping of Case to Case, optional
         What has to be known of another case before one has its first slice.
+    turns : Turns, optional
+        Where another run takes turns with this one, block by block: the opening of a round belongs
+        to the turn of its first block.
     """
     total = shape.total + afterwards
+    turns = turns or Turns()
     done = 0
+
+    def next_turn() -> bool:
+        return turns.next(f"block {done + 1}", done / shape.total)
+
     for round_, blocks in enumerate(shape.blocks):
+        if not next_turn():
+            return
         with open_round(round_) as measure:
             for block in range(blocks):
+                if block and not next_turn():
+                    return
                 observer.case(done + 1, total, f"block {done + 1} of at most {shape.total}")
                 rng = np.random.default_rng((seed, 2, done))
                 order: list[C] = []

@@ -4,7 +4,7 @@ Whatever ends a run before its time, what was finished is saved and marked as pa
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,7 +17,8 @@ from lorabench._kernels.dispatch import instruction_set
 from lorabench.bench.command import Command, Output
 from lorabench.bench.experiment import Experiment, Findings, Preview
 from lorabench.bench.options import check
-from lorabench.bench.progress import progress
+from lorabench.bench.progress import Relayed, progress
+from lorabench.bench.turns import open_turns
 from lorabench.errors import GateError, InputError
 from lorabench.host import environment
 from lorabench.host.processor import ask
@@ -60,11 +61,12 @@ def run(command: Command, options: Any, output: Output) -> None:
     if path is not None:
         for written in (path, *_beside(command, path), *map(Path, experiment.also_written())):
             files.check_writable(written)
+    turns = experiment.turns = open_turns(lambda: _measured(experiment))
     with _saved(command, experiment, path) as results, ExitStack() as stack:
         if experiment.alone:
-            stack.enter_context(run_lock(_say(errors)))
+            stack.enter_context(run_lock(_say(errors), within=turns.giver))
         drawn = progress(errors, quiet=output.quiet, verbose=output.verbose)
-        experiment.measure(stack.enter_context(drawn))
+        experiment.measure(Relayed(stack.enter_context(drawn), turns.stage))
     (result,) = results
     command.load("view")(result, console)
     if path is not None:
@@ -73,6 +75,11 @@ def run(command: Command, options: Any, output: Output) -> None:
         print(result.model_dump_json(indent=1, by_alias=True))  # noqa: T201
     if output.strict:
         _gate(result)
+
+
+def _measured(experiment: Experiment) -> Sequence[schema.Metric]:
+    found = experiment.findings()
+    return [] if found is None else found.table.metrics()
 
 
 @contextmanager

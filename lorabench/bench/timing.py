@@ -64,7 +64,12 @@ class Times:
 
 
 def time_interleaved(
-    candidates: Sequence[Candidate], *, units: int, rounds: int, seed: Sequence[int]
+    candidates: Sequence[Candidate],
+    *,
+    units: int,
+    rounds: int,
+    seed: Sequence[int],
+    begin: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Times]:
     """Let candidates take turns.
 
@@ -78,6 +83,8 @@ def time_interleaved(
         Turns of each; one more that is not counted comes first.
     seed : sequence of int
         Of inputs and orders.
+    begin : callable
+        Told of each round before it begins, from 0; the one that is not counted is -1.
 
     Returns
     -------
@@ -95,6 +102,7 @@ def time_interleaved(
     gc.disable()
     try:
         for turn in range(-1, rounds):
+            begin(turn)
             for memory in rng.permutation(memories):
                 group = groups[memory]
                 for call in range(max(_WARM_CALLS, len(group))):

@@ -46,7 +46,9 @@ _GONE_S = 10.0
 
 
 @contextmanager
-def run_lock(say: Callable[[str], None], machine: Files = _MACHINE) -> Iterator[Owner]:
+def run_lock(
+    say: Callable[[str], None], machine: Files = _MACHINE, *, within: int | None = None
+) -> Iterator[Owner]:
     """Be the one run of this machine, and leave it as it was.
 
     Sweeps first what a killed run has left; at the end, what this run has left.
@@ -58,6 +60,9 @@ def run_lock(say: Callable[[str], None], machine: Files = _MACHINE) -> Iterator[
         the end where an exception is under way that must not be replaced.
     machine : Files
         Where file systems are mounted.
+    within : int, optional
+        A process that may be the one run of this machine, and whose part this one is then: it
+        gives turns to runs that so never measure each other.
 
     Yields
     ------
@@ -69,7 +74,7 @@ def run_lock(say: Callable[[str], None], machine: Files = _MACHINE) -> Iterator[
     MachineError
         Another run is under way; or something cannot be undone, of a killed run or of this one.
     """
-    with _locked():
+    with _locked(within):
         report = sweep(machine=machine)
         if report.failed:
             raise MachineError(
@@ -261,8 +266,8 @@ def _end_by_pid(pid: int, start: int) -> None:
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
-    """Hold the name that one process at a time can have.
+def _locked(within: int | None = None) -> Iterator[None]:
+    """Hold the name that one process at a time can have, or know that `within` has it.
 
     Raises
     ------
@@ -278,29 +283,31 @@ def _locked() -> Iterator[None]:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise MachineError(f"cannot take the machine's lock ({error.strerror})") from None
-            raise _refusal(_holder(name)) from None
+            pid, holder = _holder(name)
+            if pid is None or pid != within:
+                raise _refusal(holder) from None
         yield
 
 
-def _holder(name: str) -> str:
-    """Return who has the name: the kernel tells whoever connects."""
+def _holder(name: str) -> tuple[int | None, str]:
+    """Return who has the name, by pid and in words: the kernel tells whoever connects."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ours:
         ours.settimeout(_INTRODUCTION_S)
         try:
             ours.connect(name)
         except OSError:  # it has not come to listen yet, or has just ended
-            return "a process that does not say which"
+            return None, "a process that does not say which"
         size = struct.calcsize("3i")
         pid, user, _ = struct.unpack(
             "3i", ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         )
     if pid == 0:
-        return "a process outside this container"
+        return None, "a process outside this container"
     words = b""
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
     command = words.replace(b"\0", b" ").decode(errors="replace")
-    return f"pid {pid} of user {user}" + (f": {command}" if command else "")
+    return pid, f"pid {pid} of user {user}" + (f": {command}" if command else "")
 
 
 def _refusal(holder: str) -> MachineError:

@@ -169,7 +169,12 @@ class Calibrator:
 
 
 def calibrate(
-    node: "ServingNode", processes: NodeProcesses, *, training: bool, report: Report
+    node: "ServingNode",
+    processes: NodeProcesses,
+    *,
+    training: bool,
+    report: Report,
+    agreed_qps: float | None = None,
 ) -> Calibration:
     """Measure what has to be known before the first round.
 
@@ -183,6 +188,8 @@ def calibrate(
         Whether there is.
     report : callable
         Told what is going on.
+    agreed_qps : float, optional
+        The load of a run that this one is compared with, and so its own, whatever its capacity.
 
     Raises
     ------
@@ -203,6 +210,7 @@ def calibrate(
     )
     capacity = None if options.qps is not None else calibrator.capacity_qps()
     qps = options.load * capacity if capacity is not None else options.qps
+    qps = agreed_qps or qps
     assert qps is not None
     solo = calibrator.solo(qps, options.head_s)
     service = ServiceTime.fitted(solo)

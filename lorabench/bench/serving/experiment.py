@@ -8,6 +8,7 @@ statistics over blocks: ``docs/methodology.md`` says why each is so.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from lorabench.bench.experiment import Experiment, Findings, Observer
@@ -19,8 +20,9 @@ from lorabench.bench.serving.log import RoundLog, RunState
 from lorabench.bench.serving.node import Measured, ServingNode
 from lorabench.bench.serving.options import ServingOptions
 from lorabench.bench.serving.pace import Pace
-from lorabench.bench.serving.slices import Course, Slice, Slicing, rounds_of
+from lorabench.bench.serving.slices import Course, Slice, Slicing, agreed, rounds_of
 from lorabench.bench.serving.slices import slicing as cut
+from lorabench.bench.turns import Planned
 from lorabench.host import environment
 from lorabench.host.missing import Missing
 from lorabench.isolation.affinity import process_on
@@ -53,6 +55,9 @@ class ServingExperiment(Experiment):
     slo_ratio: float | None = SLO_RATIO
     # Cases that run once, after the rounds.
     afterwards: tuple[ServingCase, ...] = ()
+    # How long the run may take, where that is bounded, and what of it comes after the last block.
+    most_s: float | None = None
+    later_s: float = 0.0
 
     def __init__(self, options: ServingOptions) -> None:
         super().__init__(options)
@@ -114,7 +119,7 @@ class ServingExperiment(Experiment):
                 warmup_s=options.discarded_s,
                 label_delay_s=options.label_delay_s or 0.0,
             )
-            course = self.state.course = self.course(slicing, start_s)
+            course = self.state.course = self._agree(calibration, slicing, start_s)
             self._run(node, log, calibration, course, observer)
             self.finish(node, log, calibration.qps, observer)
 
@@ -128,8 +133,45 @@ class ServingExperiment(Experiment):
             self.state.pages = environment.pages(
                 node.prepared.tables.region.method, processes.table_pages
             )
-            found = calibrate(node, processes, training=training, report=observer.stage)
+            found = calibrate(
+                node,
+                processes,
+                training=training,
+                report=observer.stage,
+                agreed_qps=None if self.turns.kept is None else self.turns.kept["qps"],
+            )
         return found, start_s
+
+    def _agree(self, calibration: Calibration, slicing: Slicing, start_s: float) -> Course:
+        """Return the course: that of the run that this one is compared with, where there is one.
+
+        Both have the load of the first: were it a share of each one's own capacity, a version that
+        has become slower would get less to do and look as good as before. Nor may each have its own
+        limit of what is late.
+        """
+        kept = self.turns.kept
+        if kept is not None:
+            baseline_s: float | None = kept["baseline_p99_s"]
+            self.state.calibration = replace(calibration, baseline_p99_s=baseline_s)
+            return agreed(kept["course"], slicing.label_delay_s)
+        course = self.course(slicing, start_s)
+        cut, cases = course.slicing, len(CONTROLS) + len(self.cases)
+        told = {
+            "qps": calibration.qps,
+            "baseline_p99_s": calibration.baseline_p99_s,
+            "course": course.as_agreed(),
+        }
+        self.turns.plan(
+            Planned(
+                told,
+                step_s=cases * (cut.block_s + cut.warmup_s) + start_s,
+                looks=() if course.looks is None else course.looks.blocks,
+                level=None if course.looks is None else course.looks.level,
+                most_s=self.most_s,
+                later_s=self.later_s,
+            )
+        )
+        return course
 
     def _run(
         self,
@@ -173,6 +215,7 @@ class ServingExperiment(Experiment):
             observer=observer,
             afterwards=len(self.afterwards),
             first=shams(cases),
+            turns=self.turns,
         )
 
     def _settings(self, case: ServingCase, pace: Pace) -> TrainerSettings | None:

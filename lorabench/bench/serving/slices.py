@@ -7,7 +7,7 @@ its last slice ended.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -166,6 +166,18 @@ class Course:
             "head_s": cut.head_s,
             "warmup_s": cut.warmup_s,
         }
+
+    def as_agreed(self) -> dict[str, Any]:
+        """Return what another run takes to run as this one (`agreed`)."""
+        looks = None if self.looks is None else [list(self.looks.blocks), self.looks.level]
+        return self.as_document() | {"looks": looks}
+
+
+def agreed(kept: Mapping[str, Any], label_delay_s: float) -> Course:
+    """Return the course of another run (`Course.as_agreed`), for one that is compared with it."""
+    cut = Slicing(kept["warmup_s"], kept["head_s"], kept["slice_s"], kept["turns"], label_delay_s)
+    looks = None if kept["looks"] is None else Looks(tuple(kept["looks"][0]), kept["looks"][1])
+    return Course(Shape(tuple(kept["blocks_of_rounds"]), cut.turns), cut, looks)
 
 
 def rounds_of(slicing: Slicing, rounds: int) -> Course:

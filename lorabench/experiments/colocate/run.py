@@ -6,7 +6,7 @@ How cases are measured is in `lorabench.bench.serving`, how a verdict is reached
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from lorabench.bench.experiment import Findings, Observer, Preview
 from lorabench.bench.serving.cases import (
@@ -22,14 +22,13 @@ from lorabench.bench.serving.experiment import ServingExperiment
 from lorabench.bench.serving.log import RoundLog
 from lorabench.bench.serving.node import ServingNode
 from lorabench.bench.serving.slices import Course, Slicing, deciding, needed_queries, rounds_of
+from lorabench.bench.turns import Ended
 from lorabench.experiments.colocate.options import MAX_MINUTES, ColocateOptions
 from lorabench.experiments.colocate.plan import plan_lines
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine
 from lorabench.results import claims, evidence, latency, schema, sequential, statistics
 from lorabench.targets.node.settings import NodeCase
-
-Ended = Literal["known", "blocks", "time", "interrupted"]
 
 # What switches, heads of slices and fresh processes add to what is measured, about.
 _OVERHEAD = 1.3
@@ -56,7 +55,7 @@ class Colocate(ServingExperiment):
         super().__init__(options)
         self.judged: ServingCase | None = None
         self._ended: Ended = "interrupted"
-        self._later_s = self._calibrated_s = 0.0
+        self._calibrated_s = 0.0
 
     def machine(self) -> Machine:
         """Look at the machine and plan for it.
@@ -97,12 +96,14 @@ class Colocate(ServingExperiment):
         if options.rounds is not None:
             return rounds_of(slicing, options.rounds)
         # What comes once, afterwards, has processes of its own.
-        self._later_s = start_s + slicing.measured_s + slicing.head_s + _CLOSING_S
+        self.later_s = start_s + slicing.measured_s + slicing.head_s + _CLOSING_S
+        self.most_s = self._most_s
         return deciding(
             slicing,
             cases=len(CONTROLS) + len(self.cases),
             learning=sum(case.learns for case in self.cases),
-            left_s=self._most_s - self.passed_s - self._later_s,
+            # Another run that takes turns with this one has as much to do before its first block.
+            left_s=self._most_s / self.turns.sides - self.passed_s - self.later_s,
             start_s=start_s,
             fixed=options.duration_s is not None or options.arrivals == "spike",
             unbroken_s=self._unbroken_s(),
@@ -127,13 +128,14 @@ class Colocate(ServingExperiment):
         """Whether a look that is due finds all verdicts known, or the time is up."""
         course = self.state.course
         assert course is not None
-        if course.looks is None:
+        if course.looks is None or self.turns.sides > 1:
+            # Of two runs none knows what both say, and what time both have left.
             return False
         if blocks in course.looks.blocks and self._settled():
             self._ended = "known"
         elif blocks == course.shape.total:
             self._ended = "blocks"
-        elif self.passed_s + self._block_s(blocks) + self._later_s > self._most_s:
+        elif self.passed_s + self._block_s(blocks) + self.later_s > self._most_s:
             self._ended = "time"
         return self._ended != "interrupted"
 
@@ -191,8 +193,14 @@ class Colocate(ServingExperiment):
             alpha=sequential.ALPHA,
             looks=list(course.looks.blocks),
             level=course.looks.level,
-            ended=self._ended,
+            ended=self._how_ended(course),
         )
+
+    def _how_ended(self, course: Course) -> Ended:
+        if self.turns.ended is not None:
+            return self.turns.ended
+        whole = self.turns.sides > 1 and len(self.state.rounds) >= course.shape.total
+        return "blocks" if whole else self._ended
 
     def _series(self) -> Iterator[schema.Series]:
         """Draw what each throttle did, and what each group used, in the last block."""

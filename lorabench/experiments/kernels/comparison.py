@@ -47,6 +47,8 @@ class Comparison:
         Those that can be used here.
     memory : dict of str to TableMemory
         By page size, ``"4k"`` and ``"2m"``; filled before the first step.
+    begin : callable
+        Told of each round of a step before it begins, by its number.
     table, series
         Filled step by step.
     """
@@ -55,6 +57,7 @@ class Comparison:
     sizes: tuple[int, ...]
     peers: tuple[str, ...] = ()
     memory: dict[str, TableMemory] = field(default_factory=dict)
+    begin: Callable[[int], None] = lambda _: None
     table: MetricTable = field(default_factory=MetricTable)
     series: list[Series] = field(default_factory=list)
 
@@ -66,7 +69,9 @@ class Comparison:
     def time(self, candidates: Sequence[Candidate], units: int, case: str) -> dict[str, Times]:
         """Let candidates take turns; the text of the case is part of the seed."""
         seed = [self.options.seed, *case.encode()]
-        return time_interleaved(candidates, units=units, rounds=self.options.rounds, seed=seed)
+        return time_interleaved(
+            candidates, units=units, rounds=self.options.rounds, seed=seed, begin=self.begin
+        )
 
     def add(self, name: str, case: Case, values: Floats) -> None:
         """Write down a value a round."""

@@ -6,6 +6,8 @@ is `lorabench.bench.timing`, our work `lorabench.experiments.kernels.ours`, the 
 Figures are medians over rounds; a ratio's rounds are paired.
 """
 
+from functools import partial
+
 import psutil
 
 from lorabench._kernels.dispatch import instruction_set, instruction_sets, use_instruction_set
@@ -41,7 +43,7 @@ class KernelComparison(Experiment):
     Raises
     ------
     MachineError
-        The tables do not fit, or the CPU is not this process's to use.
+        The CPU is not this process's to use.
     """
 
     options: KernelsOptions
@@ -52,13 +54,20 @@ class KernelComparison(Experiment):
         self._cpu = allowed[-1] if options.cpu is None else options.cpu
         if self._cpu not in allowed:
             raise MachineError(f"--cpu: found {self._cpu}, expected one of {allowed}")
-        sizes, self._unavailable = _fitting(self.options.sizes)
-        self._run = Comparison(self.options, sizes)
+        self._unavailable: list[Missing] = []
+        self._run = Comparison(self.options, ())
         self._isa = instruction_set()
         self._finished = False
 
     def measure(self, observer: Observer) -> None:
-        """Go through all steps."""
+        """Go through all steps.
+
+        Raises
+        ------
+        MachineError
+            The tables do not fit.
+        """
+        self._run.sizes, self._unavailable = _fitting(self.options.sizes, self.turns.to_open)
         with process_on(frozenset({self._cpu})):
             self._measure(observer)
 
@@ -77,10 +86,14 @@ class KernelComparison(Experiment):
                 run.memory[pages] = TableMemory(pages, max(run.sizes))
             for number, step in enumerate(listed, start=1):
                 observer.case(number, len(listed), step.text)
+                run.begin = partial(self._next_turn, step.text, (number - 1) / len(listed))
                 step.measure()
             self._finished = True
         finally:
             use_instruction_set(before)
+
+    def _next_turn(self, step: str, done: float, number: int) -> None:
+        self.turns.next(f"{step}, round {number + 1}", done)
 
     def findings(self) -> Findings | None:
         """Return what the steps so far have written down."""
@@ -117,15 +130,18 @@ class KernelComparison(Experiment):
         return why is None
 
 
-def _fitting(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], list[Missing]]:
+def _fitting(sizes: tuple[int, ...], runs: int) -> tuple[tuple[int, ...], list[Missing]]:
     """Return the sizes of which two tables fit into memory, and what is to be said of the others.
+
+    Of another of two `runs`, which takes turns with this one and has yet to begin, they are to fit
+    as well: it would otherwise go through fewer sizes.
 
     Raises
     ------
     MachineError
         None fits.
     """
-    available = psutil.virtual_memory().available
+    available = psutil.virtual_memory().available // runs
     fit = tuple(size for size in sizes if 2 * size + _RESERVE_BYTES <= available)
     if not fit:
         raise MachineError(

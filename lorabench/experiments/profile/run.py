@@ -13,6 +13,7 @@ import numpy as np
 
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
+from lorabench.bench.turns import Turns
 from lorabench.errors import InputError
 from lorabench.experiments.profile.metrics import ProfileTable, ranks_by_optimizer
 from lorabench.experiments.profile.options import LEAST_WINDOW, ProfileOptions
@@ -61,7 +62,7 @@ class TrainingProfile(Experiment):
         for dim in self._dims:
             source = with_dim(self._source, dim) if self.options.dims else self._source
             self._found.append(Profiled(dim))
-            _profile(source, self.options, observer.stage, self._found[-1])
+            _profile(source, self.options, observer.stage, self._found[-1], self.turns)
 
     @property
     def _dims(self) -> tuple[int, ...]:
@@ -117,7 +118,9 @@ class TrainingProfile(Experiment):
         )
 
 
-def _profile(source: RowSource, options: ProfileOptions, report: Report, found: Profiled) -> None:
+def _profile(
+    source: RowSource, options: ProfileOptions, report: Report, found: Profiled, turns: Turns
+) -> None:
     """Train through the windows of one dim, and write each down as it ends."""
     carried_over = options.optimizer == "adagrad"
     prepared = prepare(source, None, options.seed, report, accumulators=carried_over)
@@ -136,6 +139,7 @@ def _profile(source: RowSource, options: ProfileOptions, report: Report, found: 
     stream = RowStream(source, prepared.serving_start)
     total = options.warmup_windows + options.windows
     for number in range(total):
+        turns.next(f"D = {found.dim}, window {number + 1}", number / total)
         report(f"profiling D = {found.dim}", number / total)
         window = meter.window(stream.take(found.window_rows))
         if found.windows:

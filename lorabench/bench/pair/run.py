@@ -1,0 +1,267 @@
+"""Two versions, interleaved: who gives the turns, and when both have had enough.
+
+`run_pair` is all that a command needs. A machine's weather falls on both sides of a pair alike,
+where it would pass for a change between two runs one after the other; and both sides serve the same
+arrivals at the same rate (`lorabench.bench.turns`, ``docs/methodology.md``).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lorabench.bench.experiment import Observer
+from lorabench.bench.pair.side import SILENCE_S, Side, SideError, Step
+from lorabench.bench.pair.version import Version
+from lorabench.bench.turns import Ended, Planned
+from lorabench.errors import InputError
+from lorabench.isolation.cleanup import run_lock
+from lorabench.isolation.undoing import signals_held
+from lorabench.results.files import check_writable, read_result
+from lorabench.results.schema import Metric, Result
+
+INTERLEAVED = ("colocate", "kernels", "profile")
+"""Commands whose runs take turns."""
+
+Decided = Callable[[Sequence[Metric], Sequence[Metric], float], bool]
+"""From what base and head have measured, pair by pair, and the one-sided level of intervals at this
+look, to whether that is enough."""
+
+# Options whose meaning is the pair's to say, and what stands in their place.
+_NOT_THEIRS = {
+    "-o": "both documents are written where the pair's are kept",
+    "--output": "both documents are written where the pair's are kept",
+    "--strict": "a claim of one run is no verdict on two; expected a gate",
+    "--dry-run": "nothing is measured then; expected a run",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What came of a pair of runs.
+
+    Parameters
+    ----------
+    base, head : tuple of Result
+        A document each; of a version that takes no turns one a block, in order.
+    notes : tuple of str
+        What a reader should know, a sentence each.
+    interrupted : bool
+        It was ended by Ctrl-C; there may be one step more of one side than of the other.
+    """
+
+    base: tuple[Result, ...]
+    head: tuple[Result, ...]
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+
+
+def run_pair(
+    base_python: str,
+    head_python: str,
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    decided: Decided,
+    observer: Observer,
+    say: Callable[[str], None],
+    seed: int = 0,
+    silence_s: float = SILENCE_S,
+) -> Pair:
+    """Run a command of two installed versions, step by step in turn, in random order.
+
+    Call it from the main thread. ``base.json`` and ``head.json`` are written into `folder`, with
+    raw samples beside them; what was finished is there however the pair ends. Both runs end with
+    this process, whatever ends it.
+
+    Parameters
+    ----------
+    base_python, head_python : str
+        Interpreters that have a version installed each.
+    arguments : sequence of str
+        Command and options, such as ``["colocate", "--preset", "tiny"]``.
+    folder : Path
+        Where both documents go.
+    decided : callable
+        Asked at the looks that base has planned (`colocate` without ``--rounds``), once all pairs
+        until there are whole.
+    observer : Observer
+        Told how both get on.
+    say : callable
+        Told in a line what the user has to know, such as what a killed run had left.
+    seed : int
+        Of the order within each pair.
+    silence_s : float
+        How long a run may give no sign, beside three times what it says a step takes.
+
+    Returns
+    -------
+    Pair
+        Also where Ctrl-C ended it, if both sides have finished something by then.
+
+    Raises
+    ------
+    InputError
+        An interpreter has no lorabench, or the command is none that takes turns.
+    SideError
+        A run failed, died or fell silent: a line that says which and how, and its exit code.
+    MachineError
+        Another run is under way on this machine.
+    KeyboardInterrupt
+        Before both sides had finished anything.
+    """
+    _check(arguments)
+    sides = {"base": base_python, "head": head_python}
+    outputs = {name: folder / f"{name}.json" for name in sides}
+    for path in outputs.values():
+        check_writable(path)
+        # Of an earlier pair: it must not pass for this one's.
+        path.unlink(missing_ok=True)
+    observer.stage("asking both versions", 0.0)
+    versions = {name: Version.ask(python) for name, python in sides.items()}
+    if not all(version.takes_turns for version in versions.values()):
+        raise _turnless(versions.values())
+    turning = _Turning(decided, observer, np.random.default_rng((seed, 7)))
+    interrupted = False
+    with run_lock(say), ExitStack() as stack:
+        started: list[Side] = []
+        try:
+            for name, version in versions.items():
+                side = Side(
+                    name,
+                    version,
+                    [*arguments, "-o", str(outputs[name])],
+                    outputs[name],
+                    tell=observer.stage,
+                    silence_s=silence_s,
+                )
+                started.append(stack.enter_context(side))
+                first = started[0].planned
+                side.open(None if side is started[0] or first is None else first.kept)
+            turning.run(*started)
+        except BaseException as error:
+            # Each keeps what it has finished, as a run of its own does.
+            with signals_held():
+                _end(started)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            if not all(path.is_file() for path in outputs.values()):
+                raise
+            interrupted = True
+    base, head = (read_result(path) for path in outputs.values())
+    return Pair((base,), (head,), tuple(_notes(base, head)), interrupted)
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Refuse what cannot be interleaved, and options that are the pair's."""
+    command = arguments[0] if arguments else "nothing"
+    if command not in INTERLEAVED:
+        raise InputError(
+            f"--run: found {command!r:.60} to run, expected one of {', '.join(INTERLEAVED)}"
+        )
+    for word in arguments[1:]:
+        name = word.partition("=")[0]
+        if name in _NOT_THEIRS:
+            raise InputError(
+                f"{name}: found it among the options of both runs; {_NOT_THEIRS[name]}"
+            )
+
+
+def _turnless(versions: Iterable[Version]) -> InputError:
+    old = ", ".join(f"{one.python} has {one.version}" for one in versions if not one.takes_turns)
+    return InputError(f"{old}, which takes no turns; expected versions that do, as this one")
+
+
+class _Turning:
+    """Gives the turns.
+
+    Parameters
+    ----------
+    decided : callable
+        As of `run_pair`.
+    observer : Observer
+        Told of each pair.
+    rng : Generator
+        Of the order within each.
+    """
+
+    def __init__(self, decided: Decided, observer: Observer, rng: np.random.Generator) -> None:
+        self._decided = decided
+        self._observer = observer
+        self._rng = rng
+        self._begun_s = time.monotonic()
+
+    def run(self, base: Side, head: Side) -> None:
+        """Take both sides, opened, through their steps to their ends.
+
+        Raises
+        ------
+        SideError
+            One failed, or they have other steps.
+        """
+        planned = base.planned or Planned()
+        opened_s = time.monotonic()
+        pairs = 0
+        while base.step is not None and head.step is not None:
+            if base.step.text != head.step.text:
+                raise _unlike(base.step, head.step)
+            ended = self._ended(base, head, pairs, planned, opened_s)
+            self._observer.stage(base.step.text, base.step.done)
+            for place in self._rng.permutation(2):
+                side = (base, head)[place]
+                if ended is None:
+                    side.go(report=pairs + 1 in planned.looks)
+                else:
+                    side.stop(ended)
+            pairs += 1
+        if base.step is not None or head.step is not None:
+            raise _unlike(base.step, head.step)
+
+    def _ended(
+        self, base: Side, head: Side, pairs: int, planned: Planned, opened_s: float
+    ) -> Ended | None:
+        """Return what ends both after so many pairs; None to go on."""
+        level = planned.level if pairs in planned.looks else None
+        if level is not None and self._decided(base.metrics, head.metrics, level):
+            return "known"
+        if pairs and planned.most_s is not None:
+            now_s = time.monotonic()
+            left_s = planned.most_s - (now_s - self._begun_s) - 2 * planned.later_s
+            if left_s < (now_s - opened_s) / pairs:
+                return "time"
+        return None
+
+
+def _unlike(base: Step | None, head: Step | None) -> SideError:
+    at = ["nothing" if step is None else repr(step.text) for step in (base, head)]
+    return SideError(
+        f"found {at[0]:.100} to come of base and {at[1]:.100} of head, expected versions whose "
+        "runs have the same steps",
+        InputError.exit_code,
+    )
+
+
+def _end(sides: Sequence[Side]) -> None:
+    for side in sides:
+        side.interrupt()
+    for side in sides:
+        side.collect()
+
+
+def _notes(base: Result, head: Result) -> Iterator[str]:
+    """Say what speaks against comparing blocks pair by pair."""
+    pairs = list(zip(base.rounds, head.rounds, strict=False))
+    unlike = sum(
+        one.schedule_sha256[name] != other.schedule_sha256[name]
+        for one, other in pairs
+        for name in one.schedule_sha256.keys() & other.schedule_sha256.keys()
+    )
+    if unlike:
+        yield (
+            f"arrivals differed between base and head {unlike} times in {len(pairs)} pairs of "
+            "blocks: the two versions draw them differently, so that their load is the same on "
+            "average only"
+        )
