@@ -6,7 +6,7 @@ arrivals at the same rate (`lorabench.bench.turns`, ``docs/methodology.md``).
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from lorabench.bench.experiment import Observer
-from lorabench.bench.pair.side import SILENCE_S, Side, SideError, Step
+from lorabench.bench.pair.afresh import NOTE, Afresh, Asked
+from lorabench.bench.pair.process import SideError, end
+from lorabench.bench.pair.side import SILENCE_S, Side, Step
 from lorabench.bench.pair.version import Version
 from lorabench.bench.turns import Ended, Planned
 from lorabench.errors import InputError
@@ -50,7 +52,7 @@ class Pair:
     notes : tuple of str
         What a reader should know, a sentence each.
     interrupted : bool
-        It was ended by Ctrl-C; there may be one step more of one side than of the other.
+        It was ended by Ctrl-C; there may be one block more of one side than of the other.
     """
 
     base: tuple[Result, ...]
@@ -123,7 +125,9 @@ def run_pair(
     observer.stage("asking both versions", 0.0)
     versions = {name: Version.ask(python) for name, python in sides.items()}
     if not all(version.takes_turns for version in versions.values()):
-        raise _turnless(versions.values())
+        return _afresh(
+            Afresh(versions, folder, Asked.read(arguments), observer, silence_s), decided, seed
+        )
     turning = _Turning(decided, observer, np.random.default_rng((seed, 7)))
     interrupted = False
     with run_lock(say), ExitStack() as stack:
@@ -133,7 +137,7 @@ def run_pair(
                 side = Side(
                     name,
                     version,
-                    [*arguments, "-o", str(outputs[name])],
+                    arguments,
                     outputs[name],
                     tell=observer.stage,
                     silence_s=silence_s,
@@ -145,7 +149,7 @@ def run_pair(
         except BaseException as error:
             # Each keeps what it has finished, as a run of its own does.
             with signals_held():
-                _end(started)
+                end(started)
             if not isinstance(error, KeyboardInterrupt):
                 raise
             if not all(path.is_file() for path in outputs.values()):
@@ -170,9 +174,18 @@ def _check(arguments: Sequence[str]) -> None:
             )
 
 
-def _turnless(versions: Iterable[Version]) -> InputError:
-    old = ", ".join(f"{one.python} has {one.version}" for one in versions if not one.takes_turns)
-    return InputError(f"{old}, which takes no turns; expected versions that do, as this one")
+def _afresh(runs: Afresh, decided: Decided, seed: int) -> Pair:
+    interrupted = False
+    try:
+        runs.run(decided, seed)
+    except KeyboardInterrupt:
+        if not all(runs.found.values()):
+            raise
+        interrupted = True
+    pairs = list(zip(runs.found["base"], runs.found["head"], strict=False))
+    notes = [NOTE, *dict.fromkeys(note for pair in pairs for note in _notes(*pair))]
+    base, head = zip(*pairs, strict=True)
+    return Pair(base, head, tuple(notes), interrupted)
 
 
 class _Turning:
@@ -242,13 +255,6 @@ def _unlike(base: Step | None, head: Step | None) -> SideError:
         "runs have the same steps",
         InputError.exit_code,
     )
-
-
-def _end(sides: Sequence[Side]) -> None:
-    for side in sides:
-        side.interrupt()
-    for side in sides:
-        side.collect()
 
 
 def _notes(base: Result, head: Result) -> Iterator[str]:

@@ -2,41 +2,27 @@
 
 import contextlib
 import json
-import signal
 import socket
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lorabench.bench.pair.version import Version, last_line
+from lorabench.bench.pair.process import CLOSING_S, RunProcess, SideError
+from lorabench.bench.pair.version import Version
 from lorabench.bench.turns import VARIABLE, Ended, Planned
-from lorabench.errors import LorabenchError
 from lorabench.results.schema import Metric
 
-# How long a run may give no sign, beside three times what it said a step takes.
 SILENCE_S = 600.0
-
-# How long a run may take to put its document together once it was interrupted.
-_CLOSING_S = 60.0
+"""How long a run may give no sign, beside three times what it said a step takes."""
 
 # Metrics of 10,000 cases; a line that is longer is none of ours.
 _MOST_LINE = 1 << 26
 
 _PLANNED = TypeAdapter(Planned)
 _METRICS = TypeAdapter(list[Metric])
-
-
-class SideError(LorabenchError):
-    """A run of a pair ended before its time or fell silent; exits as that run did."""
-
-    def __init__(self, text: str, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True)
@@ -55,19 +41,13 @@ class Step:
     done: float
 
 
-class Side:
-    """A run of a version; leaving the context ends it.
+class Side(RunProcess):
+    """A run that takes turns.
 
     Parameters
     ----------
-    name : str
-        ``base`` or ``head``.
-    version : Version
-        Whose.
-    arguments : sequence of str
-        Of the command, ``-o`` and its document among them.
-    output : Path
-        That document.
+    name, version, arguments, output
+        As of `RunProcess`.
     tell : callable
         Told of stages, with their share that is done.
     silence_s : float
@@ -93,23 +73,16 @@ class Side:
         tell: Callable[[str, float], None],
         silence_s: float = SILENCE_S,
     ) -> None:
-        self.name = name
-        self.output = output
         self.step: Step | None = None
         self.planned: Planned | None = None
         self.metrics: list[Metric] = []
         self._tell = tell
         self._silence_s = silence_s
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self._link, theirs = socket.socketpair()
-        with theirs:
-            self._process = version.start(
-                [*arguments, "--quiet"],
-                self._stderr,
-                told={VARIABLE: str(theirs.fileno())},
-                passed=[theirs.fileno()],
-            )
         self._lines = self._link.makefile("rb")
+        with theirs:
+            told, passed = {VARIABLE: str(theirs.fileno())}, [theirs.fileno()]
+            super().__init__(name, version, arguments, output, told=told, passed=passed)
 
     def open(self, kept: dict[str, Any] | None = None) -> None:
         """Let it do what comes before its first step; the second run keeps to what is planned.
@@ -151,7 +124,7 @@ class Side:
         while self.step is None:
             told = self._hear()
             if told is None:
-                self._ended()
+                self.finish(CLOSING_S)
                 return
             self._take(told)
 
@@ -163,10 +136,7 @@ class Side:
         try:
             line = self._lines.readline(_MOST_LINE)
         except TimeoutError:
-            self._process.kill()
-            raise SideError(
-                f"{self.name}: no sign within {silence_s:.0f} s{self._last_words()}"
-            ) from None
+            raise self.silent(silence_s) from None
         except OSError:
             line = b""
         if not line:
@@ -197,49 +167,8 @@ class Side:
             ) from None
         self.step = step
 
-    def _ended(self) -> None:
-        """Collect it; it is to have ended well and to have left a document."""
-        try:
-            code = self._process.wait(_CLOSING_S)
-        except subprocess.TimeoutExpired:
-            raise SideError(
-                f"{self.name}: found it running on without its turns, expected it to end"
-            ) from None
-        if code < 0:
-            raise SideError(
-                f"{self.name}: ended by {signal.Signals(-code).name}{self._last_words()}"
-            )
-        if code:
-            raise SideError(f"{self.name}: exit code {code}{self._last_words()}", code)
-        if not self.output.is_file():
-            raise SideError(f"{self.name}: ended and left no document, expected {self.output}")
-
-    def _last_words(self) -> str:
-        self._stderr.seek(0)
-        said = last_line(self._stderr.read().decode(errors="replace"))
-        return f": {said.removeprefix('lorabench: ')}" if said else ""
-
-    def interrupt(self) -> None:
-        """Ask it to end as by Ctrl-C; a run that has ended does not mind."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGINT)
-
-    def collect(self) -> None:
-        """Wait until it has ended, if it was interrupted; kill it if it does not."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_CLOSING_S)
-        self.close()
-
     def close(self) -> None:
         """End it now."""
-        self._process.kill()
-        self._process.wait()
+        super().close()
         self._lines.close()
         self._link.close()
-        self._stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -1,0 +1,200 @@
+"""The interleaving of versions of which one is too old to take turns: a fresh run for each block.
+
+Slower, since each run opens, calibrates and starts its processes anew, and weaker, since all blocks
+have the same arrivals: both follow from a run's seed, and another seed is another model. Each run
+holds the lock of the machine itself.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lorabench.bench.experiment import Observer
+from lorabench.bench.pair.process import RunProcess, end
+from lorabench.bench.pair.version import Version
+from lorabench.errors import InputError
+from lorabench.isolation.undoing import signals_held
+from lorabench.results.files import read_result
+from lorabench.results.metrics import MetricTable
+from lorabench.results.registry import METRICS
+from lorabench.results.schema import Metric, Result
+from lorabench.results.sequential import Looks, plan_looks
+
+NOTE = (
+    "a version takes no turns, so that each block was a run of its own, and all had the same "
+    "arrivals: intervals do not hold what other arrivals would do"
+)
+
+# As of colocate, whose option it is and which such a version may not tell.
+_MAX_MINUTES = 10.0
+
+# A block that only calibrates: the load is all that is read of it.
+_SHORT = ("--rounds", "1", "--duration", "0.5")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command of `colocate`, apart from what says how long it goes on.
+
+    Parameters
+    ----------
+    arguments : tuple of str
+        Without these.
+    rounds : int or None
+        How many blocks; None for as many as the verdicts take.
+    most_s : float
+        How long then.
+    """
+
+    arguments: tuple[str, ...]
+    rounds: int | None
+    most_s: float
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> "Asked":
+        """Take options apart.
+
+        Raises
+        ------
+        InputError
+            Another command, or a value that is no number.
+        """
+        if arguments[0] != "colocate":
+            raise InputError(
+                f"--run: found {arguments[0]} and a version that takes no turns, expected colocate "
+                "or two versions that do"
+            )
+        left: list[str] = []
+        values: dict[str, float] = {}
+        words = iter(arguments)
+        for word in words:
+            name, _, value = word.partition("=")
+            if name in ("--rounds", "--max-minutes"):
+                text = value or next(words, "")
+                try:
+                    values[name] = float(text)
+                except ValueError:
+                    raise InputError(f"{name}: found {text!r:.60}, expected a number") from None
+            elif name != "--decide":
+                left.append(word)
+        rounds = values.get("--rounds")
+        return cls(
+            tuple(left),
+            None if rounds is None else int(rounds),
+            60 * values.get("--max-minutes", _MAX_MINUTES),
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether an option is given."""
+        return any(word.partition("=")[0] == name for word in self.arguments)
+
+
+@dataclass
+class Afresh:
+    """Runs blocks one by one.
+
+    Parameters
+    ----------
+    versions : mapping of str to Version
+        ``base`` and ``head``.
+    folder : Path
+        Where documents go: ``base-1.json`` and so on.
+    asked : Asked
+        What is run.
+    observer : Observer
+        Told of each run.
+    silence_s : float
+        How long a run may take at the least before it counts as hung.
+    found : dict of str to list of Result
+        A document a block of each side.
+    """
+
+    versions: Mapping[str, Version]
+    folder: Path
+    asked: Asked
+    observer: Observer
+    silence_s: float
+    found: dict[str, list[Result]] = field(default_factory=lambda: {"base": [], "head": []})
+
+    def run(self, decided: Callable[[list[Metric], list[Metric], float], bool], seed: int) -> None:
+        """Run pairs of blocks until they are enough.
+
+        Raises
+        ------
+        InputError
+            The command is none of colocate.
+        SideError
+            A run failed.
+        """
+        begun_s = time.monotonic()
+        arguments = [*self.asked.arguments, "--rounds", "1"]
+        if not self.asked.has("--qps"):
+            arguments += ["--qps", repr(self._load())]
+        opened_s = time.monotonic()
+        rng = np.random.default_rng((seed, 7))
+        total, looks = self.asked.rounds, None
+        pairs = 0
+        while total is None or pairs < total:
+            self.observer.stage(f"pair {pairs + 1}", 0.0 if total is None else pairs / total)
+            for name in rng.permutation(["base", "head"]):
+                self.found[name].append(self._one(str(name), f"{name}-{pairs + 1}", arguments))
+            pairs += 1
+            now_s = time.monotonic()
+            if total is None:
+                left_s = self.asked.most_s - (now_s - begun_s)
+                looks = plan_looks(pairs + max(0, int(left_s / (now_s - opened_s))))
+                total = looks.most
+            if looks is not None and self._enough(decided, looks, pairs):
+                return
+            if looks is not None and now_s - begun_s > self.asked.most_s:
+                return
+
+    def _enough(
+        self,
+        decided: Callable[[list[Metric], list[Metric], float], bool],
+        looks: Looks,
+        pairs: int,
+    ) -> bool:
+        if pairs not in looks.blocks:
+            return False
+        return decided(joined(self.found["base"]), joined(self.found["head"]), looks.level)
+
+    def _load(self) -> float:
+        """Return the load that base calibrates, of both."""
+        self.observer.stage("base: measuring its load", 0.0)
+        result = self._one("base", "base-load", [*self.asked.arguments, *_SHORT])
+        for name in ("base-load.json", "base-load.npz"):
+            (self.folder / name).unlink(missing_ok=True)
+        metric = result.metric("offered_qps")
+        if metric is None or not metric.estimate:
+            raise InputError("base: found no offered_qps in its document; expected --qps")
+        return metric.estimate
+
+    def _one(self, name: str, stem: str, arguments: Sequence[str]) -> Result:
+        output = self.folder / f"{stem}.json"
+        output.unlink(missing_ok=True)
+        with RunProcess(name, self.versions[name], arguments, output) as run:
+            try:
+                run.finish(self.silence_s + self.asked.most_s)
+            except BaseException:
+                with signals_held():
+                    end([run])
+                raise
+        return read_result(output)
+
+
+def joined(results: Sequence[Result]) -> list[Metric]:
+    """Return the metrics of several documents as those of one, block after block."""
+    table = MetricTable()
+    for result in results:
+        for metric in _known(result):
+            table.add(metric.name, metric.case, *metric.values)
+    return table.metrics()
+
+
+def _known(result: Result) -> Iterator[Metric]:
+    """Return metrics that have values a block and that this version knows, too."""
+    return (one for one in result.metrics if one.values and one.name in METRICS)
