@@ -96,18 +96,22 @@ def _saved(
             with signals_held():
                 found = experiment.findings()
                 if found is not None and path is not None:
-                    _save(command, document(command.name, found, partial=True), found, path)
+                    made = document(command.name, found, pair=experiment.turns.pair, partial=True)
+                    _save(command, made, found, path)
             raise
         # The work is done, and describing the machine takes a second.
         with signals_held():
             found = experiment.findings()
             assert found is not None
-            results.append(_save(command, document(command.name, found), found, path))
+            made = document(command.name, found, pair=experiment.turns.pair)
+            results.append(_save(command, made, found, path))
     finally:
         experiment.close()
 
 
-def document(command: str, found: Findings, *, partial: bool = False) -> schema.Result:
+def document(
+    command: str, found: Findings, *, pair: str | None = None, partial: bool = False
+) -> schema.Result:
     """Put a result document together; this is the only place where one is.
 
     Parameters
@@ -116,6 +120,8 @@ def document(command: str, found: Findings, *, partial: bool = False) -> schema.
         Whose it is.
     found : Findings
         What it says.
+    pair : str, optional
+        Which pair of runs it took turns in (`lorabench.bench.turns`).
     partial : bool
         The run was interrupted.
     """
@@ -123,6 +129,8 @@ def document(command: str, found: Findings, *, partial: bool = False) -> schema.
     if surroundings is None:
         surroundings = environment.capture(read_topology(), ask())
         surroundings["instruction_set"] = instruction_set()
+    if pair is not None:
+        surroundings["pair"] = pair
     now = datetime.now(UTC)
     return schema.Result(
         command=command,

@@ -85,6 +85,8 @@ class Turns:
         What the first of two runs has planned for this one, the second.
     ended : str or None
         What has ended both runs (`Ended`), once this one was told to stop.
+    pair : str or None
+        Names the pair that it is one of: its blocks are compared with those of the same pair alone.
     """
 
     sides = 1
@@ -92,6 +94,7 @@ class Turns:
     giver: int | None = None
     kept: Mapping[str, Any] | None = None
     ended: Ended | None = None
+    pair: str | None = None
 
     def plan(self, planned: Planned) -> None:
         """Say what is planned for both; whoever keeps to a plan need not, and is not heard."""
@@ -142,6 +145,7 @@ class SharedTurns(Turns):
         told = self._hear("side")
         self.to_open = 2 if told["side"] == "base" else 1
         self.kept = told.get("kept")
+        self.pair = told.get("pair")
 
     def plan(self, planned: Planned) -> None:
         """As of `Turns`; it goes with the next wait."""

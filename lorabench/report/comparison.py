@@ -80,8 +80,8 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
         for listed in [[row] for row in of] if long else [of]:
             table = _table(found, header=False)
             for row in listed:
-                *figures, said = map(Text, cells(row, found.level, _scale(of)))
-                said.stylize(_STYLES.get(row.verdict, ""))
+                *figures, _ = map(Text, cells(row, found.level, _scale(of)))
+                said = Text(row.verdict, _STYLES.get(row.verdict, ""))
                 table.add_row(Text("" if long else f"  {row.case}"), *figures, said)
             if long:  # folded into its column nobody could read it
                 console.print(Text(f"  {listed[0].case}"))
@@ -92,7 +92,7 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
             (f"{gate.name} {gate.outcome}", f"bold {_STYLES[gate.outcome]}"), f": {gate.reason}"
         )
         console.print(line, highlight=False)
-    for note in (*_footnotes(found, rows), *found.notes):
+    for note in (*_reasons(rows), *_footnotes(found, rows), *found.notes):
         console.print(Text(note), highlight=False)
 
 
@@ -179,6 +179,14 @@ def sides(found: Comparison) -> Iterator[str]:
             f"{name}: {first.command}, {count}, lorabench {', '.join(sorted(versions))}, "
             f"{first.created:%Y-%m-%d %H:%M} UTC"
         )
+
+
+def _reasons(rows: Sequence[Row]) -> Iterator[str]:
+    """Return what else than an interval decided rows, once for each case and reason."""
+    reasons = {(row.case, row.why): None for row in rows if row.why}
+    for case, why in reasons:
+        of = dict.fromkeys(row.metric for row in rows if (row.case, row.why) == (case, why))
+        yield f"{', '.join(of)} of {case}: {why}."
 
 
 def _footnotes(found: Comparison, rows: Iterable[Row]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from lorabench.results import sameness
 from lorabench.results.change import TRIMMED, Change, change, tolerated
 from lorabench.results.comparison import Comparison, Row, Verdict, is_control
 from lorabench.results.evidence import STUCK_SHARE, saturated_shares
-from lorabench.results.gate import Gate, Held, judge
+from lorabench.results.gate import Gate, GateVerdict, Held, judge
 from lorabench.results.registry import MetricSpec, metric_spec
 from lorabench.results.sameness import differences
 from lorabench.results.schema import Metric, Result
@@ -45,7 +45,8 @@ def compare(
     gates : sequence of Gate
         What has to hold.
     paired : bool
-        The blocks of the one run of base and of the one of head were measured in turn.
+        Blocks of the one run of base and of the one of head were measured in turn; or the runs of
+        both, of which each was a block.
     level : float
         What an interval leaves out on either side; smaller where this is one look of several.
     size : float
@@ -56,20 +57,12 @@ def compare(
     InputError
         A document has the same metric twice, or there is nothing that a gate is about.
     """
-    if paired and (len(base), len(head)) != (1, 1):
-        raise ValueError(f"found {len(base)} and {len(head)} runs, expected one each")
-    sides = [_Side.of(runs) for runs in (base, head)]
-    found = [
-        (key, sides[0].metrics[key], sides[1].metrics[key])
-        for key in sides[0].metrics
-        if key in sides[1].metrics
-    ]
-    if not found:
+    if paired and len(base) != len(head):
+        raise ValueError(f"found {len(base)} and {len(head)} runs, expected as many")
+    sides = [Side.of(runs) for runs in (base, head)]
+    rows = rows_of(*sides, gates=gates, paired=paired, level=level, size=size)
+    if not rows:
         raise InputError("found no metric that both sides have, expected some to compare")
-    rows = tuple(
-        _row(one, other, sides, paired=paired, level=level, size=_size(one[0], gates, size))
-        for _, one, other in found
-    )
     return Comparison(
         base=tuple(base),
         head=tuple(head),
@@ -77,7 +70,7 @@ def compare(
         level=level,
         size=size,
         rows=rows,
-        gates=tuple(judge(list(_held(gates, rows, sides)), level)),
+        gates=verdicts(gates, rows, sides[0], sides[1], level),
         differences=tuple(differences(base, head)),
         notes=tuple(_notes(base, head, paired=paired)),
         only={"base": sides[0].without(sides[1]), "head": sides[1].without(sides[0])},
@@ -85,36 +78,121 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Side:
-    """Metrics of repeated runs by name and labels, a list in order of runs, and stuck queues."""
+class Side:
+    """What one side has measured.
 
-    metrics: Mapping[_Key, Sequence[Metric]]
+    Parameters
+    ----------
+    runs : int
+        How many repeated runs.
+    metrics : mapping
+        By name and labels, of each run by its number.
+    stuck : mapping of str to float
+        Of each case whose queue only grew in some block: in what share of them.
+    """
+
+    runs: int
+    metrics: Mapping[_Key, Mapping[int, Metric]]
     stuck: Mapping[str, float]
 
     @classmethod
-    def of(cls, runs: Sequence[Result]) -> "_Side":
-        metrics: dict[_Key, list[Metric]] = {}
-        for run in runs:
-            seen = set()
-            for metric in run.metrics:
-                key = metric.name, _labels(metric)
-                if key in seen:
-                    raise InputError(f"run {run.id}: found {_name(metric)} twice, expected it once")
-                seen.add(key)
-                metrics.setdefault(key, []).append(metric)
-        return cls(metrics, saturated_shares([block for run in runs for block in run.rounds]))
+    def of(cls, runs: Sequence[Result]) -> "Side":
+        """Take in repeated runs.
 
-    def without(self, other: "_Side") -> tuple[str, ...]:
+        Raises
+        ------
+        InputError
+            One has the same metric twice.
+        """
+        stuck = saturated_shares([block for run in runs for block in run.rounds])
+        return cls.measured([run.metrics for run in runs], stuck)
+
+    @classmethod
+    def measured(
+        cls, runs: Sequence[Sequence[Metric]], stuck: Mapping[str, float] | None = None
+    ) -> "Side":
+        """Take in what repeated runs have measured, of which there need be no documents yet.
+
+        Raises
+        ------
+        InputError
+            One has the same metric twice.
+        """
+        metrics: dict[_Key, dict[int, Metric]] = {}
+        for number, run in enumerate(runs):
+            for metric in run:
+                mine = metrics.setdefault((metric.name, _labels(metric)), {})
+                if number in mine:
+                    raise InputError(f"found {_name(metric)} twice in a run, expected it once")
+                mine[number] = metric
+        return cls(len(runs), metrics, stuck or {})
+
+    def without(self, other: "Side") -> tuple[str, ...]:
         """Return what this side has and the other has not."""
-        mine = (listed[0] for key, listed in self.metrics.items() if key not in other.metrics)
+        mine = (_any(listed) for key, listed in self.metrics.items() if key not in other.metrics)
         return tuple(sorted({_name(metric) for metric in mine}))
 
-    def values(self, metrics: Sequence[Metric]) -> list[float | None]:
-        """Return the blocks of one run, or what each of several came to."""
-        if len(metrics) == 1:
-            one = metrics[0]
-            return list(one.values) if one.values else [one.estimate]
-        return [metric.estimate for metric in metrics]
+    def values(self, key: _Key, *, by_run: bool) -> list[float | None]:
+        """Return the blocks of the one run, or what each run came to; None where one has none."""
+        listed = self.metrics[key]
+        if by_run:
+            return [listed[n].estimate if n in listed else None for n in range(self.runs)]
+        only = listed[0]
+        return list(only.values) if only.values else [only.estimate]
+
+    def centre(self, key: _Key) -> float | None:
+        """Return the estimate, or the mean of those of several runs."""
+        known = [one.estimate for one in self.metrics[key].values() if one.estimate is not None]
+        return sum(value / len(known) for value in known) if known else None
+
+
+def rows_of(
+    base: Side,
+    head: Side,
+    *,
+    gates: Sequence[Gate] = (),
+    paired: bool = False,
+    level: float = LEVEL,
+    size: float = SIZE,
+) -> tuple[Row, ...]:
+    """Return every metric and case that both sides have; the arguments are those of `compare`."""
+    keys = [key for key in base.metrics if key in head.metrics]
+    by_run = base.runs > 1 or head.runs > 1
+    return tuple(
+        _row(
+            key,
+            base,
+            head,
+            found=change(
+                base.values(key, by_run=by_run),
+                head.values(key, by_run=by_run),
+                better=_any(head.metrics[key]).better,
+                paired=paired,
+                signed=_known(key[0]).signed,
+                trim=TRIMMED if _known(key[0]).mean == "median" else 0.0,
+            ),
+            level=level,
+            size=_size(_any(head.metrics[key]), gates, size),
+        )
+        for key in keys
+    )
+
+
+def verdicts(
+    gates: Sequence[Gate], rows: Sequence[Row], base: Side, head: Side, level: float
+) -> tuple[GateVerdict, ...]:
+    """Hold rows to gates, all together.
+
+    Raises
+    ------
+    InputError
+        There is nothing that a gate is about.
+    """
+    return tuple(judge(list(_held(gates, rows, base, head)), level))
+
+
+def _any(listed: Mapping[int, Metric]) -> Metric:
+    return next(iter(listed.values()))
 
 
 def _labels(metric: Metric) -> tuple[tuple[str, str], ...]:
@@ -135,26 +213,11 @@ def _size(metric: Metric, gates: Sequence[Gate], size: float) -> float:
 
 
 def _row(
-    base: Sequence[Metric],
-    head: Sequence[Metric],
-    sides: Sequence[_Side],
-    *,
-    paired: bool,
-    level: float,
-    size: float,
+    key: _Key, base: Side, head: Side, *, found: Change | None, level: float, size: float
 ) -> Row:
-    metric = head[0]
-    values = [side.values(metrics) for side, metrics in zip(sides, (base, head), strict=True)]
-    known = _known(metric)
-    found = change(
-        *values,
-        better=metric.better,
-        paired=paired,
-        signed=known.signed,
-        trim=TRIMMED if known.mean == "median" else 0.0,
-    )
+    metric = _any(head.metrics[key])
     verdict, why = _verdict(found, level, size)
-    queue = _queues(metric, sides)
+    queue = _queues(metric, base, head)
     if queue is not None:
         verdict, why = queue
     return Row(
@@ -162,27 +225,20 @@ def _row(
         case=metric.condition,
         labels=dict(_labels(metric)),
         unit=metric.unit,
-        base=_centre(base),
-        head=_centre(head),
+        base=base.centre(key),
+        head=head.centre(key),
         change=found,
         verdict=verdict,
         why=why,
     )
 
 
-def _centre(metrics: Sequence[Metric]) -> float | None:
-    """Return a side's figure: its estimate, or the mean of those of several runs."""
-    known = [metric.estimate for metric in metrics if metric.estimate is not None]
-    return sum(value / len(known) for value in known) if known else None
-
-
-def _known(metric: Metric | Row) -> MetricSpec:
+def _known(name: str) -> MetricSpec:
     """Return what the registry has; of a metric of another version, nothing but its values."""
-    name = metric.name if isinstance(metric, Metric) else metric.metric
     try:
         return metric_spec(name)
     except KeyError:
-        return MetricSpec("", metric.unit, "lower")
+        return MetricSpec("", "1", "lower")
 
 
 def _verdict(found: Change | None, level: float, size: float) -> tuple[Verdict, str]:
@@ -200,11 +256,11 @@ def _verdict(found: Change | None, level: float, size: float) -> tuple[Verdict, 
     return "no difference shown", ""
 
 
-def _queues(metric: Metric, sides: Sequence[_Side]) -> tuple[Verdict, str] | None:
+def _queues(metric: Metric, base: Side, head: Side) -> tuple[Verdict, str] | None:
     """Return what a queue that only grew makes of a latency: it has none to compare."""
     if not metric.name.startswith(("latency_", "spike_", "update_latency_")):
         return None
-    shares = [side.stuck.get(metric.condition, 0.0) for side in sides]
+    shares = [side.stuck.get(metric.condition, 0.0) for side in (base, head)]
     if max(shares) <= STUCK_SHARE:
         return None
     told = f"the queue only grew in {shares[0]:.0%} of base's blocks and {shares[1]:.0%} of head's"
@@ -213,7 +269,7 @@ def _queues(metric: Metric, sides: Sequence[_Side]) -> tuple[Verdict, str] | Non
     return "could not have seen it", told
 
 
-def _held(gates: Sequence[Gate], rows: Sequence[Row], sides: Sequence[_Side]) -> Iterator[Held]:
+def _held(gates: Sequence[Gate], rows: Sequence[Row], base: Side, head: Side) -> Iterator[Held]:
     """Return what each gate is about, in every case that it names."""
     for gate in gates:
         mine = [
@@ -223,7 +279,7 @@ def _held(gates: Sequence[Gate], rows: Sequence[Row], sides: Sequence[_Side]) ->
             and gate.wants(row.case, dict(row.labels))
             and (gate.case is not None or not row.control)
         ]
-        missing = sorted(_missing(gate, sides))
+        missing = sorted(_missing(gate, base, head))
         if not mine and not missing:
             raise InputError(_nothing(gate, rows))
         for row in mine:
@@ -232,22 +288,22 @@ def _held(gates: Sequence[Gate], rows: Sequence[Row], sides: Sequence[_Side]) ->
             yield Held(gate, case, None, unknown="head has no such value, and base has one")
 
 
-def _missing(gate: Gate, sides: Sequence[_Side]) -> Iterator[str]:
+def _missing(gate: Gate, base: Side, head: Side) -> Iterator[str]:
     """Return in which cases base has what a gate is about and head has not."""
-    for key, metrics in sides[0].metrics.items():
-        text = metrics[0].condition
+    for key, listed in base.metrics.items():
+        text, labels = _any(listed).condition, dict(key[1])
         if (
-            key not in sides[1].metrics
-            and metrics[0].name == gate.metric
-            and gate.wants(text, dict(key[1]))
-            and (gate.case is not None or not is_control(text, dict(key[1])))
+            key[0] == gate.metric
+            and key not in head.metrics
+            and gate.wants(text, labels)
+            and (gate.case is not None or not is_control(text, labels))
         ):
             yield text
 
 
 def _of_row(gate: Gate, row: Row) -> Held:
     if row.change is not None and row.change.kind == "difference":
-        if _known(row).signed:
+        if _known(row.metric).signed:
             raise InputError(
                 f"--gate {gate}: found a metric that may lie on either side of zero, expected one "
                 "that is positive, of which a percentage can be taken"

@@ -1,6 +1,6 @@
 """What comparing two sides comes to: rows, gates, what differs, and all of it as JSON has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -122,18 +122,18 @@ class Comparison:
     notes: tuple[str, ...]
     only: Mapping[str, tuple[str, ...]]
 
-    @property
-    def settled(self) -> bool:
-        """Whether more pairs would change nothing: each gate is decided, or each p99."""
-        if self.gates:
-            return all(verdict.outcome != "unknown" for verdict in self.gates)
-        asked = [row for row in self.rows if row.metric == "latency_p99" and not row.control]
-        return bool(asked) and all(row.verdict != "could not have seen it" for row in asked)
-
     def outcome(self) -> Literal["pass", "fail", "unknown"]:
         """Return what all gates together come to."""
         outcomes = {verdict.outcome for verdict in self.gates}
         return "fail" if "fail" in outcomes else "unknown" if "unknown" in outcomes else "pass"
+
+
+def settled(rows: Sequence[Row], gates: Sequence[GateVerdict]) -> bool:
+    """Whether more pairs would change nothing: each gate is decided, or without any each p99."""
+    if gates:
+        return all(verdict.outcome != "unknown" for verdict in gates)
+    asked = [row for row in rows if row.metric == "latency_p99" and not row.control]
+    return bool(asked) and all(row.verdict != "could not have seen it" for row in asked)
 
 
 def as_document(found: Comparison) -> dict[str, Any]:

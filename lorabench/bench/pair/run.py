@@ -6,7 +6,7 @@ arrivals at the same rate (`lorabench.bench.turns`, ``docs/methodology.md``).
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from lorabench.errors import InputError
 from lorabench.isolation.cleanup import run_lock
 from lorabench.isolation.undoing import signals_held
 from lorabench.results.files import check_writable, read_result
-from lorabench.results.schema import Metric, Result
+from lorabench.results.schema import Metric, Result, new_id
 
 INTERLEAVED = ("colocate", "kernels", "profile")
 """Commands whose runs take turns."""
@@ -75,61 +75,82 @@ def run_pair(
 ) -> Pair:
     """Run a command of two installed versions, step by step in turn, in random order.
 
-    Call it from the main thread. ``base.json`` and ``head.json`` are written into `folder`, with
-    raw samples beside them; what was finished is there however the pair ends. Both runs end with
-    this process, whatever ends it.
+    Call it from the main thread. ``base.json`` and ``head.json`` are written into `folder`, raw
+    samples beside them, however the pair ends. Both runs end with this process, whatever ends it.
 
     Parameters
     ----------
     base_python, head_python : str
         Interpreters that have a version installed each.
     arguments : sequence of str
-        Command and options, such as ``["colocate", "--preset", "tiny"]``.
+        Command and options.
     folder : Path
         Where both documents go.
     decided : callable
-        Asked at the looks that base has planned (`colocate` without ``--rounds``), once all pairs
-        until there are whole.
+        Asked at the looks that base has planned (`colocate` without ``--rounds``).
     observer : Observer
         Told how both get on.
     say : callable
-        Told in a line what the user has to know, such as what a killed run had left.
+        Told in a line what the user has to know.
     seed : int
         Of the order within each pair.
     silence_s : float
-        How long a run may give no sign, beside three times what it says a step takes.
+        How long a run may give no sign, beside three steps as it plans them.
 
     Returns
     -------
     Pair
-        Also where Ctrl-C ended it, if both sides have finished something by then.
+        Also where Ctrl-C ended it, once both sides had finished something.
 
     Raises
     ------
     InputError
-        An interpreter has no lorabench, or the command is none that takes turns.
+        An interpreter has no lorabench, or the command takes no turns.
     SideError
-        A run failed, died or fell silent: a line that says which and how, and its exit code.
+        A run failed, died or fell silent: which and how, and its exit code.
     MachineError
         Another run is under way on this machine.
-    KeyboardInterrupt
-        Before both sides had finished anything.
     """
     _check(arguments)
-    sides = {"base": base_python, "head": head_python}
-    outputs = {name: folder / f"{name}.json" for name in sides}
-    for path in outputs.values():
+    outputs = _outputs(folder)
+    observer.stage("asking both versions", 0.0)
+    versions = {"base": Version.ask(base_python), "head": Version.ask(head_python)}
+    if not all(version.takes_turns for version in versions.values()):
+        asked = Asked.read(arguments)
+        return _afresh(Afresh(versions, folder, asked, observer, silence_s), decided, seed)
+    turning = _Turning(decided, observer, seed)
+    interrupted = _in_turn(versions, arguments, outputs, turning, say=say, silence_s=silence_s)
+    base, head = (read_result(path) for path in outputs.values())
+    return Pair((base,), (head,), tuple(_notes(base, head)), interrupted)
+
+
+def _outputs(folder: Path) -> dict[str, Path]:
+    """Return where each side's document goes, once it is known that it can be written there."""
+    found = {name: folder / f"{name}.json" for name in ("base", "head")}
+    for path in found.values():
         check_writable(path)
         # Of an earlier pair: it must not pass for this one's.
         path.unlink(missing_ok=True)
-    observer.stage("asking both versions", 0.0)
-    versions = {name: Version.ask(python) for name, python in sides.items()}
-    if not all(version.takes_turns for version in versions.values()):
-        return _afresh(
-            Afresh(versions, folder, Asked.read(arguments), observer, silence_s), decided, seed
-        )
-    turning = _Turning(decided, observer, np.random.default_rng((seed, 7)))
-    interrupted = False
+    return found
+
+
+def _in_turn(
+    versions: Mapping[str, Version],
+    arguments: Sequence[str],
+    outputs: Mapping[str, Path],
+    turning: "_Turning",
+    *,
+    say: Callable[[str], None],
+    silence_s: float,
+) -> bool:
+    """Run both versions to their ends; return whether Ctrl-C ended them, with something finished.
+
+    Raises
+    ------
+    SideError, MachineError, KeyboardInterrupt
+        As of `run_pair`.
+    """
+    pair = new_id()
     with run_lock(say), ExitStack() as stack:
         started: list[Side] = []
         try:
@@ -139,7 +160,8 @@ def run_pair(
                     version,
                     arguments,
                     outputs[name],
-                    tell=observer.stage,
+                    pair=pair,
+                    tell=turning.observer.stage,
                     silence_s=silence_s,
                 )
                 started.append(stack.enter_context(side))
@@ -150,13 +172,12 @@ def run_pair(
             # Each keeps what it has finished, as a run of its own does.
             with signals_held():
                 end(started)
-            if not isinstance(error, KeyboardInterrupt):
-                raise
-            if not all(path.is_file() for path in outputs.values()):
-                raise
-            interrupted = True
-    base, head = (read_result(path) for path in outputs.values())
-    return Pair((base,), (head,), tuple(_notes(base, head)), interrupted)
+            if isinstance(error, KeyboardInterrupt) and all(
+                path.is_file() for path in outputs.values()
+            ):
+                return True
+            raise
+    return False
 
 
 def _check(arguments: Sequence[str]) -> None:
@@ -197,14 +218,14 @@ class _Turning:
         As of `run_pair`.
     observer : Observer
         Told of each pair.
-    rng : Generator
+    seed : int
         Of the order within each.
     """
 
-    def __init__(self, decided: Decided, observer: Observer, rng: np.random.Generator) -> None:
+    def __init__(self, decided: Decided, observer: Observer, seed: int) -> None:
         self._decided = decided
-        self._observer = observer
-        self._rng = rng
+        self.observer = observer
+        self._rng = np.random.default_rng((seed, 7))
         self._begun_s = time.monotonic()
 
     def run(self, base: Side, head: Side) -> None:
@@ -222,7 +243,7 @@ class _Turning:
             if base.step.text != head.step.text:
                 raise _unlike(base.step, head.step)
             ended = self._ended(base, head, pairs, planned, opened_s)
-            self._observer.stage(base.step.text, base.step.done)
+            self.observer.stage(base.step.text, base.step.done)
             for place in self._rng.permutation(2):
                 side = (base, head)[place]
                 if ended is None:

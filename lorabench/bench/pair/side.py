@@ -48,6 +48,8 @@ class Side(RunProcess):
     ----------
     name, version, arguments, output
         As of `RunProcess`.
+    pair : str
+        Names the pair, in both documents.
     tell : callable
         Told of stages, with their share that is done.
     silence_s : float
@@ -70,9 +72,11 @@ class Side(RunProcess):
         arguments: Sequence[str],
         output: Path,
         *,
+        pair: str,
         tell: Callable[[str, float], None],
         silence_s: float = SILENCE_S,
     ) -> None:
+        self.pair = pair
         self.step: Step | None = None
         self.planned: Planned | None = None
         self.metrics: list[Metric] = []
@@ -92,7 +96,7 @@ class Side(RunProcess):
         SideError
             It ended by an error, fell silent, or speaks otherwise.
         """
-        self._give({"side": self.name, "kept": kept})
+        self._give({"side": self.name, "pair": self.pair, "kept": kept})
 
     def go(self, *, report: bool) -> None:
         """Let it do its step, and whatever comes before the next.

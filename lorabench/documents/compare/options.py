@@ -1,9 +1,10 @@
 """Options of ``lorabench compare``."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorabench.bench.options import INPUT, OUTPUT, option
+from lorabench.bench.options import INPUT, OUTPUT, RARE, option
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,6 +44,25 @@ class CompareOptions:
     head: str = option(
         "", "What is held against it, likewise.", "HEAD", metavar="HEAD", panel=INPUT
     )
+    arguments: tuple[str, ...] = option(
+        (),
+        "With --run, after --: what both versions run, such as colocate --preset demo.",
+        "ARGUMENTS",
+        metavar="[-- ARGUMENTS]",
+        panel=INPUT,
+    )
+    run: bool = option(
+        False,
+        "Run both versions now, interleaved block by block on this machine (colocate, kernels or "
+        "profile), and compare within pairs.",
+    )
+    keep: Path | None = option(
+        None,
+        "Folder for both documents of --run; by default a new one in results/.",
+        metavar="DIR",
+        panel=RARE,
+    )
+    seed: int = option(0, "Of the order within each pair of blocks of --run.", least=0, panel=RARE)
     gate: tuple[str, ...] = option(
         (),
         "Fail where this metric is shown to be worse by more than so much, in every case but "
@@ -57,6 +77,7 @@ class CompareOptions:
     allow_different: bool = option(
         False,
         "Compare although configuration, machine, kernel, pages or instruction set differ.",
+        panel=RARE,
     )
     size: float = option(
         0.05,
@@ -66,6 +87,7 @@ class CompareOptions:
         shown="5%",
         above=0,
         below=1,
+        panel=RARE,
     )
 
     @property
@@ -81,9 +103,19 @@ class CompareOptions:
         InputError
             Naming the option, what was found and what was expected.
         """
+        expected = "a python that has lorabench" if self.run else "a result or a folder"
         for name in ("base", "head"):
             if not getattr(self, name):
-                raise InputError(f"{name.upper()}: found nothing, expected a result or a folder")
+                raise InputError(f"{name.upper()}: found nothing, expected {expected}")
+        if self.run and not self.arguments:
+            raise InputError("--run: found nothing to run, expected it after --, as -- colocate")
+        if not self.run and self.arguments:
+            raise InputError(
+                f"found {' '.join(self.arguments)!r:.60} beside BASE and HEAD, expected the two "
+                "alone; to run two versions, --run"
+            )
+        if not self.run and self.keep is not None:
+            raise InputError("--keep: found it without --run, expected both or neither")
         if len(set(self.gates)) < len(self.gates):
             raise InputError(f"--gate: found {', '.join(self.gate)}, expected each once")
 
@@ -103,7 +135,7 @@ class CompareOutput:
         None, "Write it here, and not on stdout.", "--output", "-o", metavar="FILE", panel=OUTPUT
     )
     metric: tuple[str, ...] = option(
-        (), "Show this metric alone; may be repeated.", metavar="METRIC", panel=OUTPUT
+        (), "Show this metric alone; may be repeated.", metavar="METRIC", panel=RARE
     )
     everything: bool = option(
         False, "Show every metric in every case, controls too.", "--all", panel=OUTPUT

@@ -18,6 +18,7 @@ from lorabench.results.compare import compare
 from lorabench.results.comparison import Comparison, as_document
 from lorabench.results.files import check_writable, read_result, write_bytes
 from lorabench.results.schema import Result
+from lorabench.results.statistics import LEVEL
 
 # Differences that a refusal names; --allow-different lists all.
 _NAMED = 3
@@ -41,12 +42,35 @@ def run(command: Command, options: CompareOptions, output: CompareOutput) -> Non
         raise InputError("--format junit: found no --gate, expected one or more: it reports gates")
     if output.output is not None:
         check_writable(Path(output.output))
-    base, head = (read_side(Path(one)) for one in (options.base, options.head))
-    found = compare(base, head, gates=options.gates, size=options.size)
-    if found.differences and not options.allow_different:
-        raise InputError(_refusal(found))
-    show(found, options, output)
+    if options.run:
+        from lorabench.documents.compare.versions import run_versions
+
+        found, interrupted = run_versions(options)
+        show(found, options, output)
+        if interrupted:
+            raise KeyboardInterrupt
+    else:
+        found = _documents(options)
+        if found.differences and not options.allow_different:
+            raise InputError(_refusal(found))
+        show(found, options, output)
     gate(found, options)
+
+
+def _documents(options: CompareOptions) -> Comparison:
+    base, head = (read_side(Path(one)) for one in (options.base, options.head))
+    pairs = [(one.environment.get("pair"), one.sequential) for one in (*base, *head)]
+    paired = len(base) == len(head) == 1 and pairs[0][0] is not None and pairs[0][0] == pairs[1][0]
+    looks = pairs[0][1]
+    return compare(
+        base,
+        head,
+        gates=options.gates,
+        paired=paired,
+        # Of a pair that could end at any of several looks, the interval holds for all of them.
+        level=looks.level if paired and looks is not None else LEVEL,
+        size=options.size,
+    )
 
 
 def read_side(path: Path) -> list[Result]:

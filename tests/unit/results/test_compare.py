@@ -8,8 +8,8 @@ from documents import document
 
 from lorabench.errors import InputError
 from lorabench.results.case import Case
-from lorabench.results.compare import compare
-from lorabench.results.comparison import Row, as_document
+from lorabench.results.compare import Side, compare, rows_of, verdicts
+from lorabench.results.comparison import Row, as_document, settled
 from lorabench.results.gate import parse_gate
 
 RNG = np.random.default_rng(5)
@@ -81,7 +81,7 @@ def test_pairs_are_told_apart_where_sides_alone_are_not() -> None:
     paired = compare([base], [head], paired=True)
     assert row(paired, "latency_p99").verdict == "worse"
     assert row(paired, "latency_p99").change.value == pytest.approx(1.2, rel=0.05)
-    with pytest.raises(ValueError, match="found 2 and 1 runs, expected one each"):
+    with pytest.raises(ValueError, match="found 2 and 1 runs, expected as many"):
         compare([base, base], [head], paired=True)
 
 
@@ -100,6 +100,28 @@ def test_of_repeated_runs_each_is_one_value() -> None:
     # Blocks of all runs would have told 4 % apart; three runs do not.
     assert change.least_shown() > 0.2
     assert row(found, "latency_p99").base == pytest.approx(1e-3, rel=0.01)
+
+
+def test_a_run_that_lacks_a_metric_is_no_value_of_its_side() -> None:
+    runs = [document({("latency_p99", "solo"): blocks(1e-3)}, number=n) for n in range(2)]
+    without = document({("auc", "solo"): [0.7]}, number=2)
+    found = compare([*runs, without], runs)
+    assert row(found, "latency_p99").change.n == (2, 2)
+    assert row(compare([runs[0], without], [runs[1]]), "latency_p99").change.n == (1, 1)
+
+
+def test_runs_that_took_turns_are_pairs() -> None:
+    weather = np.exp(RNG.normal(0, 0.5, 6))
+    sides = [
+        [
+            document({("latency_p99", "solo"): [1e-3 * one * slow]}, number=n)
+            for n, one in enumerate(weather)
+        ]
+        for slow in (1.0, 1.3)
+    ]
+    change = row(compare(*sides, paired=True), "latency_p99").change
+    assert change.n == (6, 6)
+    assert change.value == pytest.approx(1.3)
 
 
 def test_labels_and_not_texts_tell_cases_apart() -> None:
@@ -198,13 +220,18 @@ def test_pairs_are_enough_once_every_gate_or_every_p99_is_decided() -> None:
         base = document({("latency_p99", "solo"): [1e-3] * 8})
         return base, document({("latency_p99", "solo"): [1e-3 * one for one in noise]}, number=1)
 
-    for sigma, settled in ((0.02, True), (0.3, False)):
+    def enough(base, head, gates=()) -> bool:
+        sides = [Side.measured([one.metrics]) for one in (base, head)]
+        rows = rows_of(*sides, gates=gates, paired=True)
+        return settled(rows, verdicts(gates, rows, *sides, 0.025))
+
+    for sigma, known in ((0.02, True), (0.3, False)):
         base, head = pair(sigma)
         gates = [parse_gate("latency_p99=5%")]
-        assert compare([base], [head], paired=True).settled == settled
-        assert compare([base], [head], paired=True, gates=gates).settled == settled
+        assert enough(base, head) == known
+        assert enough(base, head, gates) == known
     other = document({("auc", "solo"): blocks(0.7)})
-    assert not compare([other], [other], paired=True).settled
+    assert not enough(other, other)
 
 
 def test_the_words_say_how_the_sides_were_measured() -> None:
@@ -236,7 +263,9 @@ def test_documents_without_a_metric_in_common_or_with_one_twice_are_refused() ->
     with pytest.raises(InputError, match="found no metric that both sides have"):
         compare([BASE], [document({})])
     twice = BASE.model_copy(update={"metrics": [*BASE.metrics, BASE.metrics[0]]})
-    with pytest.raises(InputError, match=r"found latency_p99\[solo\] twice, expected it once"):
+    with pytest.raises(
+        InputError, match=r"found latency_p99\[solo\] twice in a run, expected it once"
+    ):
         compare([twice], [SLOWER])
 
 

@@ -12,6 +12,7 @@ from lorabench.documents.compare.options import CompareOptions, CompareOutput
 from lorabench.documents.compare.run import run
 from lorabench.errors import GateError, InputError, UndecidedError
 from lorabench.results.files import write_result
+from lorabench.results.schema import Sequential
 
 NOISE = [0.99, 1.01, 1.0, 1.02, 0.98, 1.0]
 
@@ -73,6 +74,25 @@ def test_a_folder_is_repeated_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "2.000 [1.9" in shown
 
 
+def test_documents_that_took_turns_are_compared_within_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = Sequential(boundary="pocock", alpha=0.025, looks=[6], level=0.01, ended="known")
+    pair = {"environment": MACHINE | {"pair": "a-pair"}, "sequential": looks}
+    sides = [written(tmp_path / f"{n}.json", 1.0 + n / 5, n, **pair) for n in (0, 1)]
+    compare(*sides)
+    shown = capsys.readouterr().out
+    # Within pairs nothing varies, and the interval is that of all looks.
+    assert "1.200 [1.200..1.200]" in shown
+    assert "change [98 %]" in shown
+    assert "measured on its own" not in shown
+    other = written(
+        tmp_path / "other.json", 1.2, 2, environment=MACHINE | {"pair": "another"}, sequential=looks
+    )
+    compare(sides[0], other)
+    assert "measured on its own" in capsys.readouterr().out
+
+
 def test_what_is_no_side_is_refused(tmp_path: Path, sides: tuple[str, str]) -> None:
     (tmp_path / "empty").mkdir()
     for base, expected in (
@@ -132,6 +152,9 @@ def test_a_report_is_written_before_a_gate_fails(sides: tuple[str, str], tmp_pat
         (CompareOutput(), {"gate": ("auc",)}, "--gate: found 'auc', expected METRIC=X%"),
         (CompareOutput(), {"gate": ("latency_p99=5%",) * 2}, "expected each once"),
         (CompareOutput(), {"on_unknown": "maybe"}, "--on-unknown: found 'maybe'"),
+        (CompareOutput(), {"arguments": ("colocate",)}, "found 'colocate' beside BASE and HEAD"),
+        (CompareOutput(), {"keep": Path("x")}, "--keep: found it without --run"),
+        (CompareOutput(), {"run": True}, "--run: found nothing to run, expected it after --"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

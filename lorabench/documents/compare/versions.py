@@ -1,0 +1,103 @@
+"""``compare --run``: two installed versions in turn, until their gates are decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from lorabench.bench.pair.run import run_pair
+from lorabench.bench.progress import progress
+from lorabench.documents.compare.options import CompareOptions
+from lorabench.errors import InputError
+from lorabench.results.compare import Side, compare, rows_of, verdicts
+from lorabench.results.comparison import Comparison, settled
+from lorabench.results.registry import metric_spec
+from lorabench.results.schema import Metric, new_id
+from lorabench.results.statistics import LEVEL
+
+
+@dataclass
+class _Looks:
+    """Looks at the pairs so far, as often as the runs have planned.
+
+    Attributes
+    ----------
+    level : float or None
+        One-sided level of the intervals at each look; None before the first.
+    """
+
+    options: CompareOptions
+    level: float | None = None
+
+    def decided(self, base: Sequence[Metric], head: Sequence[Metric], level: float) -> bool:
+        """Return whether more pairs would change nothing."""
+        self.level = level
+        sides = Side.measured([base]), Side.measured([head])
+        gates, size = self.options.gates, self.options.size
+        rows = rows_of(*sides, gates=gates, paired=True, level=level, size=size)
+        try:
+            return settled(rows, verdicts(gates, rows, *sides, level))
+        except InputError:
+            return False  # what a gate is about is known only of the whole run
+
+
+def run_versions(options: CompareOptions) -> tuple[Comparison, bool]:
+    """Run both versions and compare them, and say whether Ctrl-C ended them.
+
+    Raises
+    ------
+    InputError
+        What is to be run cannot be, or a gate is about no metric there is.
+    SideError, MachineError, KeyboardInterrupt
+        As of `lorabench.bench.pair.run.run_pair`.
+    """
+    _check(options)
+    folder = options.keep or Path("results") / f"compare-{new_id()}"
+    console = Console(stderr=True)
+    looks = _Looks(options)
+    with progress(console, quiet=False, verbose=False) as observer:
+        pair = run_pair(
+            options.base,
+            options.head,
+            options.arguments,
+            folder=folder,
+            decided=looks.decided,
+            observer=observer,
+            say=lambda line: console.print(f"lorabench: {line}", highlight=False, markup=False),
+            seed=options.seed,
+        )
+    console.print(f"documents: {folder}", highlight=False, markup=False, soft_wrap=True)
+    planned = pair.base[0].sequential if len(pair.base) == 1 else None
+    level = looks.level if planned is None else planned.level
+    found = compare(
+        pair.base,
+        pair.head,
+        gates=options.gates,
+        paired=True,
+        level=LEVEL if level is None else level,
+        size=options.size,
+    )
+    return replace(found, notes=(*(f"{_sentence(note)}" for note in pair.notes), *found.notes)), (
+        pair.interrupted
+    )
+
+
+def _check(options: CompareOptions) -> None:
+    """Refuse a gate about no metric of this version before minutes are spent on it."""
+    for gate in options.gates:
+        try:
+            signed = metric_spec(gate.metric).signed
+        except KeyError:
+            raise InputError(
+                f"--gate {gate}: found no metric of that name, expected one of docs/metrics.md"
+            ) from None
+        if signed:
+            raise InputError(
+                f"--gate {gate}: found a metric that may lie on either side of zero, expected one "
+                "that is positive, of which a percentage can be taken"
+            )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
