@@ -88,10 +88,8 @@ def run_pair(
         Where both documents go.
     decided : callable
         Asked at the looks that base has planned (`colocate` without ``--rounds``).
-    observer : Observer
-        Told how both get on.
-    say : callable
-        Told in a line what the user has to know.
+    observer, say
+        Told how both get on, and in a line what the user has to know.
     seed : int
         Of the order within each pair.
     silence_s : float
