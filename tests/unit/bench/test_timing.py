@@ -78,5 +78,21 @@ def test_the_garbage_collector_rests_while_the_clock_runs_and_comes_back(
     assert gc.isenabled()
 
 
+def test_each_round_is_told_of_before_it_begins_also_the_one_that_is_not_counted() -> None:
+    log = Recorder()
+    begun: list[tuple[int, int]] = []
+    time_interleaved(
+        [log.candidate("a")],
+        units=50_000,
+        rounds=2,
+        seed=[0],
+        begin=lambda number: begun.append((number, len(log.calls))),
+    )
+    numbers, calls = zip(*begun, strict=True)
+    assert numbers == (-1, 0, 1)
+    each = len(log.calls) // 3
+    assert calls == (0, each, 2 * each)
+
+
 def test_best_takes_the_fastest_of_each_round() -> None:
     np.testing.assert_array_equal(best([np.array([3.0, 1.0]), np.array([2.0, 5.0])]), [2.0, 1.0])

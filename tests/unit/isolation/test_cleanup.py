@@ -115,6 +115,18 @@ def test_a_second_run_is_refused_with_pid_and_command_of_the_first(tmp_path: Pat
     take_lock()
 
 
+def test_a_run_may_be_part_of_the_one_that_gives_it_turns_and_of_no_other() -> None:
+    with holder() as first:
+        with run_lock(silent, within=first.pid) as owner:
+            assert owner.pid == os.getpid()
+            with pytest.raises(MachineError, match=f"pid {first.pid} of user"):
+                take_lock()  # the name is still the first one's alone
+        for other in (None, os.getpid()):
+            within = run_lock(silent, within=other)
+            with pytest.raises(MachineError, match="a run is under way"), within:
+                pass
+
+
 # Holds the lock as root, and asks for it meanwhile as an ordinary user.
 TWO_USERS = """
 import os

@@ -1,5 +1,6 @@
 """How long blocks are and how many: what a p99 takes at a rate, and what there is time for."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from lorabench.bench.rounds import Turn
 from lorabench.bench.serving.slices import (
     LEAST_BLOCK_S,
+    agreed,
     deciding,
     needed_queries,
     rounds_of,
@@ -82,6 +84,18 @@ def test_a_run_that_decides_fits_into_its_time_and_looks_where_rounds_end(
     passed = rounds * (start + cut.warmup_s) + course.shape.total * cases * course.slicing.block_s
     if course.shape.total > 1:
         assert passed <= left + 1e-6
+
+
+@given(st.floats(50.0, 5000.0), st.floats(60.0, 900.0), st.booleans())
+def test_what_two_runs_agree_on_arrives_as_it_was_planned(
+    rate: float, left: float, decide: bool
+) -> None:
+    cut = slicing(rate_qps=rate, duration_s=None, label_delay_s=0.3, **USUAL)
+    course = rounds_of(cut, 7)
+    if decide:
+        course = deciding(cut, cases=5, learning=1, left_s=left, start_s=4.0, fixed=False)
+    sent = json.loads(json.dumps(course.as_agreed()))
+    assert agreed(sent, label_delay_s=0.3) == course
 
 
 @given(st.floats(2.0, 60.0))
