@@ -114,22 +114,31 @@ def run_blocks(
                 if block and not next_turn():
                     return
                 observer.case(done + 1, total, f"block {done + 1} of at most {shape.total}")
-                rng = np.random.default_rng((seed, 2, done))
-                order: list[C] = []
+                order = _order(cases, shape.turns, (seed, 2, done), None if done else first)
                 found: dict[C, list[R]] = {case: [] for case in cases}
-                for number in range(shape.turns):
-                    turn = list(cases)
-                    rng.shuffle(turn)
-                    if done == number == 0:
-                        _put_first(turn, first or {})
-                    order += turn
-                    for case in turn:
-                        found[case].append(measure(case, Turn(round_, block, number)))
+                for place, case in enumerate(order):
+                    turn = Turn(round_, block, place // len(cases))
+                    found[case].append(measure(case, turn))
                 with signals_held():
                     record(done, round_, order, found)
                 done += 1
                 if decided(done):
                     return
+
+
+def _order(
+    cases: Sequence[C], turns: int, seed: Sequence[int], first: Mapping[C, C] | None
+) -> list[C]:
+    """Return the cases of a block, turn after turn, each turn in an order of its own."""
+    rng = np.random.default_rng(seed)
+    order: list[C] = []
+    for number in range(turns):
+        turn = list(cases)
+        rng.shuffle(turn)
+        if number == 0:
+            _put_first(turn, first or {})
+        order += turn
+    return order
 
 
 def _put_first(turn: list[C], first: Mapping[C, C]) -> None:
