@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,6 +123,40 @@ def newest_result(pattern: str = "*.json", folder: Path = Path("results")) -> Pa
     if not found:
         raise InputError(f"{folder}/: found no {pattern} of a run, expected one; name a result")
     return max(found)[1]
+
+
+def read_bounded(path: Path, most: int, expected: str) -> bytes:
+    """Read a file that somebody else may have written.
+
+    Parameters
+    ----------
+    path : Path
+        It; a device, a pipe or a folder is not even opened, since reading one may never end.
+    most : int
+        Bytes that it may have.
+    expected : str
+        What it should be, for the message.
+
+    Raises
+    ------
+    InputError
+        It is missing, no regular file, or larger.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            kind = "a folder" if path.is_dir() else "a device or pipe"
+            raise InputError(f"{path}: found {kind}, expected {expected}")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected {expected}") from None
+    except ValueError:  # of what cannot be a name
+        raise InputError(f"{path}: found no name of a file, expected {expected}") from None
+    if len(data) > most:
+        raise InputError(
+            f"{path}: found more than {most:,} bytes, the most that is read; expected {expected}"
+        )
+    return data
 
 
 def read_result(path: Path) -> Result:
