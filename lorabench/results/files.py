@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lorabench.errors import InputError
+from lorabench.results.parse import MOST_BYTES, parse
 from lorabench.results.schema import SCHEMA, Result
 from lorabench.results.upgrade import SCHEMA_1, upgrade
 
@@ -165,12 +166,12 @@ def read_result(path: Path) -> Result:
     Raises
     ------
     InputError
-        It is missing, no JSON, of another schema, or does not validate.
+        It is missing, no JSON, of another schema, does not validate, or is larger than any
+        document is.
     """
+    data = read_bounded(path, MOST_BYTES, "a result document")
     try:
-        document = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a result document") from None
+        document = parse(data)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}: line {error.lineno}, column {error.colno}: found no JSON ({error.msg}), "
@@ -178,8 +179,7 @@ def read_result(path: Path) -> Result:
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: found no text, expected a result document") from None
-    except (ValueError, RecursionError) as error:
-        # A number of thousands of digits, brackets nested without end, or NaN.
+    except ValueError as error:
         raise InputError(f"{path}: found no usable JSON ({error})") from None
     found = document.get("schema") if isinstance(document, dict) else None
     if found not in (SCHEMA, SCHEMA_1):
@@ -190,15 +190,12 @@ def read_result(path: Path) -> Result:
         raise InputError(f"{path}: {_first(error)}") from None
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"the number {name}")
-
-
 def _first(error: ValidationError) -> str:
     """Put the first thing that is wrong into words."""
     details = error.errors(include_url=False)
     first = details[0]
-    key = ".".join(map(str, first["loc"]))
+    key = " ".join(".".join(map(str, first["loc"])).split())
+    key = f"{key:.100}"
     if first["type"] == "missing":
         text = f"{key}: found nothing, expected a value"
     elif first["type"] == "extra_forbidden":

@@ -60,7 +60,7 @@ class _Labelled(Part):
 
     name: str
     condition: str
-    labels: dict[str, Label] = {}
+    labels: dict[str, str | int | Finite] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ out of it here, once. Units of ratios were ``ratio`` in one command and ``1`` in
 """
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -55,11 +56,21 @@ def _labelled(one: Any, read: Callable[[str], Labels]) -> Any:
     name = one.get("name")
     renamed = {"name": _RENAMED[name]} if name in _RENAMED else {}
     unit = {"unit": "1"} if one.get("unit") == "ratio" else {}
-    labels = read(one["condition"])
+    labels = _read(one["condition"], read)
     if str(name).endswith("_speedup") and "candidate" in labels:
         # It named whom our kernel was held against.
         labels = {**labels, "candidate": "lorabench", "peer": labels["candidate"]}
     return {**one, **renamed, **unit, "labels": labels}
+
+
+def _read(condition: str, read: Callable[[str], Labels]) -> Labels:
+    """Read the labels out of a text; where a number in it is none that is known, none."""
+    try:
+        labels = read(condition)
+    except (ValueError, OverflowError):
+        return _condition(condition)
+    known = all(math.isfinite(value) for value in labels.values() if isinstance(value, float))
+    return labels if known else _condition(condition)
 
 
 def _condition(text: str) -> Labels:

@@ -1,6 +1,8 @@
 """Documents on disk: round trip, whole or not at all, one clear line when they are bad."""
 
+import gzip
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from lorabench.results.files import (
     write_raw,
     write_result,
 )
+from lorabench.results.parse import MOST_BYTES
 from lorabench.results.schema import Metric, Program, Result, Series, config_hash, new_id
 
 
@@ -99,14 +102,17 @@ def broken(change: dict[str, object]) -> str:
         ("[1]", "schema: found None, expected 'lorabench.result/2'"),
         ('{"schema": "other/2"}', "schema: found 'other/2'"),
         (broken({"rounds": 3}), "rounds: found 3"),
+        ('{"schema": "lorabench.result/2", "schema": 1}', "the key 'schema' twice in one object"),
+        (broken({}).replace('"latency_p99"', '"latency\n"'), "found no JSON (Invalid control"),
+        (broken({"x\x1b\ny": 3}), "x\\x1b y: found a key that lorabench.result/2 does not have"),
         (broken({"extra": 3}), "extra: found a key that lorabench.result/2 does not have"),
         (broken({"metrics": [{"name": 1}]}), "metrics.0.name: found 1"),
         (broken({"rounds": [{}]}), "rounds.0.index: found nothing, expected a value (and 7 more)"),
         (broken({"created": "2026-01-02T03:04:05"}), "created: found '2026-01-02T03:04:05'"),
         (broken({}).replace("0.5", "NaN", 1), "found no usable JSON (the number NaN)"),
-        (broken({}).replace("0.5", "1e999", 1), "config: found {'rounds': 2, 'load': inf}"),
+        (broken({}).replace("0.5", "1e999", 1), "no usable JSON (a number that is too large)"),
         (broken({}).replace("0.5", "9" * 5000, 1), "found no usable JSON (Exceeds the limit"),
-        ("[" * 100_000, "found no usable JSON (maximum recursion depth"),
+        ("[" * 100_000, "found no usable JSON (nested deeper than 32)"),
         ("", "line 1, column 1: found no JSON"),
     ],
 )
@@ -121,9 +127,32 @@ def test_a_bad_document_is_refused_in_one_line(tmp_path: Path, content: str, mes
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "bad.json").write_bytes(b"\x1f\x8b\x08\x00\xff")
+    (tmp_path / "bad.json").write_bytes(b"{\xff}")
     with pytest.raises(InputError, match="found no text, expected a result document"):
         read_result(tmp_path / "bad.json")
+    (tmp_path / "bad.json").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(InputError, match=r"found no usable JSON .a gzip file; unpack"):
+        read_result(tmp_path / "bad.json")
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    """Reading one may never end."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(InputError, match="found a device or pipe, expected a result document"):
+            read_result(path)
+    with pytest.raises(InputError, match="found a folder, expected a result document"):
+        read_result(tmp_path)
+    with pytest.raises(InputError, match="found no name of a file, expected a result document"):
+        read_result(tmp_path / "a\0b")
+
+
+def test_a_document_larger_than_any_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(InputError, match="found more than 67,108,864 bytes, the most that is read"):
+        read_result(path)
 
 
 def test_what_no_longer_validates_is_not_written(tmp_path: Path) -> None:

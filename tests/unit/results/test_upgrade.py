@@ -48,6 +48,24 @@ def test_a_table_is_read_with_its_dim(dim: int | None, table: str) -> None:
         assert labels("profile", f"D{dim}/{table}") == {"table": table, "dim": dim}
 
 
+@pytest.mark.parametrize(
+    ("command", "condition"),
+    [
+        ("headroom", "cpu" + "9" * 5000),
+        ("headroom", "pinned@1e999"),
+        ("headroom", "pinned@nan"),
+        ("profile", f"D{'9' * 5000}/C3"),
+        ("kernels", "1e999 GiB"),
+        ("kernels", f"batch {'9' * 5000}"),
+    ],
+)
+def test_a_number_that_is_none_is_no_label(command: str, condition: str) -> None:
+    assert labels(command, condition) in (
+        {"condition": condition},
+        {"batch": "9" * 5000},
+    )
+
+
 @given(st.text())
 @pytest.mark.parametrize("command", ["colocate", "headroom", "profile", "kernels", "no-such"])
 def test_any_text_gives_some_label(command: str, text: str) -> None:
