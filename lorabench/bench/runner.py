@@ -26,6 +26,7 @@ from lorabench.host.topology import read_topology
 from lorabench.isolation.cleanup import run_lock
 from lorabench.isolation.undoing import signals_held
 from lorabench.report.pyperf import write_suite
+from lorabench.report.terminal import terminal
 from lorabench.results import files, schema
 from lorabench.results.claims import sentence
 from lorabench.results.program import program
@@ -51,8 +52,8 @@ def run(command: Command, options: Any, output: Output) -> None:
         A claim was missed under ``--strict``.
     """
     check(options)
-    errors = Console(stderr=True)
-    console = errors if output.as_json else Console()
+    errors = terminal(stderr=True)
+    console = errors if output.as_json else terminal()
     experiment: Experiment = command.load("experiment")(options)
     if (preview := experiment.preview()) is not None:
         _show_preview(preview, console, as_json=output.as_json)

@@ -21,6 +21,16 @@ _STYLES = {
 ROUNDS_FOR_INTERVAL = 3
 
 
+def terminal(*, stderr: bool = False) -> Console:
+    """Return a console that prints texts as they are.
+
+    They are a document's, which may be a stranger's: brackets in them are no markup of Rich's, and
+    an unpaired one no error. What a terminal itself obeys is taken out where documents are read
+    (`lorabench.results.parse`).
+    """
+    return Console(stderr=stderr, markup=False, emoji=False)
+
+
 def plain_table(title: str | None = None, **settings: Any) -> Table:
     """Return a table as all commands have them: a rule under its headings and no frame."""
     return Table(
