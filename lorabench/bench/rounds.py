@@ -96,34 +96,32 @@ def run_blocks(
     first : mapping of Case to Case, optional
         What has to be known of another case before one has its first slice.
     turns : Turns, optional
-        Where another run takes turns with this one, block by block: the opening of a round belongs
-        to the turn of its first block.
+        Of two runs; the opening of a round belongs to the turn of its first block.
     """
-    total = shape.total + afterwards
-    turns = turns or Turns()
     done = 0
-
-    def next_turn() -> bool:
-        return turns.next(f"block {done + 1}", done / shape.total)
-
+    turns = turns or Turns()
     for round_, blocks in enumerate(shape.blocks):
-        if not next_turn():
+        if not _next(turns, done, shape):
             return
         with open_round(round_) as measure:
             for block in range(blocks):
-                if block and not next_turn():
+                if block and not _next(turns, done, shape):
                     return
+                total = shape.total + afterwards
                 observer.case(done + 1, total, f"block {done + 1} of at most {shape.total}")
                 order = _order(cases, shape.turns, (seed, 2, done), None if done else first)
                 found: dict[C, list[R]] = {case: [] for case in cases}
                 for place, case in enumerate(order):
-                    turn = Turn(round_, block, place // len(cases))
-                    found[case].append(measure(case, turn))
+                    found[case].append(measure(case, Turn(round_, block, place // len(cases))))
                 with signals_held():
                     record(done, round_, order, found)
                 done += 1
                 if decided(done):
                     return
+
+
+def _next(turns: Turns, done: int, shape: Shape) -> bool:
+    return turns.next(f"block {done + 1}", done / shape.total)
 
 
 def _order(
