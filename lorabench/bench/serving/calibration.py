@@ -199,15 +199,8 @@ def calibrate(
         A server answered nothing.
     """
     options = node.options
-    calibrator = Calibrator(
-        processes,
-        node.traffic,
-        len(node.servers),
-        options.max_batch,
-        node.cpus,
-        options.seed,
-        report,
-    )
+    traffic, servers, most = node.traffic, len(node.servers), options.max_batch
+    calibrator = Calibrator(processes, traffic, servers, most, node.cpus, options.seed, report)
     capacity = None if options.qps is not None else calibrator.capacity_qps()
     qps = options.load * capacity if capacity is not None else options.qps
     qps = agreed_qps or qps
