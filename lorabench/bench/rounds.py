@@ -6,9 +6,11 @@ own. A stretch of bad weather so meets all cases of a block or none, and the blo
 replication (``docs/methodology.md``). What a case is and how it is measured is not known here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -84,59 +86,68 @@ def run_blocks(
     open_round : callable
         From a round's number to a context that gives what measures a slice of a case in it.
     record : callable
-        Takes the numbers of a block in the run and of its round, its cases in the order in which
-        they had their slices, and of each case what was measured in order. Called only once a block
-        is whole, so that an interrupted one leaves no half of itself.
-    decided : callable
-        Told after each block how many there are; whether they are enough.
-    observer : Observer
-        Told of each block.
+        Takes the numbers of a block and of its round, its cases in the order of their slices, and
+        what was measured of each. Called only once a block is whole.
+    decided, observer
+        Told of each block; the former, how many there are, and whether they are enough.
     afterwards : int
         Steps that come after the blocks, for the observer's count.
     first : mapping of Case to Case, optional
-        What has to be known of another case before one has its first slice.
+        Which other case one has to come after at first.
     turns : Turns, optional
-        Of two runs; the opening of a round belongs to the turn of its first block.
+        Of two runs: a turn of all cases each; the opening of a round belongs to its first one.
     """
     done = 0
     turns = turns or Turns()
     for round_, blocks in enumerate(shape.blocks):
-        if not _next(turns, done, shape):
+        if not _next(turns, done, shape, 0):
             return
         with open_round(round_) as measure:
             for block in range(blocks):
-                if block and not _next(turns, done, shape):
+                if block and not _next(turns, done, shape, 0):
                     return
                 total = shape.total + afterwards
                 observer.case(done + 1, total, f"block {done + 1} of at most {shape.total}")
-                order = _order(cases, shape.turns, (seed, 2, done), None if done else first)
+                orders = _orders(cases, shape.turns, (seed, 2, done), None if done else first)
                 found: dict[C, list[R]] = {case: [] for case in cases}
-                for place, case in enumerate(order):
-                    found[case].append(measure(case, Turn(round_, block, place // len(cases))))
+                for number, case in _in_order(orders, partial(_next, turns, done, shape)):
+                    found[case].append(measure(case, Turn(round_, block, number)))
+                if min(map(len, found.values())) < shape.turns:
+                    return  # it was told to stop within the block
                 with signals_held():
-                    record(done, round_, order, found)
+                    record(done, round_, list(chain(*orders)), found)
                 done += 1
                 if decided(done):
                     return
 
 
-def _next(turns: Turns, done: int, shape: Shape) -> bool:
-    return turns.next(f"block {done + 1}", done / shape.total)
+def _in_order(
+    orders: Sequence[Sequence[C]], go_on: Callable[[int], bool]
+) -> Iterator[tuple[int, C]]:
+    """Return the cases of a block with the number of their turn, as far as it is to go on."""
+    for number, order in enumerate(orders):
+        if number and not go_on(number):
+            return
+        yield from ((number, case) for case in order)
 
 
-def _order(
+def _next(turns: Turns, done: int, shape: Shape, number: int) -> bool:
+    passed = (done + number / shape.turns) / shape.total
+    return turns.next(f"block {done + 1}, turn {number + 1}", passed)
+
+
+def _orders(
     cases: Sequence[C], turns: int, seed: Sequence[int], first: Mapping[C, C] | None
-) -> list[C]:
-    """Return the cases of a block, turn after turn, each turn in an order of its own."""
+) -> list[list[C]]:
+    """Return the cases of each turn of a block, each in an order of its own."""
     rng = np.random.default_rng(seed)
-    order: list[C] = []
-    for number in range(turns):
-        turn = list(cases)
-        rng.shuffle(turn)
-        if number == 0:
-            _put_first(turn, first or {})
-        order += turn
-    return order
+    orders = []
+    for _ in range(turns):
+        order = list(cases)
+        rng.shuffle(order)
+        orders.append(order)
+    _put_first(orders[0], first or {})
+    return orders
 
 
 def _put_first(turn: list[C], first: Mapping[C, C]) -> None:

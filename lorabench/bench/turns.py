@@ -4,8 +4,8 @@ A run that is handed a socket (``LORABENCH_TURNS``, the number of a descriptor) 
 steps are interleaved (`lorabench.bench.pair`). It holds the machine from when it is given a turn
 until it asks for the next one, or ends; between the two it waits in a read, and takes nothing.
 What comes before the first step belongs to its first turn, what comes after the last one to its
-last. A step is what the values of both runs are paired by: a block of `colocate`, a round of a case
-of `kernels`, a window of `profile`.
+last. A step is a turn of all cases of a block of `colocate`, a round of a case of `kernels`, a
+window of `profile`: as little as can be, so that what goes on beside falls on both runs alike.
 
 Messages are lines of JSON, since two versions speak: to the run a ``side`` once, then ``go``;
 from it ``stage`` as often as it likes, and ``wait``, which asks for the next turn.
@@ -52,8 +52,10 @@ class Planned:
         What the other run keeps to; the experiment's own to write and to read.
     step_s : float
         How long a step takes, about: how long a run may be silent.
+    steps : int
+        Steps of a block, which is what values of both runs are paired by.
     looks : tuple of int
-        After how many steps the verdicts may be looked at; empty for a run of a fixed length.
+        After how many blocks the verdicts may be looked at; empty for a run of a fixed length.
     level : float or None
         One-sided level of the intervals at each look.
     most_s : float or None
@@ -64,6 +66,7 @@ class Planned:
 
     kept: dict[str, Any] = field(default_factory=dict)
     step_s: float = 0.0
+    steps: int = 1
     looks: tuple[int, ...] = ()
     level: float | None = None
     most_s: float | None = None

@@ -236,33 +236,36 @@ class _Turning:
         """
         planned = base.planned or Planned()
         opened_s = time.monotonic()
-        pairs = 0
+        order, done = [base, head], 0
         while base.step is not None and head.step is not None:
             if base.step.text != head.step.text:
                 raise _unlike(base.step, head.step)
-            ended = self._ended(base, head, pairs, planned, opened_s)
+            blocks, within = divmod(done, planned.steps)
+            ended = None if within else self._ended(base, head, blocks, planned, opened_s)
             self.observer.stage(base.step.text, base.step.done)
-            for place in self._rng.permutation(2):
-                side = (base, head)[place]
+            # Every second step the other way round: of a block both begin as many.
+            order = order[::-1] if within % 2 else [order[n] for n in self._rng.permutation(2)]
+            last = within == planned.steps - 1
+            for side in order:
                 if ended is None:
-                    side.go(report=pairs + 1 in planned.looks)
+                    side.go(report=last and blocks + 1 in planned.looks)
                 else:
                     side.stop(ended)
-            pairs += 1
+            done += 1
         if base.step is not None or head.step is not None:
             raise _unlike(base.step, head.step)
 
     def _ended(
-        self, base: Side, head: Side, pairs: int, planned: Planned, opened_s: float
+        self, base: Side, head: Side, blocks: int, planned: Planned, opened_s: float
     ) -> Ended | None:
-        """Return what ends both after so many pairs; None to go on."""
-        level = planned.level if pairs in planned.looks else None
+        """Return what ends both after so many blocks; None to go on."""
+        level = planned.level if blocks in planned.looks else None
         if level is not None and self._decided(base.metrics, head.metrics, level):
             return "known"
-        if pairs and planned.most_s is not None:
+        if blocks and planned.most_s is not None:
             now_s = time.monotonic()
             left_s = planned.most_s - (now_s - self._begun_s) - 2 * planned.later_s
-            if left_s < (now_s - opened_s) / pairs:
+            if left_s < (now_s - opened_s) / blocks:
                 return "time"
         return None
 

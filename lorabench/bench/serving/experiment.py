@@ -164,7 +164,8 @@ class ServingExperiment(Experiment):
         self.turns.plan(
             Planned(
                 told,
-                step_s=cases * (cut.block_s + cut.warmup_s) + start_s,
+                step_s=cases * (cut.block_s / cut.turns + cut.warmup_s) + start_s,
+                steps=cut.turns,
                 looks=() if course.looks is None else course.looks.blocks,
                 level=None if course.looks is None else course.looks.level,
                 most_s=self.most_s,

@@ -11,7 +11,7 @@ import pytest
 from counting import COUNTING, LAST, CountingOptions
 
 from lorabench.bench.command import Output
-from lorabench.bench.rounds import Shape, run_blocks
+from lorabench.bench.rounds import Shape, Turn, run_blocks
 from lorabench.bench.runner import run
 from lorabench.bench.turns import VARIABLE, Planned, SharedTurns, Turns, TurnsError, open_turns
 from lorabench.isolation.cleanup import run_lock
@@ -147,6 +147,12 @@ class Scripted(Turns):
         return self.left >= 0
 
 
+class Unwatched:
+    def stage(self, text: str, done: float) -> None: ...
+
+    def case(self, number: int, total: int, text: str) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("often", "events"),
     [
@@ -168,11 +174,6 @@ def test_a_block_has_a_turn_and_a_round_opens_in_that_of_its_first(
         yield lambda *_: None
         found.append(f"close {number}")
 
-    class Unwatched:
-        def stage(self, text: str, done: float) -> None: ...
-
-        def case(self, number: int, total: int, text: str) -> None: ...
-
     run_blocks(
         [Case("solo")],
         Shape((2, 1), 1),
@@ -184,4 +185,31 @@ def test_a_block_has_a_turn_and_a_round_opens_in_that_of_its_first(
         turns=turns,
     )
     assert found == events
-    assert turns.asked == ["block 1", "block 2", "block 3"][: often + 1]
+    assert turns.asked == [f"block {n}, turn 1" for n in (1, 2, 3)][: often + 1]
+
+
+@pytest.mark.parametrize(("often", "blocks"), [(1, []), (2, [0]), (3, [0]), (4, [0, 1])])
+def test_every_turn_of_a_block_is_a_step_and_half_a_block_is_none(
+    often: int, blocks: list[int]
+) -> None:
+    turns, found = Scripted(often), []
+    slices: list[Turn] = []
+
+    @contextmanager
+    def open_round(number: int) -> Iterator[Any]:
+        yield lambda _, turn: slices.append(turn)
+
+    run_blocks(
+        [Case("solo"), Case("pinned")],
+        Shape((2,), 2),
+        seed=0,
+        open_round=open_round,
+        record=lambda block, *_: found.append(block),
+        decided=lambda _: False,
+        observer=Unwatched(),
+        turns=turns,
+    )
+    assert found == blocks
+    assert len(slices) == 2 * often
+    asked = [f"block {block}, turn {turn}" for block in (1, 2) for turn in (1, 2)]
+    assert turns.asked == asked[: often + 1]

@@ -146,6 +146,26 @@ def test_verdicts_are_looked_at_when_planned_and_end_both(run: Run, tmp_path: Pa
     assert "base begins 3" not in log(tmp_path)
 
 
+def test_looks_come_at_the_ends_of_blocks_and_either_begins_half_of_a_block(
+    run: Run, tmp_path: Path
+) -> None:
+    asked = []
+
+    def decided(*found: Any) -> bool:
+        asked.append(found[2])
+        return True
+
+    # Blocks of two steps, and a look after the first one of them.
+    code = PLANNED.replace("'looks': [2, 4]", "'steps': 2, 'looks': [1]")
+    run(code, code, decided=decided)
+    lines = log(tmp_path)
+    assert asked == [0.01]
+    assert {"base ended known", "base ends 2", "head ends 2"} <= set(lines)
+    assert "base begins 3" not in lines
+    first = [line.split()[0] for line in lines if "begins" in line]
+    assert first in (["base", "head", "head", "base"], ["head", "base", "base", "head"])
+
+
 def test_time_holds_for_both_together(run: Run, tmp_path: Path) -> None:
     code = PLANNED.replace("'level'", "'most_s': 1e-3, 'level'")
     run(code, code)
