@@ -61,7 +61,7 @@ if "LORABENCH_TURNS" in os.environ:
 """
 
 
-def fake_python(folder: Path, code: str, document: Result, *, turns: bool = True) -> str:
+def fake_python(folder: Path, code: str, document: Result | None, *, turns: bool = True) -> str:
     """Write an interpreter in which lorabench is the code.
 
     Parameters
@@ -70,7 +70,7 @@ def fake_python(folder: Path, code: str, document: Result, *, turns: bool = True
         Of the fake's own; its parent holds the log.
     code : str
         What it runs.
-    document : Result
+    document : Result or None
         What ``leave()`` writes.
     turns : bool
         Whether it says that it takes turns.
@@ -81,7 +81,8 @@ def fake_python(folder: Path, code: str, document: Result, *, turns: bool = True
     (package / "bench/__init__.py").write_text("")
     if turns:
         (package / "bench/turns.py").write_text("PROTOCOL = 1\n")
-    (folder / "document.json").write_text(document.model_dump_json(by_alias=True))
+    if document is not None:
+        (folder / "document.json").write_text(document.model_dump_json(by_alias=True))
     main = _MAIN.format(log=str(log_of(folder)), document=str(folder / "document.json"))
     (package / "__main__.py").write_text(main + code)
     python = folder / "python"

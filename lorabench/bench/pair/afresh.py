@@ -165,9 +165,11 @@ class Afresh:
     def _load(self) -> float:
         """Return the load that base calibrates, of both."""
         self.observer.stage("base: measuring its load", 0.0)
-        result = self._one("base", "base-load", [*self.asked.arguments, *_SHORT])
-        for name in ("base-load.json", "base-load.npz"):
-            (self.folder / name).unlink(missing_ok=True)
+        try:
+            result = self._one("base", "base-load", [*self.asked.arguments, *_SHORT])
+        finally:
+            for name in ("base-load.json", "base-load.npz"):
+                (self.folder / name).unlink(missing_ok=True)
         metric = result.metric("offered_qps")
         if metric is None or not metric.estimate:
             raise InputError("base: found no offered_qps in its document; expected --qps")

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from fake_version import fake_python, log_of
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lorabench.bench.pair.afresh import Asked
 from lorabench.bench.pair.process import SideError
 from lorabench.bench.pair.run import Pair, run_pair
 from lorabench.bench.turns import Ended
@@ -271,7 +274,7 @@ leave()
 
 def test_a_version_without_turns_is_started_anew_for_each_block(run: Run, tmp_path: Path) -> None:
     asked = []
-    arguments = ("colocate", "--decide", "--seed", "3", "--max-minutes=0.2")
+    arguments = ("colocate", "--decide", "--seed", "3", "--max-minutes=0.02")
     pair = run(
         OLD, OLD, *arguments, turns=False, decided=lambda *found: asked.append(found) or True
     )
@@ -287,6 +290,53 @@ def test_so_many_rounds_are_so_many_runs_of_an_old_version(run: Run, tmp_path: P
     pair = run(OLD, OLD, "colocate", "--rounds", "2", "--qps", "7", turns=False)
     assert len(pair.base) == len(pair.head) == 2
     assert len(log(tmp_path)) == 4
+
+
+def test_ctrl_c_keeps_whole_pairs_of_an_old_version(run: Run) -> None:
+    arguments = ("colocate", "--rounds", "9", "--qps", "7")
+    pair = run(OLD, OLD, *arguments, turns=False, observer=Watching("pair 3"))
+    assert pair.interrupted
+    assert len(pair.base) == len(pair.head) == 2
+
+
+def test_ctrl_c_in_the_first_pair_of_an_old_version_is_ctrl_c(run: Run) -> None:
+    arguments = ("colocate", "--rounds", "9", "--qps", "7")
+    with pytest.raises(KeyboardInterrupt):
+        run(OLD, OLD, *arguments, turns=False, observer=Watching("pair 1"))
+
+
+def test_what_fails_in_a_fresh_run_is_one_line_and_leaves_nothing_of_it(
+    run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(SideError, match="base: exit code 3: no cores"):
+        run("leave(); sys.stderr.write('no cores'); sys.exit(3)", OLD, "colocate", turns=False)
+    assert not list((tmp_path / "kept").iterdir())
+
+
+GIVEN = (
+    *(["--rounds", "3"], ["--rounds=3"], ["--max-minutes", "2.5"], ["--decide"]),
+    *(["--qps", "5"], ["--qps=5"], ["--preset", "tiny"], ["--rounds-up"]),
+)
+
+
+@given(st.lists(st.sampled_from(GIVEN), max_size=8))
+def test_how_long_a_command_goes_on_is_taken_out_of_it_and_nothing_else(
+    options: list[list[str]],
+) -> None:
+    found = Asked.read(["colocate", *(word for one in options for word in one)])
+    length = ("--rounds", "--max-minutes", "--decide")
+    left = [one for one in options if one[0].partition("=")[0] not in length]
+    assert list(found.arguments) == ["colocate", *(word for one in left for word in one)]
+    rounds = any(one[0].partition("=")[0] == "--rounds" for one in options)
+    assert found.rounds == (3 if rounds else None)
+    assert found.most_s == (150 if ["--max-minutes", "2.5"] in options else 600)
+    assert found.has("--qps") == any(one[0].startswith("--qps") for one in options)
+
+
+@pytest.mark.parametrize("word", ["--rounds", "--rounds=", "--max-minutes=long"])
+def test_a_length_that_is_no_number_is_refused(word: str) -> None:
+    with pytest.raises(InputError, match="expected a number"):
+        Asked.read(["colocate", word])
 
 
 def test_an_old_version_runs_no_other_command(run: Run) -> None:
