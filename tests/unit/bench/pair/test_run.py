@@ -274,7 +274,7 @@ leave()
 
 def test_a_version_without_turns_is_started_anew_for_each_block(run: Run, tmp_path: Path) -> None:
     asked = []
-    arguments = ("colocate", "--decide", "--seed", "3", "--max-minutes=0.02")
+    arguments = ("colocate", "--decide", "--seed", "3", "--max-minutes=0.0001")
     pair = run(
         OLD, OLD, *arguments, turns=False, decided=lambda *found: asked.append(found) or True
     )
