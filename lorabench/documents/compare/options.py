@@ -134,12 +134,32 @@ class CompareOutput:
     output: str | None = option(
         None, "Write it here, and not on stdout.", "--output", "-o", metavar="FILE", panel=OUTPUT
     )
+    as_json: bool = option(False, "The same as --format json.", "--json", panel=OUTPUT)
+    quiet: bool = option(False, "No progress of --run on stderr.", "--quiet", "-q", panel=OUTPUT)
     metric: tuple[str, ...] = option(
         (), "Show this metric alone; may be repeated.", metavar="METRIC", panel=RARE
     )
     everything: bool = option(
         False, "Show every metric in every case, controls too.", "--all", panel=OUTPUT
     )
+
+    @property
+    def form(self) -> str:
+        """The format that is asked for, in whichever way."""
+        return "json" if self.as_json else self.format
+
+    def check(self) -> None:
+        """Refuse two formats.
+
+        Raises
+        ------
+        InputError
+            Naming them.
+        """
+        if self.as_json and self.format not in ("text", "json"):
+            raise InputError(
+                f"--json: found --format {self.format} beside it, expected one of them"
+            )
 
 
 def _gate(text: str) -> "Gate":

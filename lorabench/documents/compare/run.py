@@ -38,14 +38,14 @@ def run(command: Command, options: CompareOptions, output: CompareOutput) -> Non
     """
     check(options)
     check(output)
-    if output.format == "junit" and not options.gate:
+    if output.form == "junit" and not options.gate:
         raise InputError("--format junit: found no --gate, expected one or more: it reports gates")
     if output.output is not None:
         check_writable(Path(output.output))
     if options.run:
         from lorabench.documents.compare.versions import run_versions
 
-        found, interrupted = run_versions(options)
+        found, interrupted = run_versions(options, quiet=output.quiet)
         show(found, options, output)
         if interrupted:
             raise KeyboardInterrupt
@@ -108,7 +108,7 @@ def show(found: Comparison, options: CompareOptions, output: CompareOutput) -> N
     """
     chosen = Chosen(output.metric, output.everything)
     _known(found, output.metric)
-    if output.format == "text" and output.output is None:
+    if output.form == "text" and output.output is None:
         render(found, Console(), chosen)
         return
     text = _text(found, options, output, chosen)
@@ -127,13 +127,13 @@ def _known(found: Comparison, metrics: Sequence[str]) -> None:
 
 
 def _text(found: Comparison, options: CompareOptions, output: CompareOutput, chosen: Chosen) -> str:
-    if output.format == "markdown":
+    if output.form == "markdown":
         return markdown(found, chosen)
-    if output.format == "junit":
+    if output.form == "junit":
         return junit(found, unknown_fails=options.on_unknown == "fail")
-    if output.format == "json":
+    if output.form == "json":
         return json.dumps(as_document(found), indent=1, allow_nan=False) + "\n"
-    if output.format == "benchmark":
+    if output.form == "benchmark":
         return json.dumps(benchmark(found, chosen), indent=1, allow_nan=False) + "\n"
     written = StringIO()
     render(found, Console(file=written, width=100), chosen)

@@ -42,7 +42,7 @@ class _Looks:
             return False  # what a gate is about is known only of the whole run
 
 
-def run_versions(options: CompareOptions) -> tuple[Comparison, bool]:
+def run_versions(options: CompareOptions, *, quiet: bool) -> tuple[Comparison, bool]:
     """Run both versions and compare them, and say whether Ctrl-C ended them.
 
     Raises
@@ -56,7 +56,7 @@ def run_versions(options: CompareOptions) -> tuple[Comparison, bool]:
     folder = options.keep or Path("results") / f"compare-{new_id()}"
     console = Console(stderr=True)
     looks = _Looks(options)
-    with progress(console, quiet=False, verbose=False) as observer:
+    with progress(console, quiet=quiet, verbose=False) as observer:
         pair = run_pair(
             options.base,
             options.head,

@@ -147,6 +147,7 @@ def test_a_report_is_written_before_a_gate_fails(sides: tuple[str, str], tmp_pat
     ("output", "options", "expected"),
     [
         (CompareOutput(format="xml"), {}, "--format: found 'xml', expected one of text, markdown"),
+        (CompareOutput(format="junit", as_json=True), {}, "--json: found --format junit beside it"),
         (CompareOutput(format="junit"), {}, "--format junit: found no --gate, expected one"),
         (CompareOutput(metric=("auc",)), {}, "--metric: found 'auc', expected one of latency_p99"),
         (CompareOutput(), {"gate": ("auc",)}, "--gate: found 'auc', expected METRIC=X%"),
