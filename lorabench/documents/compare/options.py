@@ -140,7 +140,7 @@ class CompareOutput:
         (), "Show this metric alone; may be repeated.", metavar="METRIC", panel=RARE
     )
     everything: bool = option(
-        False, "Show every metric in every case, controls too.", "--all", panel=OUTPUT
+        False, "Show every metric in every case, controls too.", "--all", panel=RARE
     )
 
     @property
