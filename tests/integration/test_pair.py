@@ -18,7 +18,7 @@ from lorabench.results.schema import Result
 SLOWER_S = 0.003
 
 COLOCATE = (
-    *("colocate", "--preset", "tiny", "--load", "0.2"),
+    *("colocate", "--preset", "tiny", "--conditions", "", "--load", "0.2"),
     *("--duration", "0.3", "--warmup", "0.1", "--label-delay", "0.1"),
 )
 
