@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 MOST_BYTES = 64 << 20
-MOST_CONTAINERS = 400_000
+MOST_CONTAINERS = 200_000
 """Objects and lists. A metric has three or four."""
 MOST_VALUES = 5_000_000
 MOST_DEPTH = 32

@@ -10,7 +10,8 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -259,12 +260,35 @@ class Result(Part):
 
     def metric(self, name: str, condition: str | None = None, **labels: Label) -> Metric | None:
         """Return a metric by its case's text or labels; None where it was not measured."""
-        found = self.select(name, **labels)
-        return next((m for m in found if condition is None or m.condition == condition), None)
+        found: Iterable[Metric] = self._named(name, condition)
+        return next((metric for metric in found if metric.has(**labels)), None)
 
     def select(self, name: str, **labels: Label) -> Iterator[Metric]:
         """Return a metric in all cases that bear these labels."""
-        return (metric for metric in self.metrics if metric.name == name and metric.has(**labels))
+        return (metric for metric in self._named(name) if metric.has(**labels))
+
+    def _named(self, name: str, condition: str | None = None) -> list[Metric]:
+        # A copy has the index of what it was copied from, and a list may have grown.
+        if self.indexed.of is not self.metrics or self.indexed.size != len(self.metrics):
+            del self.__dict__["indexed"]
+        return self.indexed.found.get((name, condition), [])
+
+    @cached_property
+    def indexed(self) -> "Index":
+        """The metrics by name: views look every case of every metric up."""
+        found: dict[tuple[str, str | None], list[Metric]] = {}
+        for metric in self.metrics:
+            for key in ((metric.name, None), (metric.name, metric.condition)):
+                found.setdefault(key, []).append(metric)
+        return Index(self.metrics, len(self.metrics), found)
+
+
+class Index(NamedTuple):
+    """Metrics by their name, in all cases (None) and by the case's text."""
+
+    of: list[Metric]
+    size: int
+    found: dict[tuple[str, str | None], list[Metric]]
 
 
 def config_hash(config: dict[str, Any]) -> str:
