@@ -53,11 +53,11 @@ def upgrade(document: dict[str, Any]) -> dict[str, Any]:
 def _labelled(one: Any, read: Callable[[str], Labels]) -> Any:
     if not isinstance(one, dict) or not isinstance(one.get("condition"), str):
         return one
-    name = one.get("name")
+    name = str(one.get("name"))
     renamed = {"name": _RENAMED[name]} if name in _RENAMED else {}
     unit = {"unit": "1"} if one.get("unit") == "ratio" else {}
     labels = _read(one["condition"], read)
-    if str(name).endswith("_speedup") and "candidate" in labels:
+    if name.endswith("_speedup") and "candidate" in labels:
         # It named whom our kernel was held against.
         labels = {**labels, "candidate": "lorabench", "peer": labels["candidate"]}
     return {**one, **renamed, **unit, "labels": labels}

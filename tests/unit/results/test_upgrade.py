@@ -81,6 +81,13 @@ def test_whatever_a_document_holds_the_rest_of_it_stays(command, metrics, rest) 
 
 
 @given(JSON)
+def test_a_name_that_is_none_stays_for_validation_to_refuse(name: Any) -> None:
+    metric = {"name": name, "condition": "pinned", "unit": name}
+    document = {"schema": SCHEMA_1, "command": "kernels", "metrics": [metric]}
+    assert upgrade(document)["metrics"][0]["name"] == name
+
+
+@given(JSON)
 def test_another_schema_is_left_alone(rest: Any) -> None:
     document = {"schema": SCHEMA, "metrics": rest}
     assert upgrade(document) is document
