@@ -4,12 +4,17 @@ from typing import ClassVar
 
 from command_contract import CommandContract
 
-from lorabench.documents import COMMANDS, compare, show
+from lorabench.documents import COMMANDS, compare, export, show
 
 
 class TestCompare(CommandContract):
     command = compare.COMMAND
     required: ClassVar = {"base": "base.json", "head": "head.json"}
+
+
+class TestExport(CommandContract):
+    command = export.COMMAND
+    required: ClassVar = {"openmetrics": "-"}
 
 
 class TestShow(CommandContract):
