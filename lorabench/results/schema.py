@@ -11,15 +11,27 @@ import secrets
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    model_validator,
+)
 
 from lorabench.results.case import Case, Label
 
 SCHEMA: Literal["lorabench.result/2"] = "lorabench.result/2"
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+_T = TypeVar("_T")
+# The first item that is wrong is told of, and not 100,000.
+Many = Annotated[list[_T], FailFast()]
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +97,7 @@ class Metric(_Labelled):
 
     unit: str
     better: Better
-    values: list[Finite | None]
+    values: Many[Finite | None]
     estimate: Finite | None
     ci95: Interval | None
 
@@ -123,8 +135,8 @@ class Unavailable(Part):
 class Series(_Labelled):
     """What a plot draws."""
 
-    x: list[Finite]
-    y: list[Finite]
+    x: Many[Finite]
+    y: Many[Finite]
     x_unit: str
     y_unit: str
 
@@ -251,11 +263,11 @@ class Result(Part):
     environment: Json
     partial: bool = False
     sequential: Sequential | None = None
-    rounds: list[Round]
-    metrics: list[Metric]
-    claims: list[Claim]
-    unavailable: list[Unavailable]
-    series: list[Series]
+    rounds: Many[Round]
+    metrics: Many[Metric]
+    claims: Many[Claim]
+    unavailable: Many[Unavailable]
+    series: Many[Series]
     raw: RawFile | None = None
 
     def metric(self, name: str, condition: str | None = None, **labels: Label) -> Metric | None:
