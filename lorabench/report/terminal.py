@@ -21,14 +21,19 @@ _STYLES = {
 ROUNDS_FOR_INTERVAL = 3
 
 
-def terminal(*, stderr: bool = False) -> Console:
+def terminal(**settings: Any) -> Console:
     """Return a console that prints texts as they are.
 
     They are a document's, which may be a stranger's: brackets in them are no markup of Rich's, and
     an unpaired one no error. What a terminal itself obeys is taken out where documents are read
     (`lorabench.results.parse`).
+
+    Parameters
+    ----------
+    **settings
+        Of `rich.console.Console`.
     """
-    return Console(stderr=stderr, markup=False, emoji=False)
+    return Console(markup=False, emoji=False, **settings)
 
 
 def plain_table(title: str | None = None, **settings: Any) -> Table:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from rich.console import Console
-
 from lorabench.bench.command import Command
 from lorabench.bench.options import check
 from lorabench.documents.compare.options import CompareOptions, CompareOutput
 from lorabench.errors import GateError, InputError, UndecidedError
 from lorabench.report.comparison import Chosen, markdown, render
 from lorabench.report.gates import benchmark, junit
+from lorabench.report.terminal import terminal
 from lorabench.results.compare import compare
 from lorabench.results.comparison import Comparison, as_document
 from lorabench.results.files import check_writable, read_result, write_bytes
@@ -109,7 +108,7 @@ def show(found: Comparison, options: CompareOptions, output: CompareOutput) -> N
     chosen = Chosen(output.metric, output.everything)
     _known(found, output.metric)
     if output.form == "text" and output.output is None:
-        render(found, Console(), chosen)
+        render(found, terminal(), chosen)
         return
     text = _text(found, options, output, chosen)
     if output.output is None:
@@ -136,7 +135,7 @@ def _text(found: Comparison, options: CompareOptions, output: CompareOutput, cho
     if output.form == "benchmark":
         return json.dumps(benchmark(found, chosen), indent=1, allow_nan=False) + "\n"
     written = StringIO()
-    render(found, Console(file=written, width=100), chosen)
+    render(found, terminal(file=written, width=100), chosen)
     return written.getvalue()
 
 
