@@ -20,11 +20,12 @@ MOST_DEPTH = 32
 MOST_TEXT = 100_000
 """Characters of a string."""
 
-# What moves the cursor, colours, deletes or turns the direction of what follows, and halves of
-# characters, which cannot be printed at all. Tab and line feed do no harm.
+# What moves the cursor, colours, deletes or turns the direction of what follows; halves of
+# characters and what is none, which cannot be printed or not stand in XML. Tab and line feed do
+# no harm.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "\ud800-\udfff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
 
 

@@ -1,7 +1,7 @@
 """Documents of a stranger: each is taken or refused in one line, and what is taken does no harm.
 
-What is taken is shown and exported; neither may end in a traceback, nor send a terminal anything
-that it obeys. Real documents are mutated, their text and what it says.
+What is taken is shown, compared and exported; none of these may end in a traceback, nor send a
+terminal anything that it obeys. Real documents are mutated, their text and what it says.
 """
 
 import io
@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from lorabench.bench.command import NoOutput
-from lorabench.documents import export, show
+from lorabench.documents import compare, export, show
+from lorabench.documents.compare.options import CompareOptions, CompareOutput
 from lorabench.documents.export.options import ExportOptions
 from lorabench.documents.show.options import ShowOptions
 from lorabench.errors import InputError
@@ -68,17 +70,34 @@ def refusal(path: Path) -> str | None:
     return None
 
 
+def printed(text: str) -> bool:
+    """Whether a text has nothing but what is printed."""
+    return not {char for char in text if unicodedata.category(char) in {"Cc", "Cs"}} - {"\n", "\t"}
+
+
+def compared(path: Path, form: str) -> str:
+    """Return what comparing a document with itself prints."""
+    gates = ("latency_p99=5%",) if form == "junit" else ()
+    options = CompareOptions(str(path), str(path), gate=gates, on_unknown="pass")
+    return told(lambda: compare.COMMAND.run(options, CompareOutput(form, everything=True)))
+
+
 def try_all(path: Path) -> None:
-    """Show and export a document, if it is one."""
+    """Show, compare and export a document, if it is one."""
     said = told(lambda: show.COMMAND.run(ShowOptions(path), NoOutput()))
     assert said
-    assert not {char for char in said if unicodedata.category(char) in {"Cc", "Cs"}} - {"\n", "\t"}
+    assert printed(said)
     if refusal(path) is not None:
         assert said == refusal(path)
         return
     text = told(lambda: export.COMMAND.run(ExportOptions((path,), openmetrics="-"), NoOutput()))
     if text.endswith("# EOF\n"):
         assert list(text_string_to_metric_families(text))
+    for form in ("text", "markdown", "junit"):
+        page = compared(path, form)
+        assert printed(page)
+        if form == "junit" and page.startswith("<"):
+            ElementTree.fromstring(page)
     for form in ("pyperf", "hlog"):
         told(
             lambda form=form: export.COMMAND.run(ExportOptions((path,), **{form: "-"}), NoOutput())
@@ -140,7 +159,7 @@ def test_what_every_text_of_a_document_says_is_shown_as_it_is(name: str, tmp_pat
         free |= {"condition"}
     for inside, key in places(document):
         if key in free and isinstance(inside[key], str):
-            inside[key] += "\x1b[31m[/red]<b>"
+            inside[key] += "\x1b[31m[/red]<b>\uffff"
     path = tmp_path / "run.json"
     path.write_text(json.dumps(document))
     try_all(path)

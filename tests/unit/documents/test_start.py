@@ -18,6 +18,7 @@ HEAVY = {"torch", "scipy.stats", "cpuinfo", "altair", "vl_convert", "jinja2", "p
 
 # How each is called, and what it does not need then: the library of a format not asked for.
 CALLS: dict[str, list[tuple[list[str], set[str]]]] = {
+    "compare": [([DOCUMENT, DOCUMENT], {"hdrh", "pyperf"})],
     "show": [([DOCUMENT], {"hdrh", "pyperf"})],
     "export": [
         ([DOCUMENT, "--openmetrics", "-"], {"hdrh", "pyperf"}),
