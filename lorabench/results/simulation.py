@@ -34,16 +34,15 @@ balanced within a block, which takes a drift out that is left in here.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.results.limit import MIN_ROUNDS, Limit, claim
-from lorabench.results.schema import Claim
-from lorabench.results.sequential import ALPHA, Looks
-from lorabench.results.statistics import MIN_BEYOND, Estimate
+from lorabench.results.limit import MIN_ROUNDS
+from lorabench.results.sequential import Looks
+from lorabench.results.statistics import MIN_BEYOND
 
 ARMS = 3
 LEAST_SLICES = 4
@@ -120,7 +119,28 @@ def log_ratios(
         log q(candidate) - (log q(control) + log q(other control)) / 2; NaN where too few latencies
         lie beyond it in an arm.
     """
-    slices = [one for block in blocks for one in _levelled(block)]
+    logs = log_quantiles(drawn, [one for block in blocks for one in _levelled(block)], q)
+    found: Values = logs[:, :, 0] - logs[:, :, 1:].mean(axis=2)
+    return found
+
+
+def log_quantiles(drawn: Sequence[Numbers], slices: Sequence[Values], q: float) -> Values:
+    """Return the logarithm of every arm's quantile, an order statistic of all its latencies.
+
+    Parameters
+    ----------
+    drawn : sequence of int64 [each, arms, k]
+        Which slices the arms of simulated blocks are made of.
+    slices : sequence of float [N]
+        Latencies of every slice; positive.
+    q : float
+        Which quantile.
+
+    Returns
+    -------
+    float64 [len(drawn), each, arms]
+        NaN where too few latencies lie beyond it.
+    """
     counts = np.array([len(one) for one in slices])
     longest = max(arms.shape[2] for arms in drawn)
     tails = _tails(slices, int(_beyond(np.array(longest * counts.max()), q)) + 1)
@@ -133,15 +153,14 @@ def log_ratios(
 
 
 def _of_arms(arms: Numbers, counts: Numbers, tails: Values, q: float) -> Values:
-    """Return the log ratio of each triple of arms, float64 [n]."""
+    """Return the log quantile of each arm, float64 [n, arms]."""
     beyond = _beyond(counts[arms].sum(axis=2), q)
-    values = tails[arms].reshape(len(arms), ARMS, -1)
+    values = tails[arms].reshape(*arms.shape[:2], -1)
     # The value with `beyond` above it, in rising order.
     places = values.shape[2] - 1 - beyond
     values.partition(np.unique(places), axis=2)
     quantiles = np.take_along_axis(values, places[:, :, None], axis=2)[:, :, 0]
-    logs = np.log(np.where(beyond >= MIN_BEYOND, quantiles, np.nan))
-    found: Values = logs[:, 0] - logs[:, 1:].mean(axis=1)
+    found: Values = np.log(np.where(beyond >= MIN_BEYOND, quantiles, np.nan))
     return found
 
 
@@ -166,7 +185,7 @@ def _tails(slices: Sequence[Values], most: int) -> Values:
 
 
 def _chunks(arms: Numbers, tails: Values) -> Iterator[Numbers]:
-    step = max(1, _CHUNK // (ARMS * arms.shape[2] * tails.shape[1]))
+    step = max(1, _CHUNK // (arms.shape[1] * arms.shape[2] * tails.shape[1]))
     for begin in range(0, len(arms), step):
         yield arms[begin : begin + step]
 
@@ -189,7 +208,9 @@ def make_runs(ratios: Values, runs: int, blocks: int, seed: int) -> Values:
     return ratios[which, rng.integers(each, size=(runs, blocks))]
 
 
-def make_worlds(ratios: Values, worlds: int, runs: int, blocks: int, seed: int) -> Values:
+def make_worlds(
+    ratios: Values, worlds: int, runs: int, blocks: int, seed: int, *, stretch: int = 1
+) -> Values:
     """Return runs of several worlds, each of its own draw of recorded blocks.
 
     Parameters
@@ -198,6 +219,9 @@ def make_worlds(ratios: Values, worlds: int, runs: int, blocks: int, seed: int) 
         As of `make_runs`.
     worlds, runs : int
         How many, and runs of each.
+    stretch : int
+        How many neighbours are drawn together, where they are not independent (the circular block
+        bootstrap: Politis and Romano 1992).
 
     Returns
     -------
@@ -205,10 +229,13 @@ def make_worlds(ratios: Values, worlds: int, runs: int, blocks: int, seed: int) 
     """
     rng = np.random.default_rng(seed)
     recorded, each = ratios.shape
-    world = rng.integers(recorded, size=(worlds, recorded))
+    begins = rng.integers(recorded, size=(worlds, math.ceil(recorded / stretch)))
+    stretches = (begins[:, :, None] + np.arange(stretch)) % recorded
+    world = stretches.reshape(worlds, -1)[:, :recorded]
     drawn = rng.integers(recorded, size=(worlds, runs * blocks))
     which = np.take_along_axis(world, drawn, axis=1).reshape(worlds, runs, blocks)
-    return ratios[which, rng.integers(each, size=which.shape)]
+    found: Values = ratios[which, rng.integers(each, size=which.shape)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -288,87 +315,3 @@ def least_seen(found: Intervals, share: float) -> float | None:
     needed = np.sort(-np.where(np.isnan(found.low), -np.inf, found.low).max(axis=1))
     place = needed[math.ceil(round(share * len(needed), 9)) - 1]
     return float(np.exp(place)) if np.isfinite(place) else None
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of the simulated runs do something.
-
-    Parameters
-    ----------
-    count, runs : int
-        How many of how many, 1 or more.
-    between : float
-        Variance of the share between worlds (`variance_between`).
-    """
-
-    count: int
-    runs: int
-    between: float = 0.0
-
-    def estimate(self, miss: float = 0.05) -> Estimate:
-        """Return the share with its interval, which misses the machine's at most at `miss`.
-
-        That of Clopper and Pearson (1934), for as many runs as would vary by as much if the
-        recorded blocks were all there are (the effective sample size of surveys: Korn and Graubard
-        1998, Confidence intervals for proportions with small expected number of positive counts
-        estimated from survey data, Survey Methodology 24).
-        """
-        from scipy.special import betaincinv
-
-        value = self.count / self.runs
-        # Where no run or every run does it, one in two more would.
-        near = min(max(value, 0.5 / self.runs), 1 - 0.5 / self.runs)
-        n = 1 / (1 / self.runs + self.between / (near * (1 - near)))
-        k = value * n
-        low = float(betaincinv(k, n - k + 1, miss / 2)) if self.count else 0.0
-        high = float(betaincinv(k + 1, n - k, 1 - miss / 2)) if self.count < self.runs else 1.0
-        return Estimate(value, (low, high), self.runs)
-
-
-def variance_between(does: NDArray[np.bool_]) -> float:
-    """Return how much a share of runs varies between worlds, beyond what chance makes it vary.
-
-    Parameters
-    ----------
-    does : bool [worlds, runs]
-        Which runs do it.
-    """
-    shares = does.mean(axis=1)
-    chance = (shares * (1 - shares)).mean() / (does.shape[1] - 1)
-    return max(0.0, float(shares.var(ddof=1) - chance))
-
-
-FALSE_VERDICTS = Limit("bench.false_verdicts", "at most 2.5 % false verdicts of either kind", ALPHA)
-
-
-LEAST_RECORDED = 16
-"""Of fewer recorded blocks the interval of a share holds the machine's less often than it says."""
-
-
-def false_verdicts(errors: Mapping[str, Share], recorded: int) -> Claim:
-    """Judge ``bench.false_verdicts`` by the error that simulated runs made most often.
-
-    Parameters
-    ----------
-    errors : mapping of str to Share
-        How many runs made it, by what it is, in words.
-    recorded : int
-        Blocks that the runs were made up from.
-    """
-    worst = max(errors, key=lambda error: errors[error].count)
-    # The interval of the worst of several has to hold for each of them.
-    estimate = errors[worst].estimate(0.05 / len(errors))
-    assert estimate.interval is not None
-    low, high = estimate.interval
-    reason = (
-        f"{worst} in {estimate.value * 100:.1f} % of {estimate.n:,} simulated runs, and no other "
-        f"error more often (95 % interval {low * 100:.1f} to {high * 100:.1f} %)"
-    )
-    verdict = FALSE_VERDICTS.verdict(low, high)
-    if recorded < LEAST_RECORDED:
-        verdict = "inconclusive"
-        reason += f", but that is from {recorded} recorded blocks, and {LEAST_RECORDED} are needed"
-    elif verdict == "inconclusive":
-        reason += ", an interval that holds what the looks at a run are planned for"
-    return claim(FALSE_VERDICTS, estimate, verdict, "derived", reason)

@@ -19,15 +19,14 @@ from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Series
 from lorabench.results.sequential import Looks, plan_looks
+from lorabench.results.shares import Share, variance_between
 from lorabench.results.simulation import (
     Intervals,
     Question,
-    Share,
     intervals,
     least_seen,
     make_runs,
     make_worlds,
-    variance_between,
 )
 from lorabench.results.statistics import Estimate
 

@@ -14,15 +14,12 @@ from lorabench.results.simulation import (
     LEAST_SLICES,
     Intervals,
     Question,
-    Share,
     draw,
-    false_verdicts,
     intervals,
     least_seen,
     log_ratios,
     make_runs,
     make_worlds,
-    variance_between,
 )
 
 LOOKS = sequential.plan_looks(40)
@@ -127,6 +124,18 @@ def test_every_world_has_recorded_blocks_of_its_own() -> None:
     assert np.array_equal(worlds, make_worlds(ratios, 30, 20, 40, 0))
 
 
+@given(st.integers(2, 9), st.integers(1, 6), st.integers(0, 1000))
+def test_a_stretch_is_drawn_together(recorded: int, stretch: int, seed: int) -> None:
+    ratios = np.arange(float(recorded))[:, None]
+    worlds = make_worlds(ratios, 20, 50, 40, seed, stretch=stretch)
+    for world in worlds:
+        there = set(world.ravel())
+        assert len(there) >= min(stretch, recorded)
+        starts = [n for n in there if (n - 1) % recorded not in there]
+        # Whole stretches, but for what the last one has too many.
+        assert len(starts) <= math.ceil(recorded / stretch)
+
+
 @given(st.lists(st.none() | st.floats(-5, 5), min_size=1, max_size=30))
 def test_intervals_are_those_of_a_run_that_leaves_out_blocks_without_a_value(values) -> None:
     logs = np.array([[np.nan if value is None else value for value in values]])
@@ -174,59 +183,3 @@ def test_the_least_slowdown_is_seen_by_just_that_share() -> None:
     )
     assert (more, less) == (900, 899)
     assert least_seen(intervals(np.full((10, 40), np.nan), LOOKS), 0.9) is None
-
-
-@pytest.mark.parametrize("p", [0.01, 0.025, 0.3, 0.9])
-def test_the_interval_of_a_share_holds_it_at_least_as_often_as_it_says(p: float) -> None:
-    n, held = 100, 0.0
-    for k in range(n + 1):
-        low, high = Share(k, n).estimate().interval or ()
-        if low <= p <= high:
-            held += math.comb(n, k) * p**k * (1 - p) ** (n - k)
-    assert 0.95 <= held < 1
-
-
-def test_the_interval_of_a_share_is_the_published_one() -> None:
-    # R 4: binom.test(10, 400)$conf.int
-    assert Share(10, 400).estimate().interval == pytest.approx((0.012049, 0.045496), abs=1e-5)
-    assert Share(0, 10).estimate().interval == pytest.approx((0, 0.308497), abs=1e-6)
-    assert Share(10, 10).estimate().interval == pytest.approx((0.691503, 1), abs=1e-6)
-
-
-@given(st.integers(1, 500), st.data(), st.floats(0, 0.2))
-def test_worlds_that_differ_widen_the_interval_of_a_share(runs: int, data, between: float) -> None:
-    count = data.draw(st.integers(0, runs))
-    alone, wider = (Share(count, runs, b).estimate() for b in (0.0, between))
-    assert alone.interval is not None
-    assert wider.interval is not None
-    assert wider.value == alone.value == count / runs
-    assert 0 <= wider.interval[0] <= alone.interval[0] + 1e-9
-    assert alone.interval[1] - 1e-9 <= wider.interval[1] <= 1
-
-
-def test_what_chance_makes_a_share_vary_is_not_between_worlds() -> None:
-    rng = np.random.default_rng(0)
-    same = rng.random((4000, 50)) < 0.3
-    assert variance_between(same) < 0.0005  # chance alone is 0.0042
-    other = rng.random((4000, 50)) < rng.normal(0.3, 0.05, (4000, 1))
-    assert variance_between(other) == pytest.approx(0.0025, rel=0.15)
-
-
-@pytest.mark.parametrize(
-    ("errors", "verdict"),
-    [
-        ({"one": 0, "other": 1}, "met"),
-        ({"one": 8, "other": 12}, "inconclusive"),
-        ({"one": 40, "other": 0}, "missed"),
-    ],
-)
-def test_false_verdicts_are_judged_by_the_error_made_most_often(errors, verdict: str) -> None:
-    shares = {text: Share(count, 400) for text, count in errors.items()}
-    claim = false_verdicts(shares, 16)
-    worst = max(errors, key=errors.get)
-    assert (claim.verdict, claim.basis) == (verdict, "derived")
-    assert claim.measured == errors[worst] / 400
-    assert claim.reason.startswith(f"{worst} in {errors[worst] / 4:.1f} % of 400 simulated runs")
-    few = false_verdicts(shares, 15)
-    assert few.verdict == "inconclusive"
-    assert few.reason.endswith(", but that is from 15 recorded blocks, and 16 are needed")
