@@ -364,12 +364,30 @@ _CALIBRATION = {
         "of so many minutes see",
         aa_log_ratio_sd="standard deviation, over simulated blocks, of the log ratio where "
         "nothing is slower",
+        gate_false_alarm_share="share of simulated comparisons of a version with itself that fail "
+        "a gate on p99",
+        gate_unknown_share="share of simulated comparisons that end with a gate unknown: the data "
+        "could not have shown a change of its size",
+        worse_false_share="share of simulated comparisons of a version with itself whose interval "
+        "lies above 1 at some look",
+        pairs_needed="pairs of blocks at the look that fails a gate, median over simulated "
+        "comparisons",
+        least_slowdown_found="smallest slowdown, as the ratio minus 1, that fails a gate in 9 of "
+        "10 simulated comparisons",
+        least_tolerance_passed="smallest tolerance of a gate that 9 of 10 simulated comparisons "
+        "of a version with itself pass",
+        aa_pair_log_ratio_sd="standard deviation, over simulated pairs of blocks, of the log ratio "
+        "where nothing is slower",
     ),
     **_higher(
         "1",
         slowdown_seen_share="share of simulated runs whose interval lies above the bound at some "
         "look, at a slowdown of known size",
         met_share="share of simulated runs that end as met where nothing is slower",
+        gate_found_share="share of simulated comparisons with a head slower by a known size that "
+        "fail a gate on p99",
+        worse_found_share="share of simulated comparisons with a head slower by a known size whose "
+        "interval lies above 1 at some look",
     ),
     **_lower("s", block_s="time that all cases of a block ran, in the median recorded block"),
 }

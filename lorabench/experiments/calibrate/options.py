@@ -26,9 +26,16 @@ class CalibrateOptions:
     )
     minutes: float = option(
         10.0,
-        "Length of the run that the last sentence speaks of.",
+        "Length of the run, and of the comparison of two versions, that are spoken of.",
         unit="min",
         above=0,
         most=1440,
+    )
+    tolerance: float = option(
+        5.0,
+        "Tolerance of a gate on p99, by which a comparison of two versions is judged.",
+        unit="%",
+        above=0,
+        below=1000,
     )
     seed: int = option(0, "Same seed, same runs.", least=0)

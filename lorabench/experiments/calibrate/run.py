@@ -4,7 +4,7 @@ How they are made up, and what that leaves out: `lorabench.results.simulation`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,11 +13,16 @@ from lorabench.errors import InputError
 from lorabench.experiments.calibrate.options import CalibrateOptions
 from lorabench.experiments.calibrate.questions import RAW, UNSTALLED, Answers
 from lorabench.experiments.calibrate.samples import CONTROLS, Recorded, read
+from lorabench.experiments.calibrate.versions import Comparisons
 from lorabench.host.missing import Missing
 from lorabench.results.files import newest_result
+from lorabench.results.limit import MIN_ROUNDS, claim
 from lorabench.results.metrics import MetricTable
+from lorabench.results.pairs import draw_pairs, pair_log_ratios
+from lorabench.results.schema import Claim
 from lorabench.results.sequential import MOST_BLOCKS, Looks, plan_looks
-from lorabench.results.simulation import draw, false_verdicts, log_ratios
+from lorabench.results.shares import FALSE_ALARMS, SIGHT, false_verdicts, gate_claims
+from lorabench.results.simulation import Values, draw, log_ratios
 from lorabench.results.statistics import MIN_BEYOND
 
 _Q = 0.99
@@ -61,11 +66,20 @@ class Calibrate(Experiment):
         for one in answers:
             one.write(table)
             one.write_least(table, options.minutes, blocks)
-        observer.stage("simulating runs", 1.0)
+        observer.stage("simulating comparisons", 0.5)
+        # Each version has its own block of a pair.
+        pairs = min(blocks // 2, MOST_BLOCKS)
+        comparisons = list(_comparisons(recorded, pairs, options, table))
+        for compared in comparisons:
+            compared.write(table)
+        observer.stage("simulating comparisons", 1.0)
         self._findings = Findings(
-            _config(recorded, looks, options),
+            _config(recorded, looks, pairs, options),
             table=table,
-            claims=[false_verdicts(answers[0].errors(), len(recorded.blocks))],
+            claims=[
+                false_verdicts(answers[0].errors(), len(recorded.blocks)),
+                *_gate_claims(comparisons, pairs, len(recorded.blocks)),
+            ],
             series=[series for one in answers for series in one.series()],
             unavailable=[_too_few_untouched()] if len(answers) == 1 else [],
             # What is told is of the machine that measured, wherever that is told.
@@ -81,13 +95,8 @@ def _answers(
     recorded: Recorded, looks: Looks, options: CalibrateOptions, table: MetricTable
 ) -> Iterator[Answers]:
     """Return what runs say of p99 and, where enough queries were untouched, of theirs."""
-    samples = {
-        RAW: [[one.latency_s for one in block] for block in recorded.blocks],
-        UNSTALLED: [[one.latency_s[~one.touched] for one in block] for block in recorded.blocks],
-    }
-    each = math.ceil(_SIMULATED_BLOCKS / len(recorded.blocks))
-    drawn = draw(list(map(len, recorded.blocks)), each, options.seed)
-    for measure, latencies in samples.items():
+    drawn = draw(_slices(recorded), _each(recorded), options.seed)
+    for measure, latencies in _latencies(recorded).items():
         ratios = log_ratios(drawn, latencies, _Q)
         values = ratios[~np.isnan(ratios)]
         if len(values) > 0:
@@ -102,6 +111,59 @@ def _answers(
             )
 
 
+def _comparisons(
+    recorded: Recorded, pairs: int, options: CalibrateOptions, table: MetricTable
+) -> Iterator[Comparisons]:
+    """Return what comparisons of two versions say, of each measure that has enough queries."""
+    if pairs < MIN_ROUNDS:
+        return
+    drawn = draw_pairs(_slices(recorded), _each(recorded), options.seed)
+    for measure, latencies in _latencies(recorded).items():
+        ratios = pair_log_ratios(drawn, latencies, _Q)
+        values = ratios[~np.isnan(ratios)]
+        if len(values) > 0:
+            table.add("aa_pair_log_ratio_sd", measure, float(values.std(ddof=1)))
+            yield Comparisons.simulated(
+                measure,
+                ratios,
+                plan_looks(pairs),
+                tolerance=options.tolerance / 100,
+                runs=options.runs,
+                seed=options.seed,
+            )
+
+
+def _gate_claims(comparisons: Sequence[Comparisons], pairs: int, recorded: int) -> list[Claim]:
+    """Judge gates on p99 by what comparisons of two versions say."""
+    raw = next((one for one in comparisons if one.measure == RAW), None)
+    if raw is None:
+        why = (
+            f"a comparison has {pairs} pairs of blocks, expected {MIN_ROUNDS} or more; give it "
+            "more time (--minutes)"
+        )
+        return [
+            claim(target, None, "unavailable", "derived", why) for target in (FALSE_ALARMS, SIGHT)
+        ]
+    size = f"a gate of {raw.tolerance * 100:g} % in {pairs} pairs of blocks"
+    return gate_claims(raw.false_alarms, raw.found, size, recorded)
+
+
+def _latencies(recorded: Recorded) -> dict[str, list[list[Values]]]:
+    """Return the latencies of every slice, block by block, of each measure."""
+    return {
+        RAW: [[one.latency_s for one in block] for block in recorded.blocks],
+        UNSTALLED: [[one.latency_s[~one.touched] for one in block] for block in recorded.blocks],
+    }
+
+
+def _slices(recorded: Recorded) -> list[int]:
+    return list(map(len, recorded.blocks))
+
+
+def _each(recorded: Recorded) -> int:
+    return math.ceil(_SIMULATED_BLOCKS / len(recorded.blocks))
+
+
 def _too_few_untouched() -> Missing:
     return Missing(
         UNSTALLED,
@@ -110,10 +172,17 @@ def _too_few_untouched() -> Missing:
     )
 
 
-def _config(recorded: Recorded, looks: Looks, options: CalibrateOptions) -> dict[str, object]:
+def _config(
+    recorded: Recorded, looks: Looks, pairs: int, options: CalibrateOptions
+) -> dict[str, object]:
     raw = recorded.result.raw
     return {
-        "experiment": {"runs": options.runs, "minutes": options.minutes, "seed": options.seed},
+        "experiment": {
+            "runs": options.runs,
+            "minutes": options.minutes,
+            "tolerance": options.tolerance / 100,
+            "seed": options.seed,
+        },
         "result": {
             "id": recorded.result.id,
             "config_hash": recorded.result.config_hash,
@@ -123,4 +192,5 @@ def _config(recorded: Recorded, looks: Looks, options: CalibrateOptions) -> dict
             "slices": sum(map(len, recorded.blocks)),
         },
         "looks": {"blocks": list(looks.blocks), "level": looks.level},
+        "pairs": pairs,
     }

@@ -1,6 +1,7 @@
 """A `calibrate` result as text for the terminal: how often runs err, what they see, in how long."""
 
 import math
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +18,9 @@ from lorabench.experiments.calibrate.questions import (
     UNSTALLED,
     labels_of,
 )
+from lorabench.experiments.calibrate.versions import SLOWDOWN
 from lorabench.report.terminal import plain_table, render_claims
+from lorabench.results.case import Label
 from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.schema import Metric, Result
 from lorabench.results.simulation import Question
@@ -41,6 +44,9 @@ def render(result: Result, console: Console) -> None:
     for sentence in filter(None, (_sentence(result), _undisturbed(result))):
         console.print(Text(sentence, "bold"), highlight=False)
     console.print()
+    # A document of before there were comparisons has none.
+    if "pairs" in result.config:
+        _render_comparisons(result, console)
     render_claims(result, console)
 
 
@@ -50,25 +56,97 @@ def _table(result: Result) -> Table:
     for heading in ("p99", "blocks", "unstalled", "blocks"):
         table.add_column(heading, justify="right", no_wrap=True)
     name = "false_verdict_share"
-    _add(table, result, "false: missed, or above 1", name, TOO_SLOW[0])
-    _add(table, result, "false: met, or below 1", name, TOO_FAST[0])
+    _add(table, result, "false: missed, or above 1", name, labels_of(TOO_SLOW[0]))
+    _add(table, result, "false: met, or below 1", name, labels_of(TOO_FAST[0]))
     for question in (*SEEN, PROOF):
         said = "seen" if question.bound == 1 else f"above {question.bound:.2f}"
-        _add(table, result, f"{_slower(question)}: {said}", "slowdown_seen_share", question)
-    _add(table, result, "nothing slower: met", "met_share", MET)
+        _add(
+            table,
+            result,
+            f"{_slower(question)}: {said}",
+            "slowdown_seen_share",
+            labels_of(question),
+        )
+    _add(table, result, "nothing slower: met", "met_share", labels_of(MET))
     return table
+
+
+def _render_comparisons(result: Result, console: Console) -> None:
+    """Print what comparisons of two versions say, as a table and in a sentence."""
+    pairs, told = result.config["pairs"], result.config["experiment"]
+    if pairs >= MIN_ROUNDS:
+        title = (
+            f"{told['runs']:,} comparisons of two versions of at most {pairs} pairs of blocks, a "
+            f"gate of {told['tolerance'] * 100:g} % on p99"
+        )
+        console.print(title, highlight=False)
+        console.print()
+        console.print(_comparisons_table(result))
+        console.print()
+    for sentence in _gate_sentences(result):
+        console.print(Text(sentence, "bold"), highlight=False)
+    console.print()
+
+
+def _comparisons_table(result: Result) -> Table:
+    table = plain_table(padding=(0, 1, 0, 0))
+    table.add_column("share of comparisons [95 %]", no_wrap=True)
+    for heading in ("p99", "pairs", "unstalled", "pairs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    slower = 1 + SLOWDOWN
+    for ratio, said, name in (
+        (1.0, "the same: gate fails", "gate_false_alarm_share"),
+        (1.0, "the same: gate unknown", "gate_unknown_share"),
+        (1.0, "the same: shown worse", "worse_false_share"),
+        (slower, f"{SLOWDOWN * 100:.0f} % slower: gate fails", "gate_found_share"),
+        (slower, f"{SLOWDOWN * 100:.0f} % slower: gate unknown", "gate_unknown_share"),
+        (slower, f"{SLOWDOWN * 100:.0f} % slower: shown worse", "worse_found_share"),
+    ):
+        counted = "pairs_needed" if name == "gate_found_share" else None
+        _add(table, result, said, name, {"ratio": ratio}, counted=counted)
+    return table
+
+
+def _gate_sentences(result: Result) -> Iterator[str]:
+    """Say what a comparison of that many minutes finds, and which tolerance suits it."""
+    pairs, told = result.config["pairs"], result.config["experiment"]
+    minutes = f"{told['minutes']:g} minute{'' if told['minutes'] == 1 else 's'}"
+    begin = f"A comparison of {minutes} ({pairs} pair{'' if pairs == 1 else 's'} of blocks)"
+    if pairs < MIN_ROUNDS:
+        yield f"{begin} is too short for a gate, which takes {MIN_ROUNDS} pairs."
+        return
+    found = next(result.select("least_slowdown_found", measure=RAW), None)
+    gate, cases = (
+        f"a gate of {told['tolerance'] * 100:g} %",
+        f"in {MOST_CASES * 10:.0f} of 10 cases",
+    )
+    if found is None or found.estimate is None:
+        yield f"{begin} fails {gate} at no slowdown {cases}, however large."
+    else:
+        yield f"{begin} fails {gate} {cases} where p99 is {_size(found)} up."
+    passed = next(result.select("least_tolerance_passed", measure=RAW), None)
+    if passed is not None and passed.estimate is not None:
+        yield f"Of equal versions, 9 of 10 comparisons pass a gate of {_size(passed)}."
 
 
 def _slower(question: Question) -> str:
     return f"{(question.ratio - 1) * 100:.0f} % slower"
 
 
-def _add(table: Table, result: Result, label: str, name: str, question: Question) -> None:
+def _add(
+    table: Table,
+    result: Result,
+    label: str,
+    name: str,
+    of: Mapping[str, Label],
+    *,
+    counted: str | None = "blocks_needed",
+) -> None:
+    """Add a row: a share of runs, and after how many blocks or pairs they decide."""
     cells = []
     for measure in _MEASURES:
-        labels = {"measure": measure, **labels_of(question)}
-        cells.append(_share(next(result.select(name, **labels), None)))
-        blocks = next(result.select("blocks_needed", **labels), None)
+        cells.append(_share(next(result.select(name, measure=measure, **of), None)))
+        blocks = next(result.select(counted, measure=measure, **of), None) if counted else None
         cells.append("" if blocks is None else _blocks(blocks))
     table.add_row(label, *cells)
 

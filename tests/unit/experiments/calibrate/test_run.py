@@ -87,7 +87,7 @@ def test_stalls_of_the_host_hide_what_untouched_queries_show(stormy: Result) -> 
 
 
 def test_the_claim_is_of_the_error_that_raw_runs_made_most_often(stormy: Result) -> None:
-    (claim,) = stormy.claims
+    claim = stormy.claims[0]
     errors = [metric.estimate for metric in stormy.select("false_verdict_share", measure=RAW)]
     assert (claim.id, claim.target, claim.basis) == ("bench.false_verdicts", 0.025, "derived")
     assert claim.measured == max(errors)
@@ -148,6 +148,7 @@ def test_without_enough_untouched_queries_only_raw_latencies_tell(tmp_path: Path
             found[name][::2] = True
     result = calibrate(samples.write(tmp_path / "run.json", found), runs=100)
     assert {m.labels.get("measure") for m in result.metrics} == {None, RAW}
+    assert UNSTALLED not in {m.condition for m in result.metrics}
     assert [missing.what for missing in result.unavailable] == [UNSTALLED]
     assert f"{UNSTALLED}: unavailable" in shown(result)
 
@@ -221,3 +222,55 @@ def test_many_recorded_blocks_tell_more_exactly_than_few(tmp_path: Path) -> None
         assert metric.ci95 is not None
         widths.append(metric.ci95[1] - metric.ci95[0])
     assert 0 < widths[1] < widths[0]
+
+
+def test_neighbouring_blocks_that_differ_hide_from_a_comparison_what_a_run_sees(
+    calm: Result, tmp_path: Path
+) -> None:
+    labels = {"measure": RAW, "ratio": 1.15}
+    even = replace(samples.CALM, block_sigma=0.0)
+    alike = calibrated(tmp_path, even)
+    assert value(alike, "gate_found_share", **labels) == 1
+    assert value(alike, "gate_false_alarm_share", measure=RAW) == 0
+    assert value(alike, "pairs_needed", **labels) == 7
+    # The level of a block, which its cases share and two versions do not.
+    assert (value(calm, "gate_found_share", **labels) or 0) < 0.5
+    noise = value(calm, "aa_pair_log_ratio_sd", condition=RAW)
+    assert noise is not None
+    assert noise > 3 * (value(alike, "aa_pair_log_ratio_sd", condition=RAW) or 0)
+    assert (value(calm, "least_slowdown_found", measure=RAW) or 0) > 0.15
+    assert (value(calm, "least_tolerance_passed", measure=RAW) or 0) > 0.05
+
+
+def test_shares_of_comparisons_are_told_with_verdicts_and_in_sentences(
+    calm: Result, tmp_path: Path
+) -> None:
+    assert [claim.id for claim in calm.claims[1:]] == [
+        "bench.gate_false_alarms",
+        "bench.gate_sight",
+    ]
+    assert calm.config["pairs"] == 35
+    text = " ".join(shown(calm).split())
+    assert "400 comparisons of two versions of at most 35 pairs of blocks, a gate of 5 %" in text
+    assert re.search(r"fails a gate of 5 % in 9 of 10 cases where p99 is [0-9.]+ % \(.*\) up", text)
+    assert re.search(r"9 of 10 comparisons pass a gate of [0-9.]+ % \([0-9.]+ to [0-9.]+\)\.", text)
+    short = calibrated(tmp_path, samples.CALM, minutes=1.0, runs=100)
+    assert [claim.verdict for claim in short.claims[1:]] == ["unavailable"] * 2
+    assert not list(short.select("gate_found_share"))
+    said = (
+        "A comparison of 1 minute (3 pairs of blocks) is too short for a gate, which takes 6 pairs."
+    )
+    assert said in " ".join(shown(short).split())
+
+
+def test_a_wider_gate_is_passed_more_often(calm: Result, tmp_path: Path) -> None:
+    wide = calibrated(tmp_path, samples.CALM, tolerance=30.0)
+    shares = [value(one, "gate_unknown_share", measure=RAW, ratio=1.0) for one in (calm, wide)]
+    assert (shares[0] or 0) > (shares[1] or 0)
+    assert wide.claims[2].verdict != "met"
+
+
+def test_a_document_without_comparisons_is_shown_without_them(calm: Result) -> None:
+    config = {name: part for name, part in calm.config.items() if name != "pairs"}
+    text = shown(calm.model_copy(update={"config": config}))
+    assert "comparison" not in text.partition("bench.")[0]
