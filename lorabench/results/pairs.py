@@ -25,14 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench.results.change import POWER
 from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.sequential import Looks
 from lorabench.results.simulation import Intervals, Numbers, Values, intervals, log_quantiles
 
 STRETCH = 4
 """Pairs that are drawn together for a world."""
-
-POWER = 0.8
 
 
 def draw_pairs(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ...]:

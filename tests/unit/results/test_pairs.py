@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.results import sequential, statistics
+from lorabench.results.change import change
+from lorabench.results.gate import Gate, Held, judge
 from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.pairs import Compared, draw_pairs, pair_log_ratios
 from lorabench.results.simulation import Intervals
@@ -92,6 +94,25 @@ def test_the_first_look_that_can_tell_ends_a_gate() -> None:
     assert found.passed.tolist() == [False, True, False, False, True]
     assert found.unknown.tolist() == [False, False, False, True, False]
     assert found.after.tolist() == [14, math.inf, 21, math.inf, math.inf]
+
+
+def test_a_gate_ends_as_that_of_compare_does_at_every_look() -> None:
+    rng = np.random.default_rng(5)
+    logs = rng.normal(rng.normal(0.06, 0.1, (100, 1)), 0.08, (100, 27))
+    gated = _compared(logs).gate(1.0, 0.05)
+    for run, values in enumerate(logs):
+        outcome = "unknown"
+        for pairs in LOOKS.blocks:
+            ones = [1.0] * pairs
+            found = change(ones, np.exp(values[:pairs]), better="lower", paired=True)
+            (verdict,) = judge([Held(Gate("latency_p99", 0.05), "solo", found)], LOOKS.level)
+            outcome = verdict.outcome
+            if outcome != "unknown":
+                break
+        assert outcome == (
+            "fail" if gated.failed[run] else "pass" if gated.passed[run] else "unknown"
+        )
+    assert min(gated.failed.sum(), gated.passed.sum(), gated.unknown.sum()) > 5
 
 
 def test_a_slower_head_is_the_same_comparisons_shifted() -> None:
