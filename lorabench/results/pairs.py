@@ -1,21 +1,21 @@
 """Comparisons of two versions, made up from a recorded run to find out what gates can tell.
 
-``lorabench compare --run`` gives two versions blocks in turn. A whole block of the one lies between
-two of the other, so weather that changes from block to block sets them apart, and shuffled slices
-do not even it out as they do between the cases of one run. So here a pair of blocks is two
-neighbours in time: an arm is half of the slices of `solo` and `solo_repeat` of a recorded block, as
-many as a control has, and the other arm is half of those of the next block. In a pair either comes
-first, at random. Nothing is brought to the same level: what neighbours differ by is the weather
-that a comparison meets.
+``lorabench compare --run`` has two versions change places with every turn of a block, which is one
+slice of each case. Over the time of two recorded blocks either version so has as many turns as one
+block has, half of them in each. So here a pair of blocks is made of two neighbours: an arm is a
+quarter of the slices of `solo` and `solo_repeat` of both, as many as a control has in one, and no
+slice is in both arms. Nothing is brought to the same level: both arms meet what the two blocks
+differ by.
 
-Of slices that could change places, a random half of a block's has the law of fresh ones of that
-block, so that nothing has to be corrected. Neighbouring pairs share a recorded block, though, so
+Slices of a block could change places, so that parts of it drawn at random have the law of fresh
+ones, and nothing has to be corrected. Neighbouring pairs share a recorded block, though, so
 that worlds (`lorabench.results.simulation`) are drawn in stretches of several.
 
 What it does not know: processes of two versions, each of which has memory of its own where colocate
 has one set for all cases of a round; their pages may lie better or worse for as long as these
-processes live, which is a bias and no noise. Recorded pairs that lie across a change of processes
-are among those drawn. And all that `lorabench.results.simulation` does not know.
+processes live, which is a bias and no noise. Weather that changes within a block is met in random
+order here, and in turns that alternate there, which even it out a little better. And all that
+`lorabench.results.simulation` does not know.
 """
 
 import math
@@ -28,7 +28,14 @@ from numpy.typing import NDArray
 from lorabench.results.change import POWER
 from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.sequential import Looks
-from lorabench.results.simulation import Intervals, Numbers, Values, intervals, log_quantiles
+from lorabench.results.simulation import (
+    Intervals,
+    Numbers,
+    Values,
+    draw,
+    intervals,
+    log_quantiles,
+)
 
 STRETCH = 4
 """Pairs that are drawn together for a world."""
@@ -39,33 +46,15 @@ def draw_pairs(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ..
 
     Parameters
     ----------
-    slices : sequence of int
-        How many slices of both controls each recorded block has, 2 or more; of two blocks or more,
-        in the order in which they ran.
-    each : int
-        How many simulated pairs to make of each recorded one.
-    seed : int
-        Same seed, same draws.
+    slices, each, seed
+        As of `lorabench.results.simulation.draw`.
 
     Returns
     -------
     tuple of int64 [each, 2, k]
-        Of every recorded block but the last, slices of it and of the next, in either order,
-        numbered over all recorded blocks.
+        Of every recorded block, slices of it and of a neighbour, numbered over all recorded blocks.
     """
-    rng = np.random.default_rng(seed)
-    first = np.cumsum([0, *slices])
-    drawn = []
-    for block in range(len(slices) - 1):
-        length = min(slices[block : block + 2]) // 2
-        arms = [
-            first[which] + rng.random((each, slices[which])).argsort(axis=1)[:, :length]
-            for which in (block, block + 1)
-        ]
-        turned = rng.random((each, 1)) < 0.5
-        both = [np.where(turned, *arms), np.where(turned, *arms[::-1])]
-        drawn.append(np.stack(both, axis=1))
-    return tuple(drawn)
+    return draw(slices, each, seed, arms=2)
 
 
 def pair_log_ratios(
@@ -84,7 +73,7 @@ def pair_log_ratios(
 
     Returns
     -------
-    float64 [recorded pairs, each]
+    float64 [recorded blocks, each]
         NaN where too few latencies lie beyond it in an arm.
     """
     logs = log_quantiles(drawn, [one for block in blocks for one in block], q)

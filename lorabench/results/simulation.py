@@ -55,7 +55,7 @@ Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 
-def draw(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ...]:
+def draw(slices: Sequence[int], each: int, seed: int, arms: int = ARMS) -> tuple[Numbers, ...]:
     """Draw the slices of all arms.
 
     Parameters
@@ -67,10 +67,12 @@ def draw(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ...]:
         How many simulated blocks to make of each recorded one.
     seed : int
         Same seed, same draws.
+    arms : int
+        How many, 2 or 3.
 
     Returns
     -------
-    tuple of int64 [each, 3, k]
+    tuple of int64 [each, arms, k]
         Of every recorded block, the slices of the arms, numbered over all recorded blocks.
     """
     rng = np.random.default_rng(seed)
@@ -78,25 +80,27 @@ def draw(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ...]:
     drawn = []
     for block, there in enumerate(slices):
         other = block + 1 if block + 1 < len(slices) else block - 1
-        shares = zip((block, other), _shares(there, slices[other]), strict=True)
-        arms = [
-            first[which] + _disjoint(rng, slices[which], share, each) for which, share in shares
+        shares = zip((block, other), _shares(there, slices[other], arms), strict=True)
+        parts = [
+            first[which] + _disjoint(rng, slices[which], (each, arms, share))
+            for which, share in shares
         ]
-        drawn.append(np.concatenate(arms, axis=2))
+        drawn.append(np.concatenate(parts, axis=2))
     return tuple(drawn)
 
 
-def _shares(block: int, other: int) -> tuple[int, int]:
+def _shares(block: int, other: int, arms: int) -> tuple[int, int]:
     """Return how many slices of two blocks go into an arm of a control's length."""
     length = (block + other) // 4
-    mine = min(-(-length // 2), block // ARMS)
-    return mine, min(length - mine, other // ARMS)
+    mine = min(-(-length // 2), block // arms)
+    return mine, min(length - mine, other // arms)
 
 
-def _disjoint(rng: np.random.Generator, slices: int, share: int, count: int) -> Numbers:
-    """Return numbers of slices, int64 [count, 3, share], in each row every one at most once."""
+def _disjoint(rng: np.random.Generator, slices: int, shape: tuple[int, int, int]) -> Numbers:
+    """Return numbers of slices, int64 [count, arms, share], in each row every one at most once."""
+    count, arms, share = shape
     shuffled = rng.random((count, slices)).argsort(axis=1)
-    return shuffled[:, : ARMS * share].reshape(count, ARMS, share)
+    return shuffled[:, : arms * share].reshape(shape)
 
 
 def log_ratios(

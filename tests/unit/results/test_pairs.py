@@ -16,41 +16,37 @@ from lorabench.results.simulation import Intervals
 
 LOOKS = sequential.plan_looks(27)
 
-COUNTS = st.lists(st.integers(2, 12), min_size=2, max_size=6)
+COUNTS = st.lists(st.integers(4, 12), min_size=2, max_size=6)
 
 
 @given(COUNTS, st.integers(0, 1000))
-def test_an_arm_is_a_half_of_one_block_and_the_other_of_its_neighbour(counts, seed: int) -> None:
+def test_both_arms_have_as_many_slices_of_a_block_and_of_its_neighbour(counts, seed: int) -> None:
     owner = np.repeat(np.arange(len(counts)), counts)
     drawn = draw_pairs(counts, 10, seed)
-    assert len(drawn) == len(counts) - 1
+    assert len(drawn) == len(counts)
     for recorded, arms in enumerate(drawn):
-        assert arms.shape == (10, 2, min(counts[recorded : recorded + 2]) // 2)
+        other = recorded + 1 if recorded + 1 < len(counts) else recorded - 1
+        assert arms.shape[:2] == (10, 2)
+        # As long as a control of the two, or one slice short of it.
+        assert 0 <= (counts[recorded] + counts[other]) // 4 - arms.shape[2] <= 1
         for pair in arms:
-            of = [set(owner[arm]) for arm in pair]
-            assert sorted(map(min, of)) == [recorded, recorded + 1]
-            assert all(len(one) == 1 for one in of)
+            of = [sorted(owner[arm].tolist()) for arm in pair]
+            assert of[0] == of[1]
+            assert set(of[0]) <= {recorded, other}
             assert len(set(pair.ravel().tolist())) == pair.size
 
 
-def test_either_neighbour_comes_first() -> None:
-    (arms,) = draw_pairs([2, 2], 1000, 0)
-    first = (arms[:, 0, 0] < 2).mean()
-    assert first == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / 1000))
-
-
-def test_a_ratio_is_that_of_exact_quantiles_and_no_difference_of_blocks_is_taken_out() -> None:
+def test_a_ratio_is_that_of_exact_quantiles_and_no_level_is_taken_out() -> None:
     rng = np.random.default_rng(0)
     slices = [rng.lognormal(level, 0.3, 1000) for level in (0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)]
     drawn = draw_pairs([4, 4], 50, 0)
-    (found,) = pair_log_ratios(drawn, [slices[:4], slices[4:]])
+    found, _ = pair_log_ratios(drawn, [slices[:4], slices[4:]])
     for ratio, pair in zip(found, drawn[0], strict=True):
         head, base = (
             math.log(statistics.quantile(np.concatenate([slices[n] for n in arm]), 0.99) or 0)
             for arm in pair
         )
         assert ratio == pytest.approx(head - base, abs=1e-9)
-    assert np.abs(found).mean() == pytest.approx(1, abs=0.1)
 
 
 def test_simulated_pairs_vary_as_much_as_fresh_ones() -> None:
@@ -60,9 +56,15 @@ def test_simulated_pairs_vary_as_much_as_fresh_ones() -> None:
         level = rng.normal(0, 0.1)
         return [rng.lognormal(level + rng.normal(0, 0.1), 0.4, 600) for _ in range(slices)]
 
+    def fresh() -> float:
+        # The time of two blocks, in which either version has every second turn.
+        both = [block(4), block(4)]
+        arms = [np.concatenate([*both[0][n::2], *both[1][n::2]]) for n in (0, 1)]
+        head, base = (math.log(np.quantile(arm, 0.99)) for arm in arms)
+        return head - base
+
     simulated = pair_log_ratios(draw_pairs([8] * 200, 40, 0), [block(8) for _ in range(200)])
-    fresh = np.diff([math.log(np.quantile(np.concatenate(block(4)), 0.99)) for _ in range(2000)])
-    assert simulated.std() == pytest.approx(fresh.std(), rel=0.1)
+    assert simulated.std() == pytest.approx(np.std([fresh() for _ in range(2000)]), rel=0.1)
 
 
 def _compared(logs: np.ndarray) -> Compared:
