@@ -14,6 +14,7 @@ from lorabench.results.schema import Result
 _MAIN = """
 import json, os, signal, socket, sys, time
 
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 arguments = sys.argv[1:]
 output = arguments[arguments.index("-o") + 1]
 

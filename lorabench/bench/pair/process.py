@@ -89,9 +89,13 @@ class RunProcess:
         return f": {said.removeprefix('lorabench: ')}" if said else ""
 
     def interrupt(self) -> None:
-        """Ask it to end as by Ctrl-C; a run that has ended does not mind."""
+        """Ask it to end as by Ctrl-C; a run that has ended does not mind.
+
+        By SIGTERM, which the command takes for the same: in the background of a script, as in CI,
+        processes ignore SIGINT and hand that down.
+        """
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
+            self.process.terminate()
 
     def collect(self) -> None:
         """Wait until it has ended, once it was interrupted; kill it if it does not."""

@@ -1,6 +1,7 @@
 """Two versions at one machine: whose turn it is, when both have had enough, what may go wrong."""
 
 import re
+import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -220,6 +221,17 @@ def test_ctrl_c_ends_both_and_keeps_what_they_have(run: Run, tmp_path: Path) -> 
     assert pair.interrupted
     assert "base ends 2" in log(tmp_path)
     assert "base begins 3" not in log(tmp_path)
+
+
+def test_runs_that_ignore_sigint_are_ended_all_the_same(run: Run, tmp_path: Path) -> None:
+    """In the background of a script SIGINT is ignored, and that is handed down."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pair = run(KEEPS, KEEPS, observer=Watching("step 2"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pair.interrupted
+    assert "base begins 2" not in log(tmp_path)
 
 
 def test_ctrl_c_before_anything_is_finished_is_ctrl_c(run: Run) -> None:
