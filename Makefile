@@ -7,6 +7,16 @@ PYTHON ?= python3
 # more options for pytest.
 DEMO_ARGS ?= --conditions naive,isolated --load 0.5 --max-minutes 2.8 --warmup 0.5 --label-delay 0.3
 PYTEST_ARGS ?=
+# What bench-ci holds this checkout against (by default its merge base with origin/main), what both
+# versions run in turn, and by how much each metric may get worse (docs/ci.md).
+BASE ?=
+COLOCATE_ARGS ?= --preset demo --conditions isolated --duration 1 --max-minutes 3
+COLOCATE_GATES ?= latency_p50[solo]=20% latency_p95[isolated]=25%
+KERNELS_ARGS ?= --kernels lookup,lora,update,index --peers= --dim 64 --table-mib 64 --pooling 20 \
+  --distribution uniform --rounds 101
+KERNELS_GATES ?= lookup_row_s[pages=2m]=10% lora_row_s[kernel=lookup_lora,inputs=pooled]=10% \
+  update_row_s[stage=backward,inputs=zipf]=15% index_find_s[candidate=lorabench]=10%
+ON_UNKNOWN ?= fail
 # How many tests run at once.
 JOBS ?= 3
 
@@ -64,6 +74,12 @@ coverage: prepare install ## run every test; say which lines and branches of lor
 prepare: ## as root, install the Debian packages of the set-up and the tests, and fetch the guest
 	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null || exit 0; \
 	  $(MAKE) system-packages test-packages guest || echo "some tests will be skipped" >&2
+
+.PHONY: bench-ci
+bench-ci: install ## hold this checkout against its merge base, both measured in turn: docs/ci.md
+	@$(IN_VENV) COLOCATE_ARGS="$(COLOCATE_ARGS)" COLOCATE_GATES="$(COLOCATE_GATES)" \
+	  KERNELS_ARGS="$(KERNELS_ARGS)" KERNELS_GATES="$(KERNELS_GATES)" ON_UNKNOWN="$(ON_UNKNOWN)" \
+	  .ci/bench "$(VENV)" "$(VENV)/lorabench-bench" "$(BASE)"
 
 # The emulated machine of test-numa: kernel, modules and busybox out of Debian's packages, which are
 # unpacked here and not installed, so that this machine's own kernel and boot loader are left alone.

@@ -55,3 +55,17 @@ def test_an_installed_environment_is_not_installed_again(tmp_path: Path):
     run = make("install", f"VENV={tmp_path}", "PYTHON=/no/such/python")
     assert run.returncode == 0, run.stderr
     assert run.stdout == ""
+
+
+def test_a_commit_to_compare_with_that_is_not_there_is_told_in_one_line(tmp_path: Path):
+    versions = REPOSITORY / ".ci" / "versions"
+    run = subprocess.run(
+        [versions, sys.prefix, tmp_path / "versions", "no-such-commit"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    (message,) = run.stderr.splitlines()
+    assert "found no commit 'no-such-commit'" in message
+    assert not list(tmp_path.iterdir())
