@@ -149,6 +149,27 @@ def tolerated(share: float, better: Better) -> float:
     return math.log1p(share) if better == "lower" else -math.log1p(-share)
 
 
+def more_often(base: tuple[int, int], head: tuple[int, int]) -> float:
+    """Return the chance of something happening so much more often to head though it is alike.
+
+    Fisher's exact test, one-sided (Fisher 1935, The Design of Experiments, 12.1).
+
+    Parameters
+    ----------
+    base, head : tuple of int
+        How often it happened, of how many.
+
+    Examples
+    --------
+    >>> more_often((0, 4), (4, 4))
+    0.014285714285714285
+    """
+    (few, n), (many, m) = base, head
+    ways = math.comb(n + m, few + many)
+    more = range(many, min(m, few + many) + 1)
+    return sum(math.comb(m, k) * math.comb(n, few + many - k) for k in more) / ways
+
+
 def change(
     base: Sequence[float | None],
     head: Sequence[float | None],

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from lorabench.errors import InputError
 from lorabench.results import sameness
-from lorabench.results.change import TRIMMED, Change, change, tolerated
+from lorabench.results.change import TRIMMED, Change, change, more_often, tolerated
 from lorabench.results.comparison import Comparison, Row, Verdict, is_control
-from lorabench.results.evidence import STUCK_SHARE, saturated_shares
+from lorabench.results.evidence import STUCK_SHARE, saturated_blocks
 from lorabench.results.gate import Gate, GateVerdict, Held, judge
 from lorabench.results.registry import MetricSpec, metric_spec
 from lorabench.results.sameness import differences
@@ -87,13 +87,13 @@ class Side:
         How many repeated runs.
     metrics : mapping
         By name and labels, of each run by its number.
-    stuck : mapping of str to float
-        Of each case whose queue only grew in some block: in what share of them.
+    stuck : mapping of str to (int, int)
+        Of each case: in how many blocks its queue only grew, and how many it had.
     """
 
     runs: int
     metrics: Mapping[_Key, Mapping[int, Metric]]
-    stuck: Mapping[str, float]
+    stuck: Mapping[str, tuple[int, int]]
 
     @classmethod
     def of(cls, runs: Sequence[Result]) -> "Side":
@@ -104,12 +104,14 @@ class Side:
         InputError
             One has the same metric twice.
         """
-        stuck = saturated_shares([block for run in runs for block in run.rounds])
+        stuck = saturated_blocks([block for run in runs for block in run.rounds])
         return cls.measured([run.metrics for run in runs], stuck)
 
     @classmethod
     def measured(
-        cls, runs: Sequence[Sequence[Metric]], stuck: Mapping[str, float] | None = None
+        cls,
+        runs: Sequence[Sequence[Metric]],
+        stuck: Mapping[str, tuple[int, int]] | None = None,
     ) -> "Side":
         """Take in what repeated runs have measured, of which there need be no documents yet.
 
@@ -217,9 +219,10 @@ def _row(
 ) -> Row:
     metric = _any(head.metrics[key])
     verdict, why = _verdict(found, level, size)
-    queue = _queues(metric, base, head)
+    queue, chance = _queues(metric, base, head), None
     if queue is not None:
-        verdict, why = queue
+        why, chance = queue
+        verdict = "worse" if chance <= level else "could not have seen it"
     return Row(
         metric=metric.name,
         case=metric.condition,
@@ -230,6 +233,7 @@ def _row(
         change=found,
         verdict=verdict,
         why=why,
+        chance=chance,
     )
 
 
@@ -256,17 +260,20 @@ def _verdict(found: Change | None, level: float, size: float) -> tuple[Verdict, 
     return "no difference shown", ""
 
 
-def _queues(metric: Metric, base: Side, head: Side) -> tuple[Verdict, str] | None:
-    """Return what a queue that only grew makes of a latency: it has none to compare."""
+def _queues(metric: Metric, base: Side, head: Side) -> tuple[str, float] | None:
+    """Return what is to be said of a latency whose queue only grew, and the chance of that.
+
+    Such a case has no latency to compare. It is worse if its queue grew in more blocks of head than
+    chance gives: on a machine that is busy elsewhere that happens to either side now and then.
+    """
     if not metric.name.startswith(("latency_", "spike_", "update_latency_")):
         return None
-    shares = [side.stuck.get(metric.condition, 0.0) for side in (base, head)]
+    counts = [side.stuck.get(metric.condition, (0, 0)) for side in (base, head)]
+    shares = [stuck / ran if ran else 0.0 for stuck, ran in counts]
     if max(shares) <= STUCK_SHARE:
         return None
     told = f"the queue only grew in {shares[0]:.0%} of base's blocks and {shares[1]:.0%} of head's"
-    if shares[0] <= STUCK_SHARE:
-        return "worse", told
-    return "could not have seen it", told
+    return told, more_often(*counts)
 
 
 def _held(gates: Sequence[Gate], rows: Sequence[Row], base: Side, head: Side) -> Iterator[Held]:
@@ -309,10 +316,9 @@ def _of_row(gate: Gate, row: Row) -> Held:
                 "that is positive, of which a percentage can be taken"
             )
         return Held(gate, row.case, row.change, unknown="a value is 0, and of 0 there is no share")
-    grew = row.why if row.why.startswith("the queue only grew") else None
-    if row.verdict == "worse":
-        return Held(gate, row.case, row.change, worse=grew)
-    return Held(gate, row.case, row.change, unknown=grew)
+    if row.chance is not None:
+        return Held(gate, row.case, row.change, worse=row.why, chance=row.chance)
+    return Held(gate, row.case, row.change)
 
 
 def _nothing(gate: Gate, rows: Sequence[Row]) -> str:

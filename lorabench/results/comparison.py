@@ -62,6 +62,9 @@ class Row:
         What the change comes to.
     why : str
         What else decided it, such as a queue that only grew; empty where the interval did.
+    chance : float or None
+        Of head's queue growing in so many more blocks though both sides are alike; None where no
+        queue is in the way.
     """
 
     metric: str
@@ -73,6 +76,7 @@ class Row:
     change: Change | None
     verdict: Verdict
     why: str = ""
+    chance: float | None = None
 
     @property
     def headline(self) -> bool:

@@ -106,9 +106,15 @@ class Run:
 
 def saturated_shares(blocks: Sequence[Round]) -> dict[str, float]:
     """Return in what share of its blocks the queue of each case only grew, where it did at all."""
+    found = saturated_blocks(blocks)
+    return {name: stuck / ran for name, (stuck, ran) in found.items() if stuck}
+
+
+def saturated_blocks(blocks: Sequence[Round]) -> dict[str, tuple[int, int]]:
+    """Return in how many of its blocks the queue of each case only grew, and how many it had."""
     ran = Counter(name for block in blocks for name in set(block.order))
     stuck = Counter(name for block in blocks for name in block.saturated)
-    return {name: count / ran[name] for name, count in stuck.items()}
+    return {name: (stuck[name], count) for name, count in ran.items()}
 
 
 def apart(run: Run, name: str) -> tuple[float, float] | None:

@@ -90,6 +90,8 @@ class Held:
         None where a side has no value.
     worse : str or None
         Why it is worse whatever the values say, such as a queue that only grew.
+    chance : float
+        Of what `worse` tells, though nothing is worse.
     unknown : str or None
         Why nothing can be told whatever the values say.
     """
@@ -99,6 +101,7 @@ class Held:
     change: Change | None
     worse: str | None = None
     unknown: str | None = None
+    chance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def judge(held: Sequence[Held], level: float = LEVEL) -> list[GateVerdict]:
 def _p(one: Held) -> float:
     """Return the p of a gate that is kept; 1 where nothing can be told."""
     if one.worse is not None:
-        return 0.0
+        return one.chance
     if one.unknown is not None or one.change is None:
         return 1.0
     found = one.change.p_worse(tolerated(one.gate.share, one.change.better))
@@ -169,7 +172,8 @@ def _outcome(one: Held, level: float, *, failed: bool) -> tuple[GateOutcome, flo
     """Return how a gate went, at which level, and what was found."""
     change, share = one.change, one.gate.share
     if one.worse is not None:
-        return "fail", level, one.worse
+        unsure = f"{one.worse}, which chance alone may give"
+        return ("fail", level, one.worse) if failed else ("unknown", level, unsure)
     bounds = None if change is None else change.worse_by(level)
     if one.unknown is not None or change is None or bounds is None:
         few = "of one value a side nothing is known of how far values vary"

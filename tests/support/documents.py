@@ -53,7 +53,7 @@ def document(
         "config": config,
         "config_hash": config_hash(config),
         "environment": MACHINE,
-        "rounds": [_round(n, names, saturated or {}) for n in range(10 if saturated else 0)],
+        "rounds": [_round(n, names, saturated or {}) for n in range(10)],
         "metrics": table.metrics(),
         "claims": [],
         "unavailable": [],
