@@ -134,6 +134,8 @@ class Record(Answers, CpuUsage):
         What the trainer did.
     before : TrainReport or None
         What it had done when this began; None where it began anew.
+    issued : int64 [N] or None
+        When each query was handed over, where a load generator with a clock of its own did that.
     """
 
     condition: str
@@ -143,6 +145,7 @@ class Record(Answers, CpuUsage):
     length_s: float
     train: TrainReport | None = None
     before: TrainReport | None = None
+    issued: NDArray[np.int64] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence["Record"]) -> "Record":
@@ -163,6 +166,7 @@ class Record(Answers, CpuUsage):
                 steps=sum(report.steps for report in reports),
                 cpu_s=sum(report.cpu_s for report in reports),
             )
+        issued = [part.issued for part in parts if part.issued is not None]
         # A slice's own number counts from 0, however many parts went before.
         counts = np.cumsum([0, *(int(part.slices.max(initial=-1)) + 1 for part in parts[:-1])])
         busy = np.array([part.cpu_busy for part in parts])
@@ -188,6 +192,7 @@ class Record(Answers, CpuUsage):
             ),
             train=train,
             before=first.before,
+            issued=np.concatenate(issued) if len(issued) == len(parts) else None,
         )
 
     @property
@@ -291,6 +296,8 @@ class Record(Answers, CpuUsage):
             "slice": self.slices,
             "counted": self.counted,
         }
+        if self.issued is not None:
+            arrays["issued_ns"] = self.issued
         if self.train is not None:
             updates, learner = self.train.updates, self.train.learner
             arrays |= {

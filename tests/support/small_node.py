@@ -13,6 +13,7 @@ from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.memory import Region
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.tables import TableLayout, TableSet
+from lorabench.targets.node.exchange import Bell
 from lorabench.targets.node.memory import Feed
 from lorabench.targets.node.replay import Replay
 from lorabench.targets.node.server import Server
@@ -67,7 +68,12 @@ class Node:
 
 
 def small_node(
-    queries: int = 64, *, batch: int = 64, hotness: tuple[int, ...] = (), **config: float
+    queries: int = 64,
+    *,
+    batch: int = 64,
+    hotness: tuple[int, ...] = (),
+    bell: Bell | None = None,
+    **config: float,
 ) -> Node:
     """Build a node over random rows whose labels follow one of the features."""
     rng = np.random.default_rng(0)
@@ -111,5 +117,6 @@ def small_node(
         readers=[attach_reader(adapter.handle.reader, 0)],
         rings=[memory],
         load=LoadLine(Region.create("load", LOAD_BYTES).mapping, 0),
+        bell=bell,
     )
     return Node(tables, net, feed, labels, state, replay, trainer, server, clock)

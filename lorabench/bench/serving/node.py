@@ -5,10 +5,10 @@ what takes them through a slice of a case.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
 
 from lorabench.bench.experiment import Observer
 from lorabench.bench.serving.cases import ServingCase
@@ -24,10 +24,12 @@ from lorabench.model.checkpoint import load_checkpoint
 from lorabench.model.prepare import Prepared, prepare
 from lorabench.strategies.registry import parse
 from lorabench.targets.load import Schedule, open_traffic
+from lorabench.targets.loadgen import LoadTest
 from lorabench.targets.node.memory import PlacedMemory
-from lorabench.targets.node.processes import NodeProcesses, NodeSetup
+from lorabench.targets.node.processes import NodeProcesses
 from lorabench.targets.node.samples import open_ring
 from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
+from lorabench.targets.node.setup import NodeSetup
 from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Record
 from lorabench.workload.block import Block
@@ -37,7 +39,38 @@ from lorabench.workload.source import RowSource, open_source
 _QUERY_BYTES = 160
 
 Measured = tuple[Record, Monitor | None]
-Run = Callable[[ServingCase, Slice, TrainerSettings | None], Measured]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A test of LoadGen's, in place of a slice of a case.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Its arrivals, from 0 on.
+    test : LoadTest
+        What LoadGen is asked for.
+    logs : dict of str to bytes
+        What LoadGen has written is put here.
+    """
+
+    schedule: Schedule
+    test: LoadTest
+    logs: dict[str, bytes] = field(default_factory=dict)
+
+
+class Run(Protocol):
+    """Takes a round's processes through a slice of a case, or through a test of LoadGen's."""
+
+    def __call__(
+        self,
+        case: ServingCase,
+        part: Slice,
+        settings: TrainerSettings | None,
+        asked: Asked | None = None,
+    ) -> Measured:
+        """Run `part`, or where there is one the test."""
 
 
 class ServingNode:
@@ -204,17 +237,30 @@ class ServingNode:
         servers: Sequence[frozenset[int]] | None = None,
         seats: int = 1,
         placed: PlacedMemory | None = None,
+        load_generator: bool = False,
     ) -> AbstractContextManager[NodeProcesses]:
         """Start processes over rows; they end with the context, or with this process."""
         return (setup or self.setup).round(
-            rows, servers or self.servers, seats=seats, placed=placed
+            rows,
+            servers or self.servers,
+            seats=seats,
+            placed=placed,
+            load_generator=load_generator,
         )
 
     @contextmanager
-    def round(self, rows: Block, schedule: Schedule, cases: Sequence[ServingCase]) -> Iterator[Run]:
+    def round(
+        self,
+        rows: Block,
+        schedule: Schedule,
+        cases: Sequence[ServingCase],
+        *,
+        load_generator: bool = False,
+    ) -> Iterator[Run]:
         """Start a round's processes; give what takes them through a slice of a case.
 
-        Processes that wait for their turn sleep; cases on placed memory need their own.
+        Processes that wait for their turn sleep; cases on placed memory need their own. With a load
+        generator they can be taken through its tests.
         """
         on: dict[bool, NodeProcesses] = {}
         seats: dict[ServingCase, int] = {}
@@ -230,11 +276,17 @@ class ServingNode:
                             # A sham has no seat, but a trainer's process to run in.
                             seats=max(len(learning), any(case.sham for case in own)),
                             placed=self._placed if numa else None,
+                            load_generator=load_generator,
                         )
                     )
             begun: set[ServingCase] = set()
 
-            def run(case: ServingCase, part: Slice, settings: TrainerSettings | None) -> Measured:
+            def run(
+                case: ServingCase,
+                part: Slice,
+                settings: TrainerSettings | None,
+                asked: Asked | None = None,
+            ) -> Measured:
                 told = NodeCase(
                     case.text,
                     settings,
@@ -247,8 +299,8 @@ class ServingNode:
                     slowdown=self.slowdown(case),
                 )
                 begun.add(case)
-                asked = schedule.between(part.begin_s, part.end_s)
-                return self.run(on[case.has("numa")], case, told, asked)
+                due = asked or schedule.between(part.begin_s, part.end_s)
+                return self.run(on[case.has("numa")], case, told, due)
 
             yield run
 
@@ -260,15 +312,23 @@ class ServingNode:
         return self.service * case.planted
 
     def run(
-        self, processes: NodeProcesses, case: ServingCase, told: NodeCase, schedule: Schedule
+        self, processes: NodeProcesses, case: ServingCase, told: NodeCase, due: Schedule | Asked
     ) -> Measured:
         """Take processes through a slice, with all that its condition takes applied."""
+
+        def measure() -> Record:
+            if isinstance(due, Asked):
+                record, logs = processes.load_test(told, due.schedule, due.test)
+                due.logs.update(logs)
+                return record
+            return processes.measure(told, due)
+
         # A cpuset that came and went can have widened it.
         pin_threads(os.getpid(), frozenset(self.machine.plan.trainer_cpus))
         if told.settings is None:
-            return processes.measure(told, schedule), None
+            return measure(), None
         with applied(case.condition, self.machine, processes.workers(told.settings)) as monitor:
-            return processes.measure(told, schedule), monitor
+            return measure(), monitor
 
     def config(self) -> Mapping[str, Any]:
         """Return what a document's ``config`` says of it."""

@@ -7,9 +7,16 @@ go only the places of the parts.
 
 Schedules differ in length, so both are sized anew for each, while no server serves. Then all pages
 are new: those of the answers come from the node of the server that first writes them.
+
+Where a load generator with a clock of its own hands queries over (`IssuingEnd`), servers know in
+advance what each asks and not when it comes. Its arrival is then written when it is handed over, by
+`CLOCK_MONOTONIC` and not by the case's clock, and an eventfd wakes the server; another one wakes
+whoever waits for answers. One aligned store of 8 bytes is all that is handed over, so nothing has
+to be ordered with it.
 """
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +27,31 @@ from lorabench.memory import Region, RegionHandle
 from lorabench.targets.load import Schedule
 from lorabench.targets.target import Answers
 
+NOT_ISSUED = 1 << 62
+"""Arrival of a query that has not been handed over yet: it is due at no time."""
+
+CLOSED = NOT_ISSUED + 1
+"""What stands there when none will be handed over any more."""
+
 
 @dataclass(frozen=True)
 class ExchangeHandle:
-    """What a server needs to map an exchange: the descriptors of queries and answers."""
+    """What a server needs to map an exchange: descriptors.
+
+    Parameters
+    ----------
+    queries, answers : int
+        Of their memory.
+    issued : tuple of int
+        The eventfd of each server, that wakes it when a query is handed over.
+    answered : int
+        The eventfd that a server rings when it has answered.
+    """
 
     queries: int
     answers: int
+    issued: tuple[int, ...] = ()
+    answered: int = -1
 
 
 @dataclass(frozen=True)
@@ -87,11 +112,20 @@ _Layout = tuple[tuple[str, type[np.generic], int], ...]
 
 
 class Exchange:
-    """The parent's end: hands a schedule out and takes the answers in."""
+    """The parent's end: hands a schedule out and takes the answers in.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    servers : int
+        How many can be woken by a load generator.
+    """
+
+    def __init__(self, servers: int = 0) -> None:
         self._memory = Region.create("queries", 8), Region.create("answers", 8)
-        self.handle = ExchangeHandle(*(region.fd for region in self._memory))
+        self._bells = [os.eventfd(0) for _ in range(servers + 1)]
+        *issued, answered = self._bells
+        queries, found = (region.fd for region in self._memory)
+        self.handle = ExchangeHandle(queries, found, tuple(issued), answered)
 
     def offer(self, schedule: Schedule, available: int, servers: int) -> list[Part]:
         """Write down a schedule, and return each server's part; only while no server serves.
@@ -135,10 +169,102 @@ class Exchange:
             getattr(found, name)[places[of]] = written[name]
         return found
 
+    def issued(self) -> NDArray[np.int64]:
+        """Return when each query was handed over, in the schedule's order, ns of the machine's."""
+        schedule = self._offered
+        total = len(schedule), schedule.total_rows
+        written = _columns(self.handle.queries, _QUERIES, total, writable=False)["arrivals"]
+        found = np.empty(len(schedule), np.int64)
+        found[_by_server(schedule.server)] = written
+        return found
+
     def close(self) -> None:
         """Let go of the memory."""
         for region in self._memory:
             region.close()
+        for bell in self._bells:
+            os.close(bell)
+        self._bells.clear()
+
+
+@dataclass(frozen=True)
+class Bell:
+    """A server's end of queries that are handed over while it serves.
+
+    Parameters
+    ----------
+    issued, answered : int
+        As of `ExchangeHandle`, `issued` its own.
+    """
+
+    issued: int
+    answered: int
+
+    def wait(self, arrivals: NDArray[np.int64], at: int, *, spin: bool) -> int:
+        """Wait until query `at` is handed over; return its arrival, or `CLOSED`."""
+        while (due := int(arrivals[at])) == NOT_ISSUED:
+            if not spin:
+                os.eventfd_read(self.issued)  # what was rung before only has it look once more
+        return due
+
+    def ring(self) -> None:
+        """Tell that something is answered."""
+        os.eventfd_write(self.answered, 1)
+
+
+class IssuingEnd:
+    """A load generator's end: hands queries over, one after the other, and hears of answers.
+
+    Parameters
+    ----------
+    handle : ExchangeHandle
+        Of an exchange in which a schedule is offered whose arrivals are all `NOT_ISSUED`.
+    server : int32 [N]
+        Who serves each query of that schedule.
+    rows : int
+        Rows of all queries.
+    """
+
+    def __init__(self, handle: ExchangeHandle, server: NDArray[np.int32], rows: int) -> None:
+        total = len(server), rows
+        self._handle = handle
+        self._arrivals = _columns(handle.queries, _QUERIES, total, writable=True)["arrivals"]
+        self._done = _columns(handle.answers, _ANSWERS, total, writable=False)["done"]
+        order = _by_server(server)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        # Python's integers: they are cheaper than an array's to take one by one.
+        self._place, self._server = place.tolist(), server.tolist()
+        self._query = order.tolist()
+        ends = np.searchsorted(server[order], np.arange(len(handle.issued) + 1)).tolist()
+        self._next, self._ends = ends[:-1], ends[1:]
+        self._issued = 0
+
+    def issue(self) -> int:
+        """Hand the next query over; return its number in the schedule."""
+        number = self._issued
+        self._arrivals[self._place[number]] = time.monotonic_ns()
+        os.eventfd_write(self._handle.issued[self._server[number]], 1)
+        self._issued = number + 1
+        return number
+
+    def answered(self) -> list[int]:
+        """Wait for answers; return the numbers of the queries that are answered since last time."""
+        os.eventfd_read(self._handle.answered)
+        found: list[int] = []
+        for server, end in enumerate(self._ends):
+            at = self._next[server]
+            while at < end and self._done[at]:
+                found.append(self._query[at])
+                at += 1
+            self._next[server] = at
+        return found
+
+    def close(self) -> None:
+        """Tell the servers that none will come any more."""
+        self._arrivals[self._arrivals == NOT_ISSUED] = CLOSED
+        for bell in self._handle.issued:
+            os.eventfd_write(bell, 1)
 
 
 def open_part(handle: ExchangeHandle, part: Part) -> tuple[Queries, Answers]:

@@ -14,25 +14,29 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from lorabench._kernels.adapter import clear_pin
 from lorabench._kernels.memory import Mapping
 from lorabench.errors import LorabenchError, MachineError
 from lorabench.targets.node.messages import (
     Failed,
+    FromLoadGenerator,
     FromServer,
     FromTrainer,
+    Issued,
+    LoadGeneratorSetup,
     Ready,
     Served,
     ServerSetup,
+    ToLoadGenerator,
     ToServer,
     ToTrainer,
     TrainerSetup,
 )
 from lorabench.targets.training import TrainReport
 
-AnswerT = TypeVar("AnswerT", Ready, Served, TrainReport)
+AnswerT = TypeVar("AnswerT", Ready, Served, TrainReport, Issued)
 
 # A worker imports torch and maps gigabytes before it is ready.
 _START_S = 120.0
@@ -53,11 +57,11 @@ class Worker:
     ----------
     name : str
         For messages: ``server 0``, ``trainer``.
-    setup : ServerSetup or TrainerSetup
+    setup : ServerSetup, TrainerSetup or LoadGeneratorSetup
         What it is to become.
     """
 
-    def __init__(self, name: str, setup: ServerSetup | TrainerSetup) -> None:
+    def __init__(self, name: str, setup: ServerSetup | TrainerSetup | LoadGeneratorSetup) -> None:
         self.name = name
         ours, theirs = socket.socketpair()
         with theirs:
@@ -75,7 +79,7 @@ class Worker:
         """Of its process."""
         return self.process.pid
 
-    def send(self, message: ToServer | ToTrainer) -> None:
+    def send(self, message: ToServer | ToTrainer | ToLoadGenerator) -> None:
         """Tell the worker something."""
         try:
             self.link.send(message)
@@ -98,7 +102,7 @@ class Worker:
         if not self.link.poll(timeout_s):
             raise WorkerDiedError(f"{self.name}: no answer within {timeout_s:.0f} s")
         try:
-            message: FromServer | FromTrainer = self.link.recv()
+            message: FromServer | FromTrainer | FromLoadGenerator = self.link.recv()
         except (EOFError, ConnectionError):
             self._died()
         match message:
@@ -134,6 +138,8 @@ class Fleet:
     pins : sequence of Mapping
         The adapters' pin lines. A server that died may have left its own set, which would make
         the trainer defer for ever: they are taken back once the server has been collected.
+    load_generator : LoadGeneratorSetup or None
+        None where queries come from schedules alone.
     """
 
     def __init__(
@@ -141,6 +147,7 @@ class Fleet:
         servers: Sequence[ServerSetup],
         trainer: TrainerSetup | None,
         pins: Sequence[Mapping],
+        load_generator: LoadGeneratorSetup | None = None,
     ) -> None:
         self._pins = pins
         self._all: list[Worker] = []
@@ -152,6 +159,10 @@ class Fleet:
             if trainer is not None:
                 self.trainer = Worker("trainer", trainer)
                 self._all.append(self.trainer)
+            self.load_generator: Worker | None = None
+            if load_generator is not None:
+                self.load_generator = Worker("load generator", load_generator)
+                self._all.append(self.load_generator)
             self.ready = [worker.receive(Ready) for worker in self._all]
         except BaseException:
             self.stop()
@@ -164,18 +175,30 @@ class Fleet:
 
     def gather(self, kind: type[AnswerT], timeout_s: float) -> list[AnswerT]:
         """Wait for one message of each server; notice any worker that dies meanwhile."""
-        found: dict[str, AnswerT] = {}
-        while len(found) < len(self.servers):
-            waiting = [worker for worker in self._all if worker.name not in found]
+        found = self._gather(dict.fromkeys(self.servers, kind), timeout_s)
+        return [found[worker] for worker in self.servers]
+
+    def gather_issued(self, timeout_s: float) -> tuple[list[Served], Issued]:
+        """Wait likewise until a load generator's test is over; for it and for the servers."""
+        assert self.load_generator is not None
+        awaited: dict[Worker, type[Any]] = dict.fromkeys(self.servers, Served)
+        awaited[self.load_generator] = Issued
+        found = self._gather(awaited, timeout_s)
+        return [found[worker] for worker in self.servers], found[self.load_generator]
+
+    def _gather(self, awaited: dict[Worker, type[Any]], timeout_s: float) -> dict[Worker, Any]:
+        found: dict[Worker, Any] = {}
+        while not awaited.keys() <= found.keys():
+            waiting = [worker for worker in self._all if worker not in found]
             heard = wait([worker.link for worker in waiting], timeout_s)
             if not heard:
-                silent = ", ".join(w.name for w in self.servers if w.name not in found)
+                silent = ", ".join(w.name for w in awaited if w not in found)
                 raise WorkerDiedError(f"{silent}: no answer within {timeout_s:.0f} s")
             for worker in waiting:
                 if worker.link in heard:
-                    # Of a trainer, which is not asked, this is the end or what it failed by.
-                    found[worker.name] = self._receive(worker, kind)
-        return [found[worker.name] for worker in self.servers]
+                    # Of who is not asked, as a trainer, this is the end or what it failed by.
+                    found[worker] = self._receive(worker, awaited.get(worker, Served))
+        return found
 
     def _receive(self, worker: Worker, kind: type[AnswerT]) -> AnswerT:
         try:

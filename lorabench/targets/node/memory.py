@@ -209,7 +209,7 @@ class RoundMemory:
             labels=labels,
             seats=[SeatMemory.create(adapter, ring_bytes, servers, plan) for _ in range(seats)],
             load=Region.create("load", LOAD_BYTES * servers),
-            exchange=Exchange(),
+            exchange=Exchange(servers),
         )
 
     def verify(self, plan: MemoryPlan) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lorabench.model.dlrm import DlrmShape
     from lorabench.model.tables import TablesHandle
     from lorabench.strategies.base import StrategySpec
+    from lorabench.targets.loadgen import LoadTest
     from lorabench.targets.node.exchange import ExchangeHandle, Part
     from lorabench.targets.node.memory import FeedHandle
     from lorabench.targets.node.settings import TrainerSettings, Wait
@@ -61,7 +62,22 @@ class ServerSetup:
             *self.rings,
             self.load,
         )
-        return (*(region.fd for region in regions), self.exchange.queries, self.exchange.answers)
+        exchange = self.exchange
+        bells = exchange.issued[self.server], exchange.answered
+        return (*(region.fd for region in regions), exchange.queries, exchange.answers, *bells)
+
+
+@dataclass(frozen=True)
+class LoadGeneratorSetup:
+    """Become the process in which MLCommons LoadGen runs."""
+
+    exchange: "ExchangeHandle"
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Of the memory that it maps, and of those that it wakes and hears of."""
+        exchange = self.exchange
+        return (exchange.queries, exchange.answers, *exchange.issued, exchange.answered)
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,8 @@ class Serve:
         Begin anew whenever all is answered, until the time is up.
     slowdown : ServiceTime or None
         What to hold every answer back for; None for nothing.
+    live : bool
+        Queries have no arrival yet: a load generator hands them over.
     """
 
     part: "Part"
@@ -126,11 +144,12 @@ class Serve:
     tell: bool = False
     cycle: bool = False
     slowdown: "ServiceTime | None" = None
+    live: bool = False
 
 
 @dataclass(frozen=True)
 class Go:
-    """Server: begin.
+    """Server, load generator: begin.
 
     Parameters
     ----------
@@ -142,6 +161,35 @@ class Go:
 
     start_ns: int
     stop_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Issue:
+    """Load generator: get a test ready, say `Ready`, wait for `Go`, run it, say `Issued`.
+
+    Parameters
+    ----------
+    test : LoadTest
+        Which.
+    server : int32 [N]
+        Who serves each query of what is offered.
+    rows : int
+        Rows of all queries.
+    """
+
+    test: "LoadTest"
+    server: "NDArray[np.int32]"
+    rows: int
+
+
+@dataclass(frozen=True)
+class Issued:
+    """The load generator has handed all queries over, and has heard of all answers.
+
+    `logs` is what LoadGen wrote, by the names of its files.
+    """
+
+    logs: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -187,9 +235,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """The process is ready for what comes next; `table_pages` is what it maps the tables with."""
+    """The process is ready for what comes next.
 
-    table_pages: "PageSizes"
+    `table_pages` is what it maps the tables with; None where it does not map them.
+    """
+
+    table_pages: "PageSizes | None" = None
 
 
 @dataclass(frozen=True)
@@ -221,5 +272,7 @@ class Failed:
 
 ToServer = ServerSetup | Serve | Go
 ToTrainer = TrainerSetup | Prepare | Train | Stop
+ToLoadGenerator = LoadGeneratorSetup | Issue | Go
 FromServer = Ready | Served | Failed
+FromLoadGenerator = Ready | Issued | Failed
 FromTrainer: TypeAlias = "Ready | TrainReport | Failed"  # TrainReport comes with numpy

@@ -1,47 +1,39 @@
 """A serving node on this machine as a target: servers and a trainer, each a process.
 
-`NodeSetup` holds what stays the same throughout a run (model, adapter, how queries are served);
-`NodeSetup.round` starts a round's processes; `NodeProcesses.measure` takes them through a case.
-Nothing is judged here.
+A round's processes come from `lorabench.targets.node.setup`; `NodeProcesses.measure` takes them
+through a case. Nothing is judged here.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import MachineError
-from lorabench.host.counters import CpuUse, Snapshot
 from lorabench.isolation.confine import Workers
-from lorabench.lora.layout import AdapterPlan
 from lorabench.memory import PageSizes
-from lorabench.model.prepare import Prepared
-from lorabench.strategies.base import StrategySpec
 from lorabench.targets.load import Schedule
-from lorabench.targets.node.exchange import NOWHERE, Exchange
+from lorabench.targets.loadgen import LoadTest
+from lorabench.targets.node.exchange import NOT_ISSUED, NOWHERE, Exchange
+from lorabench.targets.node.follow import follow
 from lorabench.targets.node.launch import Fleet, Worker
-from lorabench.targets.node.memory import PlacedMemory, RoundMemory
 from lorabench.targets.node.messages import (
     Go,
-    ModelSetup,
+    Issue,
+    Issued,
     Prepare,
     Ready,
     Serve,
     Served,
-    ServerSetup,
     Stop,
     Train,
-    TrainerSetup,
 )
-from lorabench.targets.node.model import model_setup
 from lorabench.targets.node.settings import NodeCase, Serving, TrainerSettings
-from lorabench.targets.target import Answers, CpuUsage, Record, Target
+from lorabench.targets.target import Answers, Record, Target
 from lorabench.targets.trace import NS
 from lorabench.targets.training import TrainReport
-from lorabench.workload.block import Block
 
 # Between telling the processes to go and the case's clock reading what it should: until then each
 # has heard it, be there more servers than cores.
@@ -49,6 +41,20 @@ _LEAD_NS = NS // 50
 
 # How much longer than it may serve a server may take to say that it is done.
 _GRACE_S = 60.0
+
+# How many times as long as planned a load test may take, and what no slice takes.
+_SLOWEST = 20
+_LONG_S = 1e6
+
+
+@dataclass(frozen=True, eq=False)
+class _End:
+    """What is known once all is served: by whom, what was due when, what is measured of it."""
+
+    served: list[Served]
+    schedule: Schedule
+    window_ns: tuple[int, int]
+    length_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,21 +105,85 @@ class NodeProcesses(Target[NodeCase]):
     @property
     def table_pages(self) -> list[PageSizes]:
         """What each worker maps the tables with, the servers first."""
-        return [ready.table_pages for ready in self._fleet.ready]
+        return [ready.table_pages for ready in self._fleet.ready if ready.table_pages is not None]
 
     def measure(self, case: NodeCase, schedule: Schedule) -> Record:
         """Take servers and trainer through one slice of a case; one start for all."""
+        self._ready(case)
+        self._offer(schedule, _job(case, self._serving))
+        start_ns = self._go(case.begin_s, case.patience_s)
+        window_ns = int(case.window_s[0] * NS), int(case.window_s[1] * NS)
+
+        def end() -> _End:
+            served = self._fleet.gather(Served, case.patience_s - case.begin_s + _GRACE_S)
+            return _End(served, schedule, window_ns, case.window_s[1] - case.begin_s)
+
+        return self._record(case, start_ns, end)
+
+    def load_test(
+        self, case: NodeCase, schedule: Schedule, test: LoadTest
+    ) -> tuple[Record, dict[str, bytes]]:
+        """Take servers and trainer through one test of LoadGen's in place of a slice.
+
+        Parameters
+        ----------
+        case : NodeCase
+            Its window is as long as the test.
+        schedule : Schedule
+            The test's, from 0 on.
+        test : LoadTest
+            What LoadGen is asked for.
+
+        Returns
+        -------
+        record : Record
+            All queries of the test. They were due when LoadGen had planned them: where its clock
+            began is told by the query that it handed over most promptly.
+        logs : dict of str to bytes
+            What LoadGen wrote (`lorabench.targets.loadgen.LOGS`).
+        """
+        generator = self._fleet.load_generator
+        assert generator is not None, "a round without a load generator is asked for a test"
+        self._ready(case)
+        unknown = np.full(len(schedule), NOT_ISSUED, np.int64)
+        self._offer(
+            replace(schedule, arrivals=unknown), replace(_job(case, self._serving), live=True)
+        )
+        generator.send(Issue(test, schedule.server, schedule.total_rows))
+        generator.receive(Ready)
+        # A test ends when all is answered: nothing is given up.
+        start_ns = self._go(case.begin_s, _LONG_S)
+        generator.send(Go(start_ns + int(case.begin_s * NS), 0))
+        said: list[Issued] = []
+
+        def end() -> _End:
+            served, one = self._fleet.gather_issued(test.duration_ms / 1000 * _SLOWEST + _GRACE_S)
+            said.append(one)
+            late = self._exchange.issued() - start_ns - schedule.arrivals
+            arrivals = schedule.arrivals + late.min()
+            window_ns = int(arrivals[0]), int(arrivals[-1]) + 1
+            length_s = (window_ns[1] - window_ns[0]) / NS
+            return _End(served, replace(schedule, arrivals=arrivals), window_ns, length_s)
+
+        record = self._record(case, start_ns, end)
+        return replace(record, issued=self._exchange.issued() - start_ns), said[0].logs
+
+    def _ready(self, case: NodeCase) -> None:
+        """Have the trainer take its seat, where there is one."""
         settings = case.settings
         if settings is not None:
             seat = None if settings.sham is not None else case.seat
             self._prepare(Prepare(settings, seat, anew=case.anew))
-        self._offer(schedule, _job(case, self._serving))
-        start_ns = self._go(case.begin_s, case.patience_s)
+
+    def _record(self, case: NodeCase, start_ns: int, end: Callable[[], "_End"]) -> Record:
+        """Follow what has been started, and wait for its end."""
+        settings = case.settings
         if settings is not None:
             begin_ns, end_ns = int(case.begin_s * NS), int(case.window_s[1] * NS)
             self._trainer.send(Train(start_ns, begin_ns, end_ns))
-        cpu = self._follow(case, start_ns)
-        served = self._fleet.gather(Served, case.patience_s - case.begin_s + _GRACE_S)
+        trainer = self._fleet.trainer
+        cpu = follow(case, start_ns, self._fleet.pids, None if trainer is None else trainer.pid)
+        ended = end()
         report = None
         if settings is not None:
             self._trainer.send(Stop())
@@ -121,12 +191,12 @@ class NodeProcesses(Target[NodeCase]):
         answers = self._exchange.collect()
         return Record(
             **vars(answers),
-            **vars(replace(cpu, append_s=sum(each.append_ns for each in served) / NS)),
+            **vars(replace(cpu, append_s=sum(each.append_ns for each in ended.served) / NS)),
             condition=case.name,
-            schedule=schedule,
-            windows_ns=np.array([[int(at * NS) for at in case.window_s]], np.int64),
-            slices=np.zeros(len(schedule), np.int32),
-            length_s=case.window_s[1] - case.begin_s,
+            schedule=ended.schedule,
+            windows_ns=np.array([ended.window_ns], np.int64),
+            slices=np.zeros(len(ended.schedule), np.int32),
+            length_s=ended.length_s,
             train=None if settings is None or settings.sham is not None else report,
         )
 
@@ -218,33 +288,6 @@ class NodeProcesses(Target[NodeCase]):
         rates = [each.queries / (each.last_ns / NS) for each in served]
         return Saturated(sum(rates), self._exchange.collect())
 
-    def _follow(self, case: NodeCase, start_ns: int) -> CpuUsage:
-        """Read the CPUs' counters at both ends of the measured window, which passes meanwhile."""
-        pids, settings = self._fleet.pids, case.settings
-        near = case.cpus if settings is None else settings.cpus
-        begin_s, end_s = case.window_s
-        with ExitStack() as stack:
-            watched = None
-            if case.watch and settings is not None:
-                watched = stack.enter_context(CpuUse(self._trainer.pid).sampling())
-            _sleep_until(start_ns + int(begin_s * NS))
-            before = Snapshot.take(pids, case.cpus), Snapshot.take((), near)
-            _sleep_until(start_ns + int(end_s * NS))
-            spent = Snapshot.take(pids, case.cpus) - before[0]
-            beside = Snapshot.take((), near) - before[1]
-        trainer = self._fleet.trainer
-        samples = np.zeros((0, 2)) if watched is None else watched.samples
-        samples[:, 0] -= start_ns
-        return CpuUsage(
-            cpu_busy=spent.cpu_busy,
-            steal_s=spent.steal_s,
-            involuntary_switches=spent.involuntary_switches,
-            trainer_cpu_s=0.0 if trainer is None else spent.cpu_s[trainer.pid],
-            trainer_idle_s=beside.idle_s,
-            trainer_cpus=len(near),
-            trainer_cpu=samples,
-        )
-
 
 def _job(case: NodeCase, serving: Serving) -> Serve:
     """Return what the servers are told of a slice."""
@@ -259,127 +302,3 @@ def _job(case: NodeCase, serving: Serving) -> Serve:
         tell=settings is not None and (learns or settings.throttle is not None),
         slowdown=case.slowdown,
     )
-
-
-@dataclass(frozen=True)
-class NodeSetup:
-    """What stays the same throughout a run.
-
-    Parameters
-    ----------
-    prepared : Prepared
-        Tables and weights.
-    serving : Serving
-        How queries are served.
-    adapter : AdapterPlan
-        Slots and rank.
-    strategy : StrategySpec
-        What the trainer learns by; one that is `colocatable`.
-    train_batch : int
-        Most samples that it takes at once.
-    label_delay_s : float
-        From a prediction to its label.
-    replay_bytes : int
-        Bytes of each replay ring.
-    """
-
-    prepared: Prepared
-    serving: Serving
-    adapter: AdapterPlan
-    strategy: StrategySpec
-    train_batch: int
-    label_delay_s: float
-    replay_bytes: int
-
-    @contextmanager
-    def round(
-        self,
-        rows: Block,
-        server_cpus: Sequence[frozenset[int]],
-        *,
-        seats: int,
-        placed: PlacedMemory | None = None,
-    ) -> Iterator[NodeProcesses]:
-        """Start fresh processes that serve `rows`; end them when the context is left.
-
-        Parameters
-        ----------
-        rows : Block
-            What is served.
-        server_cpus : sequence of frozenset of int
-            Of each server.
-        seats : int
-            Adapters, each with its rings: one for each case that learns. 0 for servers alone.
-        placed : PlacedMemory, optional
-            Take memory from these nodes, and make sure that it is there; None lets it come from
-            wherever it is first touched.
-
-        Raises
-        ------
-        MachineError
-            The kernel does not place the memory as it is told.
-        """
-        plan = None if placed is None else placed.plan
-        with closing(
-            RoundMemory.create(
-                rows,
-                self.adapter,
-                ring_bytes=self.replay_bytes,
-                servers=len(server_cpus),
-                seats=seats,
-                plan=plan,
-            )
-        ) as memory:
-            if plan is not None:
-                memory.verify(plan)
-            with Fleet(
-                self._servers(memory, server_cpus, placed),
-                self._trainer(memory, placed) if seats else None,
-                pins=[seat.adapter.pins.mapping for seat in memory.seats],
-            ) as fleet:
-                yield NodeProcesses(fleet, memory.exchange, self.serving, rows.label, server_cpus)
-
-    def _model(self, placed: PlacedMemory | None) -> ModelSetup:
-        tables = self.prepared.tables if placed is None else placed.tables
-        return model_setup(tables, self.prepared.net)
-
-    def _servers(
-        self,
-        memory: RoundMemory,
-        cpus: Sequence[frozenset[int]],
-        placed: PlacedMemory | None,
-    ) -> list[ServerSetup]:
-        model = self._model(placed)
-        return [
-            ServerSetup(
-                model=model,
-                feed=memory.feed.handle,
-                adapters=tuple(seat.adapter.handle.reader for seat in memory.seats),
-                rings=tuple(seat.rings[number].handle for seat in memory.seats),
-                load=memory.load.handle,
-                exchange=memory.exchange.handle,
-                server=number,
-                cpus=own,
-                query_rows=self.serving.query_rows,
-                max_batch=self.serving.max_batch,
-            )
-            for number, own in enumerate(cpus)
-        ]
-
-    def _trainer(self, memory: RoundMemory, placed: PlacedMemory | None) -> TrainerSetup:
-        return TrainerSetup(
-            model=self._model(placed),
-            labels=memory.labels.handle,
-            adapters=tuple(seat.adapter.handle for seat in memory.seats),
-            rings=tuple(tuple(ring.handle for ring in seat.rings) for seat in memory.seats),
-            load=memory.load.handle,
-            num_dense=memory.feed.dense.shape[1],
-            label_delay_ns=int(self.label_delay_s * NS),
-            strategy=self.strategy,
-            batch=self.train_batch,
-            memory_nodes=None if placed is None else placed.trainer_nodes,
-        )
-
-
-def _sleep_until(deadline_ns: int) -> None:
-    time.sleep(max(0, deadline_ns - time.monotonic_ns()) / NS)

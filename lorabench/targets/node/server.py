@@ -21,87 +21,20 @@ from numpy.typing import NDArray
 
 from lorabench._kernels.adapter import AdapterReader
 from lorabench._kernels.lookup import Tables
-from lorabench._kernels.replay import ReplayRing
 from lorabench._kernels.serve import LoadLine, Witness, set_timer_slack, sleep_until
 from lorabench.isolation.affinity import pin_threads, verify
 from lorabench.lora.writer import attach_reader
 from lorabench.memory import Region
 from lorabench.model.dlrm import DenseNet, InferenceNet
 from lorabench.model.tables import TableSet
-from lorabench.targets.node.exchange import Queries, open_part
+from lorabench.targets.node.exchange import CLOSED, Bell, Queries, open_part
 from lorabench.targets.node.memory import Feed
 from lorabench.targets.node.messages import Go, Ready, Serve, Served, ServerSetup
 from lorabench.targets.node.model import dense_net
+from lorabench.targets.node.offers import NEVER, Offers
 from lorabench.targets.node.samples import open_ring
 from lorabench.targets.node.settings import Wait
 from lorabench.targets.target import Answers
-
-_NEVER = 1 << 62
-
-# Answered queries whose rows may wait to be offered to the trainer while the server is busy.
-_MOST_PENDING = 64
-
-
-class _Offers:
-    """Answered rows on their way into the replay ring.
-
-    They are offered while the server has nothing else to do, a query at a time and only as long as
-    the next will be done before the next arrival (``kernels/serve/offer.h``). Where it never rests,
-    as many go after a batch as came with it, once too many have come together. Base vectors, whose
-    place the next batch needs, go at once.
-    """
-
-    def __init__(self, ring: ReplayRing, feed: Feed, queries: Queries, answers: Answers) -> None:
-        self._ring = ring
-        self._feed = feed
-        self._at = 0
-        self._spent_ns = 0
-        ring.offer_from(feed.dense, feed.sparse, queries.first_row, queries.rows, answers.done)
-
-    @property
-    def spent_ns(self) -> int:
-        """Time that offering took."""
-        return self._spent_ns + self._ring.offered_ns
-
-    def later(self, at: int, end: int) -> None:
-        """Take note of a batch of queries `at` to `end`."""
-        if end - self._at > _MOST_PENDING:
-            self._at = self._ring.offer(self._at, self._at + end - at, _NEVER)
-
-    def begin_anew(self, answered: int) -> None:
-        """Offer what is left of a schedule that is gone through again."""
-        self.until(answered, _NEVER)
-        self._at = 0
-
-    def until(self, answered: int, deadline_ns: int) -> None:
-        """Offer what has been answered, in order, as long as there is time."""
-        if self._at < answered:
-            self._at = self._ring.offer(self._at, answered, deadline_ns)
-
-    def now(
-        self,
-        first_row: list[int],
-        rows: list[int],
-        served_ns: int,
-        version: int,
-        base: NDArray[np.float32],
-    ) -> None:
-        """Offer the queries of a batch with the base vectors of its rows, `base` [B, K, D]."""
-        begun = time.monotonic_ns()
-        begin = 0
-        for first, count in zip(first_row, rows, strict=True):
-            of, to = slice(first, first + count), slice(begin, begin + count)
-            self._ring.append(
-                first,
-                served_ns,
-                self._feed.dense[of],
-                self._feed.sparse[of],
-                version=version,
-                base=base[to],
-            )
-            begin += count
-        self._at += len(rows)
-        self._spent_ns += time.monotonic_ns() - begun
 
 
 def _await(deadline_ns: int, wait: Wait) -> int:
@@ -135,6 +68,8 @@ class Server:
         Memory of each seat's replay ring, in which served rows are offered to the trainer.
     load : LoadLine
         Where the trainer is told of the load.
+    bell : Bell or None
+        What wakes it when a load generator hands a query over.
     """
 
     def __init__(
@@ -148,6 +83,7 @@ class Server:
         readers: Sequence[AdapterReader],
         rings: Sequence[Region],
         load: LoadLine,
+        bell: Bell | None = None,
     ) -> None:
         most = query_rows * max_batch
         self._tables = tables
@@ -157,6 +93,7 @@ class Server:
         self._readers = readers
         self._rings = rings
         self._load = load
+        self._bell = bell
         self._net = InferenceNet(net.freeze(), most)
         self._dense: NDArray[np.float32] = self._net.dense.numpy()
         self._embeddings: NDArray[np.float32] = self._net.embeddings.numpy()
@@ -242,10 +179,12 @@ class Server:
             first_row=first_row,
             rows=rows,
             ends=ends,
-            deadlines=queries.arrivals + begin.start_ns,
+            # What a load generator hands over is written where it lies, by the machine's clock.
+            deadlines=queries.arrivals if job.live else queries.arrivals + begin.start_ns,
             start_ns=begin.start_ns,
             witness=witness,
-            offers=None if ring is None else _Offers(ring, self._feed, queries, answers),
+            offers=None if ring is None else Offers(ring, self._feed, queries, answers),
+            bell=self._bell if job.live else None,
         )
         served = last_ns = 0
         stop_ns = begin.start_ns + begin.stop_ns
@@ -258,7 +197,7 @@ class Server:
             if loop.offers is not None:
                 loop.offers.begin_anew(count)
         if loop.offers is not None:
-            loop.offers.until(count, _NEVER)
+            loop.offers.until(count, NEVER)
         return Served(served, last_ns, 0 if loop.offers is None else loop.offers.spent_ns)
 
     def _answer(self, job: Serve, loop: "_Loop", stop_ns: int) -> tuple[int, int]:
@@ -272,16 +211,12 @@ class Server:
         at = 0
         now = time.monotonic_ns()
         while at < total and now < stop_ns:
-            deadline = int(deadlines[at])
-            if now < deadline:
-                if offers is not None:
-                    offers.until(at, deadline)
-                    now = time.monotonic_ns()
-                if now < deadline:
-                    now = _await(deadline, job.wait)
-                    answers.late_ns[at] = now - deadline
+            if now < int(deadlines[at]):
+                now = loop.rest(at, job.wait)
                 if os.getppid() != parent:
                     sys.exit(0)
+                if now == NEVER:
+                    break
             end = at + 1
             while end < total and end - at < self._max_batch and deadlines[end] <= now:
                 end += 1
@@ -297,6 +232,8 @@ class Server:
             answers.prediction[first : ends[end - 1]] = probabilities
             started[at:end] = now - start_ns
             done[at:end] = finished - start_ns
+            if loop.bell is not None:
+                loop.bell.ring()
             batch[at:end] = end - at
             epochs[at:end] = epoch
             answers.switches[at:end], answers.faults[at:end], answers.delay_ns[at:end] = (
@@ -329,7 +266,27 @@ class _Loop:
     deadlines: NDArray[np.int64]
     start_ns: int
     witness: Witness
-    offers: _Offers | None
+    offers: Offers | None
+    bell: Bell | None
+
+    def rest(self, at: int, wait: Wait) -> int:
+        """Wait for a query; return when that is over, or `NEVER` where none comes any more."""
+        if self.bell is not None:
+            if self.offers is not None:
+                self.offers.until_issued(at, self.deadlines)
+            due = self.bell.wait(self.deadlines, at, spin=wait == "spin")
+            if due == CLOSED:
+                return NEVER
+            now = time.monotonic_ns()
+        else:
+            due = int(self.deadlines[at])
+            if self.offers is not None:
+                self.offers.until(at, due)
+                if (now := time.monotonic_ns()) >= due:
+                    return now
+            now = _await(due, wait)
+        self.answers.late_ns[at] = now - due
+        return now
 
 
 def use_one_thread() -> None:
@@ -356,6 +313,7 @@ def run_server(setup: ServerSetup, link: Connection) -> None:
         readers=[attach_reader(handle, setup.server) for handle in setup.adapters],
         rings=rings,
         load=LoadLine(load.mapping, setup.server),
+        bell=Bell(setup.exchange.issued[setup.server], setup.exchange.answered),
     )
     server.warm()
     verify(os.getpid(), setup.cpus)

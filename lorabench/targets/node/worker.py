@@ -1,4 +1,4 @@
-"""Entry of a node's child processes: one server, or the trainer.
+"""Entry of a node's child processes: one server, the trainer, or a load generator.
 
 Started by the parent (`lorabench.targets.node.launch`) with the descriptors that it may map, and
 told what to do by messages (`lorabench.targets.node.messages`) over a socket whose other end only
@@ -13,7 +13,12 @@ from multiprocessing.connection import Connection
 
 from lorabench.errors import LorabenchError
 from lorabench.isolation.lifetime import die_with_parent
-from lorabench.targets.node.messages import Failed, ServerSetup, TrainerSetup
+from lorabench.targets.node.messages import (
+    Failed,
+    LoadGeneratorSetup,
+    ServerSetup,
+    TrainerSetup,
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -33,7 +38,7 @@ def main(arguments: list[str]) -> None:
         link.send(Failed(traceback.format_exc()))
 
 
-def _become(setup: ServerSetup | TrainerSetup, link: Connection) -> None:
+def _become(setup: ServerSetup | TrainerSetup | LoadGeneratorSetup, link: Connection) -> None:
     match setup:
         case ServerSetup():
             from lorabench.targets.node.server import run_server
@@ -48,3 +53,7 @@ def _become(setup: ServerSetup | TrainerSetup, link: Connection) -> None:
             from lorabench.targets.node.trainer import run_trainer
 
             run_trainer(setup, link)
+        case LoadGeneratorSetup():
+            from lorabench.targets.node.load_generator import run_load_generator
+
+            run_load_generator(setup, link)

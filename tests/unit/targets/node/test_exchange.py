@@ -1,12 +1,21 @@
 """Schedules out to the servers and answers back: every query its own, in shared memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorabench.targets.load import Schedule
-from lorabench.targets.node.exchange import Exchange, open_part
+from lorabench.targets.node.exchange import (
+    CLOSED,
+    NOT_ISSUED,
+    Bell,
+    Exchange,
+    IssuingEnd,
+    open_part,
+)
 
 ROWS = 50
 
@@ -60,4 +69,37 @@ def test_a_server_cannot_change_what_is_asked() -> None:
     queries, _ = open_part(exchange.handle, parts[0])
     with pytest.raises(ValueError, match="read-only"):
         queries.arrivals[0] = 1
+    exchange.close()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=30), st.integers(0, 30))
+def test_a_load_generator_hands_queries_over_in_order_and_hears_of_each_answer_once(
+    split: list[int], handed: int
+) -> None:
+    exchange, schedule = Exchange(3), drawn(split)
+    unknown = replace(schedule, arrivals=np.full(len(split), NOT_ISSUED))
+    parts = [open_part(exchange.handle, part) for part in exchange.offer(unknown, ROWS, 3)]
+    bells = [Bell(bell, exchange.handle.answered) for bell in exchange.handle.issued]
+    end = IssuingEnd(exchange.handle, schedule.server, schedule.total_rows)
+    seen = [0] * 3
+    for number in range(min(handed, len(split))):
+        assert end.issue() == number
+        server = split[number]
+        queries, answers = parts[server]
+        at = seen[server]
+        due = bells[server].wait(queries.arrivals, at, spin=False)
+        assert due == queries.arrivals[at] < NOT_ISSUED
+        assert (queries.arrivals[at + 1 :] == NOT_ISSUED).all()
+        answers.done[at] = due
+        seen[server] += 1
+        bells[server].ring()
+        assert end.answered() == [number]
+    end.close()
+    for bell, (queries, _), at in zip(bells, parts, seen, strict=True):
+        if at < len(queries.arrivals):
+            assert bell.wait(queries.arrivals, at, spin=True) == CLOSED
+    issued = exchange.issued()
+    assert (np.diff(issued) >= 0).all()
+    assert (issued < NOT_ISSUED).sum() == min(handed, len(split))
     exchange.close()

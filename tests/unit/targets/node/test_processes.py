@@ -18,9 +18,12 @@ from lorabench.model.prepare import Prepared
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.strategies.registry import parse
 from lorabench.targets.load import Schedule, Traffic
-from lorabench.targets.node.processes import NodeProcesses, NodeSetup
+from lorabench.targets.loadgen import DETAIL, INSTALL, LoadTest, read_result
+from lorabench.targets.node.processes import NodeProcesses
 from lorabench.targets.node.settings import NodeCase, Serving, Sham, TrainerSettings
+from lorabench.targets.node.setup import NodeSetup
 from lorabench.targets.target import Record
+from lorabench.targets.trace import NS
 from lorabench.workload.block import Block
 
 CPUS = sorted(os.sched_getaffinity(0))
@@ -65,6 +68,12 @@ def some_rows() -> Block:
 @pytest.fixture(scope="module")
 def target() -> Iterator[NodeProcesses]:
     with small_setup(2).round(some_rows(), SERVER_CPUS, seats=2) as processes:
+        yield processes
+
+
+@pytest.fixture
+def target_of_loadgen() -> Iterator[NodeProcesses]:
+    with small_setup(2).round(some_rows(), SERVER_CPUS, seats=1, load_generator=True) as processes:
         yield processes
 
 
@@ -182,3 +191,31 @@ def test_a_server_that_serves_nothing_is_an_error(target: NodeProcesses) -> None
     one_sided = Schedule(np.zeros(9, np.int64), np.zeros(9, np.int32), np.ones(9, np.int32))
     with pytest.raises(MachineError, match=r"server 1: answered nothing in 0\.1 s"):
         target.saturate(one_sided, 0.1)
+
+
+def test_a_test_of_loadgen_drives_the_same_servers_and_both_sides_count_alike(
+    target_of_loadgen: NodeProcesses,
+) -> None:
+    pytest.importorskip("mlperf_loadgen", reason=f"needs LoadGen: {INSTALL}")
+    test = LoadTest(qps=800.0, duration_ms=500, seed=3, target_latency_ns=NS)
+    arrivals, _ = test.draw()
+    rng = np.random.default_rng(0)
+    asked = Schedule(
+        arrivals,
+        rng.integers(0, 2, len(arrivals)).astype(np.int32),
+        np.full(len(arrivals), QUERY_ROWS, np.int32),
+    )
+    for case in (ALONE, BESIDE):
+        told = replace(case, window_s=(0.0, 0.5))
+        record, logs = target_of_loadgen.load_test(told, asked, test)
+        found = read_result(logs[DETAIL].decode(), test)
+        assert found.queries == len(record.done) == record.counted.sum()
+        np.testing.assert_array_equal(np.diff(record.scheduled), np.diff(arrivals))
+        assert record.issued is not None
+        assert (record.issued >= record.scheduled).all()
+        assert (record.started >= record.issued).all()
+        # LoadGen hears of an answer after it is there.
+        assert found.latency_p50_s > float(np.median(record.latency_s)) - 1e-3
+        assert record.epoch.max() >= (0 if case.settings else -1)
+    # After it schedules are served again.
+    assert target_of_loadgen.measure(ALONE, schedule()).served.all()

@@ -1,13 +1,24 @@
 """The open-loop server: order, batching, clocks, and what it serves after a publish."""
 
+import threading
 import time
 
 import numpy as np
 import pytest
 from small_node import DELAY_NS, ROWS, Node, small_node
 
-from lorabench.targets.node.exchange import NOWHERE, Queries
+from lorabench.targets.load import Schedule
+from lorabench.targets.node.exchange import (
+    NOT_ISSUED,
+    NOWHERE,
+    Bell,
+    Exchange,
+    IssuingEnd,
+    Queries,
+    open_part,
+)
 from lorabench.targets.node.messages import Go, Serve
+from lorabench.targets.node.settings import Wait
 from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Answers
 
@@ -50,6 +61,55 @@ def test_no_query_is_taken_up_before_its_arrival_and_all_are_answered(wait: str)
     slept = record.late_ns >= 0
     assert slept.any()
     assert (record.started[slept] - record.late_ns[slept] == np.array(scheduled)[slept]).all()
+
+
+@pytest.mark.parametrize("wait", ["block", "spin"])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_what_a_load_generator_hands_over_is_served_like_what_was_scheduled(
+    wait: Wait, adapted: bool
+) -> None:
+    exchange, asked = Exchange(1), 12
+    node = small_node(bell=Bell(exchange.handle.issued[0], exchange.handle.answered))
+    sizes = np.full(asked + 3, ROWS, np.int32)  # three are never handed over
+    server = np.zeros(asked + 3, np.int32)
+    unknown = Schedule(np.full(asked + 3, NOT_ISSUED), server, sizes)
+    (part,) = exchange.offer(unknown, 64 * ROWS, 1)
+    end = IssuingEnd(exchange.handle, server, int(sizes.sum()))
+    heard: list[int] = []
+    handed: list[int] = []
+
+    def issue() -> None:
+        for burst in (1, 1, 6, 4):
+            for _ in range(burst):
+                end.issue()
+            handed.append(burst)
+            while len(heard) < sum(handed):
+                heard.extend(end.answered())
+        end.close()
+
+    generator = threading.Thread(target=issue)
+
+    def go() -> Go:
+        generator.start()
+        return Go(start_ns, 60 * NS)
+
+    start_ns = time.monotonic_ns()
+    job = Serve(part, seat=0 if adapted else None, tell=adapted, wait=wait, live=True)
+    served = node.server.serve(job, *open_part(exchange.handle, part), go)
+    generator.join()
+    record, issued = exchange.collect(), exchange.issued() - start_ns
+    assert served.queries == asked
+    assert heard == list(range(asked))
+    assert (record.started[:asked] >= issued[:asked]).all()
+    assert (record.done[:asked] > record.started[:asked]).all()
+    assert (record.done[asked:] == 0).all()
+    for query in range(asked):
+        np.testing.assert_allclose(
+            record.prediction.reshape(-1, ROWS)[query], node.predict(query), rtol=1e-4, atol=1e-6
+        )
+    node.clock.now = time.monotonic_ns() + DELAY_NS
+    assert node.replay.take(node.clock.now) == (asked * ROWS if adapted else 0)
+    exchange.close()
 
 
 def test_what_is_due_is_batched_up_to_the_largest_batch_in_order() -> None:

@@ -1,0 +1,118 @@
+"""MLCommons LoadGen in a process of its own, which hands queries to the servers when they are due.
+
+LoadGen calls back from the thread that started the test, which sleeps in between, and is told of
+answers from another; neither holds the interpreter lock while it waits, so they are hardly in each
+other's way. A process of its own, because a test cannot be ended from outside: the parent, which
+hears a Ctrl-C, ends the process.
+
+Of LoadGen's queries the moment counts and nothing else: which rows one asks for, and which server
+it goes to, was drawn before, as in every other case. LoadGen's own sample numbers are not looked
+at: a trainer learns from a stream, in which rows come in order and once.
+"""
+
+import gc
+import os
+import shutil
+import tempfile
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lorabench._kernels.serve import set_timer_slack, sleep_until
+from lorabench.targets.loadgen import LOGS
+from lorabench.targets.node.exchange import IssuingEnd
+from lorabench.targets.node.messages import Go, Issue, Issued, LoadGeneratorSetup, Ready
+
+
+def run_load_generator(setup: LoadGeneratorSetup, link: Connection) -> None:
+    """Be a load generator until the parent hangs up."""
+    import mlperf_loadgen
+
+    set_timer_slack(1)  # LoadGen sleeps until a query is due
+    link.send(Ready())
+    while True:
+        asked: Issue = link.recv()
+        _run(mlperf_loadgen, IssuingEnd(setup.exchange, asked.server, asked.rows), asked, link)
+
+
+def _run(loadgen: Any, end: IssuingEnd, asked: Issue, link: Connection) -> None:
+    """Run one test: all of its queries, until all are answered."""
+    count = len(asked.server)
+    responses: list[Any] = []
+    logs: dict[str, BinaryIO] = {}
+    folder = Path(tempfile.mkdtemp(prefix="lorabench-"))
+
+    def issue(samples: list[Any]) -> None:
+        for sample in samples:
+            # Whoever hears of the answer looks here: it has to be there before.
+            responses.append(loadgen.QuerySampleResponse(sample.id, 0, 0))
+            end.issue()
+
+    def complete() -> None:
+        left = count
+        try:
+            while left:
+                answered = end.answered()
+                if answered:
+                    loadgen.QuerySamplesComplete([responses[number] for number in answered])
+                left -= len(answered)
+        except Exception:  # noqa: BLE001 - LoadGen would wait for ever
+            traceback.print_exc()
+            os._exit(1)
+
+    def load(_: list[int]) -> None:
+        # LoadGen has opened its logs by now: without names they are gone with this process.
+        for name in LOGS:
+            logs[name] = (folder / name).open("rb")
+        shutil.rmtree(folder)
+        link.send(Ready())
+        go: Go = link.recv()
+        sleep_until(go.start_ns)
+
+    completing = threading.Thread(target=complete, daemon=True)
+    sut = loadgen.ConstructSUT(issue, lambda: None)
+    library = loadgen.ConstructQSL(count, count, load, lambda _: None)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    completing.start()
+    # A file of this name in the working folder would otherwise change the test.
+    audit = str(folder / "audit.config")
+    settings = _settings(loadgen, asked, count), _logs(loadgen, folder)
+    loadgen.StartTestWithLogSettings(sut, library, *settings, audit)
+    completing.join()
+    end.close()
+    written = {}
+    for name, file in logs.items():
+        with file:
+            written[name] = file.read()
+    link.send(Issued(written))
+    loadgen.DestroyQSL(library)
+    loadgen.DestroySUT(sut)
+    gc.enable()
+
+
+def _settings(loadgen: Any, asked: Issue, count: int) -> Any:
+    test, settings = asked.test, loadgen.TestSettings()
+    settings.scenario = loadgen.TestScenario.Server
+    settings.mode = loadgen.TestMode.PerformanceOnly
+    settings.server_target_qps = test.qps
+    settings.server_target_latency_ns = test.target_latency_ns
+    settings.server_target_latency_percentile = 0.99
+    settings.min_duration_ms = test.duration_ms
+    settings.min_query_count = 1
+    settings.schedule_rng_seed = test.seed
+    # It must not hand over more than there is room for, whatever schedule it draws.
+    settings.max_query_count = count + 1
+    return settings
+
+
+def _logs(loadgen: Any, folder: Path) -> Any:
+    output = loadgen.LogOutputSettings()
+    output.outdir = str(folder)
+    settings = loadgen.LogSettings()
+    settings.log_output = output
+    settings.enable_trace = False
+    return settings
