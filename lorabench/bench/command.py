@@ -61,6 +61,8 @@ class Command:
         A command that works as it stands.
     beside : str
         Ending of the file that lies beside the document; empty for none.
+    logs : str
+        Ending of the folder of logs beside it, where a run keeps any; empty for none.
     always_saved : bool
         Without ``-o`` a new file in ``results/`` is written.
     start : str
@@ -77,6 +79,7 @@ class Command:
     about: str = ""
     example: str = ""
     beside: str = ""
+    logs: str = ""
     always_saved: bool = True
     start: str = "lorabench.bench.runner:run"
     output: type[Any] = Output

@@ -48,6 +48,8 @@ class Findings:
         What stands in the place of that, where another machine than this one was looked at.
     raw : mapping of str to array
         Samples for the file beside the document.
+    logs : mapping of str to bytes
+        Logs that others wrote, by their names in the folder beside the document.
     partial : bool
         It ended before its time, though nothing failed.
     sequential : schema.Sequential or None
@@ -64,6 +66,7 @@ class Findings:
     environment: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] | None = None
     raw: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    logs: Mapping[str, bytes] = field(default_factory=dict)
     partial: bool = False
     sequential: schema.Sequential | None = None
 
@@ -97,6 +100,10 @@ class Experiment(ABC):
     def also_written(self) -> Sequence[str]:
         """Return further files that the run will write, so that they are tried before it begins."""
         return ()
+
+    def keeps_logs(self) -> bool:
+        """Whether there will be logs of others, so that their folder is tried before it begins."""
+        return False
 
     @abstractmethod
     def measure(self, observer: Observer) -> None:

@@ -62,6 +62,8 @@ def run(command: Command, options: Any, output: Output) -> None:
     if path is not None:
         for written in (path, *_beside(command, path), *map(Path, experiment.also_written())):
             files.check_writable(written)
+        if experiment.keeps_logs():
+            files.check_folder(path.with_suffix(command.logs))
     turns = experiment.turns = open_turns(lambda: _measured(experiment))
     with _saved(command, experiment, path) as results, ExitStack() as stack:
         if experiment.alone:
@@ -164,6 +166,12 @@ def _save(
             result = result.model_copy(update={"raw": raw})
         else:
             write_suite(result, beside)
+    if found.logs:
+        folder = path.with_suffix(command.logs)
+        hashes = files.write_folder(folder, found.logs)
+        result = result.model_copy(
+            update={"logs": schema.LogFolder(name=folder.name, sha256=hashes)}
+        )
     files.write_result(result, path)
     return result
 
@@ -171,11 +179,12 @@ def _save(
 def _path(command: Command, output: Output) -> Path | None:
     if output.output is not None:
         path = Path(output.output)
-        if command.beside and path.suffix == command.beside:
-            raise InputError(
-                f"{path}: found a name that ends in {command.beside}, where the raw samples go; "
-                "expected another, such as out.json"
-            )
+        for ending, what in ((command.beside, "the raw samples"), (command.logs, "logs")):
+            if ending and path.suffix == ending:
+                raise InputError(
+                    f"{path}: found a name that ends in {ending}, where {what} go; "
+                    "expected another, such as out.json"
+                )
         return path
     if not command.always_saved:
         return None

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ from lorabench.errors import InputError
 from lorabench.results.parse import MOST_BYTES, parse
 from lorabench.results.schema import SCHEMA, Result
 from lorabench.results.upgrade import SCHEMA_1, upgrade
+
+# What the names of logs begin with, so that no folder of other files is replaced.
+_LOG = "mlperf_log_"
 
 
 def check_writable(path: Path) -> None:
@@ -101,6 +105,59 @@ def write_bytes(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def check_folder(path: Path) -> None:
+    """Find out before the work begins whether a folder of logs can be written; leave nothing.
+
+    Raises
+    ------
+    InputError
+        Something else is there, a folder with other files in it for one, or it cannot be made.
+    """
+    if path.is_dir() and not path.is_symlink():
+        try:
+            foreign = [one for one in path.rglob("*") if not _is_log(one)]
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        if foreign:
+            raise InputError(
+                f"{path}: found {foreign[0].name} in it, expected a folder of logs alone "
+                f"({_LOG}*), or none; it would be replaced"
+            )
+    elif path.exists() or path.is_symlink():
+        raise InputError(f"{path}: found a file, expected a folder of logs, or nothing")
+    check_writable(path.with_name(f"{path.name}.part"))
+
+
+def write_folder(path: Path, contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Replace a folder of logs by another, whole or not at all, and return the files' sha256.
+
+    Raises
+    ------
+    InputError
+        It cannot be written; what was there before still is.
+    """
+    partial, old = _partial(path), _partial(path.with_name(f"{path.name}.old"))
+    try:
+        for name, data in contents.items():
+            write_bytes(partial / name, data)
+        check_folder(path)
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+    except OSError as error:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+    return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+
+
+def _is_log(path: Path) -> bool:
+    return path.is_dir() or path.name.startswith(_LOG)
 
 
 def _partial(path: Path) -> Path:

@@ -246,6 +246,13 @@ class RawFile(Part):
     sha256: str
 
 
+class LogFolder(Part):
+    """The folder of logs that others wrote, beside the document: names in it, and their sha256."""
+
+    name: str
+    sha256: dict[str, str]
+
+
 class Result(Part):
     """A result document."""
 
@@ -269,6 +276,7 @@ class Result(Part):
     unavailable: Many[Unavailable]
     series: Many[Series]
     raw: RawFile | None = None
+    logs: LogFolder | None = None
 
     def metric(self, name: str, condition: str | None = None, **labels: Label) -> Metric | None:
         """Return a metric by its case's text or labels; None where it was not measured."""

@@ -59,6 +59,29 @@ def test_raw_samples_lie_beside_and_are_named_by_their_hash(tmp_path: Path) -> N
     np.testing.assert_array_equal(np.load(beside)["counted"], [0, 1, 2])
 
 
+def test_logs_of_others_lie_in_a_folder_beside_and_replace_earlier_ones(tmp_path: Path) -> None:
+    assert read_result(count(tmp_path)).logs is None
+    for said in ("one", "two"):
+        result = read_result(count(tmp_path, said=said))
+        written = tmp_path / "out.mlperf" / "n0" / "mlperf_log_detail.txt"
+        assert written.read_text() == said
+        assert result.logs is not None
+        assert result.logs.name == "out.mlperf"
+        digest = hashlib.sha256(said.encode()).hexdigest()
+        assert result.logs.sha256 == {"n0/mlperf_log_detail.txt": digest}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out.mlperf", "out.npz"]
+
+
+def test_a_folder_of_other_things_is_not_replaced_by_logs(tmp_path: Path) -> None:
+    (tmp_path / "out.mlperf").mkdir()
+    (tmp_path / "out.mlperf" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"out\.mlperf: found thesis\.txt in it, expected"):
+        count(tmp_path, said="one")
+    assert not LAST[-1].counted
+    count(tmp_path)  # without logs it is in nobody's way
+    assert (tmp_path / "out.mlperf" / "thesis.txt").read_text() == "mine"
+
+
 def test_ctrl_c_keeps_what_was_finished_marked_as_partial(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         count(tmp_path, stop_at=2)

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from lorabench.errors import InputError
 from lorabench.results.files import (
+    check_folder,
     check_writable,
     newest_result,
     read_result,
+    write_folder,
     write_raw,
     write_result,
 )
@@ -255,3 +257,38 @@ def test_the_newest_result_is_the_one_whose_name_says_so(tmp_path: Path) -> None
     found = newest_result("colocate-*.json", tmp_path)
     assert found.name == "colocate-20260103T000000-000000.json"
     assert newest_result(folder=tmp_path).name == "doctor-20260104T000000-000000.json"
+
+
+def test_a_folder_of_logs_that_cannot_be_written_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.mlperf"
+    write_folder(path, {"a/mlperf_log_detail.txt": b"one"})
+    rename = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if target == path and ".old." not in self.name:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(InputError, match="No space left"):
+        write_folder(path, {"b/mlperf_log_detail.txt": b"two"})
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mlperf"]
+    assert (path / "a" / "mlperf_log_detail.txt").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "foreign"])
+def test_what_is_no_folder_of_logs_is_not_replaced_by_one(tmp_path: Path, kind: str) -> None:
+    path, other = tmp_path / "out.mlperf", tmp_path / "other"
+    other.mkdir()
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "link":
+        path.symlink_to(other)
+    else:
+        (path / "deep").mkdir(parents=True)
+        (path / "deep" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"out\.mlperf: found .*, expected a folder of logs"):
+        check_folder(path)
