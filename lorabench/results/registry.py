@@ -63,6 +63,9 @@ _SERVING = {
         baseline_p99="`latency_p99` of `solo` before the first round, once: what the limit of a "
         "throttle and `slow_share` rest on",
         spike_p99="`latency_p99` of the queries due within the spike of `--arrivals spike`",
+        loadgen_latency_p50="median latency that MLCommons LoadGen logged: from a query's "
+        "scheduled arrival until it was told of the answer",
+        loadgen_latency_p99="99th percentile of the latency that LoadGen logged",
     ),
     **_lower(
         "1",
@@ -74,6 +77,9 @@ _SERVING = {
         latency_p99_sham_ratio="`latency_p99` over that of `sham` in the same block",
         latency_p99_unstalled_sham_ratio="`latency_p99_unstalled` over that of `sham` in the same "
         "block",
+        loadgen_p99_ratio="`latency_p99` over `loadgen_latency_p99` of the same queries",
+        loadgen_own_p99_ratio="`loadgen_latency_p99` over `latency_p99` of `solo@own` in the same "
+        "turn: the same arrivals from a schedule",
         spike_p99_ratio="`spike_p99` over that of `solo` and `solo_repeat` in the same block",
         rank_change_p99_ratio="`latency_p99` with `rank-change` over that without, same block",
         neighbour_batch_ratio="a full batch's time beside each neighbour of the neighbour probe "
@@ -87,6 +93,8 @@ _SERVING = {
     ),
     **_lower(
         "s",
+        loadgen_issue_late_p99="99th percentile of the time from a query's scheduled arrival to "
+        "LoadGen's handing it over",
         carry_over="how long after a switch of cases p99 is more than 1.25 times what it is later",
         yield_s="from the beginning of the spike to the end of the first 50 ms in it of which the "
         "trainer took less than a tenth of its CPUs; the whole spike where there were none",
@@ -108,6 +116,9 @@ _SERVING = {
         mean="geometric",
         isolation_gain="`latency_p99` of `naive` over that of the isolated case that is judged, in "
         "the same block",
+    ),
+    **_higher(
+        "1", loadgen_valid="1 where LoadGen calls its test VALID by what it was given, else 0"
     ),
     **_higher(
         "1/s",

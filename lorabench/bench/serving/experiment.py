@@ -53,8 +53,8 @@ class ServingExperiment(Experiment):
     options: ServingOptions
     # What a throttle's limit is of the p99 of solo, where none was given.
     slo_ratio: float | None = SLO_RATIO
-    # Cases that run once, after the rounds.
-    afterwards: tuple[ServingCase, ...] = ()
+    # How many steps come once, after the rounds.
+    afterwards: int = 0
     # How long the run may take, where that is bounded, and what of it comes after the last block.
     most_s: float | None = None
     later_s: float = 0.0
@@ -214,7 +214,7 @@ class ServingExperiment(Experiment):
             record=log.record,
             decided=self.decided,
             observer=observer,
-            afterwards=len(self.afterwards),
+            afterwards=self.afterwards,
             first=shams(cases),
             turns=self.turns,
         )

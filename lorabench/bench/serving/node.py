@@ -68,9 +68,9 @@ class Run(Protocol):
         case: ServingCase,
         part: Slice,
         settings: TrainerSettings | None,
-        asked: Asked | None = None,
+        asked: Asked | Schedule | None = None,
     ) -> Measured:
-        """Run `part`, or where there is one the test."""
+        """Run `part` of the round's schedule, or what is asked in its place."""
 
 
 class ServingNode:
@@ -285,7 +285,7 @@ class ServingNode:
                 case: ServingCase,
                 part: Slice,
                 settings: TrainerSettings | None,
-                asked: Asked | None = None,
+                asked: Asked | Schedule | None = None,
             ) -> Measured:
                 told = NodeCase(
                     case.text,
@@ -299,7 +299,7 @@ class ServingNode:
                     slowdown=self.slowdown(case),
                 )
                 begun.add(case)
-                due = asked or schedule.between(part.begin_s, part.end_s)
+                due = schedule.between(part.begin_s, part.end_s) if asked is None else asked
                 return self.run(on[case.has("numa")], case, told, due)
 
             yield run

@@ -14,4 +14,5 @@ COMMAND = Command(
     example="lorabench colocate --preset tiny --conditions pinned --rounds 1 --duration 1 "
     "-o out.json",
     beside=".npz",
+    logs=".mlperf",
 )

@@ -55,6 +55,14 @@ class ColocateOptions(ServingOptions):
         metavar="FILE",
         panel=RARE,
     )
+    load_generator: str = option(
+        "own",
+        "mlperf: after the rounds, MLCommons LoadGen drives the servers too, and its latency "
+        "stands beside ours (the extra mlperf).",
+        choices=("own", "mlperf"),
+        metavar="own|mlperf",
+        panel=RARE,
+    )
     dry_run: bool = option(False, "Print the plan and stop.")
 
     def check(self) -> None:
@@ -77,3 +85,17 @@ class ColocateOptions(ServingOptions):
                         f"--{name.replace('_', '-')}: found it beside --plan, expected one of the "
                         "two"
                     )
+        if self.load_generator == "mlperf":
+            self._check_loadgen()
+
+    def _check_loadgen(self) -> None:
+        """Refuse what LoadGen's Server scenario does not go with, and that it is not there."""
+        from lorabench.targets.loadgen import require_loadgen
+
+        if self.arrivals != "poisson":
+            raise InputError(
+                f"--arrivals: found {self.arrivals!r} beside --load-generator mlperf, expected "
+                "poisson: LoadGen's Server scenario has no other"
+            )
+        if not self.dry_run:
+            require_loadgen()

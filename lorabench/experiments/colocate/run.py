@@ -19,8 +19,15 @@ from lorabench.bench.serving.cases import (
     strongest,
 )
 from lorabench.bench.serving.experiment import ServingExperiment
+from lorabench.bench.serving.load_tests import (
+    TARGET_LATENCY_S,
+    LoadTestLog,
+    LoadTests,
+    run_load_tests,
+)
 from lorabench.bench.serving.log import RoundLog
 from lorabench.bench.serving.node import ServingNode
+from lorabench.bench.serving.pace import Pace
 from lorabench.bench.serving.slices import Course, Slicing, deciding, needed_queries, rounds_of
 from lorabench.bench.turns import Ended
 from lorabench.experiments.colocate.options import MAX_MINUTES, ColocateOptions
@@ -39,6 +46,9 @@ _LIKELY = 0.97
 # From the last answer to the written document, about.
 _CLOSING_S = 3.0
 
+# What a test of LoadGen's takes beside its length, about.
+_TEST_S = 0.3
+
 _LONGER = "let it run longer (--max-minutes), or on a machine with fewer stalls"
 
 
@@ -49,13 +59,29 @@ class Colocate(ServingExperiment):
     """
 
     options: ColocateOptions
-    afterwards = (SOLO_ALL,)
 
     def __init__(self, options: ColocateOptions) -> None:
         super().__init__(options)
         self.judged: ServingCase | None = None
         self._ended: Ended = "interrupted"
         self._calibrated_s = 0.0
+        self._said = LoadTestLog()
+
+    def keeps_logs(self) -> bool:
+        """Whether LoadGen is asked for, which writes some."""
+        return self._load_tests > 0
+
+    @property
+    def _load_tests(self) -> int:
+        """How often LoadGen tests each case: as often as there are rounds, or a verdict takes."""
+        if self.options.load_generator != "mlperf":
+            return 0
+        return self.options.rounds or claims.MIN_ROUNDS
+
+    @property
+    def afterwards(self) -> int:  # type: ignore[override]
+        """All cores serving, and LoadGen's turns."""
+        return 1 + self._load_tests
 
     def machine(self) -> Machine:
         """Look at the machine and plan for it.
@@ -97,6 +123,10 @@ class Colocate(ServingExperiment):
             return rounds_of(slicing, options.rounds)
         # What comes once, afterwards, has processes of its own.
         self.later_s = start_s + slicing.measured_s + slicing.head_s + _CLOSING_S
+        if self._load_tests:
+            learning = [case for case in self.cases if case.learns]
+            tests_s = self._load_tests * (2 + len(learning)) * (slicing.measured_s + _TEST_S)
+            self.later_s += start_s + len(learning) * slicing.warmup_s + tests_s
         self.most_s = self._most_s
         return deciding(
             slicing,
@@ -148,11 +178,35 @@ class Colocate(ServingExperiment):
         return latency.settled(latency.latency_claims(run), run)
 
     def finish(self, node: ServingNode, log: RoundLog, qps: float, observer: Observer) -> None:
-        """Every core serves the same load, once: what the donated cores would have been worth."""
+        """Run what comes once: all cores serving, and LoadGen's tests."""
+        course = self.state.course
+        assert course is not None
+        total = course.shape.total + self.afterwards
+        observer.case(course.shape.total + 1, total, SOLO_ALL.text)
+        self._all_cores(node, log, qps)
+        if self._load_tests:
+            target_s = self.options.slo_s or TARGET_LATENCY_S
+            asked = LoadTests(qps, course.slicing, self._load_tests, target_s, self.options.seed)
+
+            def begins(number: int) -> None:
+                at = course.shape.total + 2 + number
+                observer.case(at, total, f"LoadGen's test {number + 1} of {asked.count}")
+
+            run_load_tests(
+                node,
+                log,
+                asked,
+                [case for case in self.cases if case.learns],
+                said=self._said,
+                settings=lambda case: self._settings(case, Pace()),
+                begins=begins,
+            )
+
+    def _all_cores(self, node: ServingNode, log: RoundLog, qps: float) -> None:
+        """Let every core serve the same load: what the donated cores would have been worth."""
         state = self.state
         assert state.course is not None
         block, cut = len(state.rounds), state.course.slicing
-        observer.case(state.course.shape.total + 1, state.course.shape.total + 1, SOLO_ALL.text)
         servers = [*node.servers, *(frozenset({cpu}) for cpu in node.machine.plan.trainer_cpus)]
         length_s = cut.head_s + cut.measured_s
         once = Slicing(0.0, cut.head_s, cut.measured_s, 1)
@@ -173,7 +227,11 @@ class Colocate(ServingExperiment):
         """Return what the document says was asked for."""
         names = [condition.name for condition in self.options.asked]
         found = super().experiment_config() | {"conditions": names}
-        return {k: v for k, v in found.items() if k not in ("require", "plan", "dry_run")}
+        left_out = {"require", "plan", "dry_run"}
+        if not self._load_tests:
+            # The same run as before there was a choice, and so of the same hash.
+            left_out.add("load_generator")
+        return {k: v for k, v in found.items() if k not in left_out}
 
     def findings(self) -> Findings | None:
         """Return what the finished blocks say, with verdicts and the last block's traces."""
@@ -182,6 +240,8 @@ class Colocate(ServingExperiment):
             found.claims = self._claims()
             found.series = [*found.series, *self._series()]
             found.sequential = self._sequential()
+            found.environment["load_generator"] = self._said.as_document()
+            found.logs = self._said.files
         return found
 
     def _sequential(self) -> schema.Sequential | None:

@@ -69,9 +69,22 @@ def _names(result: Result) -> list[str]:
     found = dict.fromkeys(m.condition for m in result.metrics if m.name == "latency_p50")
     asked = result.config.get("experiment", {}).get("conditions", [])
     first = ["solo", "solo_repeat", "planted", "sham"]
-    last = ["solo_all"]
+    last = ["solo_all", *_under_loadgen(result)]
     wanted = [*first, *asked, *(name for name in found if name not in last)]
     return [name for name in dict.fromkeys([*wanted, *last]) if name in found]
+
+
+def _under_loadgen(result: Result) -> list[str]:
+    """List what came of LoadGen's arrivals, in the order of the conditions repeated with them."""
+    asked = ["solo", *result.config.get("experiment", {}).get("conditions", [])]
+    labels = {m.condition: m.labels for m in result.metrics if "load_generator" in m.labels}
+    order = {name: place for place, name in enumerate(asked)}
+
+    def place(name: str) -> tuple[int, bool]:
+        of = labels[name]
+        return order.get(str(of.get("condition")), len(order)), of["load_generator"] != "own"
+
+    return sorted(labels, key=place)
 
 
 def _count_blocks(result: Result) -> int:
@@ -86,7 +99,8 @@ def _blocks(result: Result) -> str:
 
 def _context(result: Result) -> list[Text]:
     """Return the few figures without which the table says little."""
-    lines = []
+    lines = _loadgen(result)
+    ours = [name for name in _names(result) if name not in _under_loadgen(result)]
     lora = next((m for m in result.metrics if m.name == "lora_fraction"), None)
     used = next((m for m in result.metrics if m.name == "overhead_fraction"), None)
     if lora is not None and lora.estimate is not None and used is not None:
@@ -99,7 +113,7 @@ def _context(result: Result) -> list[Text]:
         )
     quality = [
         f"{name} {auc.estimate:.4f}"
-        for name in _names(result)
+        for name in ours
         if (auc := result.metric("auc", name))
         and auc.estimate is not None
         and name not in _UNTRAINED
@@ -108,7 +122,7 @@ def _context(result: Result) -> list[Text]:
         lines.append(Text(f"AUC of what was served: {', '.join(quality)}"))
     fresh = [
         f"{name} {figure(p50, 1e3)} / {figure(result.metric('update_latency_p95', name), 1e3)}"
-        for name in _names(result)
+        for name in ours
         if (p50 := result.metric("update_latency_p50", name)) and p50.estimate is not None
     ]
     if fresh:
@@ -122,7 +136,7 @@ def _context(result: Result) -> list[Text]:
     ):
         shown = [
             f"{name} {with_interval(found, scale, ' ')}{unit}"
-            for name in _names(result)
+            for name in ours
             if (found := result.metric(metric, name))
             and found.estimate is not None
             and name not in ("solo_repeat", "solo_all")
@@ -137,6 +151,30 @@ def _context(result: Result) -> list[Text]:
                 f"without: {with_interval(ratio, 1.0, ' ')} ({count(changes)} changes a condition)"
             )
         )
+    return lines
+
+
+def _loadgen(result: Result) -> list[Text]:
+    """Return what MLCommons LoadGen says of the queries that it drove."""
+    lines = []
+    for name in _under_loadgen(result):
+        said = result.metric("loadgen_latency_p99", name)
+        if said is None:
+            continue
+        p99 = with_interval(said, 1e3, " ")
+        ratio = with_interval(result.metric("loadgen_p99_ratio", name), 1.0, " ")
+        verdicts = result.metric("loadgen_valid", name)
+        valid = [] if verdicts is None else verdicts.values
+        lines.append(
+            Text(
+                f"LoadGen of {name}: p99 {p99} ms, VALID in {valid.count(1.0)} of {len(valid)} "
+                f"tests; our p99 / LoadGen's, of the same queries: {ratio}"
+            )
+        )
+        own = result.metric("loadgen_own_p99_ratio", name)
+        if own is not None:
+            of = with_interval(own, 1.0, " ")
+            lines.append(Text(f"LoadGen's p99 / ours of the same arrivals as a schedule: {of}"))
     return lines
 
 

@@ -1,5 +1,6 @@
 """What is decided before a run: its configuration, its machine, its schedules."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 
 from lorabench.bench.options import check
 from lorabench.bench.serving.cases import PLANTED, SOLO, SOLO_REPEAT, case_of, sham_of, strongest
+from lorabench.bench.serving.load_tests import LoadTests, under_loadgen
 from lorabench.bench.serving.log import comparisons
 from lorabench.bench.serving.options import conditions
+from lorabench.bench.serving.slices import Slicing
 from lorabench.cli import app
 from lorabench.errors import InputError
 from lorabench.experiments.colocate.options import DEFAULT_CONDITIONS, ColocateOptions
@@ -52,6 +55,38 @@ def test_what_cannot_be_run_is_refused_by_option(change: dict[str, object], mess
     with pytest.raises(InputError, match=message) as caught:
         check(replace(ColocateOptions(), **change))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_loadgen_goes_with_poisson_arrivals_alone_and_only_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = replace(ColocateOptions(), load_generator="mlperf")
+    with pytest.raises(InputError, match="--arrivals: found 'bursts' beside --load-generator"):
+        check(replace(asked, arrivals="bursts"))
+    with pytest.raises(InputError, match="--load-generator: found 'wrk2', expected"):
+        check(replace(asked, load_generator="wrk2"))
+    monkeypatch.setitem(sys.modules, "mlperf_loadgen", None)  # as if there were none
+    with pytest.raises(InputError, match="mlcommons-loadgen is not installed"):
+        check(asked)
+    check(replace(asked, dry_run=True))
+
+
+def test_what_loadgen_drives_is_a_case_of_its_own_with_the_labels_of_the_one_it_repeats() -> None:
+    (pinned,) = map(case_of, conditions("pinned"))
+    found = under_loadgen(pinned)
+    assert (found.text, found.learns, found.condition) == ("pinned@mlperf", True, pinned.condition)
+    assert found.labels == {"condition": "pinned", "load_generator": "mlperf"}
+    assert list(comparisons([under_loadgen(SOLO), found])) == []
+
+
+def test_tests_of_loadgen_are_as_long_as_a_block_and_differ_from_each_other() -> None:
+    cut = Slicing(warmup_s=2.0, head_s=0.05, slice_s=0.5, turns=5)
+    asked = LoadTests(300.0, cut, 3, 0.06, seed=1)
+    tests = [asked.test(number) for number in range(3)]
+    assert len({test.seed for test in tests}) == 3
+    assert {test.duration_ms for test in tests} == {2500}
+    assert asked.slice(1).window_s == (4.5, 7.0)
+    assert asked.test(0) == replace(asked, count=9).test(0)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,31 @@ def test_rows_that_were_gone_through_again_are_warned_of(wraps: int, words: str)
     assert "anew" not in " ".join(printed(example(), 100))
 
 
+def test_what_loadgen_says_stands_beside_ours_of_the_same_queries():
+    theirs = [
+        one.model_copy(update={"labels": {"condition": name, "load_generator": "mlperf"}})
+        for name in ("pinned", "solo")
+        for one in (
+            metric("latency_p50", f"{name}@mlperf", 0.001),
+            metric("latency_p99", f"{name}@mlperf", 0.00398),
+            metric("loadgen_latency_p99", f"{name}@mlperf", 0.004, (0.0035, 0.0045)),
+            metric("loadgen_p99_ratio", f"{name}@mlperf", 0.995, (0.99, 1.0)),
+            metric("loadgen_valid", f"{name}@mlperf", 1.0).model_copy(
+                update={"values": [1.0, 0.0]}
+            ),
+        )
+    ]
+    before = example()
+    lines = printed(before.model_copy(update={"metrics": [*before.metrics, *theirs]}), 120)
+    text = " ".join(lines)
+    assert (
+        "LoadGen of solo@mlperf: p99 4.00 [3.50..4.50] ms, VALID in 1 of 2 tests; our p99 / "
+        "LoadGen's, of the same queries: 0.99 [0.99..1.00]"
+    ) in " ".join(text.split())
+    rows = [line.split()[0] for line in lines if "@mlperf" in line and "LoadGen" not in line]
+    assert rows == ["solo@mlperf", "pinned@mlperf"]
+
+
 def test_names_are_shown_as_they_are_and_not_as_markup():
     odd = [m.model_copy(update={"condition": "[/odd]"}) for m in example().metrics[:3]]
     result = example().model_copy(update={"metrics": odd})
