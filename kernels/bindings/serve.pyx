@@ -9,7 +9,8 @@ from libc.string cimport memset
 from lorabench._kernels.arrays cimport INT64, Array, array_of
 from lorabench._kernels.headers.serve cimport (
     LB_LOAD_BYTES, lb_calculate, lb_load_begin, lb_load_busy, lb_load_end, lb_load_get,
-    lb_load_line, lb_load_set, lb_set_timer_slack, lb_sleep_until, lb_witness_read, lb_witnessed,
+    lb_load_line, lb_load_set, lb_set_time_slice, lb_set_timer_slack, lb_sleep_until,
+    lb_witness_read, lb_witnessed,
 )
 from lorabench._kernels.memory cimport Mapping
 
@@ -28,6 +29,13 @@ def sleep_until(int64_t deadline_ns):
 def set_timer_slack(unsigned long slack_ns):
     if lb_set_timer_slack(slack_ns) != 0:
         raise OSError(errno, os.strerror(errno))
+
+
+def set_time_slice(int64_t slice_ns):
+    cdef int64_t found = lb_set_time_slice(slice_ns)
+    if found < 0:
+        raise OSError(errno, os.strerror(errno))
+    return found
 
 
 def calculate(int64_t cpu_ns):

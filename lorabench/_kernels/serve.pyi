@@ -13,6 +13,24 @@ def sleep_until(deadline_ns: int) -> None:
 def set_timer_slack(slack_ns: int) -> None:
     """Set the calling thread's timer slack: how late the kernel may wake it. Linux: 50 us."""
 
+def set_time_slice(slice_ns: int) -> int:
+    """Ask for this time slice for the calling thread, and for those that it starts.
+
+    Of two threads of one scheduling class the one with the shorter slice may interrupt the other
+    when it wakes up; it has no more of the CPU for that. It takes no privilege.
+
+    Returns
+    -------
+    int
+        The slice that it has then, in ns: the kernel allows 0.1 to 100 ms. 0 where there is none to
+        choose (Linux before 6.12).
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
+    """
+
 def calculate(cpu_ns: int) -> float:
     """Calculate in registers for so many ns of this thread's CPU time, without the GIL.
 

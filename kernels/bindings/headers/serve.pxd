@@ -8,6 +8,7 @@ from lorabench._kernels.headers.shared cimport lb_ring
 cdef extern from "serve/clock.h" nogil:
     void lb_sleep_until(int64_t deadline_ns)
     int lb_set_timer_slack(unsigned long ns)
+    int64_t lb_set_time_slice(int64_t ns)
 
 cdef extern from "serve/witness.h" nogil:
     ctypedef struct lb_witnessed:
