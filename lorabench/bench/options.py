@@ -7,7 +7,7 @@ heavy is imported here: ``--help`` must answer at once.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -57,6 +57,8 @@ class Option:
         The default as the help shows it, where the value does not show itself.
     choices : tuple of str
         The values that there are.
+    write : callable or None
+        From a value back to the text that `parse` reads; needed where `str` does not give it.
     """
 
     help: str
@@ -71,6 +73,7 @@ class Option:
     parse: Callable[[str], Any] | None = None
     shown: str | None = None
     choices: tuple[str, ...] = ()
+    write: Callable[[Any], str] | None = None
 
     def expected(self) -> str:
         """Return the range in words."""
@@ -110,13 +113,14 @@ def option(
     parse: Callable[[str], Any] | None = None,
     shown: str | None = None,
     choices: tuple[str, ...] = (),
+    write: Callable[[Any], str] | None = None,
 ) -> Any:
     """Return the field of a dataclass that is an option; the arguments are those of `Option`.
 
     A mutable default is no option's: take a tuple. ``MISSING`` as default makes it required.
     """
     known = Option(
-        text, flags, unit, least, above, most, below, panel, metavar, parse, shown, choices
+        text, flags, unit, least, above, most, below, panel, metavar, parse, shown, choices, write
     )
     return field(default=default, metadata={_KEY: known})
 
@@ -260,6 +264,13 @@ def milliseconds(text: str) -> float:
         raise ValueError("a number of milliseconds") from None
 
 
+def in_milliseconds(value: float) -> str:
+    """Write s as the ms that `milliseconds` reads as exactly as many."""
+    ms = value * 1e3
+    near = (ms, math.nextafter(ms, -math.inf), math.nextafter(ms, math.inf))
+    return repr(next((one for one in near if one / 1e3 == value), ms))
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}".replace(",", "") if float(value).is_integer() else f"{value:g}"
 
@@ -301,3 +312,48 @@ def resolved(options: Any, *apart: str) -> dict[str, Any]:
         for name, value in asdict(options).items()
         if name not in inputs and name not in apart
     }
+
+
+def arguments(kind: type[Options], values: Mapping[str, Any]) -> list[str]:
+    """Return what to give on the command line for these values of options.
+
+    The inverse of reading a command line, from what `resolved` writes into a document, whose lists
+    were tuples. What is at its default is left out, and so is what is no option of this kind.
+
+    Parameters
+    ----------
+    kind : type
+        Dataclass of the options.
+    values : mapping of str to object
+        By name of the field.
+    """
+    found: list[str] = []
+    for one, known in options_of(kind):
+        value = values.get(one.name)
+        if value is None or value is False or _alike(value, one.default):
+            continue
+        name = flags(one, known)[0]
+        if value is True:
+            found.append(name)
+            continue
+        listed = value if isinstance(value, (list, tuple)) else [value]
+        if not all(isinstance(part, (str, int, float)) for part in listed):
+            continue  # none that a command line could give
+        texts = [_given_as(part, known) for part in listed]
+        if listed is value and known.parse is not None:
+            texts = [",".join(texts)]
+        named = name.startswith("-")
+        found += [part for text in texts for part in ((name, text) if named else (text,))]
+    return found
+
+
+def _alike(value: Any, default: Any) -> bool:
+    if isinstance(default, tuple) and isinstance(value, (list, tuple)):
+        return list(value) == list(default)
+    return type(value) is type(default) and bool(value == default)
+
+
+def _given_as(value: Any, known: Option) -> str:
+    if known.write is not None:
+        return known.write(value)
+    return repr(value) if isinstance(value, float) else str(value)

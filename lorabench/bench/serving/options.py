@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lorabench.bench.options import RARE, Workload, milliseconds, names, option, rank
+from lorabench.bench.options import (
+    RARE,
+    Workload,
+    in_milliseconds,
+    milliseconds,
+    names,
+    option,
+    rank,
+)
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,6 +95,7 @@ class ServingOptions(Workload):
         "--slo-ms",
         metavar="MS",
         parse=milliseconds,
+        write=in_milliseconds,
         shown="1.1 times the p99 of solo",
         above=0,
         panel=RARE,
