@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lorabench.report.conditions import in_order
 from lorabench.report.terminal import (
     ROUNDS_FOR_INTERVAL,
     count,
@@ -65,13 +66,9 @@ def _conditions(result: Result) -> Table:
 
 
 def _names(result: Result) -> list[str]:
-    """List the conditions: blocks shuffle them, a reader wants the baseline first."""
-    found = dict.fromkeys(m.condition for m in result.metrics if m.name == "latency_p50")
-    asked = result.config.get("experiment", {}).get("conditions", [])
-    first = ["solo", "solo_repeat", "planted", "sham"]
-    last = ["solo_all", *_under_loadgen(result)]
-    wanted = [*first, *asked, *(name for name in found if name not in last)]
-    return [name for name in dict.fromkeys([*wanted, *last]) if name in found]
+    found = dict.fromkeys(metric.condition for metric in result.select("latency_p50"))
+    later = [name for name in _under_loadgen(result) if name in found]
+    return [*in_order(result, (name for name in found if name not in later)), *later]
 
 
 def _under_loadgen(result: Result) -> list[str]:
