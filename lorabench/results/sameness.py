@@ -140,7 +140,8 @@ def _part(environment: Mapping[str, Any], *path: str) -> Any:
     return value
 
 
-def _machine(environment: Mapping[str, Any]) -> dict[str, Any]:
+def machine(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells a machine from others, as far as documents tell of it."""
     nodes = _part(environment, "topology", "nodes")
     cores = _part(environment, "topology", "cores")
     return {
@@ -173,7 +174,7 @@ def _huge(memory: Any) -> str | None:
 
 
 _MACHINE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "machine": _machine,
+    "machine": machine,
     "kernel": lambda environment: {"release": _part(environment, "kernel")},
     "pages": _pages,
     "instruction set": lambda environment: {

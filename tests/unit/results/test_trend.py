@@ -1,0 +1,87 @@
+"""Histories are of what can be compared, and change where the numbers do."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from lorabench.results.schema import Metric, Program, Result
+from lorabench.results.trend import changes, histories, searchable
+
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def result(number: int, value: float, **other: object) -> Result:
+    ratio = Metric(
+        name="latency_p99_ratio",
+        condition="isolated",
+        unit="1",
+        better="lower",
+        values=[value],
+        estimate=value,
+        ci95=None,
+    )
+    return Result.model_validate(
+        {
+            "command": "colocate",
+            "id": f"{number:04d}",
+            "created": FIRST + timedelta(hours=number),
+            "lorabench": Program(version="1"),
+            "config": {},
+            "config_hash": "a",
+            "environment": {"cpu": {"brand_raw": "A Processor"}},
+            "rounds": [],
+            "metrics": [ratio],
+            "claims": [],
+            "unavailable": [],
+            "series": [],
+            **other,
+        }
+    )
+
+
+def noisy(*levels: float) -> list[Result]:
+    rng = np.random.default_rng(0)
+    return [result(n, level + rng.normal(0, 0.01)) for n, level in enumerate(levels)]
+
+
+def test_a_history_goes_from_the_oldest_to_the_newest() -> None:
+    (history,) = histories([result(2, 1.2), result(0, 1.0), result(1, 1.1)])
+    assert [point.value for point in history.points] == [1.0, 1.1, 1.2]
+    assert (history.metric, history.case.text) == ("latency_p99_ratio", "isolated")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"config_hash": "b"},
+        {"environment": {"cpu": {"brand_raw": "Another"}}},
+        {"command": "kernels"},
+        {"partial": True},
+    ],
+    ids=["configuration", "machine", "command", "interrupted"],
+)
+def test_what_differs_is_in_no_common_history(other: dict[str, object]) -> None:
+    assert histories([result(0, 1.0), result(1, 1.0, **other)]) == []
+
+
+def test_a_step_is_a_change_and_noise_is_none() -> None:
+    (history,) = histories(noisy(*[1.0] * 12, *[1.3] * 12))
+    (change,) = changes(history)
+    assert change.place == 12
+    assert change.before == pytest.approx(1.0, abs=0.02)
+    assert change.after == pytest.approx(1.3, abs=0.02)
+    (flat,) = histories(noisy(*[1.0] * 24))
+    assert changes(flat) == []
+
+
+def test_few_results_are_not_searched() -> None:
+    (history,) = histories(noisy(1.0, 1.0, 2.0, 2.0, 2.0))
+    assert changes(history) == []
+
+
+def test_otava_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert searchable()
+    monkeypatch.setitem(sys.modules, "otava.analysis", None)
+    assert not searchable()
