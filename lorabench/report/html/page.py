@@ -1,0 +1,98 @@
+"""A report as one HTML file that needs nothing else: no script, no font, no network.
+
+Jinja2 escapes every text; plots are SVG that was written anew (`lorabench.report.html.svg`). The
+page forbids itself everything but its own style sheet, by its hash, so that even a text that got
+through would do nothing. `interactive` adds Vega, which draws the same plots again with values
+under the pointer, as a script that the page allows by its hash.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from lorabench.report.content import Figure, Report, slug
+from lorabench.report.html.svg import draw, printable
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A plot on the page: its id, its picture, and its specification for a script."""
+
+    name: str
+    svg: str
+    spec: str
+
+
+def page(report: Report, *, interactive: bool = False) -> str:
+    """Return a report as a page.
+
+    Parameters
+    ----------
+    report : Report
+        What it says.
+    interactive : bool
+        Whether Vega comes along.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    drawn = {id(figure): _drawn(name, figure, interactive) for name, figure in report.figures()}
+    script = _script() if interactive else ""
+
+    def plot(figure: Figure) -> _Drawn:
+        return drawn[id(figure)]
+
+    return environment.get_template("page.html").render(
+        report=report,
+        plot=plot,
+        slug=slug,
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+    )
+
+
+def _drawn(name: str, figure: Figure, interactive: bool) -> _Drawn:
+    svg = draw(figure.chart, f"plot-{name}", f"{figure.title}. {figure.told}")
+    spec = ""
+    if interactive:
+        # Nothing in it may end the element that holds it.
+        text = json.dumps(printable(figure.chart))
+        spec = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return _Drawn(f"plot-{name}", svg, spec)
+
+
+def _script() -> str:
+    import vl_convert
+
+    code = (_TEMPLATES / "interactive.js").read_text(encoding="utf-8")
+    bundled = str(vl_convert.javascript_bundle(code))
+    if "</script" in bundled.lower():
+        bundled = bundled.replace("</script", "<\\/script")
+    return bundled
+
+
+def _policy(style: str, script: str) -> str:
+    """Return what the page may do."""
+    allowed = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
+    if script:
+        # Vega writes styles of its own.
+        allowed += ["style-src 'unsafe-inline'", f"script-src '{_hash(script)}'"]
+    else:
+        allowed.append(f"style-src '{_hash(style)}'")
+    return "; ".join(allowed)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

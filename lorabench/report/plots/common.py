@@ -1,0 +1,119 @@
+"""What all plots have in common: colours, lines to hold values against, the look of axes."""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+from altair.utils import schemapi
+
+INK, MUTED, GRID, RULE = "#1c2128", "#59636e", "#dfe3e8", "#8a939d"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b85c92", "#a87100", "#2f96cc")
+"""Okabe and Ito's (2008), which the colour-blind can tell apart; some darker, for text."""
+
+QUIET = ("#4d5761", "#8b949e")
+"""Of what is there to be compared with: controls."""
+
+WIDTH = 620
+
+# Fonts differ in width: room for a screen's that is wider than the one that was measured here.
+_PADDING = {"top": 4, "right": 28, "bottom": 4}
+_LABEL_LENGTH = 28
+
+_CONTROLS = ("solo", "solo_repeat", "none", "planted", "solo_all", "alone")
+# The same in every plot of a page.
+_KNOWN = {"isolated": 0, "naive": 1, "pinned": 2, "shared": 3, "sham": 4, "lora": 0, "ideal": 2}
+DASHES = ([1, 0], [5, 3], [2, 2])
+
+DATA = "values"
+_Build = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A value to hold others against, such as a limit."""
+
+    at: float
+    text: str
+
+
+def unchecked(build: _Build) -> _Build:
+    """Let Altair check no part of a plot by itself, which takes ten times as long as the plot."""
+
+    @functools.wraps(build)
+    def plot(*given: Any, **named: Any) -> dict[str, Any]:
+        with schemapi.debug_mode(False):
+            return build(*given, **named)
+
+    return plot
+
+
+def colours(names: Iterable[str]) -> dict[str, tuple[str, list[int]]]:
+    """Return a colour and a dash for each name: grey for controls, the same name the same."""
+    listed = list(names)
+    found: dict[str, tuple[str, list[int]]] = {}
+    taken = [_KNOWN[name] for name in listed if name in _KNOWN]
+    free = [place for place in range(3 * len(COLOURS)) if place not in taken]
+    quiet = 0
+    for name in listed:
+        if name in _CONTROLS:
+            found[name] = QUIET[quiet % 2], DASHES[quiet // 2 % 3]
+            quiet += 1
+        else:
+            place = _KNOWN[name] if name in _KNOWN else free.pop(0) if free else 0
+            found[name] = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % 3]
+    return found
+
+
+def rules_at(rules: Sequence[Rule], side: str) -> Any:
+    """Return values to hold others against, as lines across a plot with their texts."""
+    data = alt.InlineData(values=[{"at": rule.at, "text": rule.text} for rule in rules])
+    line = alt.Chart(data).mark_rule(strokeDash=[4, 3], color=RULE)
+    text = alt.Chart(data).mark_text(
+        align="left",
+        baseline="bottom",
+        dx=-2 if side == "x" else 4,
+        dy=-3 if side == "x" else -2,
+        fontSize=10,
+        color=MUTED,
+    )
+    told = alt.Text("text:N")
+    if side == "x":
+        at = alt.X("at:Q")
+        return alt.layer(line.encode(x=at), text.encode(x=at, y=alt.value(0), text=told))
+    up = alt.Y("at:Q")
+    return alt.layer(line.encode(y=up), text.encode(x=alt.value(0), y=up, text=told))
+
+
+def short(name: str, length: int = _LABEL_LENGTH) -> str:
+    """Return a name that has room beside a plot."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def finished(chart: Any, values: list[dict[str, Any]], left: int = 24) -> dict[str, Any]:
+    """Return the specification, with what all plots have in common and what they draw.
+
+    `left` is the room beside the names of rows, which may be wider on a screen.
+
+    The values are put into it last: Altair would copy them with every layer.
+    """
+    finished = (
+        chart.configure(background="transparent", padding={"left": left, **_PADDING})
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=MUTED,
+            titleColor=INK,
+            titleFontWeight="normal",
+            labelFontSize=11,
+            titleFontSize=12,
+            gridColor=GRID,
+            domainColor=RULE,
+            tickColor=RULE,
+            titlePadding=8,
+        )
+        .configure_legend(labelColor=INK, labelFontSize=11, symbolSize=60, offset=20)
+    )
+    found: dict[str, Any] = finished.to_dict(validate=False)
+    found.setdefault("datasets", {})[DATA] = values
+    return found

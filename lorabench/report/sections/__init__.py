@@ -1,0 +1,1 @@
+"""What is said of a result: a function a section, in modules by what they are about."""

@@ -1,0 +1,121 @@
+"""What a report says of a result: in its order, and only what the document has."""
+
+from pathlib import Path
+
+import pytest
+
+from lorabench.report.chapter import Source, chapter, report
+from lorabench.report.content import Chapter, Section
+from lorabench.results.distribution import Distribution
+from lorabench.results.files import read_result
+from lorabench.results.schema import Claim
+
+DOCUMENTS = Path(__file__).parents[2] / "data/schema1"
+ASKED, ALL, AGAIN = "What was asked, and of which machine", "All numbers", "How to reproduce"
+
+SECTIONS = {
+    "colocate": [
+        *("Claims", ASKED, "p99 by condition", "Latency distribution"),
+        *("Training, throttle, epochs", ALL, AGAIN),
+    ],
+    "doctor": [ASKED, "What this machine offers", ALL, AGAIN],
+    "freshness": [ASKED, "Freshness: quality over time, and its bytes", ALL, AGAIN],
+    "headroom-observe": ["Claims", ASKED, "Headroom", ALL, AGAIN],
+    "kernels": ["Claims", ASKED, "Kernels against their peers", ALL, AGAIN],
+    "profile": ["Claims", ASKED, "Spectrum and rank over time", ALL, AGAIN],
+}
+
+SOME = [Distribution("solo", 9000, (0.001, 0.004), ((1.1, 0.001), (10.0, 0.002), (450.0, 0.005)))]
+
+
+def made(name: str, **changes: object) -> Chapter:
+    result = read_result(DOCUMENTS / f"{name}.json").model_copy(update=changes)
+    latencies = SOME if name == "colocate" else None
+    return chapter(Source(f"{name}.json", result, latencies, "lorabench x", ()), (50.0, 99.0))
+
+
+def section(found: Chapter, title: str) -> Section:
+    return next(one for one in found.sections if one.title == title)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_sections_are_those_that_a_document_has_in_order(name: str) -> None:
+    assert [one.title for one in made(name).sections] == SECTIONS[name]
+
+
+def test_every_plot_has_its_numbers_and_says_what_it_shows() -> None:
+    found = made("profile")
+    figures = [figure for one in found.sections for figure in one.figures]
+    assert len(figures) > 4
+    for figure in figures:
+        assert figure.table.rows
+        assert figure.told.endswith(".")
+        assert {len(row) for row in figure.table.rows} == {len(figure.table.head)}
+
+
+def test_a_claim_has_its_figure_in_the_unit_of_its_limit() -> None:
+    claim = Claim(
+        id="latency.impact",
+        statement="s",
+        target=0.02,
+        measured=0.0000410,
+        ci95=(0.0000145, 0.0000675),
+        verdict="met",
+        basis="measured-real",
+        reason="because",
+        why=["and so"],
+    )
+    (shown,) = section(made("colocate", claims=[claim]), "Claims").verdicts
+    assert shown.figure == "0.0410 ms [0.0145 to 0.0675]"
+    assert shown.limit == "20 ms"
+    assert shown.reasons == ("Because.", "And so.")
+
+
+def test_a_budget_that_is_all_but_used_up_is_not_rounded_to_its_limit() -> None:
+    budget = section(made("colocate"), "Claims").verdicts[0]
+    assert (budget.claim, budget.figure, budget.limit) == ("memory.budget", "1.99998259 %", "2 %")
+
+
+def test_percentiles_that_too_few_queries_lie_beyond_are_a_dash() -> None:
+    found = section(made("colocate"), "Latency distribution").figures[0]
+    assert found.table.head == ("condition", "queries", "p50, ms", "p99, ms")
+    assert found.table.rows == (("solo", "9,000", "1", "4"),)
+
+
+def test_an_interrupted_run_says_so_first() -> None:
+    assert (
+        section(made("colocate", partial=True), "Claims")
+        .words[0]
+        .startswith("The run was interrupted")
+    )
+
+
+def test_a_condition_that_no_block_ran_is_no_error() -> None:
+    result = read_result(DOCUMENTS / "colocate.json")
+    blocks = [one.model_copy(update={"saturated": ["nobody"]}) for one in result.rounds]
+    assert section(made("colocate", rounds=blocks), "p99 by condition").tables[0].rows
+
+
+def test_a_saturated_condition_has_no_ratio() -> None:
+    result = read_result(DOCUMENTS / "colocate.json")
+    blocks = [one.model_copy(update={"saturated": ["naive"]}) for one in result.rounds]
+    table = section(made("colocate", rounds=blocks), "p99 by condition").tables[0]
+    assert [row[0] for row in table.rows if "saturated" in row] == ["naive"]
+
+
+def test_several_results_are_compared_at_the_top_and_have_nothing_folded() -> None:
+    sources = [
+        Source(f"{name}.json", read_result(DOCUMENTS / f"{name}.json"), None, "lorabench x", ())
+        for name in ("colocate", "kernels")
+    ]
+    found = report(sources, (50.0,))
+    (overview,) = found.overview
+    which, claims = overview.tables
+    assert [row[2] for row in which.rows] == ["colocate.json", "kernels.json"]
+    place = claims.head.index("memory.budget")
+    assert [row[place] for row in claims.rows] == ["✓ met: 1.99998259 %", "-"]
+    assert [one.title for one in found.chapters] == [
+        "1. lorabench colocate",
+        "2. lorabench kernels",
+    ]
+    assert not [one for part in found.chapters for one in part.sections if one.folded]

@@ -1,0 +1,81 @@
+"""A folder's index has all results, newest first, and the trend of what was measured often."""
+
+import sys
+
+import pytest
+
+from lorabench.report.history import index
+from lorabench.results.schema import Claim, Metric, Program, Result
+
+
+def result(number: int, value: float) -> Result:
+    missed = Claim(
+        id="latency.isolated",
+        statement="s",
+        target=1.1,
+        measured=value,
+        ci95=None,
+        verdict="met" if value < 1.1 else "missed",
+        basis="measured-real",
+        reason="r",
+    )
+    ratio = Metric(
+        name="latency_p99_ratio",
+        condition="isolated",
+        unit="1",
+        better="lower",
+        values=[value],
+        estimate=value,
+        ci95=None,
+    )
+    return Result.model_validate(
+        {
+            "command": "colocate",
+            "id": f"{number:04d}",
+            "created": f"2026-01-01T{number:02d}:00:00Z",
+            "lorabench": Program(version="1", git="abc"),
+            "config": {},
+            "config_hash": "0123456789",
+            "environment": {},
+            "rounds": [],
+            "metrics": [ratio],
+            "claims": [missed],
+            "unavailable": [],
+            "series": [],
+        }
+    )
+
+
+RESULTS = {f"{n}.json": result(n, 1.0 + 0.001 * (n % 3) + 0.5 * (n >= 10)) for n in range(20)}
+
+
+def test_the_newest_is_first_with_its_verdicts() -> None:
+    made = index("results", RESULTS, ["bad.json: found no JSON"])
+    first, *_ = made.overview
+    assert first.words == ("Left out: bad.json: found no JSON",)
+    (table,) = first.tables
+    assert [row[3] for row in table.rows] == [f"{n}.json" for n in range(19, -1, -1)]
+    assert table.rows[0][2] == "1 missed (latency.isolated)"
+    assert table.rows[-1][2] == "1 met"
+
+
+def test_a_change_is_marked_and_told() -> None:
+    (_, trend) = index("results", RESULTS, []).overview
+    assert trend.title == "Trend of colocate, 01234567"
+    (figure,) = trend.figures
+    assert "It changes at result 11: 1.00 before, 1.50 after (+50.0%)." in figure.told
+    assert [row[0] for row in figure.table.rows if row[-1]] == ["11"]
+
+
+def test_without_otava_it_says_how_to_have_change_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "otava.analysis", None)
+    (_, trend) = index("results", RESULTS, []).overview
+    assert "pip install 'lorabench[trend]'" in trend.words[1]
+    assert not any(row[-1] for row in trend.figures[0].table.rows)
+
+
+def test_what_was_measured_once_has_no_trend() -> None:
+    (_, trend) = index("results", {"0.json": RESULTS["0.json"]}, []).overview
+    assert trend.words == (
+        "Nothing was measured 3 times with the same command, configuration and machine.",
+    )
