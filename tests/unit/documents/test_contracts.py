@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from command_contract import CommandContract
 
-from lorabench.documents import COMMANDS, compare, export, show
+from lorabench.documents import COMMANDS, compare, export, report, show
 
 
 class TestCompare(CommandContract):
@@ -15,6 +15,10 @@ class TestCompare(CommandContract):
 class TestExport(CommandContract):
     command = export.COMMAND
     required: ClassVar = {"openmetrics": "-"}
+
+
+class TestReport(CommandContract):
+    command = report.COMMAND
 
 
 class TestShow(CommandContract):
