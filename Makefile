@@ -23,9 +23,9 @@ JOBS ?= 3
 # What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
 # What some tests compare with or run in, and skip without: lstopo-no-graphics reads topologies
-# independently (hwloc-nox is hwloc without X11), fuse3 mounts the double of resctrl, qemu emulates a
+# independently (hwloc-nox is hwloc without X11), chromium shows reports, fuse3 mounts the double of resctrl, qemu emulates a
 # machine with several NUMA nodes.
-TEST_PACKAGES := fuse3 hwloc-nox qemu-system-x86
+TEST_PACKAGES := chromium fuse3 hwloc-nox qemu-system-x86
 
 STAMP := $(VENV)/.lorabench-installed
 # The tools find each other by PATH, but for CYTHON: meson notes that one down as it is named, and
@@ -164,6 +164,13 @@ format: install ## rewrite the sources as the style wants them
 .PHONY: docs
 docs: install ## rewrite the tables of options and metrics in docs/ from these themselves
 	@$(IN_VENV) python tests/support/option_docs.py
+
+# The newest result in results/ unless another is named; SCREENS is the folder of the pictures.
+REPORT_RESULT ?=
+SCREENS ?= results/screens
+.PHONY: report-screens
+report-screens: install ## take pictures of a result's report: light, dark, narrow (needs chromium)
+	@$(IN_VENV) python tests/support/report_screens.py "$(SCREENS)" $(REPORT_RESULT)
 
 .PHONY: install
 install: $(STAMP) ## make the virtual environment and install into it

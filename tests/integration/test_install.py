@@ -73,6 +73,14 @@ def test_lorabench_and_python_m_lorabench_are_the_same_program(programs: Path, t
     assert command.split() == module.replace("python -m lorabench", "lorabench").split()
 
 
+def test_a_report_finds_its_template_and_its_style(programs: Path, tmp_path: Path):
+    document = REPOSITORY / "tests/data/schema1/kernels.json"
+    output_of(programs / "lorabench", "report", document, "-o", "page.html", cwd=tmp_path)
+    page = (tmp_path / "page.html").read_text()
+    assert "<style>:root {" in page
+    assert page.count("<svg") > 3
+
+
 def test_every_preset_is_in_the_wheel(programs: Path, tmp_path: Path):
     program = (
         "from importlib.resources import files\n"
