@@ -94,14 +94,21 @@ def short(name: str, length: int = _LABEL_LENGTH) -> str:
 def finished(chart: Any, values: list[dict[str, Any]], left: int = 24) -> dict[str, Any]:
     """Return the specification, with what all plots have in common and what they draw.
 
-    `left` is the room beside the names of rows, which may be wider on a screen.
-
-    The values are put into it last: Altair would copy them with every layer.
+    `left` is the room beside the names of rows, which may be wider on a screen. Both are put into
+    it last: Altair would copy them with every layer.
     """
-    finished = (
-        chart.configure(background="transparent", padding={"left": left, **_PADDING})
-        .configure_view(stroke=None)
-        .configure_axis(
+    found: dict[str, Any] = chart.to_dict(validate=False)
+    found.setdefault("datasets", {})[DATA] = values
+    found["config"] = {**_config(), "padding": {"left": left, **_PADDING}}
+    return found
+
+
+@functools.cache
+def _config() -> dict[str, Any]:
+    found: dict[str, Any] = alt.Config(
+        background="transparent",
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
             labelColor=MUTED,
             titleColor=INK,
             titleFontWeight="normal",
@@ -111,9 +118,7 @@ def finished(chart: Any, values: list[dict[str, Any]], left: int = 24) -> dict[s
             domainColor=RULE,
             tickColor=RULE,
             titlePadding=8,
-        )
-        .configure_legend(labelColor=INK, labelFontSize=11, symbolSize=60, offset=20)
-    )
-    found: dict[str, Any] = finished.to_dict(validate=False)
-    found.setdefault("datasets", {})[DATA] = values
+        ),
+        legend=alt.LegendConfig(labelColor=INK, labelFontSize=11, symbolSize=60, offset=20),
+    ).to_dict()
     return found
