@@ -135,7 +135,7 @@ class Comparison:
 def settled(rows: Sequence[Row], gates: Sequence[GateVerdict]) -> bool:
     """Whether more pairs would change nothing: each gate is decided, or without any each p99."""
     if gates:
-        return all(verdict.outcome != "unknown" for verdict in gates)
+        return all(verdict.decided for verdict in gates)
     asked = [row for row in rows if row.metric == "latency_p99" and not row.control]
     return bool(asked) and all(row.verdict != "could not have seen it" for row in asked)
 

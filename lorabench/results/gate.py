@@ -130,6 +130,18 @@ class GateVerdict:
         """The gate with its case."""
         return f"{self.held.gate.metric}[{self.held.case}]={self.held.gate.share * 100:g}%"
 
+    @property
+    def decided(self) -> bool:
+        """Whether it failed, or its interval lies within the tolerance: more would change nothing.
+
+        One that passes since the data could have shown a change may yet fail with more of them.
+        """
+        change = self.held.change
+        bounds = None if change is None else change.worse_by(self.level)
+        if self.outcome != "pass" or change is None or bounds is None:
+            return self.outcome == "fail"
+        return bounds[1] <= tolerated(self.held.gate.share, change.better)
+
 
 def judge(held: Sequence[Held], level: float = LEVEL) -> list[GateVerdict]:
     """Hold changes to their gates, all together.

@@ -112,8 +112,8 @@ class Compared:
     def gate(self, ratio: float, tolerance: float) -> "Gated":
         """Hold a gate against all comparisons, where the head takes so many times as long.
 
-        As `lorabench.results.gate.judge` does at each look, the first of which that can tell ends
-        a comparison.
+        As `lorabench.results.gate.judge` does at each look, the first of which that decides ends
+        a comparison; at the last one a gate also passes that could have shown a change.
 
         Parameters
         ----------
@@ -124,7 +124,8 @@ class Compared:
         """
         limit, slower = math.log1p(tolerance), math.log(ratio)
         fails = self.found.low + slower > limit
-        passes = ~fails & ((self.found.high + slower <= limit) | (self.detectable <= limit))
+        passes = self.found.high + slower <= limit
+        passes[:, -1] |= ~fails[:, -1] & (self.detectable[:, -1] <= limit)
         decided = fails | passes
         first = np.arange(len(decided)), decided.argmax(axis=1)
         failed, passed = fails[first], passes[first]

@@ -91,6 +91,24 @@ def test_an_interval_across_the_tolerance_passes_where_it_could_have_shown_its_s
     assert "not shown to be beyond 5 %; it could have shown one of" in found.reason
 
 
+def test_more_values_would_decide_a_gate_whose_interval_lies_across_its_tolerance() -> None:
+    for ratio, sigma, outcome, decided in (
+        (1.20, 0.03, "fail", True),
+        (1.00, 0.03, "pass", True),
+        (1.04, 0.03, "pass", False),
+        (1.00, 0.30, "unknown", False),
+    ):
+        (found,) = judge([held(ratio, sigma)])
+        assert (found.outcome, found.decided) == (outcome, decided)
+
+
+def test_what_chance_may_give_fails_no_gate() -> None:
+    change_of = held(1.0, 0.01).change
+    for chance, outcome in ((0.01, "fail"), (0.2, "unknown")):
+        (found,) = judge([Held(Gate("m", 0.05), "c", change_of, worse="grew", chance=chance)])
+        assert found.outcome == outcome
+
+
 def test_holms_steps_hold_all_gates_together() -> None:
     # Alone, each would fail at 2.5 %; of two, the smaller p takes 1.25 %.
     alone = held(1.10, 0.055, share=0.05)

@@ -90,7 +90,8 @@ def test_the_first_look_that_can_tell_ends_a_gate() -> None:
     low = np.array([[nan, 0.1, -1], [nan, -1, 0.1], [nan, -1, 0.1], [nan, -1, -1], [nan, -1, -1]])
     high = np.array([[nan, 0.2, 1], [nan, 0.0, 0.2], [nan, 1, 0.2], [nan, 1, 1], [nan, 1, 1]])
     could = np.full_like(low, 1.0)
-    could[4, 1] = limit  # shows a change of that size, if not which
+    could[3, 1] = limit  # could have shown one of that size, and goes on nevertheless
+    could[4, 2] = limit
     found = Compared(Intervals((7, 14, 21), low, high), could).gate(1.0, 0.05)
     assert found.failed.tolist() == [True, False, True, False, False]
     assert found.passed.tolist() == [False, True, False, False, True]
@@ -109,7 +110,7 @@ def test_a_gate_ends_as_that_of_compare_does_at_every_look() -> None:
             found = change(ones, np.exp(values[:pairs]), better="lower", paired=True)
             (verdict,) = judge([Held(Gate("latency_p99", 0.05), "solo", found)], LOOKS.level)
             outcome = verdict.outcome
-            if outcome != "unknown":
+            if verdict.decided:
                 break
         assert outcome == (
             "fail" if gated.failed[run] else "pass" if gated.passed[run] else "unknown"
@@ -130,7 +131,8 @@ def test_a_gate_fails_equal_versions_hardly_ever_and_those_at_its_limit_as_plann
     found = _compared(np.random.default_rng(3).normal(0, 0.1, (20_000, 27)))
     assert found.gate(1.0, 0.05).failed.mean() < 0.002
     at_limit = found.gate(1.05, 0.05).failed.mean()
-    assert at_limit <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 20_000)
+    # A little more than the 2.5 % that looks are planned for, with t of 7 pairs at the first.
+    assert 0.02 < at_limit < 0.03
 
 
 def test_the_least_slowdown_and_tolerance_are_those_of_just_that_share() -> None:
