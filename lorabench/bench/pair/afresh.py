@@ -29,7 +29,7 @@ NOTE = (
 )
 
 # As of colocate, whose option it is and which such a version may not tell.
-_MAX_MINUTES = 10.0
+_MAX_MINUTES = 15.0
 
 # A block that only calibrates: the load is all that is read of it.
 _SHORT = ("--rounds", "1", "--duration", "0.5")

@@ -26,7 +26,14 @@ class CalibrateOptions:
     )
     minutes: float = option(
         10.0,
-        "Length of the run, and of the comparison of two versions, that are spoken of.",
+        "Length of the run that is spoken of.",
+        unit="min",
+        above=0,
+        most=1440,
+    )
+    compare_minutes: float = option(
+        15.0,
+        "Length of the comparison of two versions that is spoken of.",
         unit="min",
         above=0,
         most=1440,

@@ -68,7 +68,8 @@ class Calibrate(Experiment):
             one.write_least(table, options.minutes, blocks)
         observer.stage("simulating comparisons", 0.5)
         # Each version has its own block of a pair.
-        pairs = min(blocks // 2, MOST_BLOCKS)
+        room = int(options.compare_minutes * 60 / recorded.block_s)
+        pairs = min(room // 2, MOST_BLOCKS)
         comparisons = list(_comparisons(recorded, pairs, options, table))
         for compared in comparisons:
             compared.write(table)
@@ -139,7 +140,7 @@ def _gate_claims(comparisons: Sequence[Comparisons], pairs: int, recorded: int) 
     if raw is None:
         why = (
             f"a comparison has {pairs} pairs of blocks, expected {MIN_ROUNDS} or more; give it "
-            "more time (--minutes)"
+            "more time (--compare-minutes)"
         )
         return [
             claim(target, None, "unavailable", "derived", why) for target in (FALSE_ALARMS, SIGHT)
@@ -180,6 +181,7 @@ def _config(
         "experiment": {
             "runs": options.runs,
             "minutes": options.minutes,
+            "compare_minutes": options.compare_minutes,
             "tolerance": options.tolerance / 100,
             "seed": options.seed,
         },

@@ -110,7 +110,8 @@ def _comparisons_table(result: Result) -> Table:
 def _gate_sentences(result: Result) -> Iterator[str]:
     """Say what a comparison of that many minutes finds, and which tolerance suits it."""
     pairs, told = result.config["pairs"], result.config["experiment"]
-    minutes = f"{told['minutes']:g} minute{'' if told['minutes'] == 1 else 's'}"
+    length = told.get("compare_minutes", told["minutes"])
+    minutes = f"{length:g} minute{'' if length == 1 else 's'}"
     begin = f"A comparison of {minutes} ({pairs} pair{'' if pairs == 1 else 's'} of blocks)"
     if pairs < MIN_ROUNDS:
         yield f"{begin} is too short for a gate, which takes {MIN_ROUNDS} pairs."

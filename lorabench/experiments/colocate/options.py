@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 DEFAULT_CONDITIONS = "naive,pinned,isolated"
 
 MAX_MINUTES = 10.0
+MAX_MINUTES_OF_TWO = 15.0
+"""Of two versions in turn, together: what a gate takes to find 15 % of p99 (docs/calibrate.md)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class ColocateOptions(ServingOptions):
         "Run until the verdicts about latency are known; the default.",
     )
     max_minutes: float | None = option(
-        None, "... but no longer than this.", shown="10", above=0, most=10_000
+        None,
+        "... but no longer than this; of two versions under compare --run, 15 by default.",
+        shown="10",
+        above=0,
+        most=10_000,
     )
     require: tuple[str, ...] = option(
         (),

@@ -30,7 +30,11 @@ from lorabench.bench.serving.node import ServingNode
 from lorabench.bench.serving.pace import Pace
 from lorabench.bench.serving.slices import Course, Slicing, deciding, needed_queries, rounds_of
 from lorabench.bench.turns import Ended
-from lorabench.experiments.colocate.options import MAX_MINUTES, ColocateOptions
+from lorabench.experiments.colocate.options import (
+    MAX_MINUTES,
+    MAX_MINUTES_OF_TWO,
+    ColocateOptions,
+)
 from lorabench.experiments.colocate.plan import plan_lines
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine
@@ -152,7 +156,8 @@ class Colocate(ServingExperiment):
 
     @property
     def _most_s(self) -> float:
-        return 60 * (self.options.max_minutes or MAX_MINUTES)
+        otherwise = MAX_MINUTES if self.turns.sides == 1 else MAX_MINUTES_OF_TWO
+        return 60 * (self.options.max_minutes or otherwise)
 
     def decided(self, blocks: int) -> bool:
         """Whether a look that is due finds all verdicts known, or the time is up."""
