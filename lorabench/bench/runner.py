@@ -4,7 +4,7 @@ Whatever ends a run before its time, what was finished is saved and marked as pa
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from lorabench.bench.command import Command, Output
 from lorabench.bench.experiment import Experiment, Findings, Preview
 from lorabench.bench.options import check
 from lorabench.bench.progress import Relayed, progress
-from lorabench.bench.turns import open_turns
+from lorabench.bench.turns import Measured, open_turns
 from lorabench.errors import GateError, InputError
 from lorabench.host import environment
 from lorabench.host.processor import ask
@@ -80,9 +80,9 @@ def run(command: Command, options: Any, output: Output) -> None:
         _gate(result)
 
 
-def _measured(experiment: Experiment) -> Sequence[schema.Metric]:
+def _measured(experiment: Experiment) -> Measured:
     found = experiment.findings()
-    return [] if found is None else found.table.metrics()
+    return ((), ()) if found is None else (found.table.metrics(), found.rounds)
 
 
 @contextmanager

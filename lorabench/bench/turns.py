@@ -21,13 +21,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from lorabench.errors import LorabenchError
-from lorabench.results.schema import Metric
+from lorabench.results.schema import Metric, Round
 
 VARIABLE = "LORABENCH_TURNS"
 """What tells a run in its environment that it takes turns: the descriptor of its socket."""
 
 PROTOCOL = 1
 """Which messages a version knows; both sides of a pair know the same."""
+
+Measured = tuple[Sequence[Metric], Sequence[Round]]
+"""Metrics, and the blocks that they are of."""
 
 Ended = Literal["known", "blocks", "time", "interrupted"]
 """What has ended a run (`lorabench.results.schema.Sequential`)."""
@@ -126,7 +129,7 @@ class SharedTurns(Turns):
     link : socket
         To who gives the turns.
     measured : callable
-        What the run has measured so far.
+        What the run has measured so far, and in which blocks.
 
     Raises
     ------
@@ -136,7 +139,7 @@ class SharedTurns(Turns):
 
     sides = 2
 
-    def __init__(self, link: socket.socket, measured: Callable[[], Sequence[Metric]]) -> None:
+    def __init__(self, link: socket.socket, measured: Callable[[], Measured]) -> None:
         self._link = link
         self._lines = link.makefile("rb")
         self._measured = measured
@@ -166,7 +169,8 @@ class SharedTurns(Turns):
         if self._planned is not None:
             asked["planned"] = asdict(self._planned)
         if self._report:
-            asked["metrics"] = [one.model_dump(mode="json") for one in self._measured()]
+            for part, listed in zip(("metrics", "rounds"), self._measured(), strict=True):
+                asked[part] = [one.model_dump(mode="json") for one in listed]
         self._planned = None
         self._say(asked)
         told = self._hear("go")
@@ -212,7 +216,7 @@ class SharedTurns(Turns):
         return told
 
 
-def open_turns(measured: Callable[[], Sequence[Metric]]) -> Turns:
+def open_turns(measured: Callable[[], Measured]) -> Turns:
     """Return the turns of this run: its own, or those that the environment tells of.
 
     Processes that the run starts are told of none.
@@ -220,7 +224,7 @@ def open_turns(measured: Callable[[], Sequence[Metric]]) -> Turns:
     Parameters
     ----------
     measured : callable
-        What the run has measured so far.
+        What the run has measured so far, and in which blocks.
 
     Raises
     ------

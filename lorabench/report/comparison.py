@@ -244,7 +244,7 @@ def _figure(value: float | None, scale: float) -> str:
 
 def _change(change: Change, level: float, scale: float) -> str:
     interval = change.interval(level)
-    show = _ratio if change.kind == "ratio" else (lambda value: _signed(value / scale))
+    show = _ratio if change.kind != "difference" else (lambda value: _signed(value / scale))
     bounds = "" if interval is None else " [{}..{}]".format(*map(show, interval))
     return f"{show(change.value)}{bounds}"
 
@@ -261,7 +261,7 @@ def _least(change: Change, level: float, scale: float) -> str:
     least = change.least_shown(level)
     if least is None:
         return "-"
-    return f"{least * 100:.3g} %" if change.kind == "ratio" else f"{least / scale:.3g}"
+    return f"{least * 100:.3g} %" if change.kind != "difference" else f"{least / scale:.3g}"
 
 
 def _plain(text: str) -> str:

@@ -87,7 +87,7 @@ def benchmark(found: Comparison, chosen: Chosen) -> list[dict[str, Any]]:
             "extra": row.verdict,
         }
         for row in chosen.of(found)
-        if row.change is not None and row.change.kind == "ratio"
+        if row.change is not None and row.change.kind != "difference"
     ]
 
 
@@ -96,7 +96,7 @@ def _which(change: Change) -> str:
 
 
 def _smaller(value: float, change: Change) -> float:
-    return value if change.better == "lower" else 1 / value
+    return value if change.better == "lower" else 1 / max(value, 1e-300)
 
 
 def _range(change: Change, level: float) -> str:

@@ -1,24 +1,28 @@
 """How far one side's values are from another's, with its uncertainty: the arithmetic of comparing.
 
-A quantity that is positive on both sides is compared by its ratio, on logarithms; one that may be
-on either side of zero, by its difference. Where both sides were measured in turn, block by block,
-the change is taken within each pair (paired t); where not, by Welch's t (Welch 1947, The
-generalization of Student's problem when several different population variances are involved,
-Biometrika 34; degrees of freedom after Satterthwaite 1946). Of quantities whose values now and then
-meet a neighbour, a fifth of the values is trimmed on either side, with the errors that go with that
-(Yuen 1974, The two-sample trimmed t for unequal population variances, Biometrika 61).
+A quantity that is positive on both sides is compared by its ratio, on logarithms; one that is 0 now
+and then, by the ratio of its means; one that may be on either side of zero, by its difference.
+Where both sides were measured in turn, block by block, the change is taken within each pair (paired
+t); where not, by Welch's t (Welch 1947, The generalization of Student's problem when several
+different population variances are involved, Biometrika 34; degrees of freedom after Satterthwaite
+1946). Of quantities whose values now and then meet a neighbour, a fifth of the values is trimmed on
+either side, with the errors that go with that
+(Yuen 1974, The two-sample trimmed t for unequal population variances, Biometrika 61). Values that
+came from the same processes may be alike: they then count for fewer (Kish 1965, Survey Sampling,
+8.2: the design effect, with the intraclass correlation of `statistics.outer_share`).
 """
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lorabench.results.schema import Better
-from lorabench.results.statistics import LEVEL
+from lorabench.results.statistics import LEVEL, outer_share
 
-Kind = Literal["ratio", "difference"]
+Kind = Literal["ratio", "means", "difference"]
 
 TRIMMED = 0.2
 """Share of the values that is left out on either side where some of them meet a neighbour."""
@@ -33,12 +37,13 @@ class Change:
 
     Parameters
     ----------
-    kind : {"ratio", "difference"}
-        What is estimated: head / base, by its logarithm, or head - base.
+    kind : {"ratio", "means", "difference"}
+        What is estimated: head / base, by its logarithm; mean of head / mean of base, less 1; or
+        head - base.
     better : {"lower", "higher"}
         Which way is better.
     centre : float
-        The logarithm of the ratio, or the difference.
+        What is estimated.
     error : float or None
         Its standard error; None with too few values for one.
     freedom : float
@@ -70,14 +75,14 @@ class Change:
         return self._out(self.centre - half), self._out(self.centre + half)
 
     def worse_by(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """Return the interval of how much worse head is, below 0 for better: see `tolerated`."""
+        """Return the interval of how much worse head is, below 0 for better: see `tolerates`."""
         half, sign = self._half(level), self._sign
         if half is None:
             return None
         return sign * self.centre - half, sign * self.centre + half
 
     def p_worse(self, limit: float) -> float | None:
-        """Return the one-sided p of head being worse by more than `limit` (of `tolerated`)."""
+        """Return the one-sided p of head being worse by more than `limit` (of `tolerates`)."""
         if self.error is None:
             return None
         beyond = self._sign * self.centre - limit
@@ -105,16 +110,28 @@ class Change:
 
         Of something of which more is better, a share that is lost: 0.5 for half.
         """
-        if self.kind == "difference":
+        if self.kind != "ratio":
             return _number(worse)
         return _exp(worse) - 1 if self.better == "lower" else 1 - _exp(-worse)
+
+    def tolerates(self, share: float) -> float:
+        """Return by how much worse, as of `worse_by`, head may be for a tolerance in share.
+
+        A latency may grow to 1 + `share` times its base, a rate may fall to 1 - `share` times. Of
+        what is 0 in base every share is 0.
+        """
+        if self.kind == "ratio":
+            return tolerated(share, self.better)
+        return share if self.kind == "means" else 0.0
 
     @property
     def _sign(self) -> int:
         return 1 if self.better == "lower" else -1
 
     def _out(self, value: float) -> float:
-        return _exp(value) if self.kind == "ratio" else _number(value)
+        if self.kind == "ratio":
+            return _exp(value)
+        return _number(1 + value if self.kind == "means" else value)
 
     def _half(self, level: float) -> float | None:
         if self.error is None:
@@ -137,9 +154,7 @@ def _number(value: float) -> float:
 
 
 def tolerated(share: float, better: Better) -> float:
-    """Return by how much worse, as `Change.worse_by`, a ratio may be for a tolerance in share.
-
-    A latency may grow to 1 + `share` times its base, a rate may fall to 1 - `share` times.
+    """Return the logarithm of how much worse a ratio may be for a tolerance in share.
 
     Examples
     --------
@@ -178,6 +193,7 @@ def change(
     paired: bool,
     signed: bool = False,
     trim: float = 0.0,
+    groups: Sequence[int] | None = None,
 ) -> Change | None:
     """Compare two sides' values.
 
@@ -190,38 +206,86 @@ def change(
     paired : bool
         They were measured in turn.
     signed : bool
-        The quantity may be on either side of zero: it is compared by its difference. So is one
-        that is not positive everywhere.
+        The quantity may be on either side of zero: it is compared by its difference.
     trim : float
         Share of the values, or of the pairs' changes, that is left out on either side; below 0.5.
+    groups : sequence of int, optional
+        Of each place, which processes it came from.
 
     Returns
     -------
     Change or None
         None where a side has no value, or no pair is whole.
     """
-    if paired:
-        pairs = [
-            (b, h) for b, h in zip(base, head, strict=False) if b is not None and h is not None
-        ]
-        sides = [[b for b, _ in pairs], [h for _, h in pairs]]
-    else:
-        sides = [[value for value in side if value is not None] for side in (base, head)]
-    if not all(sides):
+    there = _there(base, head, paired=paired)
+    if not all(there):
         return None
-    kind: Kind = "difference"
-    if not signed and all(value > 0 for side in sides for value in side):
-        kind, sides = "ratio", [[math.log(value) for value in side] for side in sides]
-    before, after = sides
-    if paired:
-        centre, error, freedom = _one([h - b for b, h in zip(before, after, strict=True)], trim)
+    before, after = [base[n] or 0.0 for n in there[0]], [head[n] or 0.0 for n in there[1]]
+    of = [None if groups is None else [groups[n] for n in known] for known in there]
+    kind = _kind(before, after, signed=signed)
+    if kind == "means":
+        centre, error, freedom = _means(before, after, of, paired=paired)
     else:
-        centre, error, freedom = _two(_one(before, trim), _one(after, trim))
+        if kind == "ratio":
+            before, after = ([math.log(value) for value in side] for side in (before, after))
+        if paired:
+            apart = [h - b for b, h in zip(before, after, strict=True)]
+            centre, error, freedom = _one(apart, trim, of[0])
+        else:
+            centre, error, freedom = _two(_one(before, trim, of[0]), _one(after, trim, of[1]))
     if not math.isfinite(centre):
         return None  # so large that not even their difference is a number
     if error is not None and not math.isfinite(error):
         error = None
     return Change(kind, better, centre, error, freedom, (len(before), len(after)), paired)
+
+
+def _there(
+    base: Sequence[float | None], head: Sequence[float | None], *, paired: bool
+) -> tuple[list[int], list[int]]:
+    """Return the places of either side that have a value; of pairs, those where both have one."""
+    mine, theirs = (
+        [place for place, value in enumerate(side) if value is not None] for side in (base, head)
+    )
+    if not paired:
+        return mine, theirs
+    both = sorted(set(mine) & set(theirs))
+    return both, both
+
+
+def _kind(before: Sequence[float], after: Sequence[float], *, signed: bool) -> Kind:
+    """Return how two sides are compared: by ratios where there are any."""
+    values = (*before, *after)
+    if signed or min(values) < 0:
+        return "difference"
+    if min(values) > 0:
+        return "ratio"
+    return "means" if max(before) > 0 else "difference"
+
+
+_Groups = Sequence[int] | None
+
+
+def _means(
+    before: Sequence[float], after: Sequence[float], of: Sequence[_Groups], *, paired: bool
+) -> "_Mean":
+    """Return mean(head) / mean(base) - 1, its error by the delta method.
+
+    That of head - ratio * base, whose mean is 0, in shares of base's mean: within pairs, or of both
+    sides apart.
+    """
+    largest = max(*before, *after)
+    before, after = ([value / largest for value in side] for side in (before, after))
+    low = math.fsum(before) / len(before)
+    ratio = math.fsum(after) / len(after) / low
+    if paired:
+        rest = _one([h - ratio * b for b, h in zip(before, after, strict=True)], 0.0, of[0])
+    else:
+        rest = _two(
+            _one([ratio * b for b in before], 0.0, of[0]),
+            _one(after, 0.0, of[1]),
+        )
+    return ratio - 1, None if rest[1] is None else rest[1] / low, rest[2]
 
 
 _Mean = tuple[float, float | None, float]
@@ -241,7 +305,7 @@ def _two(base: _Mean, head: _Mean) -> _Mean:
     return centre, error, 1 / sum(shares)
 
 
-def _one(values: Sequence[float], trim: float) -> _Mean:
+def _one(values: Sequence[float], trim: float, groups: _Groups = None) -> _Mean:
     """Return the mean of what trimming leaves; values that are equal have no error."""
     ordered = sorted(values)
     n, cut = len(ordered), int(trim * len(ordered))
@@ -255,4 +319,20 @@ def _one(values: Sequence[float], trim: float) -> _Mean:
     middle = math.fsum(shares) / n
     squares = math.fsum((share - middle) ** 2 for share in shares)
     error = math.sqrt(squares / (len(kept) * (len(kept) - 1)))
-    return centre * largest, error * largest, float(len(kept) - 1)
+    freedom = float(len(kept) - 1)
+    if groups is not None and not cut:
+        error, freedom = _clustered([value / largest for value in values], groups, error)
+    return centre * largest, error * largest, freedom
+
+
+def _clustered(values: Sequence[float], groups: Sequence[int], error: float) -> tuple[float, float]:
+    """Return the error of a mean whose values are alike within groups, and its degrees of freedom.
+
+    As of the fewer values that would know as much, though not fewer than there are groups.
+    """
+    counts = Counter(groups)
+    n = len(values)
+    alike = outer_share(values, groups) or 0.0
+    effect = 1 + (sum(count**2 for count in counts.values()) / n - 1) * alike
+    worth = max(n / effect, min(n, len(counts)))
+    return error * math.sqrt(n / worth), max(worth - 1, 1.0)

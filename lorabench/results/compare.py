@@ -7,24 +7,31 @@ pairs; others by Welch's t (`lorabench.results.change`). How a change becomes an
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from lorabench.errors import InputError
 from lorabench.results import sameness
-from lorabench.results.change import TRIMMED, Change, change, more_often, tolerated
+from lorabench.results.change import TRIMMED, Change, change, more_often
 from lorabench.results.comparison import Comparison, Row, Verdict, is_control
-from lorabench.results.evidence import STUCK_SHARE, saturated_blocks
-from lorabench.results.gate import Gate, GateVerdict, Held, judge
+from lorabench.results.evidence import STUCK_SHARE
+from lorabench.results.gate import Gate, GateVerdict, Held, Lost, judge
+from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.registry import MetricSpec, metric_spec
 from lorabench.results.sameness import differences
 from lorabench.results.schema import Metric, Result
+from lorabench.results.sides import OF_QUEUES, Key, Side, any_of, labels_of
 from lorabench.results.statistics import LEVEL
 
 SIZE = 0.05
 """Size of a change that matters, as a share of base, where nobody gives another."""
 
-_Key = tuple[str, tuple[tuple[str, str], ...]]
+SIGNED = (
+    "--gate {gate}: found a metric that may lie on either side of zero, expected one that is "
+    "positive, of which a percentage can be taken"
+)
+
+LEAST_RUNS = 3
+"""Fewer repeated runs a side tell nothing."""
 
 
 def compare(
@@ -77,77 +84,6 @@ def compare(
     )
 
 
-@dataclass(frozen=True)
-class Side:
-    """What one side has measured.
-
-    Parameters
-    ----------
-    runs : int
-        How many repeated runs.
-    metrics : mapping
-        By name and labels, of each run by its number.
-    stuck : mapping of str to (int, int)
-        Of each case: in how many blocks its queue only grew, and how many it had.
-    """
-
-    runs: int
-    metrics: Mapping[_Key, Mapping[int, Metric]]
-    stuck: Mapping[str, tuple[int, int]]
-
-    @classmethod
-    def of(cls, runs: Sequence[Result]) -> "Side":
-        """Take in repeated runs.
-
-        Raises
-        ------
-        InputError
-            One has the same metric twice.
-        """
-        stuck = saturated_blocks([block for run in runs for block in run.rounds])
-        return cls.measured([run.metrics for run in runs], stuck)
-
-    @classmethod
-    def measured(
-        cls,
-        runs: Sequence[Sequence[Metric]],
-        stuck: Mapping[str, tuple[int, int]] | None = None,
-    ) -> "Side":
-        """Take in what repeated runs have measured, of which there need be no documents yet.
-
-        Raises
-        ------
-        InputError
-            One has the same metric twice.
-        """
-        metrics: dict[_Key, dict[int, Metric]] = {}
-        for number, run in enumerate(runs):
-            for metric in run:
-                mine = metrics.setdefault((metric.name, _labels(metric)), {})
-                if number in mine:
-                    raise InputError(f"found {_name(metric)} twice in a run, expected it once")
-                mine[number] = metric
-        return cls(len(runs), metrics, stuck or {})
-
-    def without(self, other: "Side") -> tuple[str, ...]:
-        """Return what this side has and the other has not."""
-        mine = (_any(listed) for key, listed in self.metrics.items() if key not in other.metrics)
-        return tuple(sorted({_name(metric) for metric in mine}))
-
-    def values(self, key: _Key, *, by_run: bool) -> list[float | None]:
-        """Return the blocks of the one run, or what each run came to; None where one has none."""
-        listed = self.metrics[key]
-        if by_run:
-            return [listed[n].estimate if n in listed else None for n in range(self.runs)]
-        only = listed[0]
-        return list(only.values) if only.values else [only.estimate]
-
-    def centre(self, key: _Key) -> float | None:
-        """Return the estimate, or the mean of those of several runs."""
-        known = [one.estimate for one in self.metrics[key].values() if one.estimate is not None]
-        return sum(value / len(known) for value in known) if known else None
-
-
 def rows_of(
     base: Side,
     head: Side,
@@ -158,26 +94,39 @@ def rows_of(
     size: float = SIZE,
 ) -> tuple[Row, ...]:
     """Return every metric and case that both sides have; the arguments are those of `compare`."""
-    keys = [key for key in base.metrics if key in head.metrics]
     by_run = base.runs > 1 or head.runs > 1
-    return tuple(
-        _row(
-            key,
-            base,
-            head,
-            found=change(
+    rows = []
+    for key in base.metrics:
+        if key in head.metrics:
+            known, metric = _known(key[0]), any_of(head.metrics[key])
+            groups = [None if by_run else side.processes(key) for side in (base, head)]
+            found = change(
                 base.values(key, by_run=by_run),
                 head.values(key, by_run=by_run),
-                better=_any(head.metrics[key]).better,
+                better=metric.better,
                 paired=paired,
-                signed=_known(key[0]).signed,
-                trim=TRIMMED if _known(key[0]).mean == "median" else 0.0,
-            ),
-            level=level,
-            size=_size(_any(head.metrics[key]), gates, size),
-        )
-        for key in keys
-    )
+                signed=known.signed,
+                trim=TRIMMED if known.mean == "median" else 0.0,
+                # Rounds of both sides have the same blocks, as far as either goes.
+                groups=None if None in groups else max(groups, key=len),  # type: ignore[arg-type]
+            )
+            lost = _lost(key, base, head, by_run=by_run)
+            verdict, why = _verdict(found, level, _size(metric, gates, size), metric, lost)
+            rows.append(
+                Row(
+                    metric=metric.name,
+                    case=metric.condition,
+                    labels=dict(labels_of(metric)),
+                    unit=metric.unit,
+                    base=base.centre(key),
+                    head=head.centre(key),
+                    change=found,
+                    verdict=verdict,
+                    why=why,
+                    lost=lost,
+                )
+            )
+    return tuple(rows)
 
 
 def verdicts(
@@ -193,48 +142,13 @@ def verdicts(
     return tuple(judge(list(_held(gates, rows, base, head)), level))
 
 
-def _any(listed: Mapping[int, Metric]) -> Metric:
-    return next(iter(listed.values()))
-
-
-def _labels(metric: Metric) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, str(value)) for name, value in metric.labels.items()))
-
-
-def _name(metric: Metric) -> str:
-    return f"{metric.name}[{metric.condition}]"
-
-
 def _size(metric: Metric, gates: Sequence[Gate], size: float) -> float:
     """Return the change that is asked for: that of its gate, if it has one."""
-    text, labels = metric.condition, dict(_labels(metric))
+    text, labels = metric.condition, dict(labels_of(metric))
     asked = [
         gate.share for gate in gates if gate.metric == metric.name and gate.wants(text, labels)
     ]
     return min(asked, default=size)
-
-
-def _row(
-    key: _Key, base: Side, head: Side, *, found: Change | None, level: float, size: float
-) -> Row:
-    metric = _any(head.metrics[key])
-    verdict, why = _verdict(found, level, size)
-    queue, chance = _queues(metric, base, head), None
-    if queue is not None:
-        why, chance = queue
-        verdict = "worse" if chance <= level else "could not have seen it"
-    return Row(
-        metric=metric.name,
-        case=metric.condition,
-        labels=dict(_labels(metric)),
-        unit=metric.unit,
-        base=base.centre(key),
-        head=head.centre(key),
-        change=found,
-        verdict=verdict,
-        why=why,
-        chance=chance,
-    )
 
 
 def _known(name: str) -> MetricSpec:
@@ -245,35 +159,52 @@ def _known(name: str) -> MetricSpec:
         return MetricSpec("", "1", "lower")
 
 
-def _verdict(found: Change | None, level: float, size: float) -> tuple[Verdict, str]:
-    if found is None:
-        return "could not have seen it", "a side has no value"
-    bounds, least = found.worse_by(level), found.least(level)
-    if bounds is None or least is None:
-        return "could not have seen it", "one value a side"
-    if bounds[0] > 0:
-        return "worse", ""
+def _verdict(
+    found: Change | None, level: float, size: float, metric: Metric, lost: Lost | None
+) -> tuple[Verdict, str]:
+    why = "" if lost is None else lost.told
+    bounds = None if found is None else found.worse_by(level)
+    if (lost is not None and lost.chance <= level) or (bounds is not None and bounds[0] > 0):
+        return "worse", why
+    if lost is not None:
+        return "could not have seen it", why
+    if found is None or bounds is None:
+        return "could not have seen it", "one value a side" if found else "a side has no value"
+    return _within(found, bounds, level, size, metric), ""
+
+
+def _within(
+    found: Change, bounds: tuple[float, float], level: float, size: float, metric: Metric
+) -> Verdict:
+    """Return what a change comes to that is not shown to be for the worse."""
     if bounds[1] < 0:
-        return "better", ""
-    if found.kind == "ratio" and least > tolerated(size, found.better):
-        return "could not have seen it", ""
-    return "no difference shown", ""
+        return "better"
+    least = found.least(level)
+    # Of what may be on either side of zero, the size is a share of how large it is.
+    signed = found.kind == "difference"
+    asked = size * abs(metric.estimate or 0.0) if signed else found.tolerates(size)
+    if least is None or least > asked:
+        return "could not have seen it"
+    return "no difference shown"
 
 
-def _queues(metric: Metric, base: Side, head: Side) -> tuple[str, float] | None:
-    """Return what is to be said of a latency whose queue only grew, and the chance of that.
+def _lost(key: Key, base: Side, head: Side, *, by_run: bool) -> Lost | None:
+    """Return what speaks against head since it has no values where base has some.
 
-    Such a case has no latency to compare. It is worse if its queue grew in more blocks of head than
-    chance gives: on a machine that is busy elsewhere that happens to either side now and then.
+    Values that are left would flatter it: of a queue that only grew there is no latency, and none
+    of updates that were never served. A queue that grew in many blocks of base is nothing to
+    compare with.
     """
-    if not metric.name.startswith(("latency_", "spike_", "update_latency_")):
+    counts = [side.lost(key, by_run=by_run) for side in (base, head)]
+    (few, n), (many, m) = counts
+    grew = key[0].startswith(OF_QUEUES) and any(side.grew(key) for side in (base, head))
+    if not grew and many / max(m, 1) - few / max(n, 1) <= STUCK_SHARE:
         return None
-    counts = [side.stuck.get(metric.condition, (0, 0)) for side in (base, head)]
-    shares = [stuck / ran if ran else 0.0 for stuck, ran in counts]
-    if max(shares) <= STUCK_SHARE:
-        return None
-    told = f"the queue only grew in {shares[0]:.0%} of base's blocks and {shares[1]:.0%} of head's"
-    return told, more_often(*counts)
+    unit = "runs" if by_run else "blocks"
+    told = f"{few} of {n} {unit} of base and {many} of {m} of head have no value"
+    if grew:
+        told = f"the queue only grew in {few} of {n} {unit} of base and {many} of {m} of head"
+    return Lost(told, more_often(*counts))
 
 
 def _held(gates: Sequence[Gate], rows: Sequence[Row], base: Side, head: Side) -> Iterator[Held]:
@@ -289,16 +220,23 @@ def _held(gates: Sequence[Gate], rows: Sequence[Row], base: Side, head: Side) ->
         missing = sorted(_missing(gate, base, head))
         if not mine and not missing:
             raise InputError(_nothing(gate, rows))
+        by_run = base.runs > 1 or head.runs > 1
+        load = _unlike_load(base, head) if gate.metric.startswith(OF_QUEUES) else None
         for row in mine:
-            yield _of_row(gate, row)
+            if row.change is not None and _known(row.metric).signed:
+                raise InputError(SIGNED.format(gate=gate))
+            paired = row.change is not None and row.change.paired
+            least = LEAST_RUNS if by_run and not paired else MIN_ROUNDS
+            yield Held(gate, row.case, row.change, row.lost, load, least)
         for case in missing:
-            yield Held(gate, case, None, unknown="head has no such value, and base has one")
+            # No weather takes a metric away.
+            yield Held(gate, case, None, Lost("head has no such value, and base has one", 0.0))
 
 
 def _missing(gate: Gate, base: Side, head: Side) -> Iterator[str]:
     """Return in which cases base has what a gate is about and head has not."""
     for key, listed in base.metrics.items():
-        text, labels = _any(listed).condition, dict(key[1])
+        text, labels = any_of(listed).condition, dict(key[1])
         if (
             key[0] == gate.metric
             and key not in head.metrics
@@ -308,17 +246,19 @@ def _missing(gate: Gate, base: Side, head: Side) -> Iterator[str]:
             yield text
 
 
-def _of_row(gate: Gate, row: Row) -> Held:
-    if row.change is not None and row.change.kind == "difference":
-        if _known(row.metric).signed:
-            raise InputError(
-                f"--gate {gate}: found a metric that may lie on either side of zero, expected one "
-                "that is positive, of which a percentage can be taken"
-            )
-        return Held(gate, row.case, row.change, unknown="a value is 0, and of 0 there is no share")
-    if row.chance is not None:
-        return Held(gate, row.case, row.change, worse=row.why, chance=row.chance)
-    return Held(gate, row.case, row.change)
+def _unlike_load(base: Side, head: Side) -> str | None:
+    """Return that the sides were offered unlike loads: latencies then differ by that alone."""
+    rates = [
+        side.centre(key) for side in (base, head) for key in side.metrics if key[0] == "offered_qps"
+    ][:2]
+    if len(rates) < 2 or rates[0] is None or rates[1] is None:
+        return None
+    if sameness.apart(rates[0], rates[1]) <= sameness.NOTED_LOAD:
+        return None
+    return (
+        f"base was offered {rates[0]:,.0f} queries/s and head {rates[1]:,.0f}, and latencies at "
+        "unlike loads do not compare; measure both at one --qps"
+    )
 
 
 def _nothing(gate: Gate, rows: Sequence[Row]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lorabench.results.change import Change
-from lorabench.results.gate import GateVerdict
+from lorabench.results.gate import GateVerdict, Lost
 from lorabench.results.sameness import Difference
 from lorabench.results.schema import Result
 
@@ -62,9 +62,8 @@ class Row:
         What the change comes to.
     why : str
         What else decided it, such as a queue that only grew; empty where the interval did.
-    chance : float or None
-        Of head's queue growing in so many more blocks though both sides are alike; None where no
-        queue is in the way.
+    lost : Lost or None
+        What speaks against head beside its values.
     """
 
     metric: str
@@ -76,7 +75,7 @@ class Row:
     change: Change | None
     verdict: Verdict
     why: str = ""
-    chance: float | None = None
+    lost: Lost | None = None
 
     @property
     def headline(self) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lorabench.results.change import Change, tolerated
+from lorabench.results.change import Change
+from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.statistics import LEVEL
 
 GateOutcome = Literal["pass", "fail", "unknown"]
@@ -77,6 +78,22 @@ def parse_gate(text: str) -> Gate:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Blocks of head without a value, of which there are more than chance lets pass for none.
+
+    Parameters
+    ----------
+    told : str
+        What is missing where, such as a queue that only grew.
+    chance : float
+        Of so many more of head than of base, though the two are alike.
+    """
+
+    told: str
+    chance: float
+
+
+@dataclass(frozen=True)
 class Held:
     """A change that a gate is about.
 
@@ -88,20 +105,27 @@ class Held:
         Of which case.
     change : Change or None
         None where a side has no value.
-    worse : str or None
-        Why it is worse whatever the values say, such as a queue that only grew.
-    chance : float
-        Of what `worse` tells, though nothing is worse.
+    lost : Lost or None
+        What speaks against head beside its values, and against passing by them.
     unknown : str or None
         Why nothing can be told whatever the values say.
+    least : int
+        Fewer values a side tell nothing.
     """
 
     gate: Gate
     case: str
     change: Change | None
-    worse: str | None = None
+    lost: Lost | None = None
     unknown: str | None = None
-    chance: float = 0.0
+    least: int = MIN_ROUNDS
+
+    @property
+    def judged(self) -> Change | None:
+        """The change, where it is known well enough to be judged."""
+        known = self.change is not None and self.change.error is not None
+        enough = known and min(self.change.n) >= self.least  # type: ignore[union-attr]
+        return self.change if enough and self.unknown is None else None
 
 
 @dataclass(frozen=True)
@@ -136,11 +160,11 @@ class GateVerdict:
 
         One that passes since the data could have shown a change may yet fail with more of them.
         """
-        change = self.held.change
+        change = self.held.judged
         bounds = None if change is None else change.worse_by(self.level)
         if self.outcome != "pass" or change is None or bounds is None:
             return self.outcome == "fail"
-        return bounds[1] <= tolerated(self.held.gate.share, change.better)
+        return bounds[1] <= change.tolerates(self.held.gate.share)
 
 
 def judge(held: Sequence[Held], level: float = LEVEL) -> list[GateVerdict]:
@@ -167,40 +191,62 @@ def judge(held: Sequence[Held], level: float = LEVEL) -> list[GateVerdict]:
 
 
 def _p(one: Held) -> float:
-    """Return the p of a gate that is kept; 1 where nothing can be told."""
-    if one.worse is not None:
-        return one.chance
-    if one.unknown is not None or one.change is None:
+    """Return the p of a gate that is kept; 1 where nothing can be told.
+
+    Of two tests, of values and of blocks without any, the clearer one, for both together.
+    """
+    if one.unknown is not None:
         return 1.0
-    found = one.change.p_worse(tolerated(one.gate.share, one.change.better))
-    return 1.0 if found is None else found
+    change = one.judged
+    found = None if change is None else change.p_worse(change.tolerates(one.gate.share))
+    p = 1.0 if found is None else found
+    return p if one.lost is None else min(1.0, 2 * min(p, one.lost.chance))
 
 
 def _verdict(one: Held, level: float, *, failed: bool) -> GateVerdict:
-    return GateVerdict(one, *_outcome(one, level, failed=failed))
+    if one.lost is not None and one.unknown is None:
+        if not failed:
+            unsure = f"{one.lost.told}, which chance alone may give"
+            return GateVerdict(one, "unknown", level, unsure)
+        if 2 * one.lost.chance <= level:
+            return GateVerdict(one, "fail", level, one.lost.told)
+    change = one.judged
+    if change is None:
+        return GateVerdict(one, "unknown", level, _unjudged(one))
+    return GateVerdict(one, *_outcome(change, one.gate.share, level, failed=failed))
 
 
-def _outcome(one: Held, level: float, *, failed: bool) -> tuple[GateOutcome, float, str]:
-    """Return how a gate went, at which level, and what was found."""
-    change, share = one.change, one.gate.share
-    if one.worse is not None:
-        unsure = f"{one.worse}, which chance alone may give"
-        return ("fail", level, one.worse) if failed else ("unknown", level, unsure)
-    bounds = None if change is None else change.worse_by(level)
-    if one.unknown is not None or change is None or bounds is None:
-        few = "of one value a side nothing is known of how far values vary"
-        return "unknown", level, one.unknown or (few if change else "a side has no value")
-    limit, least = tolerated(share, change.better), change.least(level)
+def _unjudged(one: Held) -> str:
+    """Return why a change tells nothing."""
+    if one.unknown is not None:
+        return one.unknown
+    if one.change is None:
+        return "a side has no value"
+    n = min(one.change.n)
+    if n == 1:
+        return "of one value a side nothing is known of how far values vary"
+    return f"there are {n} values a side, and {one.least} are needed"
+
+
+def _outcome(
+    change: Change, share: float, level: float, *, failed: bool
+) -> tuple[GateOutcome, float, str]:
+    """Return how a gate went by its values, at which level, and what was found."""
+    bounds, least, limit = change.worse_by(level), change.least(level), change.tolerates(share)
+    assert bounds is not None
     assert least is not None
     said, asked = _said(change, level), f"{share * 100:g} %"
-    shown = f"{change.as_share(least) * 100:.1f} %"
     if failed:
         return "fail", level, f"{said}, beyond {asked}"
     if bounds[1] <= limit:
         return "pass", level, f"{said}, within {asked}"
-    if least <= limit:
-        could = f"it could have shown one of {shown}"
+    if least <= limit and sum(bounds) / 2 <= limit:
+        from_on = f"{change.as_share(limit + least) * 100:.1f} %"
+        could = f"it fails from {from_on} on, 4 times of 5"
         return "pass", level, f"{said}, not shown to be beyond {asked}; {could}"
+    shown = f"{change.as_share(least) * 100:.1f} %"
+    if least <= limit:
+        return "unknown", level, f"{said}, on neither side of {asked}; more time would tell"
     could = f"it could not have shown a change of {asked}, but one of {shown}"
     return "unknown", level, f"{said}; {could}"
 
@@ -208,4 +254,5 @@ def _outcome(one: Held, level: float, *, failed: bool) -> tuple[GateOutcome, flo
 def _said(change: Change, level: float) -> str:
     interval = change.interval(level)
     bounds = "" if interval is None else f" [{interval[0]:.3f}..{interval[1]:.3f}]"
-    return f"head / base {change.value:.3f}{bounds}"
+    what = "head - base" if change.kind == "difference" else "head / base"
+    return f"{what} {change.value:.3f}{bounds}"

@@ -125,7 +125,9 @@ class Compared:
         limit, slower = math.log1p(tolerance), math.log(ratio)
         fails = self.found.low + slower > limit
         passes = self.found.high + slower <= limit
-        passes[:, -1] |= ~fails[:, -1] & (self.detectable[:, -1] <= limit)
+        centre = (self.found.low[:, -1] + self.found.high[:, -1]) / 2 + slower
+        could = (self.detectable[:, -1] <= limit) & (centre <= limit)
+        passes[:, -1] |= ~fails[:, -1] & could
         decided = fails | passes
         first = np.arange(len(decided)), decided.argmax(axis=1)
         failed, passed = fails[first], passes[first]

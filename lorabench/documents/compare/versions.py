@@ -10,10 +10,11 @@ from lorabench.bench.pair.run import run_pair
 from lorabench.bench.progress import progress
 from lorabench.documents.compare.options import CompareOptions
 from lorabench.errors import InputError
-from lorabench.results.compare import Side, compare, rows_of, verdicts
+from lorabench.results.compare import compare, rows_of, verdicts
 from lorabench.results.comparison import Comparison, settled
 from lorabench.results.registry import metric_spec
 from lorabench.results.schema import Metric, new_id
+from lorabench.results.sides import Side
 from lorabench.results.statistics import LEVEL
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from counting import COUNTING, LAST, CountingOptions
+from documents import document
 
 from lorabench.bench.command import Output
 from lorabench.bench.rounds import Shape, Turn, run_blocks
@@ -16,14 +17,12 @@ from lorabench.bench.runner import run
 from lorabench.bench.turns import VARIABLE, Planned, SharedTurns, Turns, TurnsError, open_turns
 from lorabench.isolation.cleanup import run_lock
 from lorabench.results.case import Case
-from lorabench.results.metrics import MetricTable
-from lorabench.results.schema import Metric
+from lorabench.results.schema import Metric, Round
 
 
-def measured() -> list[Metric]:
-    table = MetricTable()
-    table.add("latency_p99", "solo", 0.5)
-    return table.metrics()
+def measured() -> tuple[list[Metric], list[Round]]:
+    made = document({("latency_p99", "solo"): [0.5]}, saturated={"solo": 1})
+    return made.metrics, made.rounds
 
 
 class Giver:
@@ -71,7 +70,9 @@ def test_a_wait_says_what_comes_once_what_is_planned_and_when_asked_what_is_meas
     first, second, third = giver.heard()
     assert (first["wait"], first["planned"]["kept"]) == ("block 1", {"qps": 5})
     assert "metrics" not in first
-    assert [Metric.model_validate(one) for one in second["metrics"]] == measured()
+    metrics, rounds = measured()
+    assert [Metric.model_validate(one) for one in second["metrics"]] == metrics
+    assert [Round.model_validate(one) for one in second["rounds"]] == rounds
     assert third == {"wait": "block 3", "done": 0.75}
 
 

@@ -80,9 +80,61 @@ def test_what_may_be_on_either_side_of_zero_is_compared_by_difference() -> None:
     found = change([1.0, 3.0], [4.0, 6.0], better="lower", paired=False, signed=True)
     assert found is not None
     assert (found.kind, found.value) == ("difference", 3.0)
-    zero = change([0.0, 3.0], [4.0, 6.0], better="lower", paired=False)
-    assert zero is not None
-    assert zero.kind == "difference"
+    nothing = change([0.0, 0.0], [4.0, 6.0], better="lower", paired=False)
+    assert nothing is not None
+    assert (nothing.kind, nothing.value, nothing.tolerates(0.5)) == ("difference", 5.0, 0.0)
+
+
+def test_what_is_0_now_and_then_is_compared_by_its_means() -> None:
+    base, head = [0.0, 10.0, 12.0, 8.0, 11.0, 9.0], [0.0, 5.0, 6.0, 4.0, 5.5, 4.5]
+    found = change(base, head, better="higher", paired=True)
+    assert found is not None
+    assert (found.kind, found.value) == ("means", pytest.approx(0.5))
+    assert found.tolerates(0.1) == 0.1
+    assert found.p_worse(0.1) == 0.0  # half in every pair, exactly
+    gone = change(base, [0.0] * 6, better="higher", paired=False)
+    assert gone is not None
+    assert (gone.value, gone.worse_by()) == (0.0, (1.0, 1.0))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_error_of_a_ratio_of_means_is_as_large_as_it_varies(paired: bool) -> None:
+    rng = np.random.default_rng(0)
+    draws = [
+        change(
+            np.maximum(rng.normal(2, 1, 30), 0),
+            np.maximum(rng.normal(3, 1, 30), 0),
+            better="lower",
+            paired=paired,
+        )
+        for _ in range(600)
+    ]
+    assert {one.kind for one in draws} <= {"means", "ratio"}
+    means = [one for one in draws if one.kind == "means"]
+    assert np.std([one.centre for one in means]) == pytest.approx(
+        np.mean([one.error for one in means]), rel=0.15
+    )
+
+
+def test_values_of_the_same_processes_count_for_fewer() -> None:
+    rng = np.random.default_rng(1)
+    groups = [n // 8 for n in range(40)]
+
+    def false_alarms(sigma: float, of: list[int] | None) -> float:
+        found = 0
+        for _ in range(1500):
+            level = rng.normal(0, sigma, 5)[groups]
+            apart = np.exp(level + rng.normal(0, 0.08, 40))
+            bounds = change(np.ones(40), apart, better="lower", paired=True, groups=of).worse_by()
+            found += bounds[0] > 0
+        return found / 1500
+
+    # Of processes that differ by as much as their blocks, a fifth would be called worse.
+    assert false_alarms(0.08, None) > 0.15
+    assert false_alarms(0.08, groups) < 0.08
+    assert false_alarms(0.02, groups) < 0.05
+    # Those that do not differ lose a little.
+    assert 0.002 < false_alarms(0.0, groups) < 0.035
 
 
 def test_more_of_what_should_be_more_is_better() -> None:

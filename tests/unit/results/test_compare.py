@@ -8,9 +8,10 @@ from documents import document
 
 from lorabench.errors import InputError
 from lorabench.results.case import Case
-from lorabench.results.compare import Side, compare, rows_of, verdicts
+from lorabench.results.compare import compare, rows_of, verdicts
 from lorabench.results.comparison import Row, as_document, settled
 from lorabench.results.gate import parse_gate
+from lorabench.results.sides import Side
 
 RNG = np.random.default_rng(5)
 
@@ -176,22 +177,73 @@ def test_a_gate_about_nothing_is_refused_with_what_there_is() -> None:
             compare([BASE], [SLOWER], gates=[parse_gate(text)])
 
 
-def test_a_gate_whose_value_is_gone_or_single_or_zero_cannot_tell() -> None:
+def test_a_gate_whose_value_is_gone_fails_and_of_a_single_one_cannot_tell() -> None:
     gone = document({("auc", "isolated"): blocks(0.7)}, number=2)
     base = document({("auc", "isolated"): blocks(0.7), ("latency_p99", "solo"): blocks(1e-3)})
     (found,) = compare([base], [gone], gates=[parse_gate("latency_p99=5%")]).gates
-    assert (found.outcome, found.reason) == (
-        "unknown",
-        "head has no such value, and base has one",
-    )
+    assert (found.outcome, found.reason) == ("fail", "head has no such value, and base has one")
     (found,) = compare([BASE], [SLOWER], gates=[parse_gate("capacity_qps=5%")]).gates
     assert found.outcome == "unknown"
-    zeros = [document({("epochs", "isolated"): [0.0, 1.0, 2.0]}, number=n) for n in (3, 4)]
-    (found,) = compare(zeros[:1], zeros[1:], gates=[parse_gate("epochs=5%")]).gates
-    assert (found.outcome, found.reason) == (
-        "unknown",
-        "a value is 0, and of 0 there is no share",
-    )
+
+
+def test_a_rate_that_drops_to_nothing_fails_its_gate() -> None:
+    def of(values: list[float], number: int):
+        return document({("train_samples_per_s", "isolated"): values}, number=number)
+
+    base, gates = of(blocks(4e4), 3), [parse_gate("train_samples_per_s=10%")]
+    stopped, slower = of([0.0] * 8, 4), of([0.0, *blocks(2e4, 7)], 5)
+    assert compare([base], [stopped], gates=gates).outcome() == "fail"
+    assert compare([base], [slower], gates=gates).outcome() == "fail"
+    # What base does not do at all, head may not begin with.
+    diverged = [
+        document({("diverged", "isolated"): [value] * 8}, number=n) for n, value in ((6, 0), (7, 1))
+    ]
+    gates = [parse_gate("diverged=5%")]
+    assert compare(diverged[:1], diverged[1:], gates=gates).outcome() == "fail"
+    assert compare(diverged[:1], diverged[:1], gates=gates).outcome() == "pass"
+
+
+def test_values_that_head_lacks_speak_against_it() -> None:
+    def of(values: list[float | None], number: int):
+        return document({("update_latency_p95", "isolated"): values}, number=number)
+
+    base = of(blocks(0.05, 20), 0)
+    few: list[float | None] = [*blocks(0.05, 6), *[None] * 14]
+    gates = [parse_gate("update_latency_p95=10%")]
+    found = compare([base], [of(few, 1)], gates=gates, paired=True)
+    assert [(one.outcome, one.reason) for one in found.gates] == [
+        ("fail", "0 of 20 blocks of base and 14 of 20 of head have no value")
+    ]
+    both = compare([of(few, 0)], [of(few, 1)], gates=gates, paired=True)
+    assert both.outcome() == "pass"
+
+
+def test_latencies_at_unlike_loads_pass_no_gate() -> None:
+    def of(qps: float, number: int):
+        values = {("latency_p99", "solo"): blocks(1e-3), ("offered_qps", "solo"): [qps]}
+        return document({**values, ("auc", "solo"): blocks(0.7, sigma=0.005)}, number=number)
+
+    gates = [parse_gate("latency_p99=20%"), parse_gate("auc=5%")]
+    found = compare([of(1000, 0)], [of(950, 1)], gates=gates)
+    assert [one.outcome for one in found.gates] == ["unknown", "pass"]
+    assert "measure both at one --qps" in found.gates[0].reason
+    assert compare([of(1000, 0)], [of(990, 1)], gates=gates).outcome() == "pass"
+
+
+def test_blocks_of_the_same_processes_count_for_fewer() -> None:
+    def of(levels: list[float], number: int):
+        values = [level * one for level in levels for one in blocks(1e-3, 8, 0.005)]
+        made = document({("latency_p99", "solo"): values}, number=number, saturated={"solo": 0})
+        rounds = [
+            made.rounds[0].model_copy(update={"index": n, "processes": n // 8}) for n in range(24)
+        ]
+        return made.model_copy(update={"rounds": rounds})
+
+    base, head = of([1.0, 1.0, 1.0], 0), of([1.05, 1.0, 1.08], 1)
+    change = row(compare([base], [head], paired=True), "latency_p99").change
+    assert change.freedom < 3
+    plain = [one.model_copy(update={"rounds": []}) for one in (base, head)]
+    assert row(compare(plain[:1], plain[1:], paired=True), "latency_p99").change.freedom == 23
 
 
 def test_a_queue_that_only_grew_is_no_latency_but_worse() -> None:
@@ -199,7 +251,7 @@ def test_a_queue_that_only_grew_is_no_latency_but_worse() -> None:
     calm, stuck = document(values), document(values, number=1, saturated={"pinned": 6})
     gates = [parse_gate("latency_p99=90%")]
     found = compare([calm], [stuck], gates=gates)
-    told = "the queue only grew in 0% of base's blocks and 60% of head's"
+    told = "the queue only grew in 0 of 10 blocks of base and 6 of 10 of head"
     assert (row(found, "latency_p99", "pinned").verdict, row(found, "latency_p99").verdict) == (
         "worse",
         "no difference shown",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorabench.results.change import change
-from lorabench.results.gate import Gate, Held, judge, parse_gate
+from lorabench.results.gate import Gate, Held, Lost, judge, parse_gate
 
 
 def held(ratio: float, sigma: float, n: int = 10, share: float = 0.05, seed: int = 0) -> Held:
@@ -88,7 +88,20 @@ def test_no_change_is_passed_only_where_one_could_have_been_shown() -> None:
 def test_an_interval_across_the_tolerance_passes_where_it_could_have_shown_its_size() -> None:
     (found,) = judge([held(1.04, 0.03)])
     assert found.outcome == "pass"
-    assert "not shown to be beyond 5 %; it could have shown one of" in found.reason
+    assert "not shown to be beyond 5 %; it fails from 8." in found.reason
+
+
+def test_an_estimate_beyond_the_tolerance_is_no_pass_however_much_could_have_been_shown() -> None:
+    (found,) = judge([held(1.06, 0.03)])
+    assert found.outcome == "unknown"
+    assert found.reason.endswith("on neither side of 5 %; more time would tell")
+
+
+def test_few_values_tell_nothing() -> None:
+    for n, outcome in ((5, "unknown"), (6, "fail")):
+        (found,) = judge([held(2.0, 0.01, n)])
+        assert found.outcome == outcome
+    assert judge([held(2.0, 0.01, 5)])[0].reason == "there are 5 values a side, and 6 are needed"
 
 
 def test_more_values_would_decide_a_gate_whose_interval_lies_across_its_tolerance() -> None:
@@ -104,9 +117,17 @@ def test_more_values_would_decide_a_gate_whose_interval_lies_across_its_toleranc
 
 def test_what_chance_may_give_fails_no_gate() -> None:
     change_of = held(1.0, 0.01).change
-    for chance, outcome in ((0.01, "fail"), (0.2, "unknown")):
-        (found,) = judge([Held(Gate("m", 0.05), "c", change_of, worse="grew", chance=chance)])
+    # Of two tests, of values and of lost blocks, each has half of the level.
+    for chance, outcome in ((0.012, "fail"), (0.013, "unknown"), (0.2, "unknown")):
+        (found,) = judge([Held(Gate("m", 0.05), "c", change_of, Lost("grew", chance))])
         assert found.outcome == outcome
+
+
+def test_lost_blocks_take_nothing_from_what_values_show() -> None:
+    slower = held(2.0, 0.03).change
+    (found,) = judge([Held(Gate("m", 0.05), "c", slower, Lost("grew", 0.5))])
+    assert found.outcome == "fail"
+    assert found.reason.endswith("beyond 5 %")
 
 
 def test_holms_steps_hold_all_gates_together() -> None:
@@ -166,15 +187,16 @@ def test_false_alarms_of_several_gates_together_are_as_rare_as_of_one() -> None:
 
 
 def test_what_is_known_beside_the_values_decides() -> None:
-    stuck = Held(Gate("m", 0.05), "c", held(1.0, 0.01).change, worse="its queue only grew")
-    gone = Held(Gate("m", 0.05), "c", None, unknown="head has no such value")
+    lost = Lost("its queue only grew", 0.0)
+    stuck = Held(Gate("m", 0.05), "c", held(1.0, 0.01).change, lost)
+    gone = Held(Gate("m", 0.05), "c", held(2.0, 0.01).change, unknown="loads differ")
     nothing = Held(Gate("m", 0.05), "c", None)
     single = Held(Gate("m", 0.05), "c", change([1.0], [9.0], better="lower", paired=False))
     found = judge([stuck, gone, nothing, single])
     assert [one.outcome for one in found] == ["fail", "unknown", "unknown", "unknown"]
     assert [one.reason for one in found] == [
         "its queue only grew",
-        "head has no such value",
+        "loads differ",
         "a side has no value",
         "of one value a side nothing is known of how far values vary",
     ]

@@ -341,7 +341,7 @@ def test_how_long_a_command_goes_on_is_taken_out_of_it_and_nothing_else(
     assert list(found.arguments) == ["colocate", *(word for one in left for word in one)]
     rounds = any(one[0].partition("=")[0] == "--rounds" for one in options)
     assert found.rounds == (3 if rounds else None)
-    assert found.most_s == (150 if ["--max-minutes", "2.5"] in options else 600)
+    assert found.most_s == (150 if ["--max-minutes", "2.5"] in options else 900)
     assert found.has("--qps") == any(one[0].startswith("--qps") for one in options)
 
 
