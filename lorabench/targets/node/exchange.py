@@ -249,7 +249,10 @@ class IssuingEnd:
         return number
 
     def answered(self) -> list[int]:
-        """Wait for answers; return the numbers of the queries that are answered since last time."""
+        """Wait for answers; return the numbers of the queries that are answered since last time.
+
+        There may be none: who waits is also woken by `wake`.
+        """
         os.eventfd_read(self._handle.answered)
         found: list[int] = []
         for server, end in enumerate(self._ends):
@@ -259,6 +262,10 @@ class IssuingEnd:
                 at += 1
             self._next[server] = at
         return found
+
+    def wake(self) -> None:
+        """Let whoever waits for answers look up, from another thread."""
+        os.eventfd_write(self._handle.answered, 1)
 
     def close(self) -> None:
         """Tell the servers that none will come any more."""

@@ -44,30 +44,61 @@ def run_load_generator(setup: LoadGeneratorSetup, link: Connection) -> None:
         _run(mlperf_loadgen, IssuingEnd(setup.exchange, asked.server, asked.rows), asked, link)
 
 
-def _run(loadgen: Any, end: IssuingEnd, asked: Issue, link: Connection) -> None:
-    """Run one test: all of its queries, until all are answered."""
-    count = len(asked.server)
-    responses: list[Any] = []
-    logs: dict[str, BinaryIO] = {}
-    folder = Path(tempfile.mkdtemp(prefix="lorabench-"))
+class _Queries:
+    """LoadGen's queries on their way to the servers, and the answers on their way back to it.
 
-    def issue(samples: list[Any]) -> None:
+    Parameters
+    ----------
+    loadgen : module
+        It.
+    end : IssuingEnd
+        Of what is offered.
+    count : int
+        How many queries are offered.
+    """
+
+    def __init__(self, loadgen: Any, end: IssuingEnd, count: int) -> None:
+        self._loadgen, self._end, self._count = loadgen, end, count
+        self._responses: list[Any] = []
+        self._over = False
+
+    def issue(self, samples: list[Any]) -> None:
+        """Hand queries over that are due."""
         for sample in samples:
+            response = self._loadgen.QuerySampleResponse(sample.id, 0, 0)
+            if len(self._responses) == self._count:
+                # It draws another schedule, as its log will tell: nobody is offered this query.
+                self._loadgen.QuerySamplesComplete([response])
+                continue
             # Whoever hears of the answer looks here: it has to be there before.
-            responses.append(loadgen.QuerySampleResponse(sample.id, 0, 0))
-            end.issue()
+            self._responses.append(response)
+            self._end.issue()
 
-    def complete() -> None:
-        left = count
+    def complete(self) -> None:
+        """Tell LoadGen of answers until all that is offered is answered, or the test is over."""
+        told = 0
         try:
-            while left:
-                answered = end.answered()
+            while told < (len(self._responses) if self._over else self._count):
+                answered = self._end.answered()
                 if answered:
-                    loadgen.QuerySamplesComplete([responses[number] for number in answered])
-                left -= len(answered)
+                    self._loadgen.QuerySamplesComplete([self._responses[n] for n in answered])
+                told += len(answered)
         except Exception:  # noqa: BLE001 - LoadGen would wait for ever
             traceback.print_exc()
             os._exit(1)
+
+    def end(self) -> None:
+        """Take note that no query will come any more, be it fewer than are offered."""
+        self._over = True
+        self._end.wake()
+
+
+def _run(loadgen: Any, end: IssuingEnd, asked: Issue, link: Connection) -> None:
+    """Run one test: all of its queries, until all are answered."""
+    count = len(asked.server)
+    queries = _Queries(loadgen, end, count)
+    folder = Path(tempfile.mkdtemp(prefix="lorabench-"))
+    logs: dict[str, BinaryIO] = {}
 
     def load(_: list[int]) -> None:
         # LoadGen has opened its logs by now: without names they are gone with this process.
@@ -78,8 +109,8 @@ def _run(loadgen: Any, end: IssuingEnd, asked: Issue, link: Connection) -> None:
         go: Go = link.recv()
         sleep_until(go.start_ns)
 
-    completing = threading.Thread(target=complete, daemon=True)
-    sut = loadgen.ConstructSUT(issue, lambda: None)
+    completing = threading.Thread(target=queries.complete, daemon=True)
+    sut = loadgen.ConstructSUT(queries.issue, lambda: None)
     library = loadgen.ConstructQSL(count, count, load, lambda _: None)
     gc.collect()
     gc.freeze()
@@ -89,6 +120,7 @@ def _run(loadgen: Any, end: IssuingEnd, asked: Issue, link: Connection) -> None:
     audit = str(folder / "audit.config")
     settings = _settings(loadgen, asked, count), _logs(loadgen, folder)
     loadgen.StartTestWithLogSettings(sut, library, *settings, audit)
+    queries.end()
     completing.join()
     end.close()
     written = {}
@@ -111,7 +143,7 @@ def _settings(loadgen: Any, asked: Issue, count: int) -> Any:
     settings.min_duration_ms = test.duration_ms
     settings.min_query_count = 1
     settings.schedule_rng_seed = test.seed
-    # It must not hand over more than there is room for, whatever schedule it draws.
+    # One query too many tells that it draws a longer schedule; more would only take time.
     settings.max_query_count = count + 1
     return settings
 

@@ -193,22 +193,29 @@ def test_a_server_that_serves_nothing_is_an_error(target: NodeProcesses) -> None
         target.saturate(one_sided, 0.1)
 
 
-def test_a_test_of_loadgen_drives_the_same_servers_and_both_sides_count_alike(
-    target_of_loadgen: NodeProcesses,
-) -> None:
-    pytest.importorskip("mlperf_loadgen", reason=f"needs LoadGen: {INSTALL}")
-    test = LoadTest(qps=800.0, duration_ms=500, seed=3, target_latency_ns=NS)
+LOAD_TEST = LoadTest(qps=800.0, duration_ms=500, seed=3, target_latency_ns=NS)
+
+
+def schedule_of(test: LoadTest) -> Schedule:
     arrivals, _ = test.draw()
     rng = np.random.default_rng(0)
-    asked = Schedule(
+    return Schedule(
         arrivals,
         rng.integers(0, 2, len(arrivals)).astype(np.int32),
         np.full(len(arrivals), QUERY_ROWS, np.int32),
     )
+
+
+def test_a_test_of_loadgen_drives_the_same_servers_and_both_sides_count_alike(
+    target_of_loadgen: NodeProcesses,
+) -> None:
+    pytest.importorskip("mlperf_loadgen", reason=f"needs LoadGen: {INSTALL}")
+    asked = schedule_of(LOAD_TEST)
+    arrivals = asked.arrivals
     for case in (ALONE, BESIDE):
         told = replace(case, window_s=(0.0, 0.5))
-        record, logs = target_of_loadgen.load_test(told, asked, test)
-        found = read_result(logs[DETAIL].decode(), test)
+        record, logs = target_of_loadgen.load_test(told, asked, LOAD_TEST)
+        found = read_result(logs[DETAIL].decode(), LOAD_TEST)
         assert found.queries == len(record.done) == record.counted.sum()
         np.testing.assert_array_equal(np.diff(record.scheduled), np.diff(arrivals))
         assert record.issued is not None
@@ -219,3 +226,19 @@ def test_a_test_of_loadgen_drives_the_same_servers_and_both_sides_count_alike(
         assert record.epoch.max() >= (0 if case.settings else -1)
     # After it schedules are served again.
     assert target_of_loadgen.measure(ALONE, schedule()).served.all()
+
+
+def test_a_loadgen_of_another_schedule_is_refused(
+    target_of_loadgen: NodeProcesses,
+) -> None:
+    pytest.importorskip("mlperf_loadgen", reason=f"needs LoadGen: {INSTALL}")
+    told = replace(ALONE, window_s=(0.0, 0.5))
+    # As if LoadGen drew more queries than we do, and fewer.
+    for duration_ms in (450, 550):
+        ours = replace(LOAD_TEST, duration_ms=duration_ms)
+        record, logs = target_of_loadgen.load_test(told, schedule_of(ours), LOAD_TEST)
+        assert record.served.any()
+        with pytest.raises(MachineError, match="this LoadGen draws another schedule"):
+            read_result(logs[DETAIL].decode(), ours)
+    found = target_of_loadgen.load_test(told, schedule_of(LOAD_TEST), LOAD_TEST)[1]
+    assert read_result(found[DETAIL].decode(), LOAD_TEST).queries == len(schedule_of(LOAD_TEST))
