@@ -12,8 +12,6 @@ at: a trainer learns from a stream, in which rows come in order and once.
 
 import gc
 import os
-import shutil
-import tempfile
 import threading
 import traceback
 from contextlib import suppress
@@ -97,14 +95,14 @@ def _run(loadgen: Any, end: IssuingEnd, asked: Issue, link: Connection) -> None:
     """Run one test: all of its queries, until all are answered."""
     count = len(asked.server)
     queries = _Queries(loadgen, end, count)
-    folder = Path(tempfile.mkdtemp(prefix="lorabench-"))
+    folder = Path(asked.folder)
     logs: dict[str, BinaryIO] = {}
 
     def load(_: list[int]) -> None:
-        # LoadGen has opened its logs by now: without names they are gone with this process.
+        # LoadGen has opened its logs by now: the parent takes their names away once it hears so,
+        # and then they are gone with this process.
         for name in LOGS:
             logs[name] = (folder / name).open("rb")
-        shutil.rmtree(folder)
         link.send(Ready())
         go: Go = link.recv()
         sleep_until(go.start_ns)

@@ -175,11 +175,14 @@ class Issue:
         Who serves each query of what is offered.
     rows : int
         Rows of all queries.
+    folder : str
+        Where LoadGen opens its logs; it may be gone once the load generator says `Ready`.
     """
 
     test: "LoadTest"
     server: "NDArray[np.int32]"
     rows: int
+    folder: str
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A round's processes come from `lorabench.targets.node.setup`; `NodeProcesses.mea
 through a case. Nothing is judged here.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -149,8 +150,10 @@ class NodeProcesses(Target[NodeCase]):
         self._offer(
             replace(schedule, arrivals=unknown), replace(_job(case, self._serving), live=True)
         )
-        generator.send(Issue(test, schedule.server, schedule.total_rows))
-        generator.receive(Ready)
+        # Made and taken away here, so that nothing of it is left whatever ends the load generator.
+        with tempfile.TemporaryDirectory(prefix="lorabench-") as folder:
+            generator.send(Issue(test, schedule.server, schedule.total_rows, folder))
+            generator.receive(Ready)
         # A test ends when all is answered: nothing is given up.
         start_ns = self._go(case.begin_s, _LONG_S)
         generator.send(Go(start_ns + int(case.begin_s * NS), 0))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +73,15 @@ def target() -> Iterator[NodeProcesses]:
 
 
 @pytest.fixture
-def target_of_loadgen() -> Iterator[NodeProcesses]:
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process and its children make temporary files."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def target_of_loadgen(scratch: Path) -> Iterator[NodeProcesses]:
     with small_setup(2).round(some_rows(), SERVER_CPUS, seats=1, load_generator=True) as processes:
         yield processes
 
@@ -207,7 +216,7 @@ def schedule_of(test: LoadTest) -> Schedule:
 
 
 def test_a_test_of_loadgen_drives_the_same_servers_and_both_sides_count_alike(
-    target_of_loadgen: NodeProcesses,
+    target_of_loadgen: NodeProcesses, scratch: Path
 ) -> None:
     pytest.importorskip("mlperf_loadgen", reason=f"needs LoadGen: {INSTALL}")
     asked = schedule_of(LOAD_TEST)
@@ -215,6 +224,7 @@ def test_a_test_of_loadgen_drives_the_same_servers_and_both_sides_count_alike(
     for case in (ALONE, BESIDE):
         told = replace(case, window_s=(0.0, 0.5))
         record, logs = target_of_loadgen.load_test(told, asked, LOAD_TEST)
+        assert list(scratch.iterdir()) == []
         found = read_result(logs[DETAIL].decode(), LOAD_TEST)
         assert found.queries == len(record.done) == record.counted.sum()
         np.testing.assert_array_equal(np.diff(record.scheduled), np.diff(arrivals))
@@ -228,8 +238,8 @@ def test_a_test_of_loadgen_drives_the_same_servers_and_both_sides_count_alike(
     assert target_of_loadgen.measure(ALONE, schedule()).served.all()
 
 
-def test_a_loadgen_of_another_schedule_is_refused(
-    target_of_loadgen: NodeProcesses,
+def test_a_loadgen_of_another_schedule_is_refused_and_one_that_fails_leaves_nothing(
+    target_of_loadgen: NodeProcesses, scratch: Path
 ) -> None:
     pytest.importorskip("mlperf_loadgen", reason=f"needs LoadGen: {INSTALL}")
     told = replace(ALONE, window_s=(0.0, 0.5))
@@ -242,3 +252,7 @@ def test_a_loadgen_of_another_schedule_is_refused(
             read_result(logs[DETAIL].decode(), ours)
     found = target_of_loadgen.load_test(told, schedule_of(LOAD_TEST), LOAD_TEST)[1]
     assert read_result(found[DETAIL].decode(), LOAD_TEST).queries == len(schedule_of(LOAD_TEST))
+    impossible = replace(LOAD_TEST, qps="none")  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="load generator failed"):
+        target_of_loadgen.load_test(told, schedule_of(LOAD_TEST), impossible)
+    assert list(scratch.iterdir()) == []
