@@ -53,8 +53,6 @@ class ServingExperiment(Experiment):
     options: ServingOptions
     # What a throttle's limit is of the p99 of solo, where none was given.
     slo_ratio: float | None = SLO_RATIO
-    # How many steps come once, after the rounds.
-    afterwards: int = 0
     # How long the run may take, where that is bounded, and what of it comes after the last block.
     most_s: float | None = None
     later_s: float = 0.0
@@ -84,6 +82,10 @@ class ServingExperiment(Experiment):
     def decided(self, blocks: int) -> bool:  # noqa: ARG002
         """Whether so many blocks are enough."""
         return False
+
+    def afterwards(self) -> int:
+        """Return how many steps come once, after the rounds."""
+        return 0
 
     def finish(self, node: ServingNode, log: RoundLog, qps: float, observer: Observer) -> None:
         """Run what comes once, after the rounds."""
@@ -214,7 +216,7 @@ class ServingExperiment(Experiment):
             record=log.record,
             decided=self.decided,
             observer=observer,
-            afterwards=self.afterwards,
+            afterwards=self.afterwards(),
             first=shams(cases),
             turns=self.turns,
         )

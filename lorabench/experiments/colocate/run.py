@@ -82,9 +82,8 @@ class Colocate(ServingExperiment):
             return 0
         return self.options.rounds or claims.MIN_ROUNDS
 
-    @property
-    def afterwards(self) -> int:  # type: ignore[override]
-        """All cores serving, and LoadGen's turns."""
+    def afterwards(self) -> int:
+        """Return how many steps come once: all cores serving, and LoadGen's turns."""
         return 1 + self._load_tests
 
     def machine(self) -> Machine:
@@ -186,7 +185,7 @@ class Colocate(ServingExperiment):
         """Run what comes once: all cores serving, and LoadGen's tests."""
         course = self.state.course
         assert course is not None
-        total = course.shape.total + self.afterwards
+        total = course.shape.total + self.afterwards()
         observer.case(course.shape.total + 1, total, SOLO_ALL.text)
         self._all_cores(node, log, qps)
         if self._load_tests:
