@@ -50,8 +50,8 @@ class ExchangeHandle:
 
     queries: int
     answers: int
-    issued: tuple[int, ...] = ()
-    answered: int = -1
+    issued: tuple[int, ...]
+    answered: int
 
 
 @dataclass(frozen=True)
