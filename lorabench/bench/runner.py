@@ -166,12 +166,14 @@ def _save(
             result = result.model_copy(update={"raw": raw})
         else:
             write_suite(result, beside)
+    folder = path.with_suffix(command.logs)
     if found.logs:
-        folder = path.with_suffix(command.logs)
         hashes = files.write_folder(folder, found.logs)
         result = result.model_copy(
             update={"logs": schema.LogFolder(name=folder.name, sha256=hashes)}
         )
+    elif command.logs:
+        files.remove_logs(folder)  # they would be those of another result
     files.write_result(result, path)
     return result
 

@@ -117,7 +117,7 @@ def check_folder(path: Path) -> None:
     """
     if path.is_dir() and not path.is_symlink():
         try:
-            foreign = [one for one in path.rglob("*") if not _is_log(one)]
+            foreign = _foreign(path)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         if foreign:
@@ -156,8 +156,29 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
 
 
-def _is_log(path: Path) -> bool:
-    return path.is_dir() or path.name.startswith(_LOG)
+def remove_logs(path: Path) -> None:
+    """Take a folder of logs away that a run before has left; one with other files in it stays.
+
+    Raises
+    ------
+    InputError
+        It cannot be taken away.
+    """
+    if not path.is_dir() or path.is_symlink():
+        return
+    old = _partial(path)
+    try:
+        if not _foreign(path):
+            # Out of the way in one step: nobody is to find half of it.
+            path.rename(old)
+            shutil.rmtree(old)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be removed ({error.strerror})") from None
+
+
+def _foreign(folder: Path) -> list[Path]:
+    """List what lies in a folder and is neither a log nor a folder."""
+    return [one for one in folder.rglob("*") if not (one.is_dir() or one.name.startswith(_LOG))]
 
 
 def _partial(path: Path) -> Path:

@@ -70,6 +70,8 @@ def test_logs_of_others_lie_in_a_folder_beside_and_replace_earlier_ones(tmp_path
         digest = hashlib.sha256(said.encode()).hexdigest()
         assert result.logs.sha256 == {"n0/mlperf_log_detail.txt": digest}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out.mlperf", "out.npz"]
+    assert read_result(count(tmp_path)).logs is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out.npz"]
 
 
 def test_a_folder_of_other_things_is_not_replaced_by_logs(tmp_path: Path) -> None:
