@@ -32,12 +32,17 @@ HEADLINES = (
 """What a comparison or an index shows unasked."""
 
 CONTROLS = ("solo_repeat", "sham", "planted", "solo_all", "alone")
-"""Cases that tell what a run can see, and are no result of their own."""
+"""Cases of `colocate` that tell what a run can see, and are no result of their own."""
 
 
 def is_control(case: str, labels: Mapping[str, str]) -> bool:
-    """Return whether a case is a control of `colocate`, or a peer that `kernels` compares with."""
-    return case in CONTROLS or labels.get("candidate", "lorabench") != "lorabench"
+    """Whether a case is no result of ours.
+
+    Such are the controls of `colocate`, its tests with MLCommons LoadGen's arrivals, and the peers
+    that `kernels` compares with.
+    """
+    repeated = "load_generator" in labels
+    return repeated or case in CONTROLS or labels.get("candidate", "lorabench") != "lorabench"
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Row:
 
     @property
     def control(self) -> bool:
-        """Whether its case tells of the run, or of a peer, and is no result of ours."""
+        """Whether its case is no result of ours (`is_control`)."""
         return is_control(self.case, self.labels)
 
 

@@ -158,6 +158,23 @@ def test_a_peer_is_a_control() -> None:
     assert {one.case: one.control for one in found.rows} == {"lorabench": False, "torch": True}
 
 
+def test_what_loadgen_drives_is_a_control() -> None:
+    def of(slower: float, number: int):
+        driven = (
+            Case(f"{condition}@{by}", {"condition": condition, "load_generator": by})
+            for condition, by in (("solo", "own"), ("solo", "mlperf"), ("isolated", "mlperf"))
+        )
+        values = {("latency_p99", case): blocks(1e-3 * slower) for case in driven}
+        return document({("latency_p99", "isolated"): blocks(1e-3)} | values, number=number)
+
+    sides = [of(1.0, 0)], [of(2.0, 1)]
+    found = compare(*sides, gates=[parse_gate("latency_p99=5%")])
+    assert [one.held.case for one in found.gates] == ["isolated"]
+    assert {one.case for one in found.rows if not one.control} == {"isolated"}
+    named = compare(*sides, gates=[parse_gate("latency_p99[isolated@mlperf]=5%")])
+    assert named.outcome() == "fail"
+
+
 def test_a_gate_on_more_is_better_fails_where_less_came() -> None:
     gates = [parse_gate("train_samples_per_s=10%")]
     assert compare([BASE], [SLOWER], gates=gates).outcome() == "pass"
