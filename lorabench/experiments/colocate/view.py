@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lorabench.report.conditions import in_order
+from lorabench.report.conditions import in_order, under_load_generator
 from lorabench.report.terminal import (
     ROUNDS_FOR_INTERVAL,
     count,
@@ -66,22 +66,7 @@ def _conditions(result: Result) -> Table:
 
 
 def _names(result: Result) -> list[str]:
-    found = dict.fromkeys(metric.condition for metric in result.select("latency_p50"))
-    later = [name for name in _under_loadgen(result) if name in found]
-    return [*in_order(result, (name for name in found if name not in later)), *later]
-
-
-def _under_loadgen(result: Result) -> list[str]:
-    """List what came of LoadGen's arrivals, in the order of the conditions repeated with them."""
-    asked = ["solo", *result.config.get("experiment", {}).get("conditions", [])]
-    labels = {m.condition: m.labels for m in result.metrics if "load_generator" in m.labels}
-    order = {name: place for place, name in enumerate(asked)}
-
-    def place(name: str) -> tuple[int, bool]:
-        of = labels[name]
-        return order.get(str(of.get("condition")), len(order)), of["load_generator"] != "own"
-
-    return sorted(labels, key=place)
+    return in_order(result, (metric.condition for metric in result.select("latency_p50")))
 
 
 def _count_blocks(result: Result) -> int:
@@ -97,7 +82,8 @@ def _blocks(result: Result) -> str:
 def _context(result: Result) -> list[Text]:
     """Return the few figures without which the table says little."""
     lines = _loadgen(result)
-    ours = [name for name in _names(result) if name not in _under_loadgen(result)]
+    driven = under_load_generator(result)
+    ours = [name for name in _names(result) if name not in driven]
     lora = next((m for m in result.metrics if m.name == "lora_fraction"), None)
     used = next((m for m in result.metrics if m.name == "overhead_fraction"), None)
     if lora is not None and lora.estimate is not None and used is not None:
@@ -154,7 +140,7 @@ def _context(result: Result) -> list[Text]:
 def _loadgen(result: Result) -> list[Text]:
     """Return what MLCommons LoadGen says of the queries that it drove."""
     lines = []
-    for name in _under_loadgen(result):
+    for name in under_load_generator(result):
         said = result.metric("loadgen_latency_p99", name)
         if said is None:
             continue
