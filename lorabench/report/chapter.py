@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from lorabench.report.content import Chapter, Report, Section, Table, Verdict
 from lorabench.report.sections import learning, machine, serving, verdicts
+from lorabench.report.sections.load_generator import load_generator
 from lorabench.report.sections.reader import Reader
 from lorabench.results.distribution import Distribution
 from lorabench.results.schema import Result
@@ -59,6 +60,7 @@ def _sections(source: Source, percentiles: Sequence[float]) -> Iterator[Section]
     yield from verdicts.verdicts(source.result)
     yield from verdicts.asked(reader)
     yield from serving.latency(reader)
+    yield from load_generator(reader)
     yield from serving.distribution(reader, source.latencies, percentiles)
     yield from serving.course(reader)
     yield from serving.training(reader)

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from documents import document
 
 from lorabench.report.chapter import Source, chapter, report
 from lorabench.report.content import Chapter, Section
+from lorabench.results.case import Case
 from lorabench.results.distribution import Distribution
 from lorabench.results.files import read_result
-from lorabench.results.schema import Claim
+from lorabench.results.schema import Claim, Result
 
 DOCUMENTS = Path(__file__).parents[2] / "data/schema1"
 ASKED, ALL, AGAIN = "What was asked, and of which machine", "All numbers", "How to reproduce"
@@ -101,6 +103,53 @@ def test_a_saturated_condition_has_no_ratio() -> None:
     blocks = [one.model_copy(update={"saturated": ["naive"]}) for one in result.rounds]
     table = section(made("colocate", rounds=blocks), "p99 by condition").tables[0]
     assert [row[0] for row in table.rows if "saturated" in row] == ["naive"]
+
+
+def of_loadgen() -> Result:
+    """Return a document in which LoadGen drives what the rounds have measured before."""
+    pinned, solo, own = (
+        Case(f"{of}@{by}", {"condition": of, "load_generator": by})
+        for of, by in (("pinned", "mlperf"), ("solo", "mlperf"), ("solo", "own"))
+    )
+    served = [pinned, solo, own, "solo_all", "pinned", "solo"]
+    values: dict[tuple[str, str | Case], list[float | None]] = {
+        ("latency_p50", case): [0.001, 0.001] for case in served
+    }
+    values |= {("latency_p99", case): [0.004, 0.004] for case in served if case != pinned}
+    for case, p99_s in (pinned, 0.005), (solo, 0.004):
+        values["loadgen_latency_p99", case] = [p99_s, 2 * p99_s]
+        values["loadgen_p99_ratio", case] = [0.8, None]
+        values["loadgen_valid", case] = [1.0, 0.0]
+    values["loadgen_own_p99_ratio", solo] = [1.5, 1.5]
+    said = {"name": "mlperf", "version": "6.0.17", "tests": [{"target_latency_s": 0.06}]}
+    experiment = {"conditions": ["pinned"]}
+    return document(values, config={"experiment": experiment}, environment={"load_generator": said})
+
+
+def test_loadgens_p99_stands_beside_ours_and_what_it_drives_comes_last() -> None:
+    found = chapter(Source("out.json", of_loadgen(), None, "lorabench x", ()), (50.0,))
+    conditions = [row[0] for row in section(found, "p99 by condition").tables[0].rows]
+    driven = ["solo@own", "solo@mlperf", "pinned@mlperf"]
+    assert conditions == ["solo", "pinned", "solo_all", *driven]
+    told = section(found, "LoadGen's p99 beside ours")
+    assert [name for name, _ in told.facts] == ["version", "VALID", *driven]
+    assert told.figures[0].table.rows == (
+        ("solo@mlperf", "ours / LoadGen's", "0.800", "-", "1"),
+        ("solo@mlperf", "LoadGen's / ours as a schedule", "1.50", "1.50 to 1.50", "2"),
+        ("pinned@mlperf", "ours / LoadGen's", "0.800", "-", "1"),
+    )
+    rows = [(row[0], row[2], row[3]) for row in told.tables[0].rows]
+    assert rows == [
+        ("solo@own", "4.00", "-"),
+        ("solo@mlperf", "4.00", "1 of 2"),
+        ("pinned@mlperf", "-", "1 of 2"),
+    ]
+    assert told.folded[0].rows == (
+        ("solo@mlperf", "1", "4", "3.20", "0.800"),
+        ("solo@mlperf", "2", "8", "-", "-"),
+        ("pinned@mlperf", "1", "5", "4", "0.800"),
+        ("pinned@mlperf", "2", "10", "-", "-"),
+    )
 
 
 def test_several_results_are_compared_at_the_top_and_have_nothing_folded() -> None:
