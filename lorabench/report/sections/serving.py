@@ -1,8 +1,9 @@
 """Sections on a serving node under load: p99, its distribution and course, what was learned."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from lorabench.report.conditions import in_order
+from lorabench.report.conditions import in_order, under_load_generator
 from lorabench.report.content import MOST_ROWS, Figure, Section, Table
 from lorabench.report.numbers import number, scale_of, with_bounds
 from lorabench.report.plots.common import Rule
@@ -20,6 +21,8 @@ from lorabench.results.evidence import (
     saturated_shares,
 )
 from lorabench.results.schema import Metric, Series
+
+_OfCaseT = TypeVar("_OfCaseT", Metric, Series)
 
 _CONDITIONS = {
     SOLO: "serving alone",
@@ -201,7 +204,7 @@ def course(reader: Reader) -> Iterator[Section]:
             "Stalls of the host over the blocks",
             "Time that nobody inside the machine took, witnessed by a server's own thread.",
             ("block", "stalls"),
-            _counted_from_1(reader.series("stalls_per_s")),
+            _counted_from_1(_in_rounds(reader, reader.series("stalls_per_s"))),
             whole_x=True,
             height=170,
         ),
@@ -209,7 +212,7 @@ def course(reader: Reader) -> Iterator[Section]:
             "Share of the servers' time lost to stalls",
             "How much of a server's time those stalls took.",
             ("block", "share of the time"),
-            _counted_from_1(reader.series("stalled_share")),
+            _counted_from_1(_in_rounds(reader, reader.series("stalled_share"))),
             whole_x=True,
             height=170,
         ),
@@ -228,13 +231,19 @@ def course(reader: Reader) -> Iterator[Section]:
 def _by_block(reader: Reader, name: str) -> list[Series]:
     """Return the values of a metric as series over blocks, where there are several."""
     found = []
-    for one in reader.metrics(name):
+    for one in _in_rounds(reader, reader.metrics(name)):
         there = [(n, value) for n, value in enumerate(one.values, 1) if value is not None]
         if len(there) > 1:
             x, y = zip(*there, strict=True)
             case = Case(one.condition, one.labels)
             found.append(Series.of(name, case, x, y, units=("1", one.unit)))
     return found
+
+
+def _in_rounds(reader: Reader, listed: Sequence[_OfCaseT]) -> list[_OfCaseT]:
+    """Leave out tests of a load generator: they come after the rounds, in blocks of their own."""
+    driven = under_load_generator(reader.result)
+    return [one for one in listed if one.condition not in driven]
 
 
 def _counted_from_1(listed: Sequence[Series]) -> list[Series]:

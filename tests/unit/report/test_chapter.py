@@ -152,6 +152,12 @@ def test_loadgens_p99_stands_beside_ours_and_what_it_drives_comes_last() -> None
     )
 
 
+def test_what_came_after_the_rounds_is_not_drawn_over_their_blocks() -> None:
+    found = chapter(Source("out.json", of_loadgen(), None, "lorabench x", ()), (50.0,))
+    table = section(found, "p99 and host stalls over time").figures[0].table
+    assert table.head == ("block", "solo", "pinned", "solo_all")
+
+
 def test_several_results_are_compared_at_the_top_and_have_nothing_folded() -> None:
     sources = [
         Source(f"{name}.json", read_result(DOCUMENTS / f"{name}.json"), None, "lorabench x", ())
