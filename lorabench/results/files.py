@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,38 @@ def check_writable(path: Path) -> None:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); expected a folder that can be written"
         ) from None
+
+
+def check_apart(target: Path, read: Sequence[Path]) -> None:
+    """Find out before the work begins whether what is written would replace what is read.
+
+    Parameters
+    ----------
+    target : Path
+        The file to be written.
+    read : sequence of Path
+        Documents that are read, and folders of them; raw samples lie beside a document.
+
+    Raises
+    ------
+    InputError
+        `target` is one of them.
+    """
+    if not target.exists():
+        return
+    for one in _files_of(read):
+        if one.exists() and target.samefile(one):
+            raise InputError(f"{target}: found what is read, expected another file to write")
+
+
+def _files_of(read: Sequence[Path]) -> Iterator[Path]:
+    for path in read:
+        if path.is_dir():
+            yield from (*path.glob("*.json"), *path.glob("*.npz"))
+        else:
+            yield path
+            if path.name:
+                yield path.with_suffix(".npz")
 
 
 def write_result(result: Result, path: Path) -> None:

@@ -15,7 +15,7 @@ from lorabench.report.gates import benchmark, junit
 from lorabench.report.terminal import terminal
 from lorabench.results.compare import compare
 from lorabench.results.comparison import Comparison, as_document
-from lorabench.results.files import check_writable, read_result, write_bytes
+from lorabench.results.files import check_apart, check_writable, read_result, write_bytes
 from lorabench.results.schema import Result
 from lorabench.results.statistics import LEVEL
 
@@ -41,6 +41,8 @@ def run(command: Command, options: CompareOptions, output: CompareOutput) -> Non
         raise InputError("--format junit: found no --gate, expected one or more: it reports gates")
     if output.output is not None:
         check_writable(Path(output.output))
+        if not options.run:
+            check_apart(Path(output.output), (Path(options.base), Path(options.head)))
     if options.run:
         from lorabench.documents.compare.versions import run_versions
 

@@ -10,7 +10,13 @@ from lorabench.bench.command import Command, NoOutput
 from lorabench.bench.options import check
 from lorabench.documents.export.options import ExportOptions
 from lorabench.errors import InputError
-from lorabench.results.files import check_writable, newest_result, read_result, write_bytes
+from lorabench.results.files import (
+    check_apart,
+    check_writable,
+    newest_result,
+    read_result,
+    write_bytes,
+)
 from lorabench.results.raw import NS, open_raw
 from lorabench.results.schema import Result
 
@@ -37,7 +43,8 @@ def run(command: Command, options: ExportOptions, output: NoOutput) -> None:  # 
     target, render = _format(options)
     paths = options.results or (newest_result(),)
     if target != STDOUT:
-        _check_target(Path(target), paths)
+        check_writable(Path(target))
+        check_apart(Path(target), (*paths, *((options.like,) if options.like else ())))
     documents = [(path, read_result(path)) for path in paths]
     _check_each_once(documents)
     data = render(documents)
@@ -56,15 +63,6 @@ def _format(options: ExportOptions) -> tuple[str, Callable[[Documents], bytes]]:
         return options.hlog, _hlog
     assert options.openmetrics is not None
     return options.openmetrics, partial(_openmetrics, timestamps=options.timestamps)
-
-
-def _check_target(target: Path, paths: Sequence[Path]) -> None:
-    """Hold the file to be written against those that are read."""
-    check_writable(target)
-    for path in paths:
-        for read in (path, path.with_suffix(".npz")):
-            if target.exists() and read.exists() and target.samefile(read):
-                raise InputError(f"{target}: found what is read, expected another file to write")
 
 
 def _check_each_once(documents: Documents) -> None:

@@ -13,7 +13,13 @@ from lorabench.report.chapter import Source, report
 from lorabench.report.content import Report
 from lorabench.report.history import index
 from lorabench.results.distribution import Distribution, read_distributions
-from lorabench.results.files import check_writable, newest_result, read_result, write_bytes
+from lorabench.results.files import (
+    check_apart,
+    check_writable,
+    newest_result,
+    read_result,
+    write_bytes,
+)
 from lorabench.results.schema import Result
 
 MOST_RESULTS = 20
@@ -46,6 +52,7 @@ def run(command: Command, options: ReportOptions, output: ReportOutput) -> None:
     target = _target(paths[0], output)
     if target is not None and output.format != "png":
         check_writable(target)
+        check_apart(target, paths)
     if folders:
         results, unreadable = _folder(folders[0])
         _write(target, output, list(results.items()), index(f"{folders[0]}", results, unreadable))

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from lorabench.errors import InputError
 from lorabench.results.files import (
+    check_apart,
     check_folder,
     check_writable,
     newest_result,
@@ -292,3 +293,16 @@ def test_what_is_no_folder_of_logs_is_not_replaced_by_one(tmp_path: Path, kind: 
         (path / "deep" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"out\.mlperf: found .*, expected a folder of logs"):
         check_folder(path)
+
+
+@pytest.mark.parametrize("read", ["a.json", "."])
+@pytest.mark.parametrize("target", ["a.json", "a.npz", "link.json"])
+def test_what_is_read_is_not_written(tmp_path: Path, read: str, target: str) -> None:
+    for name in ("a.json", "a.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.json").symlink_to("a.json")
+    with pytest.raises(InputError, match=f"{target}: found what is read, expected another file"):
+        check_apart(tmp_path / target, [tmp_path / read])
+    check_apart(tmp_path / "new.json", [tmp_path / read])
+    (tmp_path / "index.html").touch()
+    check_apart(tmp_path / "index.html", [tmp_path / read])

@@ -58,6 +58,16 @@ def test_a_gate_fails_passes_or_cannot_tell(sides: tuple[str, str], tmp_path: Pa
     assert (GateError.exit_code, UndecidedError.exit_code) == (1, 4)
 
 
+@pytest.mark.parametrize("name", ["base.json", "head.json"])
+def test_a_comparison_does_not_replace_a_side(
+    sides: tuple[str, str], tmp_path: Path, name: str
+) -> None:
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(InputError, match="found what is read"):
+        compare(*sides, output=CompareOutput("json", str(tmp_path / name)))
+    assert (tmp_path / name).read_bytes() == before
+
+
 def _single(scale: float):
     return document({("latency_p99", "solo"): [1e-3 * scale]}).metrics
 

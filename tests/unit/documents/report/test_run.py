@@ -60,6 +60,15 @@ def test_samples_of_another_run_are_not_shown_and_the_page_says_so(
     assert "these are the samples of another run" in text
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_report_does_not_replace_what_it_is_of(tmp_path: Path, folder: bool) -> None:
+    document = tmp_path / "one.json"
+    document.write_bytes(DOCTOR.read_bytes())
+    with pytest.raises(InputError, match="found what is read"):
+        made(tmp_path if folder else document, format="md", output=document)
+    assert document.read_bytes() == DOCTOR.read_bytes()
+
+
 def test_numbers_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     made(DOCTOR, DOCUMENTS / "profile.json", format="csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
