@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -137,6 +138,30 @@ def write_bytes(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def put(target: Path | None, data: str | bytes) -> None:
+    """Write what a command makes to a file, or to stdout; text in UTF-8, whatever stdout's is.
+
+    Parameters
+    ----------
+    target : Path or None
+        None for stdout.
+    data : str or bytes
+        What to write.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    encoded = data.encode() if isinstance(data, str) else data
+    if target is not None:
+        write_bytes(target, encoded)
+        return
+    sys.stdout.flush()  # what was printed comes first
+    sys.stdout.buffer.write(encoded)
+    sys.stdout.buffer.flush()
 
 
 def check_folder(path: Path) -> None:

@@ -1,7 +1,6 @@
 """``lorabench compare``: read both sides, compare, show, gate."""
 
 import json
-import sys
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -15,7 +14,7 @@ from lorabench.report.gates import benchmark, junit
 from lorabench.report.terminal import terminal
 from lorabench.results.compare import compare
 from lorabench.results.comparison import Comparison, as_document
-from lorabench.results.files import check_apart, check_writable, read_result, write_bytes
+from lorabench.results.files import check_apart, check_writable, put, read_result
 from lorabench.results.schema import Result
 from lorabench.results.statistics import LEVEL
 
@@ -113,10 +112,7 @@ def show(found: Comparison, options: CompareOptions, output: CompareOutput) -> N
         render(found, terminal(), chosen)
         return
     text = _text(found, options, output, chosen)
-    if output.output is None:
-        sys.stdout.write(text)
-    else:
-        write_bytes(Path(output.output), text.encode())
+    put(None if output.output is None else Path(output.output), text)
 
 
 def _known(found: Comparison, metrics: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """``lorabench export``: what documents say, in a format of somebody else's."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,8 @@ from lorabench.results.files import (
     check_apart,
     check_writable,
     newest_result,
+    put,
     read_result,
-    write_bytes,
 )
 from lorabench.results.raw import NS, open_raw
 from lorabench.results.schema import Result
@@ -48,11 +47,7 @@ def run(command: Command, options: ExportOptions, output: NoOutput) -> None:  # 
     documents = [(path, read_result(path)) for path in paths]
     _check_each_once(documents)
     data = render(documents)
-    if target == STDOUT:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        write_bytes(Path(target), data)
+    put(None if target == STDOUT else Path(target), data)
 
 
 def _format(options: ExportOptions) -> tuple[str, Callable[[Documents], bytes]]:

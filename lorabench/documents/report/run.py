@@ -17,6 +17,7 @@ from lorabench.results.files import (
     check_apart,
     check_writable,
     newest_result,
+    put,
     read_result,
     write_bytes,
 )
@@ -155,8 +156,6 @@ def _images(folder: Path, made: Report) -> None:
 
 
 def _put(target: Path | None, text: str) -> None:
-    if target is None:
-        sys.stdout.write(text)
-        return
-    write_bytes(target, text.encode())
-    print(target)  # noqa: T201
+    put(target, text)
+    if target is not None:
+        print(target)  # noqa: T201

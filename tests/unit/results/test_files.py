@@ -1,6 +1,7 @@
 """Documents on disk: round trip, whole or not at all, one clear line when they are bad."""
 
 import gzip
+import io
 import json
 import os
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from lorabench.results.files import (
     check_folder,
     check_writable,
     newest_result,
+    put,
     read_result,
     write_folder,
     write_raw,
@@ -306,3 +308,11 @@ def test_what_is_read_is_not_written(tmp_path: Path, read: str, target: str) -> 
     check_apart(tmp_path / "new.json", [tmp_path / read])
     (tmp_path / "index.html").touch()
     check_apart(tmp_path / "index.html", [tmp_path / read])
+
+
+def test_stdout_gets_utf_8_whatever_it_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", page)
+    print("first", file=page)
+    put(None, "\u2713 met, µs\n")
+    assert page.buffer.getvalue().decode() == "first\n\u2713 met, µs\n"
