@@ -1,5 +1,7 @@
 """What the tables of all commands have in common: figures, verdicts, what was not available."""
 
+import sys
+from io import TextIOWrapper
 from typing import Any
 
 from rich import box
@@ -26,13 +28,16 @@ def terminal(**settings: Any) -> Console:
 
     They are a document's, which may be a stranger's: brackets in them are no markup of Rich's, and
     an unpaired one no error. What a terminal itself obeys is taken out where documents are read
-    (`lorabench.results.parse`).
+    (`lorabench.results.parse`). What stdout's encoding lacks, as ASCII does µ, is shown by its
+    number.
 
     Parameters
     ----------
     **settings
         Of `rich.console.Console`.
     """
+    if "file" not in settings and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     return Console(markup=False, emoji=False, **settings)
 
 
