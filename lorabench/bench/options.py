@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Protocol, get_args, get_origin
 
 from lorabench.errors import InputError
 
@@ -24,6 +25,8 @@ OUTPUT = "Output"
 _KEY = "option"
 # Units whose name a field bears at its end and an option does not.
 _UNITS = ("_s", "_bytes")
+# No number that is asked for is larger, in no unit; larger ones would be none in another unit.
+_MOST = 1e300
 
 
 class Options(Protocol):
@@ -318,7 +321,8 @@ def arguments(kind: type[Options], values: Mapping[str, Any]) -> list[str]:
     """Return what to give on the command line for these values of options.
 
     The inverse of reading a command line, from what `resolved` writes into a document, whose lists
-    were tuples. What is at its default is left out, and so is what is no option of this kind.
+    were tuples. What is at its default is left out, and so is what is no option of this kind or no
+    value that it could have.
 
     Parameters
     ----------
@@ -330,21 +334,37 @@ def arguments(kind: type[Options], values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for one, known in options_of(kind):
         value = values.get(one.name)
-        if value is None or value is False or _alike(value, one.default):
+        if not _fits(value, one.type) or value is False or _alike(value, one.default):
             continue
         name = flags(one, known)[0]
         if value is True:
             found.append(name)
             continue
         listed = value if isinstance(value, (list, tuple)) else [value]
-        if not all(isinstance(part, (str, int, float)) for part in listed):
-            continue  # none that a command line could give
         texts = [_given_as(part, known) for part in listed]
         if listed is value and known.parse is not None:
             texts = [",".join(texts)]
         named = name.startswith("-")
         found += [part for text in texts for part in ((name, text) if named else (text,))]
     return found
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a document, which may be a stranger's, is one that a field can have."""
+    plain = [part for part in get_args(hint) if part is not NoneType]
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in plain)
+    if get_origin(hint) is tuple:
+        return isinstance(value, (list, tuple)) and all(_fits(part, plain[0]) for part in value)
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    if hint is int:
+        return isinstance(value, int)
+    if hint is float:
+        return isinstance(value, (int, float)) and abs(value) <= _MOST
+    # What is no number is written by its name; a type that only mypy imports is a text itself.
+    several = isinstance(hint, str) and isinstance(value, (list, tuple))
+    return all(isinstance(part, str) for part in (value if several else [value]))
 
 
 def _alike(value: Any, default: Any) -> bool:

@@ -1,7 +1,7 @@
 """Documents of a stranger: each is taken or refused in one line, and what is taken does no harm.
 
-What is taken is shown, compared and exported; none of these may end in a traceback, nor send a
-terminal anything that it obeys. Real documents are mutated, their text and what it says.
+What is taken is shown, compared, reported and exported; none of these may end in a traceback, nor
+send a terminal anything that it obeys. Real documents are mutated, their text and what it says.
 """
 
 import io
@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from lorabench.bench.command import NoOutput
-from lorabench.documents import compare, export, show
+from lorabench.documents import compare, export, report, show
 from lorabench.documents.compare.options import CompareOptions, CompareOutput
 from lorabench.documents.export.options import ExportOptions
+from lorabench.documents.report.options import ReportOptions, ReportOutput
 from lorabench.documents.show.options import ShowOptions
 from lorabench.errors import InputError
 from lorabench.results.files import read_result
@@ -82,8 +83,14 @@ def compared(path: Path, form: str) -> str:
     return told(lambda: compare.COMMAND.run(options, CompareOutput(form, everything=True)))
 
 
+def reported(path: Path) -> str:
+    """Return what a report of a document prints."""
+    output = ReportOutput(format="md")
+    return told(lambda: report.COMMAND.run(ReportOptions((path,)), output))
+
+
 def try_all(path: Path) -> None:
-    """Show, compare and export a document, if it is one."""
+    """Show, compare, report and export a document, if it is one."""
     said = told(lambda: show.COMMAND.run(ShowOptions(path), NoOutput()))
     assert said
     assert printed(said)
@@ -98,6 +105,7 @@ def try_all(path: Path) -> None:
         assert printed(page)
         if form == "junit" and page.startswith("<"):
             ElementTree.fromstring(page)
+    assert printed(reported(path))
     for form in ("pyperf", "hlog"):
         told(
             lambda form=form: export.COMMAND.run(ExportOptions((path,), **{form: "-"}), NoOutput())
@@ -134,6 +142,16 @@ def test_whatever_a_document_says_it_is_taken_or_refused(
     path = tmp_path / "run.json"
     path.write_text(json.dumps(document))
     try_all(path)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: f"{value!r:.12}")
+def test_whatever_was_asked_for_is_taken(tmp_path: Path, value: Any) -> None:
+    document = json.loads(DOCUMENTS["schema2-colocate"])
+    asked = document["config"]["experiment"]
+    document["config"]["experiment"] = dict.fromkeys(asked, value)
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(document))
+    assert printed(reported(path))
 
 
 @few

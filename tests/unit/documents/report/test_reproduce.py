@@ -110,6 +110,16 @@ def test_a_hostile_configuration_is_quoted() -> None:
     assert shlex.split(line)[2:] == ["--strategies", "none; rm -rf ~,$(id)"]
 
 
+@pytest.mark.parametrize("value", ["text", True, [1.0], {"a": 1}, 1e308, 10**400, float("inf")])
+@pytest.mark.parametrize("name", ["slo_s", "duration_s"])
+def test_a_value_that_an_option_cannot_have_is_left_out(name: str, value: object) -> None:
+    assert arguments(ColocateOptions, {name: value, "seed": 3}) == ["--seed", "3"]
+
+
+def test_a_number_is_no_name_and_a_name_no_switch() -> None:
+    assert arguments(ColocateOptions, {"arrivals": 1, "decide": "yes", "rank": "auto"}) == []
+
+
 @given(st.floats(1e-6, 1e4))
 def test_milliseconds_are_read_as_they_were_written(seconds: float) -> None:
     assert milliseconds(in_milliseconds(seconds)) == pytest.approx(seconds, rel=1e-15)
