@@ -76,11 +76,12 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
         console.print(_table(found, header=True))
     for of in _by_metric(rows):
         console.print(Text(f"{of[0].metric}{_unit(of)}", "bold"))
+        scale = _scale(of)
         long = any(len(row.case) > _CASE_WIDTH - 2 for row in of)
         for listed in [[row] for row in of] if long else [of]:
             table = _table(found, header=False)
             for row in listed:
-                *figures, _ = map(Text, cells(row, found.level, _scale(of)))
+                *figures, _ = map(Text, cells(row, found.level, scale))
                 said = Text(row.verdict, _STYLES.get(row.verdict, ""))
                 table.add_row(Text("" if long else f"  {row.case}"), *figures, said)
             if long:  # folded into its column nobody could read it
@@ -141,8 +142,9 @@ def _rows(found: Comparison, rows: Sequence[Row], most: int) -> Iterator[str]:
     room = most - 200 - sum(len(line.encode()) + 1 for line in lines)
     left = 0
     for of in _by_metric(rows):
+        unit, scale = _unit(of), _scale(of)
         for row in of:
-            shown = [f"{row.metric}{_unit(of)}", row.case, *cells(row, found.level, _scale(of))]
+            shown = [f"{row.metric}{unit}", row.case, *cells(row, found.level, scale)]
             line = f"| {' | '.join(map(_plain, shown))} |"
             room -= len(line.encode()) + 1
             if room < 0:
@@ -183,10 +185,12 @@ def sides(found: Comparison) -> Iterator[str]:
 
 def _reasons(rows: Sequence[Row]) -> Iterator[str]:
     """Return what else than an interval decided rows, once for each case and reason."""
-    reasons = {(row.case, row.why): None for row in rows if row.why}
-    for case, why in reasons:
-        of = dict.fromkeys(row.metric for row in rows if (row.case, row.why) == (case, why))
-        yield f"{', '.join(of)} of {case}: {why}."
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row.why:
+            reasons.setdefault((row.case, row.why), {})[row.metric] = None
+    for (case, why), metrics in reasons.items():
+        yield f"{', '.join(metrics)} of {case}: {why}."
 
 
 def _footnotes(found: Comparison, rows: Iterable[Row]) -> Iterator[str]:

@@ -148,10 +148,9 @@ def _without_common(rows: Sequence[str]) -> tuple[str, dict[str, str]]:
     ('D=16, zipf', {'torch, D=16, zipf': 'torch', 'fbgemm, D=16, zipf': 'fbgemm'})
     """
     parts = {row: row.split(", ") for row in rows}
-    common = [part for part in parts[rows[0]] if all(part in one for one in parts.values())]
-    if len(rows) == 1:
-        common = []
-    own = {row: ", ".join(p for p in one if p not in common) or row for row, one in parts.items()}
+    shared = set.intersection(*(set(one) for one in parts.values())) if len(rows) > 1 else set()
+    common = [part for part in parts[rows[0]] if part in shared]
+    own = {row: ", ".join(p for p in one if p not in shared) or row for row, one in parts.items()}
     return ", ".join(common), own
 
 

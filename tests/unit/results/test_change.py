@@ -1,6 +1,8 @@
 """Changes between two sides: the same as SciPy's t tests say, and ratios on logarithms."""
 
 import math
+from fractions import Fraction
+from math import comb
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lorabench.results.change import TRIMMED, change, tolerated
+from lorabench.results.change import TRIMMED, change, more_often, tolerated
 
 positive = st.floats(1e-6, 1e6)
 sides = st.lists(positive, min_size=2, max_size=12)
@@ -218,3 +220,19 @@ def test_whatever_numbers_there_are_what_comes_of_them_are_numbers(
         assert math.isfinite(least)
     p = found.p_worse(0.01)
     assert p is None or 0 <= p <= 1
+
+
+@given(st.tuples(st.integers(0, 40), st.integers(0, 40)), st.tuples(*[st.integers(0, 40)] * 2))
+def test_more_often_is_fishers_exact_test(base: tuple[int, int], head: tuple[int, int]) -> None:
+    base, head = ((min(one), max(one)) for one in (base, head))
+    (few, n), (many, m) = base, head
+    exact = sum(
+        Fraction(comb(m, k) * comb(n, few + many - k), comb(n + m, few + many))
+        for k in range(many, min(m, few + many) + 1)
+    )
+    assert more_often(base, head) == pytest.approx(float(exact), rel=1e-9)
+
+
+def test_more_often_of_very_many_blocks_is_told() -> None:
+    assert more_often((50_000, 100_000), (50_000, 100_000)) == pytest.approx(0.5, abs=0.01)
+    assert more_often((50_000, 100_000), (90_000, 100_000)) == 0.0
