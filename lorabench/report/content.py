@@ -143,6 +143,28 @@ class Report:
     overview: tuple[Section, ...]
     chapters: tuple[Chapter, ...]
 
+    def anchors(self) -> dict[int, str]:
+        """Return an anchor for each section, by the section's identity; no two are the same."""
+        alone = len(self.chapters) == 1 and not self.overview
+        parts = [("", self.overview)]
+        parts += [
+            ("" if alone else f"chapter-{number}-", chapter.sections)
+            for number, chapter in enumerate(self.chapters, 1)
+        ]
+        found: dict[int, str] = {}
+        taken: set[str] = set()
+        for prefix, sections in parts:
+            for section in sections:
+                name = f"{prefix}{slug(section.title)}"
+                # Titles may be alike where a stranger's words are in them.
+                anchor, number = name, 1
+                while anchor in taken:
+                    number += 1
+                    anchor = f"{name}-{number}"
+                taken.add(anchor)
+                found[id(section)] = anchor
+        return found
+
     def figures(self) -> Iterator[tuple[str, Figure]]:
         """Return all plots in their order, each with a name for a file or an anchor."""
         number = 0

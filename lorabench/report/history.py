@@ -1,7 +1,6 @@
 """A folder of results: an index of all, and how headline figures went from one to the next."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 
 from lorabench.report.content import Figure, Report, Section, Table
 from lorabench.report.numbers import interval, scale_of
@@ -28,14 +27,14 @@ def index(folder: str, results: Mapping[str, Result], unreadable: Sequence[str])
     """
     newest = sorted(results.items(), key=lambda pair: (pair[1].created, pair[0]), reverse=True)
     words = tuple(f"Left out: {line}" for line in unreadable[:20])
-    machines = list(dict.fromkeys(trend.machine_name(result) for _, result in newest))
-    place = {machine: f"{number}" for number, machine in enumerate(machines, 1)}
+    machines = {trend.machine_key(result): trend.machine_name(result) for _, result in newest}
+    place = {machine: number for number, machine in enumerate(machines, 1)}
     rows = [
-        (*_row(name, result), place[trend.machine_name(result)])
+        (*_row(name, result), f"{place[trend.machine_key(result)]}")
         for name, result in newest[:_MOST_INDEXED]
     ]
     head = ("when, UTC", "command", "claims", "document", "version", "configuration", "machine")
-    facts = tuple((f"Machine {place[one]}", one) for one in machines[:20])
+    facts = tuple((f"Machine {place[one]}", machines[one]) for one in list(machines)[:20])
     table = Table.of("Results, newest first", head, rows, words=len(head))
     about = f"{len(results)} result{'s' if len(results) != 1 else ''}"
     if newest:
@@ -44,7 +43,7 @@ def index(folder: str, results: Mapping[str, Result], unreadable: Sequence[str])
             "lorabench report DOCUMENT makes the page of one"
         )
     sections = [Section("Results", words=words, facts=facts, tables=(table,))]
-    return Report(f"Results in {folder}", about, (*sections, *_trends(results.values())), ())
+    return Report(f"Results in {folder}", about, (*sections, *_trends(results.values(), place)), ())
 
 
 def _row(name: str, result: Result) -> tuple[str, ...]:
@@ -66,8 +65,16 @@ def _row(name: str, result: Result) -> tuple[str, ...]:
     )
 
 
-def _trends(results: Iterable[Result]) -> list[Section]:
-    """Return a section for each command, configuration and machine that was run several times."""
+def _trends(results: Iterable[Result], place: Mapping[str, int]) -> list[Section]:
+    """Return a section for each command, configuration and machine that was run several times.
+
+    Parameters
+    ----------
+    results : iterable of Result
+        All of the folder.
+    place : mapping of str to int
+        The number that each machine has on the page.
+    """
     found = [one for one in trend.histories(results) if len(one.points) >= _LEAST_DRAWN]
     if not found:
         return [
@@ -80,12 +87,12 @@ def _trends(results: Iterable[Result]) -> list[Section]:
             )
         ]
     searchable = trend.searchable()
+    together: dict[tuple[str, str, str], list[trend.History]] = {}
+    for one in found:
+        together.setdefault((one.command, one.config_hash, one.machine), []).append(one)
     sections = []
-    for (command, config, machine), listed in groupby(
-        found, key=lambda one: (one.command, one.config_hash, one.machine)
-    ):
-        histories = list(listed)
-        words = [f"Configuration {config[:8]}, on {machine}."]
+    for (command, config, machine), histories in together.items():
+        words = [f"Configuration {config[:8]}, on machine {place[machine]}."]
         if searchable:
             words.append(
                 f"Change points are Otava's, at p < {trend.MAX_PVALUE:g}; it takes "
@@ -100,9 +107,8 @@ def _trends(results: Iterable[Result]) -> list[Section]:
         if len(histories) > _MOST_PLOTS:
             words.append(f"The first {_MOST_PLOTS} of {len(histories)} figures are drawn.")
         figures = tuple(_figure(one, searchable) for one in histories[:_MOST_PLOTS])
-        sections.append(
-            Section(f"Trend of {command}, {config[:8]}", words=tuple(words), figures=figures)
-        )
+        title = f"Trend of {command}, {config[:8]}, machine {place[machine]}"
+        sections.append(Section(title, words=tuple(words), figures=figures))
     return sections
 
 
@@ -121,7 +127,9 @@ def _figure(history: trend.History, searchable: bool) -> Figure:
             f"It changes at result {change.place + 1}: {scale.write(change.before)} before, "
             f"{scale.write(change.after)} after{by}. "
         )
-    if searchable and not changes:
+    if searchable and len(values) < trend.LEAST_POINTS:
+        told += "Too few results to look for a change point."
+    elif searchable and not changes:
         told += "No change point."
     line = Line(history.case.text, list(range(1, len(values) + 1)), values)
     marked = [change.place + 1.0 for change in changes]

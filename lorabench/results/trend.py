@@ -61,7 +61,7 @@ class History:
     Parameters
     ----------
     command, config_hash, machine : str
-        What they have in common.
+        What they have in common; the machine as `machine_key` has it.
     metric : str
         Its name.
     case : Case
@@ -113,7 +113,7 @@ def histories(results: Iterable[Result]) -> list[History]:
     for result in sorted(results, key=lambda one: (one.created, one.id)):
         if result.partial:
             continue
-        same = (result.command, result.config_hash, _key(machine(result.environment)))
+        same = (result.command, result.config_hash, machine_key(result))
         for metric in _headlines(result):
             found[*same, metric.name, _key(metric.labels), metric.unit].append((result, metric))
     return [_history(key, pairs) for key, pairs in found.items() if len(pairs) > 1]
@@ -131,9 +131,8 @@ def _headlines(result: Result) -> Iterator[Metric]:
 
 
 def _history(key: tuple[str, ...], pairs: Sequence[tuple[Result, Metric]]) -> History:
-    command, config_hash, _, name, _, unit = key
-    measured, first = pairs[0]
-    where = machine_name(measured)
+    command, config_hash, where, name, _, unit = key
+    _, first = pairs[0]
     points = (
         Point(result.id, result.created, metric.estimate, metric.ci95)
         for result, metric in pairs[-_MOST_POINTS:]
@@ -141,6 +140,11 @@ def _history(key: tuple[str, ...], pairs: Sequence[tuple[Result, Metric]]) -> Hi
     )
     case = Case(first.condition, first.labels)
     return History(command, config_hash, where, name, case, unit, first.better, tuple(points))
+
+
+def machine_key(result: Result) -> str:
+    """Return what tells a result's machine from others, which may bear the same name."""
+    return _key(machine(result.environment))
 
 
 def machine_name(result: Result) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jinja2
 
-from lorabench.report.content import Figure, Report, slug
+from lorabench.report.content import Figure, Report, Section
 from lorabench.report.html.svg import draw, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -48,15 +48,19 @@ def page(report: Report, *, interactive: bool = False) -> str:
     )
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     drawn = {id(figure): _drawn(name, figure, interactive) for name, figure in report.figures()}
+    anchors = report.anchors()
     script = _script() if interactive else ""
 
     def plot(figure: Figure) -> _Drawn:
         return drawn[id(figure)]
 
+    def anchor(section: Section) -> str:
+        return anchors[id(section)]
+
     return environment.get_template("page.html").render(
         report=report,
         plot=plot,
-        slug=slug,
+        anchor=anchor,
         style=style,
         script=script,
         policy=_policy(style, script),
