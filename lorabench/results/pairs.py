@@ -3,9 +3,9 @@
 ``lorabench compare --run`` has two versions change places with every turn of a block, which is one
 slice of each case. Over the time of two recorded blocks either version so has as many turns as one
 block has, half of them in each. So here a pair of blocks is made of two neighbours: an arm is a
-quarter of the slices of `solo` and `solo_repeat` of both, as many as a control has in one, and no
-slice is in both arms. Nothing is brought to the same level: both arms meet what the two blocks
-differ by.
+quarter of the slices of `solo` and `solo_repeat` of both, as many as a control has in one, or half
+of those of another case, and no slice is in both arms. Nothing is brought to the same level: both
+arms meet what the two blocks differ by.
 
 Slices of a block could change places, so that parts of it drawn at random have the law of fresh
 ones, and nothing has to be corrected. Neighbouring pairs share a recorded block, though, so
@@ -41,12 +41,12 @@ STRETCH = 4
 """Pairs that are drawn together for a world."""
 
 
-def draw_pairs(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ...]:
+def draw_pairs(slices: Sequence[int], each: int, seed: int, cases: int) -> tuple[Numbers, ...]:
     """Draw the slices of both arms.
 
     Parameters
     ----------
-    slices, each, seed
+    slices, each, seed, cases
         As of `lorabench.results.simulation.draw`.
 
     Returns
@@ -54,7 +54,7 @@ def draw_pairs(slices: Sequence[int], each: int, seed: int) -> tuple[Numbers, ..
     tuple of int64 [each, 2, k]
         Of every recorded block, slices of it and of a neighbour, numbered over all recorded blocks.
     """
-    return draw(slices, each, seed, arms=2)
+    return draw(slices, each, seed, arms=2, cases=cases)
 
 
 def pair_log_ratios(

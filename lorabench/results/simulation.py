@@ -55,7 +55,9 @@ Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 
-def draw(slices: Sequence[int], each: int, seed: int, arms: int = ARMS) -> tuple[Numbers, ...]:
+def draw(
+    slices: Sequence[int], each: int, seed: int, arms: int = ARMS, cases: int = 2
+) -> tuple[Numbers, ...]:
     """Draw the slices of all arms.
 
     Parameters
@@ -69,6 +71,8 @@ def draw(slices: Sequence[int], each: int, seed: int, arms: int = ARMS) -> tuple
         Same seed, same draws.
     arms : int
         How many, 2 or 3.
+    cases : int
+        From how many the slices are: an arm is as long as one of them.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def draw(slices: Sequence[int], each: int, seed: int, arms: int = ARMS) -> tuple
     drawn = []
     for block, there in enumerate(slices):
         other = block + 1 if block + 1 < len(slices) else block - 1
-        shares = zip((block, other), _shares(there, slices[other], arms), strict=True)
+        shares = zip((block, other), _shares((there, slices[other]), arms, cases), strict=True)
         parts = [
             first[which] + _disjoint(rng, slices[which], (each, arms, share))
             for which, share in shares
@@ -89,9 +93,10 @@ def draw(slices: Sequence[int], each: int, seed: int, arms: int = ARMS) -> tuple
     return tuple(drawn)
 
 
-def _shares(block: int, other: int, arms: int) -> tuple[int, int]:
-    """Return how many slices of two blocks go into an arm of a control's length."""
-    length = (block + other) // 4
+def _shares(slices: tuple[int, int], arms: int, cases: int) -> tuple[int, int]:
+    """Return how many slices of two blocks go into an arm of a case's length."""
+    block, other = slices
+    length = (block + other) // (2 * cases)
     mine = min(-(-length // 2), block // arms)
     return mine, min(length - mine, other // arms)
 

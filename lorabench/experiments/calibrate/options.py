@@ -38,6 +38,12 @@ class CalibrateOptions:
         above=0,
         most=1440,
     )
+    case: str | None = option(
+        None,
+        "Case whose p99 a comparison of two versions is about, such as isolated.",
+        metavar="CASE",
+        shown="solo",
+    )
     tolerance: float = option(
         5.0,
         "Tolerance of a gate on p99, by which a comparison of two versions is judged.",

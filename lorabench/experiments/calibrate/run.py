@@ -26,6 +26,9 @@ from lorabench.results.simulation import Values, draw, log_ratios
 from lorabench.results.statistics import MIN_BEYOND
 
 _Q = 0.99
+SOLO = CONTROLS[0]
+# Calibrating both versions, starting rounds, switching: what a comparison takes beside its blocks.
+_OVERHEAD = 1.35
 # Simulated blocks that runs are drawn from, so many that hardly any run has one twice.
 _SIMULATED_BLOCKS = 16_000
 _LEAST_QUERIES = round(MIN_BEYOND / (1 - _Q))
@@ -68,9 +71,10 @@ class Calibrate(Experiment):
             one.write_least(table, options.minutes, blocks)
         observer.stage("simulating comparisons", 0.5)
         # Each version has its own block of a pair.
-        room = int(options.compare_minutes * 60 / recorded.block_s)
-        pairs = min(room // 2, MOST_BLOCKS)
-        comparisons = list(_comparisons(recorded, pairs, options, table))
+        each_s = recorded.block_s * _OVERHEAD
+        pairs = min(int(options.compare_minutes * 60 / each_s) // 2, MOST_BLOCKS)
+        of_case = recorded if options.case is None else read(recorded.path, (options.case,))
+        comparisons = list(_comparisons(of_case, pairs, options, table))
         for compared in comparisons:
             compared.write(table)
         observer.stage("simulating comparisons", 1.0)
@@ -79,7 +83,7 @@ class Calibrate(Experiment):
             table=table,
             claims=[
                 false_verdicts(answers[0].errors(), len(recorded.blocks)),
-                *_gate_claims(comparisons, pairs, len(recorded.blocks)),
+                *_gate_claims(comparisons, pairs, of_case, options.case or SOLO),
             ],
             series=[series for one in answers for series in one.series()],
             unavailable=[_too_few_untouched()] if len(answers) == 1 else [],
@@ -118,7 +122,8 @@ def _comparisons(
     """Return what comparisons of two versions say, of each measure that has enough queries."""
     if pairs < MIN_ROUNDS:
         return
-    drawn = draw_pairs(_slices(recorded), _each(recorded), options.seed)
+    cases = len(CONTROLS) if options.case is None else 1
+    drawn = draw_pairs(_slices(recorded), _each(recorded), options.seed, cases)
     for measure, latencies in _latencies(recorded).items():
         ratios = pair_log_ratios(drawn, latencies, _Q)
         values = ratios[~np.isnan(ratios)]
@@ -134,7 +139,9 @@ def _comparisons(
             )
 
 
-def _gate_claims(comparisons: Sequence[Comparisons], pairs: int, recorded: int) -> list[Claim]:
+def _gate_claims(
+    comparisons: Sequence[Comparisons], pairs: int, recorded: Recorded, case: str
+) -> list[Claim]:
     """Judge gates on p99 by what comparisons of two versions say."""
     raw = next((one for one in comparisons if one.measure == RAW), None)
     if raw is None:
@@ -145,8 +152,8 @@ def _gate_claims(comparisons: Sequence[Comparisons], pairs: int, recorded: int) 
         return [
             claim(target, None, "unavailable", "derived", why) for target in (FALSE_ALARMS, SIGHT)
         ]
-    size = f"a gate of {raw.tolerance * 100:g} % in {pairs} pairs of blocks"
-    return gate_claims(raw.false_alarms, raw.found, size, recorded)
+    size = f"a gate of {raw.tolerance * 100:g} % on p99 of {case} in {pairs} pairs of blocks"
+    return gate_claims(raw.false_alarms, raw.found, size, len(recorded.blocks))
 
 
 def _latencies(recorded: Recorded) -> dict[str, list[list[Values]]]:
@@ -182,6 +189,7 @@ def _config(
             "runs": options.runs,
             "minutes": options.minutes,
             "compare_minutes": options.compare_minutes,
+            "case": options.case,
             "tolerance": options.tolerance / 100,
             "seed": options.seed,
         },

@@ -49,7 +49,7 @@ class Recorded:
     result : Result
         It.
     blocks : tuple of tuple of Slice
-        The slices of both controls of every block that has enough.
+        The slices of both controls, or of the case asked for, of every block that has enough.
     left_out : int
         Blocks that have not.
     block_s : float
@@ -63,8 +63,8 @@ class Recorded:
     block_s: float
 
 
-def read(path: Path) -> Recorded:
-    """Read a document of colocate and the raw samples beside it.
+def read(path: Path, wanted: Sequence[str] = CONTROLS) -> Recorded:
+    """Read a document of colocate and the raw samples beside it, of these cases.
 
     Raises
     ------
@@ -79,27 +79,27 @@ def read(path: Path) -> Recorded:
         )
     raw = open_raw(path, result)
     # What ran once, after all rounds, has no control beside it.
-    blocks = [block for block, cases in raw.blocks.items() if set(CONTROLS) & set(cases)]
+    blocks = [block for block, cases in raw.blocks.items() if set(wanted) & set(cases)]
     if not blocks:
         raise InputError(
-            f"{raw.path}: found no samples of {' or '.join(CONTROLS)} by block and slice, "
+            f"{raw.path}: found no samples of {' or '.join(wanted)} by block and slice, "
             "expected such as block0/solo/slice; measure anew"
         )
-    found = [_slices(raw, block) for block in blocks]
+    found = [_slices(raw, block, wanted) for block in blocks]
     enough = tuple(slices for slices in found if len(slices) >= LEAST_BLOCK_SLICES)
-    _check(raw.path, enough)
+    _check(raw.path, enough, wanted)
     block_s = median(_lasted(raw, block) for block in blocks)
     return Recorded(path, result, enough, len(found) - len(enough), block_s)
 
 
-def _slices(raw: RawSamples, block: int) -> tuple[Slice, ...]:
-    """Return a block's slices of both controls, or of the one that ran."""
+def _slices(raw: RawSamples, block: int, wanted: Sequence[str]) -> tuple[Slice, ...]:
+    """Return a block's slices of these cases, as far as they ran."""
     found: list[Slice] = []
-    for control in CONTROLS:
-        if control not in raw.blocks[block]:
+    for case in wanted:
+        if case not in raw.blocks[block]:
             continue
         scheduled, done, number, counted, touched = raw.columns(
-            block, control, "scheduled_ns", "done_ns", "slice", "counted", "touched"
+            block, case, "scheduled_ns", "done_ns", "slice", "counted", "touched"
         )
         measured = counted.astype(bool) & (done > 0)
         found += [
@@ -120,11 +120,12 @@ def _lasted(raw: RawSamples, block: int) -> float:
     return total / NS
 
 
-def _check(raw: Path, blocks: Sequence[Sequence[Slice]]) -> None:
+def _check(raw: Path, blocks: Sequence[Sequence[Slice]], wanted: Sequence[str]) -> None:
     slices = sum(map(len, blocks))
-    if len(blocks) < 2 or slices < LEAST_SLICES:
+    least = LEAST_SLICES * len(wanted) // len(CONTROLS)
+    if len(blocks) < 2 or slices < least:
         raise InputError(
-            f"{raw}: found {slices} slices of {' and '.join(CONTROLS)} in {len(blocks)} blocks "
-            f"that have {LEAST_BLOCK_SLICES} or more, expected {LEAST_SLICES} in 2 or more; "
+            f"{raw}: found {slices} slices of {' and '.join(wanted)} in {len(blocks)} blocks "
+            f"that have {LEAST_BLOCK_SLICES} or more, expected {least} in 2 or more; "
             "measure for longer"
         )

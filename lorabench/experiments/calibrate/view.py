@@ -77,7 +77,7 @@ def _render_comparisons(result: Result, console: Console) -> None:
     if pairs >= MIN_ROUNDS:
         title = (
             f"{told['runs']:,} comparisons of two versions of at most {pairs} pairs of blocks, a "
-            f"gate of {told['tolerance'] * 100:g} % on p99"
+            f"gate of {told['tolerance'] * 100:g} % on p99 of {told.get('case') or 'solo'}"
         )
         console.print(title, highlight=False)
         console.print()

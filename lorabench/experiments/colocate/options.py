@@ -44,8 +44,8 @@ class ColocateOptions(ServingOptions):
     )
     max_minutes: float | None = option(
         None,
-        "... but no longer than this; of two versions under compare --run, 15 by default.",
-        shown="10",
+        "... but no longer than this.",
+        shown="10; of two versions in turn, 15",
         above=0,
         most=10_000,
     )

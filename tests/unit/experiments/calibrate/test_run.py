@@ -251,16 +251,16 @@ def test_shares_of_comparisons_are_told_with_verdicts_and_in_sentences(
         "bench.gate_false_alarms",
         "bench.gate_sight",
     ]
-    assert calm.config["pairs"] == 40
+    assert calm.config["pairs"] == 39
     text = " ".join(shown(calm).split())
-    assert "400 comparisons of two versions of at most 40 pairs of blocks, a gate of 5 %" in text
+    assert "400 comparisons of two versions of at most 39 pairs of blocks, a gate of 5 %" in text
     assert re.search(r"fails a gate of 5 % in 9 of 10 cases where p99 is [0-9.]+ % \(.*\) up", text)
     assert re.search(r"9 of 10 comparisons pass a gate of [0-9.]+ % \([0-9.]+ to [0-9.]+\)\.", text)
     short = calibrated(tmp_path, samples.CALM, compare_minutes=1.0, runs=100)
     assert [claim.verdict for claim in short.claims[1:]] == ["unavailable"] * 2
     assert not list(short.select("gate_found_share"))
     said = (
-        "A comparison of 1 minute (3 pairs of blocks) is too short for a gate, which takes 6 pairs."
+        "A comparison of 1 minute (2 pairs of blocks) is too short for a gate, which takes 6 pairs."
     )
     assert said in " ".join(shown(short).split())
 
