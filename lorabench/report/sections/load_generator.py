@@ -19,9 +19,9 @@ def load_generator(reader: Reader) -> Iterator[Section]:
         return
     figure = estimates(
         "Our p99 and LoadGen's",
-        "Ours over LoadGen's is of the same queries: 1 where both count alike, and a little less "
+        "Ours over LoadGen's is of the same queries: 1 where both count alike, or a little less, "
         "since LoadGen hears of an answer only once it is there. LoadGen's over ours as a schedule "
-        "is of the same arrivals in another slice: what handing queries over one by one costs.",
+        "is of the same arrivals a moment apart: other luck, and what handing queries over costs.",
         "ratio of p99",
         {
             "ours / LoadGen's": reader.metrics("loadgen_p99_ratio"),
@@ -42,7 +42,7 @@ def _about(reader: Reader) -> Iterator[tuple[str, str]]:
     """Return which LoadGen it was, and what its verdict is about."""
     version = reader.environment("load_generator", "version")
     if isinstance(version, str):
-        yield "version", version
+        yield "LoadGen version", version
     tests = reader.environment("load_generator", "tests")
     first = tests[0] if isinstance(tests, list) and tests else None
     limit = first.get("target_latency_s") if isinstance(first, dict) else None

@@ -132,7 +132,7 @@ def test_loadgens_p99_stands_beside_ours_and_what_it_drives_comes_last() -> None
     driven = ["solo@own", "solo@mlperf", "pinned@mlperf"]
     assert conditions == ["solo", "pinned", "solo_all", *driven]
     told = section(found, "LoadGen's p99 beside ours")
-    assert [name for name, _ in told.facts] == ["version", "VALID", *driven]
+    assert [name for name, _ in told.facts] == ["LoadGen version", "VALID", *driven]
     assert told.figures[0].table.rows == (
         ("solo@mlperf", "ours / LoadGen's", "0.800", "-", "1"),
         ("solo@mlperf", "LoadGen's / ours as a schedule", "1.50", "1.50 to 1.50", "2"),
