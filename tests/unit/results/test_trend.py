@@ -9,6 +9,7 @@ import pytest
 from lorabench.results.schema import Metric, Program, Result
 from lorabench.results.trend import changes, histories, searchable
 
+needs_otava = pytest.mark.skipif(not searchable(), reason="there is no Otava; make install")
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -66,6 +67,7 @@ def test_what_differs_is_in_no_common_history(other: dict[str, object]) -> None:
     assert histories([result(0, 1.0), result(1, 1.0, **other)]) == []
 
 
+@needs_otava
 def test_a_step_is_a_change_and_noise_is_none() -> None:
     (history,) = histories(noisy(*[1.0] * 12, *[1.3] * 12))
     (change,) = changes(history)
@@ -76,11 +78,13 @@ def test_a_step_is_a_change_and_noise_is_none() -> None:
     assert changes(flat) == []
 
 
+@needs_otava
 def test_few_results_are_not_searched() -> None:
     (history,) = histories(noisy(1.0, 1.0, 2.0, 2.0, 2.0))
     assert changes(history) == []
 
 
+@needs_otava
 def test_otava_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert searchable()
     monkeypatch.setitem(sys.modules, "otava.analysis", None)
