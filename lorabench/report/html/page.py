@@ -9,6 +9,7 @@ under the pointer, as a script that the page allows by its hash.
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +82,15 @@ def _script() -> str:
     import vl_convert
 
     code = (_TEMPLATES / "interactive.js").read_text(encoding="utf-8")
-    bundled = str(vl_convert.javascript_bundle(code))
-    if "</script" in bundled.lower():
-        bundled = bundled.replace("</script", "<\\/script")
-    return bundled
+    return _within_script(str(vl_convert.javascript_bundle(code)))
+
+
+def _within_script(code: str) -> str:
+    """Return JavaScript with the same meaning that does not end the element it stands in.
+
+    Nor hide its end: after ``<!--``, which no module has but in texts, another ``<script`` would.
+    """
+    return re.sub(r"<(?=!--)", r"\\x3c", re.sub(r"</(?=script)", r"<\\/", code, flags=re.I))
 
 
 def _policy(style: str, script: str) -> str:

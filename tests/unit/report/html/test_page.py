@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lorabench.report.chapter import Source, report
-from lorabench.report.html.page import page
+from lorabench.report.html.page import _within_script, page
 from lorabench.results.files import read_result
 from lorabench.results.schema import Result
 from lorabench.results.upgrade import upgrade
@@ -115,6 +115,14 @@ def test_with_vega_the_script_is_allowed_by_its_hash() -> None:
     specs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
     assert len(specs) == text.count("<figure")
     assert all(json.loads(one)["datasets"] for one in specs)
+
+
+@pytest.mark.parametrize("end", ["</script>", "</SCRIPT>", "</sCript >", "<!--<script>"])
+def test_nothing_in_a_script_ends_it_or_hides_its_end(end: str) -> None:
+    code = _within_script(f'const a = "{end}"')
+    assert not re.search(r"</script|<!--", code, re.IGNORECASE)
+    # What JavaScript reads of the text is what it was.
+    assert code.replace("<\\/", "</").replace("\\x3c", "<") == f'const a = "{end}"'
 
 
 def test_several_results_have_an_overview_and_a_part_each() -> None:
