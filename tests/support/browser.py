@@ -10,6 +10,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -49,10 +50,19 @@ class Browser:
             pass_fds=(theirs_in, theirs_out),
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         for fd in (theirs_in, theirs_out):
             os.close(fd)
         self._in, self._out, self._session = ours_in, ours_out, ""
+        try:
+            self._attach()
+        except BaseException:
+            self._end(0)
+            raise
+
+    def _attach(self) -> None:
+        """Speak to the page that the browser begins with."""
         pages = self._ask("Target.getTargets")["targetInfos"]
         target = next(one["targetId"] for one in pages if one["type"] == "page")
         attached = self._ask("Target.attachToTarget", targetId=target, flatten=True)
@@ -103,8 +113,16 @@ class Browser:
         with contextlib.suppress(OSError, AssertionError):
             self._session = ""
             self._ask("Browser.close")
+        self._end(_PATIENCE_S)
+
+    def _end(self, patience_s: float) -> None:
+        """Wait until the browser has ended; end it and its processes if it has not by then."""
         for fd in (self._in, self._out):
             os.close(fd)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(_PATIENCE_S)
 
     def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
