@@ -3,8 +3,6 @@
 Knows nothing of how it was made, and prints any `lorabench.results.compare.Comparison`.
 """
 
-import html
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lorabench.report.markdown import escaped, sentence
 from lorabench.report.terminal import digits, plain_table
 from lorabench.results.change import Change
 from lorabench.results.comparison import Comparison, Row
@@ -120,15 +119,15 @@ def markdown(found: Comparison, chosen: Chosen, most: int = MOST_MARKDOWN) -> st
     """Return a comparison as Markdown for the summary of a CI job, of at most so many bytes."""
     rows = chosen.of(found)
     head = [f"## lorabench compare: {_headline(found)}", ""]
-    head += [f"{_plain(line)}  " for line in sides(found)]
-    head += [f"**different:** {_plain(str(one))}  " for one in found.differences[:20]]
+    head += [f"{sentence(line)}  " for line in sides(found)]
+    head += [f"**different:** {escaped(str(one))}  " for one in found.differences[:20]]
     if found.gates:
         head += ["", "| gate | outcome | what was found |", "|---|---|---|"]
         head += [
-            f"| {_plain(one.name)} | **{one.outcome}** | {_plain(one.reason)} |"
+            f"| {escaped(one.name)} | **{one.outcome}** | {escaped(one.reason)} |"
             for one in found.gates
         ]
-    tail = ["", *(f"- {_plain(line)}" for line in (*_footnotes(found, rows), *found.notes))]
+    tail = ["", *(f"- {sentence(line)}" for line in (*_footnotes(found, rows), *found.notes))]
     used = sum(len(line.encode()) + 1 for line in (*head, *tail))
     if used > most:
         return "\n".join([head[0], "", f"Too long for a summary of {most:,} bytes.", ""])
@@ -145,7 +144,7 @@ def _rows(found: Comparison, rows: Sequence[Row], most: int) -> Iterator[str]:
         unit, scale = _unit(of), _scale(of)
         for row in of:
             shown = [f"{row.metric}{unit}", row.case, *cells(row, found.level, scale)]
-            line = f"| {' | '.join(map(_plain, shown))} |"
+            line = f"| {' | '.join(map(escaped, shown))} |"
             room -= len(line.encode()) + 1
             if room < 0:
                 left += 1
@@ -266,9 +265,3 @@ def _least(change: Change, level: float, scale: float) -> str:
     if least is None:
         return "-"
     return f"{least * 100:.3g} %" if change.kind != "difference" else f"{least / scale:.3g}"
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is, whatever stands in it."""
-    escaped = re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", html.escape(text, quote=False))
-    return " ".join(escaped.split())

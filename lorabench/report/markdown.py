@@ -1,14 +1,24 @@
 """A report as Markdown to paste into an issue or a job summary: verdicts and tables, no plots.
 
-Text of a document is escaped, so that it is text there too.
+Text of a document is escaped, so that it is text there too: GitHub, which also makes links of
+names, numbers and addresses in plain text, finds none in it.
 """
 
+import html
 import re
 from collections.abc import Iterator
 
 from lorabench.report.content import Report, Section, Table
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&])")
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")
+# What GitHub makes of @name, #12, GH-12, ://, www. and :name: no backslash prevents: it looks for
+# them in what was made of Markdown. A space of no width within does.
+_LINKED = re.compile(
+    r"@(?=\w)|#(?=\d)|\bgh-(?=\d)|:(?=//)|www\.(?=\w)|:(?=[a-z+][\w+-]*:)", re.IGNORECASE
+)
+_NO_WIDTH = "&#8203;"
+# Where a line begins: a list, a rule, or a heading underlined.
+_BEGINS = re.compile(r"^(\d*)([-+=.)])")
 _MARKS = {"met": "✓", "missed": "✗", "inconclusive": "?"}
 
 
@@ -20,13 +30,13 @@ def markdown(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"# {escaped(report.title)}"
     yield ""
-    yield escaped(report.about)
+    yield sentence(report.about)
     for section in report.overview:
         yield from _section(section, 2)
     for chapter in report.chapters:
         level = 2
         if report.overview:
-            yield from ("", f"## {escaped(chapter.title)}", "", escaped(chapter.about))
+            yield from ("", f"## {escaped(chapter.title)}", "", sentence(chapter.about))
             level = 3
         for section in chapter.sections:
             yield from _section(section, level)
@@ -37,8 +47,8 @@ def _section(section: Section, level: int) -> Iterator[str]:
     if not (shown or section.figures or section.code):
         return
     yield from ("", f"{'#' * level} {escaped(section.title)}")
-    for sentence in section.words:
-        yield from ("", escaped(sentence))
+    for one in section.words:
+        yield from ("", sentence(one))
     if section.verdicts:
         yield ""
         head = ("", "claim", "found", "limit", "why")
@@ -55,7 +65,7 @@ def _section(section: Section, level: int) -> Iterator[str]:
         yield from _table(Table("", head, tuple(rows), words=len(head)))
     if section.facts:
         yield ""
-        yield from (f"- {escaped(name)}: {escaped(value)}" for name, value in section.facts)
+        yield from (f"- {sentence(name)}: {escaped(value)}" for name, value in section.facts)
     tables = [*(figure.table for figure in section.figures), *section.tables]
     for table in tables:
         yield from ("", f"**{escaped(table.caption)}**", "")
@@ -77,5 +87,11 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text that Markdown shows as it is, in a line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    """Return a text that Markdown shows as it is, within a line."""
+    plain = _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    return _LINKED.sub(rf"\g<0>{_NO_WIDTH}", plain)
+
+
+def sentence(text: str) -> str:
+    """Return a text that Markdown shows as it is, at the beginning of a line or an item."""
+    return _BEGINS.sub(r"\1\\\2", escaped(text))

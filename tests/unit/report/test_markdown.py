@@ -1,13 +1,15 @@
 """Markdown has the verdicts and the tables, and texts of a document stay text."""
 
+import html
 import re
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from lorabench.report.chapter import Source, report
-from lorabench.report.markdown import escaped, markdown
+from lorabench.report.markdown import escaped, markdown, sentence
 from lorabench.results.files import read_result
 
 DOCUMENTS = Path(__file__).parents[2] / "data/schema1"
@@ -26,8 +28,34 @@ def test_it_has_verdicts_tables_and_the_command() -> None:
         assert len(set(rows)) == 1
 
 
-@given(st.text())
-def test_no_text_breaks_a_row_or_means_anything(text: str) -> None:
-    found = escaped(text)
-    assert "\n" not in found
-    assert not re.search(r"(?<!\\)(?:\\\\)*[`*_\[\]<>|~#&]", found)
+LINKED = "@user, a@b.c, #12, owner/repo#12, GH-12, https://x.y, www.x.y, :smile:"
+MARKS = st.sampled_from(" \n\\`*_[]()<>|~#&$!-+=.:/@1ax\"'")
+SPECIAL = st.text(MARKS | st.characters(codec="utf-8"))
+
+
+@given(SPECIAL)
+@example(LINKED)
+@example("- a")
+@example("+ a")
+@example("1. a")
+@example("12) a")
+@example("---")
+@example("===")
+@example("# a")
+@example("> a")
+@example("&amp; <b>")
+def test_every_text_is_shown_as_it_is(text: str) -> None:
+    plain = " ".join(text.replace("\0", "").split())
+    made = MarkdownIt("commonmark").enable("table").render(sentence(plain))
+    shown = html.unescape(made.removeprefix("<p>").removesuffix("</p>\n"))
+    assert "<" not in made.removeprefix("<p>").removesuffix("</p>\n")
+    assert shown.replace("\u200b", "") == plain.replace("\u200b", "")
+    # Within a row and an item it is no other.
+    assert "\n" not in escaped(plain)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[`*_\[\]<>|~$]", escaped(plain))
+
+
+def test_github_finds_nothing_to_link() -> None:
+    shown = html.unescape(escaped(LINKED)).replace("\\", "")
+    assert not re.search(r"@\w|#\d|GH-\d|://|www\.\w|:smile:", shown)
+    assert escaped("12:30:10, a: b") == "12:30:10, a: b"
