@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lorabench.report.markdown import escaped, sentence
-from lorabench.report.terminal import digits, plain_table
+from lorabench.report.numbers import Scale, scale_of
+from lorabench.report.terminal import plain_table
 from lorabench.results.change import Change
 from lorabench.results.comparison import Comparison, Row
 
@@ -28,8 +29,6 @@ _STYLES = {
     "unknown": "yellow",
     "could not have seen it": "yellow",
 }
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
-_BYTES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _HEADINGS = ("base", "head", "change [95 %]", "could show", "verdict")
 
 
@@ -74,8 +73,8 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
     if rows:
         console.print(_table(found, header=True))
     for of in _by_metric(rows):
-        console.print(Text(f"{of[0].metric}{_unit(of)}", "bold"))
         scale = _scale(of)
+        console.print(Text(scale.named(of[0].metric), "bold"))
         long = any(len(row.case) > _CASE_WIDTH - 2 for row in of)
         for listed in [[row] for row in of] if long else [of]:
             table = _table(found, header=False)
@@ -141,9 +140,9 @@ def _rows(found: Comparison, rows: Sequence[Row], most: int) -> Iterator[str]:
     room = most - 200 - sum(len(line.encode()) + 1 for line in lines)
     left = 0
     for of in _by_metric(rows):
-        unit, scale = _unit(of), _scale(of)
+        scale = _scale(of)
         for row in of:
-            shown = [f"{row.metric}{unit}", row.case, *cells(row, found.level, scale)]
+            shown = [scale.named(row.metric), row.case, *cells(row, found.level, scale)]
             line = f"| {' | '.join(map(escaped, shown))} |"
             room -= len(line.encode()) + 1
             if room < 0:
@@ -155,15 +154,15 @@ def _rows(found: Comparison, rows: Sequence[Row], most: int) -> Iterator[str]:
     yield from lines if rows else ()
 
 
-def cells(row: Row, level: float, scale: float) -> tuple[str, str, str, str, str]:
+def cells(row: Row, level: float, scale: Scale) -> tuple[str, str, str, str, str]:
     """Return what is shown of a row: base, head, change, what could have been shown, verdict."""
     change = row.change
     verdict = f"{row.verdict}: {row.why}" if row.why else row.verdict
     if change is None:
-        return _figure(row.base, scale), _figure(row.head, scale), "-", "-", verdict
+        return scale.write(row.base), scale.write(row.head), "-", "-", verdict
     return (
-        _figure(row.base, scale),
-        _figure(row.head, scale),
+        scale.write(row.base),
+        scale.write(row.head),
         _change(change, level, scale),
         _least(change, level, scale),
         verdict,
@@ -214,40 +213,14 @@ def _level(heading: str, found: Comparison) -> str:
     return heading.replace("95", f"{(1 - 2 * found.level) * 100:.3g}")
 
 
-def _scale(rows: Sequence[Row]) -> float:
-    """Return the unit in which a metric's figures are shown, in SI units."""
-    return _prefix(rows)[0]
+def _scale(rows: Sequence[Row]) -> Scale:
+    """Return the unit in which a metric's figures are shown."""
+    return scale_of(rows[0].unit, (value for row in rows for value in (row.base, row.head)))
 
 
-def _unit(rows: Sequence[Row]) -> str:
-    unit, (_, prefix) = rows[0].unit, _prefix(rows)
-    if unit == "1":
-        return ""
-    return f", {prefix if unit == 'B' else prefix + unit}"
-
-
-def _prefix(rows: Sequence[Row]) -> tuple[float, str]:
-    known = [abs(v) for row in rows for v in (row.base, row.head) if v]
-    largest = max(known, default=1.0)
-    if rows[0].unit == "B":
-        return next((one for one in _BYTES if largest >= one[0]), (1.0, "B"))
-    if rows[0].unit == "s":
-        return next((one for one in _PREFIXES if largest >= one[0]), _PREFIXES[-1])
-    return 1.0, ""
-
-
-def _figure(value: float | None, scale: float) -> str:
-    if value is None:
-        return "-"
-    shown = value / scale
-    if shown < 0:
-        return f"-{_figure(-shown, 1.0)}"
-    return f"{shown:.4g}" if shown < 1 or shown >= 1e9 else digits(shown)
-
-
-def _change(change: Change, level: float, scale: float) -> str:
+def _change(change: Change, level: float, scale: Scale) -> str:
     interval = change.interval(level)
-    show = _ratio if change.kind != "difference" else (lambda value: _signed(value / scale))
+    show = _ratio if change.kind != "difference" else (lambda value: _signed(value / scale.size))
     bounds = "" if interval is None else " [{}..{}]".format(*map(show, interval))
     return f"{show(change.value)}{bounds}"
 
@@ -260,8 +233,8 @@ def _signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def _least(change: Change, level: float, scale: float) -> str:
+def _least(change: Change, level: float, scale: Scale) -> str:
     least = change.least_shown(level)
     if least is None:
         return "-"
-    return f"{least * 100:.3g} %" if change.kind != "difference" else f"{least / scale:.3g}"
+    return f"{least * 100:.3g} %" if change.kind != "difference" else f"{least / scale.size:.3g}"

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from lorabench.results.schema import Metric
 
+# Memory and caches are made, and options ask for them, in powers of two; bandwidths are told in
+# powers of ten.
+_BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _PREFIXES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
-    "B": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+    "B": _BYTES,
     "B/s": ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")),
 }
 _DIGITS = 3
@@ -58,7 +61,7 @@ def interval(bounds: tuple[float, float] | None, scale: Scale) -> str:
     """Write an interval; a dash where there is none."""
     if bounds is None:
         return "-"
-    return f"{scale.write(bounds[0])} to {scale.write(bounds[1])}"
+    return f"[{scale.write(bounds[0])}..{scale.write(bounds[1])}]"
 
 
 def with_bounds(metric: Metric | None, scale: Scale) -> str:
@@ -68,5 +71,4 @@ def with_bounds(metric: Metric | None, scale: Scale) -> str:
     text = scale.write(metric.estimate)
     if metric.estimate is None or metric.ci95 is None or metric.ci95[0] == metric.ci95[1]:
         return text
-    low, high = map(scale.write, metric.ci95)
-    return f"{text} [{low}..{high}]"
+    return f"{text} {interval(metric.ci95, scale)}"

@@ -40,7 +40,7 @@ def verdict_of(claim: Claim) -> Verdict:
         figure = f"{claim.measured / scale.size:.9g}"
     figure = f"{figure} {scale.unit}".strip()
     if claim.ci95 is not None:
-        figure = f"{figure} [{interval(claim.ci95, scale)}]"
+        figure = f"{figure} {interval(claim.ci95, scale)}"
     return Verdict(
         claim=claim.id,
         verdict=claim.verdict,

@@ -68,7 +68,7 @@ def test_a_claim_has_its_figure_in_the_unit_of_its_limit() -> None:
         why=["and so"],
     )
     (shown,) = section(made("colocate", claims=[claim]), "Claims").verdicts
-    assert shown.figure == "0.0410 ms [0.0145 to 0.0675]"
+    assert shown.figure == "0.0410 ms [0.0145..0.0675]"
     assert shown.limit == "20 ms"
     assert shown.reasons == ("Because.", "And so.")
 
@@ -135,7 +135,7 @@ def test_loadgens_p99_stands_beside_ours_and_what_it_drives_comes_last() -> None
     assert [name for name, _ in told.facts] == ["LoadGen version", "VALID", *driven]
     assert told.figures[0].table.rows == (
         ("solo@mlperf", "ours / LoadGen's", "0.800", "-", "1"),
-        ("solo@mlperf", "LoadGen's / ours as a schedule", "1.50", "1.50 to 1.50", "2"),
+        ("solo@mlperf", "LoadGen's / ours as a schedule", "1.50", "[1.50..1.50]", "2"),
         ("pinned@mlperf", "ours / LoadGen's", "0.800", "-", "1"),
     )
     rows = [(row[0], row[2], row[3]) for row in told.tables[0].rows]
