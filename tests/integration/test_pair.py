@@ -82,15 +82,12 @@ def test_both_serve_the_same_arrivals_at_the_rate_that_base_calibrates(slower: P
 
 
 def test_a_slower_head_is_slower_in_every_pair(slower: Pair) -> None:
-    (base,), (head,) = slower.base, slower.head
-    for one, other in zip(
-        values(base, "latency_p50", "solo"), values(head, "latency_p50", "solo"), strict=True
-    ):
-        assert other is not None
-        assert one is not None
-        # By what was planted; a machine that is busy elsewhere only makes it more, on either side.
-        assert other > SLOWER_S
-        assert other > one
+    (head,) = slower.head
+    found = values(head, "latency_p50", "solo")
+    assert len(found) == 2
+    # By what was planted. A machine that is busy elsewhere only makes it more, on either side, so
+    # that nothing is said of what base came to meanwhile.
+    assert all(value is not None and value > SLOWER_S for value in found)
 
 
 @pytest.mark.parametrize(
