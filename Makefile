@@ -75,11 +75,16 @@ prepare: ## as root, install the Debian packages of the set-up and the tests, an
 	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null || exit 0; \
 	  $(MAKE) system-packages test-packages guest || echo "some tests will be skipped" >&2
 
+# What is asked for goes to the shell as variables, of which it reads no word as a command.
 .PHONY: bench-ci
+bench-ci: export BASE := $(BASE)
+bench-ci: export ON_UNKNOWN := $(ON_UNKNOWN)
+bench-ci: export COLOCATE_ARGS := $(COLOCATE_ARGS)
+bench-ci: export COLOCATE_GATES := $(COLOCATE_GATES)
+bench-ci: export KERNELS_ARGS := $(KERNELS_ARGS)
+bench-ci: export KERNELS_GATES := $(KERNELS_GATES)
 bench-ci: install ## hold this checkout against its merge base, both measured in turn: docs/ci.md
-	@$(IN_VENV) COLOCATE_ARGS="$(COLOCATE_ARGS)" COLOCATE_GATES="$(COLOCATE_GATES)" \
-	  KERNELS_ARGS="$(KERNELS_ARGS)" KERNELS_GATES="$(KERNELS_GATES)" ON_UNKNOWN="$(ON_UNKNOWN)" \
-	  .ci/bench "$(VENV)" "$(VENV)/lorabench-bench" "$(BASE)"
+	@$(IN_VENV) .ci/bench "$(VENV)" "$(VENV)/lorabench-bench" "$$BASE"
 
 # The emulated machine of test-numa: kernel, modules and busybox out of Debian's packages, which are
 # unpacked here and not installed, so that this machine's own kernel and boot loader are left alone.

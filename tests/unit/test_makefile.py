@@ -69,3 +69,15 @@ def test_a_commit_to_compare_with_that_is_not_there_is_told_in_one_line(tmp_path
     (message,) = run.stderr.splitlines()
     assert "found no commit 'no-such-commit'" in message
     assert not list(tmp_path.iterdir())
+
+
+def test_what_bench_ci_is_asked_for_is_no_command_of_the_shell(tmp_path: Path):
+    (tmp_path / ".lorabench-installed").touch()
+    asked = [
+        f"{name}=x\";touch '{tmp_path}/{name}';echo \"`touch '{tmp_path}/quoted'`"
+        for name in ("BASE", "ON_UNKNOWN", "COLOCATE_ARGS", "KERNELS_GATES")
+    ]
+    run = make("bench-ci", f"VENV={tmp_path}", *asked)
+    # The script runs, and ends since this environment is none.
+    assert f"{tmp_path}/bin/python: No such file" in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".lorabench-installed"]
