@@ -36,7 +36,7 @@ _SHORT = ("--rounds", "1", "--duration", "0.5")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ColocateArguments:
     """A command of `colocate`, apart from what says how long it goes on.
 
     Parameters
@@ -54,7 +54,7 @@ class Asked:
     most_s: float
 
     @classmethod
-    def read(cls, arguments: Sequence[str]) -> "Asked":
+    def read(cls, arguments: Sequence[str]) -> "ColocateArguments":
         """Take options apart.
 
         Raises
@@ -102,7 +102,7 @@ class Afresh:
         ``base`` and ``head``.
     folder : Path
         Where documents go: ``base-1.json`` and so on.
-    asked : Asked
+    asked : ColocateArguments
         What is run.
     observer : Observer
         Told of each run.
@@ -114,7 +114,7 @@ class Afresh:
 
     versions: Mapping[str, Version]
     folder: Path
-    asked: Asked
+    asked: ColocateArguments
     observer: Observer
     silence_s: float
     found: dict[str, list[Result]] = field(default_factory=lambda: {"base": [], "head": []})

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from lorabench.bench.experiment import Observer
-from lorabench.bench.pair.afresh import NOTE, Afresh, Asked
+from lorabench.bench.pair.afresh import NOTE, Afresh, ColocateArguments
+from lorabench.bench.pair.paired_run import SILENCE_S, PairedRun, Step
 from lorabench.bench.pair.process import SideError, end
-from lorabench.bench.pair.side import SILENCE_S, Side, Step
 from lorabench.bench.pair.version import Version
 from lorabench.bench.turns import Ended, Planned
 from lorabench.errors import InputError
@@ -114,7 +114,7 @@ def run_pair(
     observer.stage("asking both versions", 0.0)
     versions = {"base": Version.ask(base_python), "head": Version.ask(head_python)}
     if not all(version.takes_turns for version in versions.values()):
-        asked = Asked.read(arguments)
+        asked = ColocateArguments.read(arguments)
         return _afresh(Afresh(versions, folder, asked, observer, silence_s), decided, seed)
     turning = _Turning(decided, observer, seed)
     interrupted = _in_turn(versions, arguments, outputs, turning, say=say, silence_s=silence_s)
@@ -150,10 +150,10 @@ def _in_turn(
     """
     pair = new_id()
     with run_lock(say), ExitStack() as stack:
-        started: list[Side] = []
+        started: list[PairedRun] = []
         try:
             for name, version in versions.items():
-                side = Side(
+                side = PairedRun(
                     name,
                     version,
                     arguments,
@@ -226,7 +226,7 @@ class _Turning:
         self._rng = np.random.default_rng((seed, 7))
         self._begun_s = time.monotonic()
 
-    def run(self, base: Side, head: Side) -> None:
+    def run(self, base: PairedRun, head: PairedRun) -> None:
         """Take both sides, opened, through their steps to their ends.
 
         Raises
@@ -256,7 +256,7 @@ class _Turning:
             raise _unlike(base.step, head.step)
 
     def _ended(
-        self, base: Side, head: Side, blocks: int, planned: Planned, opened_s: float
+        self, base: PairedRun, head: PairedRun, blocks: int, planned: Planned, opened_s: float
     ) -> Ended | None:
         """Return what ends both after so many blocks; None to go on."""
         level = planned.level if blocks in planned.looks else None

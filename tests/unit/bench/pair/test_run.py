@@ -12,7 +12,7 @@ from fake_version import fake_python, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.bench.pair.afresh import Asked
+from lorabench.bench.pair.afresh import ColocateArguments
 from lorabench.bench.pair.process import SideError
 from lorabench.bench.pair.run import Pair, run_pair
 from lorabench.bench.turns import Ended
@@ -335,7 +335,7 @@ GIVEN = (
 def test_how_long_a_command_goes_on_is_taken_out_of_it_and_nothing_else(
     options: list[list[str]],
 ) -> None:
-    found = Asked.read(["colocate", *(word for one in options for word in one)])
+    found = ColocateArguments.read(["colocate", *(word for one in options for word in one)])
     length = ("--rounds", "--max-minutes", "--decide")
     left = [one for one in options if one[0].partition("=")[0] not in length]
     assert list(found.arguments) == ["colocate", *(word for one in left for word in one)]
@@ -348,7 +348,7 @@ def test_how_long_a_command_goes_on_is_taken_out_of_it_and_nothing_else(
 @pytest.mark.parametrize("word", ["--rounds", "--rounds=", "--max-minutes=long"])
 def test_a_length_that_is_no_number_is_refused(word: str) -> None:
     with pytest.raises(InputError, match="expected a number"):
-        Asked.read(["colocate", word])
+        ColocateArguments.read(["colocate", word])
 
 
 def test_an_old_version_runs_no_other_command(run: Run) -> None:

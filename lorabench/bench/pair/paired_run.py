@@ -41,7 +41,7 @@ class Step:
     done: float
 
 
-class Side(RunProcess):
+class PairedRun(RunProcess):
     """A run that takes turns.
 
     Parameters
