@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lorabench.bench.experiment import Observer
+from lorabench.bench.pair import MAX_MINUTES_OF_TWO
 from lorabench.bench.pair.process import RunProcess, end
 from lorabench.bench.pair.version import Version
 from lorabench.errors import InputError
@@ -27,9 +28,6 @@ NOTE = (
     "a version takes no turns, so that each block was a run of its own, and all had the same "
     "arrivals: intervals do not hold what other arrivals would do"
 )
-
-# As of colocate, whose option it is and which such a version may not tell.
-_MAX_MINUTES = 15.0
 
 # A block that only calibrates: the load is all that is read of it.
 _SHORT = ("--rounds", "1", "--duration", "0.5")
@@ -84,7 +82,7 @@ class ColocateArguments:
         return cls(
             tuple(left),
             None if rounds is None else int(rounds),
-            60 * values.get("--max-minutes", _MAX_MINUTES),
+            60 * values.get("--max-minutes", MAX_MINUTES_OF_TWO),
         )
 
     def has(self, name: str) -> bool:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 DEFAULT_CONDITIONS = "naive,pinned,isolated"
 
 MAX_MINUTES = 10.0
-MAX_MINUTES_OF_TWO = 15.0
-"""Of two versions in turn, together: what a gate takes to find 15 % of p99 (docs/calibrate.md)."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lorabench.bench.experiment import Findings, Observer, Preview
+from lorabench.bench.pair import MAX_MINUTES_OF_TWO
 from lorabench.bench.serving.cases import (
     CONTROLS,
     PLANTED,
@@ -30,11 +31,7 @@ from lorabench.bench.serving.node import ServingNode
 from lorabench.bench.serving.pace import Pace
 from lorabench.bench.serving.slices import Course, Slicing, deciding, needed_queries, rounds_of
 from lorabench.bench.turns import Ended
-from lorabench.experiments.colocate.options import (
-    MAX_MINUTES,
-    MAX_MINUTES_OF_TWO,
-    ColocateOptions,
-)
+from lorabench.experiments.colocate.options import MAX_MINUTES, ColocateOptions
 from lorabench.experiments.colocate.plan import plan_lines
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine

@@ -12,6 +12,7 @@ from fake_version import fake_python, log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lorabench.bench.pair import MAX_MINUTES_OF_TWO
 from lorabench.bench.pair.afresh import ColocateArguments
 from lorabench.bench.pair.process import SideError
 from lorabench.bench.pair.run import Pair, run_pair
@@ -341,7 +342,8 @@ def test_how_long_a_command_goes_on_is_taken_out_of_it_and_nothing_else(
     assert list(found.arguments) == ["colocate", *(word for one in left for word in one)]
     rounds = any(one[0].partition("=")[0] == "--rounds" for one in options)
     assert found.rounds == (3 if rounds else None)
-    assert found.most_s == (150 if ["--max-minutes", "2.5"] in options else 900)
+    minutes = 2.5 if ["--max-minutes", "2.5"] in options else MAX_MINUTES_OF_TWO
+    assert found.most_s == 60 * minutes
     assert found.has("--qps") == any(one[0].startswith("--qps") for one in options)
 
 
