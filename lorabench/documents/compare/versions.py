@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from lorabench.bench.pair.run import run_pair
 from lorabench.bench.progress import progress
 from lorabench.documents.compare.options import CompareOptions
 from lorabench.errors import InputError
-from lorabench.results.compare import compare, rows_of, verdicts
+from lorabench.report.terminal import terminal
+from lorabench.results.compare import SIGNED, compare, rows_of, verdicts
 from lorabench.results.comparison import Comparison, settled
 from lorabench.results.registry import metric_spec
 from lorabench.results.schema import Metric, new_id
@@ -55,7 +54,7 @@ def run_versions(options: CompareOptions, *, quiet: bool) -> tuple[Comparison, b
     """
     _check(options)
     folder = options.keep or Path("results") / f"compare-{new_id()}"
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     looks = _Looks(options)
     with progress(console, quiet=quiet, verbose=False) as observer:
         pair = run_pair(
@@ -65,10 +64,10 @@ def run_versions(options: CompareOptions, *, quiet: bool) -> tuple[Comparison, b
             folder=folder,
             decided=looks.decided,
             observer=observer,
-            say=lambda line: console.print(f"lorabench: {line}", highlight=False, markup=False),
+            say=lambda line: console.print(f"lorabench: {line}", highlight=False),
             seed=options.seed,
         )
-    console.print(f"documents: {folder}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"documents: {folder}", highlight=False, soft_wrap=True)
     planned = pair.base[0].sequential if len(pair.base) == 1 else None
     level = looks.level if planned is None else planned.level
     found = compare(
@@ -94,10 +93,7 @@ def _check(options: CompareOptions) -> None:
                 f"--gate {gate}: found no metric of that name, expected one of docs/metrics.md"
             ) from None
         if signed:
-            raise InputError(
-                f"--gate {gate}: found a metric that may lie on either side of zero, expected one "
-                "that is positive, of which a percentage can be taken"
-            )
+            raise InputError(SIGNED.format(gate=gate))
 
 
 def _sentence(text: str) -> str:

@@ -165,6 +165,11 @@ def test_a_report_is_written_before_a_gate_fails(sides: tuple[str, str], tmp_pat
         (CompareOutput(), {"on_unknown": "maybe"}, "--on-unknown: found 'maybe'"),
         (CompareOutput(), {"arguments": ("colocate",)}, "found 'colocate' beside BASE and HEAD"),
         (CompareOutput(), {"keep": Path("x")}, "--keep: found it without --run"),
+        (
+            CompareOutput(),
+            {"run": True, "arguments": ("colocate",), "gate": ("latency_impact=5%",)},
+            "--gate latency_impact=5%: found a metric that may lie on either side of zero",
+        ),
         (CompareOutput(), {"run": True}, "--run: found nothing to run, expected it after --"),
     ],
 )
