@@ -28,6 +28,8 @@ from lorabench.results.upgrade import SCHEMA_1, upgrade
 # What the names of logs begin with, so that no folder of other files is replaced.
 _LOG = "mlperf_log_"
 
+_SUITE = ".pyperf.json"
+
 
 def check_writable(path: Path) -> None:
     """Find out before the work begins whether its result can be written; leave nothing behind.
@@ -259,6 +261,23 @@ def newest_result(pattern: str = "*.json", folder: Path = Path("results")) -> Pa
     if not found:
         raise InputError(f"{folder}/: found no {pattern} of a run, expected one; name a result")
     return max(found)[1]
+
+
+def documents_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that may be result documents, by name.
+
+    Suites for pyperf are none, which `kernels` writes beside its result.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be read.
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if path.name.endswith(".json"))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from None
+    return [path for path in found if not path.name.endswith(_SUITE)]
 
 
 def read_bounded(path: Path, most: int, expected: str) -> bytes:

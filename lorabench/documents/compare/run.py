@@ -14,7 +14,7 @@ from lorabench.report.gates import benchmark, junit
 from lorabench.report.terminal import terminal
 from lorabench.results.compare import compare
 from lorabench.results.comparison import Comparison, as_document
-from lorabench.results.files import check_apart, check_writable, put, read_result
+from lorabench.results.files import check_apart, check_writable, documents_in, put, read_result
 from lorabench.results.schema import Result
 from lorabench.results.statistics import LEVEL
 
@@ -83,7 +83,7 @@ def read_side(path: Path) -> list[Result]:
     """
     if not path.is_dir():
         return [read_result(path)]
-    found = sorted(path.glob("*.json"))
+    found = documents_in(path)
     if not found:
         raise InputError(f"{path}: found no result document (*.json) in it, expected some")
     return [read_result(one) for one in found]

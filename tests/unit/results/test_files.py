@@ -16,6 +16,7 @@ from lorabench.results.files import (
     check_apart,
     check_folder,
     check_writable,
+    documents_in,
     newest_result,
     put,
     read_result,
@@ -260,6 +261,14 @@ def test_the_newest_result_is_the_one_whose_name_says_so(tmp_path: Path) -> None
     found = newest_result("colocate-*.json", tmp_path)
     assert found.name == "colocate-20260103T000000-000000.json"
     assert newest_result(folder=tmp_path).name == "doctor-20260104T000000-000000.json"
+
+
+def test_suites_for_pyperf_are_no_documents_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b.json", "a.json", "a.pyperf.json", "a.npz", "a.html"):
+        (tmp_path / name).touch()
+    assert [path.name for path in documents_in(tmp_path)] == ["a.json", "b.json"]
+    with pytest.raises(InputError, match="none: cannot be read"):
+        documents_in(tmp_path / "none")
 
 
 def test_a_folder_of_logs_that_cannot_be_written_leaves_the_earlier_one(

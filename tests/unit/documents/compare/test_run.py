@@ -77,6 +77,8 @@ def test_a_folder_is_repeated_runs(tmp_path: Path, capsys: pytest.CaptureFixture
         (tmp_path / side).mkdir()
         for n in range(3):
             written(tmp_path / side / f"{n}.json", scale * (1 + n / 100), n)
+        # Of kernels, which writes a suite for pyperf beside its result.
+        (tmp_path / side / "0.pyperf.json").write_text("{}")
     compare(str(tmp_path / "base"), str(tmp_path / "head"))
     shown = capsys.readouterr().out
     assert "3 runs" in shown
