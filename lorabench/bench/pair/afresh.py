@@ -18,16 +18,11 @@ from lorabench.bench.pair.process import RunProcess, end
 from lorabench.bench.pair.version import Version
 from lorabench.errors import InputError
 from lorabench.isolation.undoing import signals_held
-from lorabench.results.files import read_result
+from lorabench.results.files import documents_in, read_result, write_result
 from lorabench.results.metrics import MetricTable
 from lorabench.results.registry import METRICS
-from lorabench.results.schema import Metric, Result
+from lorabench.results.schema import Metric, Result, new_id
 from lorabench.results.sequential import Looks, plan_looks
-
-NOTE = (
-    "a version takes no turns, so that each block was a run of its own, and all had the same "
-    "arrivals: intervals do not hold what other arrivals would do"
-)
 
 # A block that only calibrates: the load is all that is read of it.
 _SHORT = ("--rounds", "1", "--duration", "0.5")
@@ -99,7 +94,9 @@ class Afresh:
     versions : mapping of str to Version
         ``base`` and ``head``.
     folder : Path
-        Where documents go: ``base-1.json`` and so on.
+        Where documents go: ``base/001.json`` and so on. Each says in its ``environment`` of which
+        pair it is (``pair``), which block (``pair_block``) and the level of intervals at the looks,
+        where looks were planned by then (``pair_level``): that is how they are compared again.
     asked : ColocateArguments
         What is run.
     observer : Observer
@@ -116,6 +113,7 @@ class Afresh:
     observer: Observer
     silence_s: float
     found: dict[str, list[Result]] = field(default_factory=lambda: {"base": [], "head": []})
+    _pair: str = field(default_factory=new_id)
 
     def run(self, decided: Callable[[list[Metric], list[Metric], float], bool], seed: int) -> None:
         """Run pairs of blocks until they are enough.
@@ -138,7 +136,7 @@ class Afresh:
         while total is None or pairs < total:
             self.observer.stage(f"pair {pairs + 1}", 0.0 if total is None else pairs / total)
             for name in rng.permutation(["base", "head"]):
-                self.found[name].append(self._one(str(name), f"{name}-{pairs + 1}", arguments))
+                self.found[name].append(self._block(str(name), pairs + 1, arguments, looks))
             pairs += 1
             now_s = time.monotonic()
             if total is None:
@@ -164,7 +162,8 @@ class Afresh:
         """Return the load that base calibrates, of both."""
         self.observer.stage("base: measuring its load", 0.0)
         try:
-            result = self._one("base", "base-load", [*self.asked.arguments, *_SHORT])
+            output = self.folder / "base-load.json"
+            result = self._one("base", output, [*self.asked.arguments, *_SHORT])
         finally:
             for name in ("base-load.json", "base-load.npz"):
                 (self.folder / name).unlink(missing_ok=True)
@@ -173,8 +172,20 @@ class Afresh:
             raise InputError("base: found no offered_qps in its document; expected --qps")
         return metric.estimate
 
-    def _one(self, name: str, stem: str, arguments: Sequence[str]) -> Result:
-        output = self.folder / f"{stem}.json"
+    def _block(
+        self, name: str, number: int, arguments: Sequence[str], looks: Looks | None
+    ) -> Result:
+        """Run a block, and note in its document which it was, of which the run knows nothing."""
+        output = block_path(self.folder, name, number)
+        result = self._one(name, output, arguments)
+        told: dict[str, object] = {"pair": self._pair, "pair_block": number}
+        if looks is not None:
+            told["pair_level"] = looks.level
+        result = result.model_copy(update={"environment": result.environment | told})
+        write_result(result, output)
+        return result
+
+    def _one(self, name: str, output: Path, arguments: Sequence[str]) -> Result:
         output.unlink(missing_ok=True)
         with RunProcess(name, self.versions[name], arguments, output) as run:
             try:
@@ -184,6 +195,26 @@ class Afresh:
                     end([run])
                 raise
         return read_result(output)
+
+
+def block_path(folder: Path, name: str, number: int) -> Path:
+    """Return where a side's document of a block goes."""
+    return folder / name / f"{number:03d}.json"
+
+
+def remove_blocks(folder: Path, name: str) -> None:
+    """Remove a side's documents of an earlier pair, raw samples too, and nothing else."""
+    side = folder / name
+    if not side.is_dir():
+        return
+    for path in documents_in(side):
+        try:
+            ours = "pair_block" in read_result(path).environment
+        except InputError:
+            continue
+        if ours:
+            path.unlink()
+            path.with_suffix(".npz").unlink(missing_ok=True)
 
 
 def joined(results: Sequence[Result]) -> list[Metric]:

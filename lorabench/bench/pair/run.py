@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from lorabench.bench.experiment import Observer
-from lorabench.bench.pair.afresh import NOTE, Afresh, ColocateArguments
+from lorabench.bench.pair import AFRESH
+from lorabench.bench.pair.afresh import Afresh, ColocateArguments, remove_blocks
 from lorabench.bench.pair.paired_run import SILENCE_S, PairedRun, Step
 from lorabench.bench.pair.process import SideError, end
 from lorabench.bench.pair.version import Version
@@ -76,7 +77,8 @@ def run_pair(
     """Run a command of two installed versions, step by step in turn, in random order.
 
     Call it from the main thread. ``base.json`` and ``head.json`` are written into `folder`, raw
-    samples beside them, however the pair ends. Both runs end with this process, whatever ends it.
+    samples beside them, however the pair ends; where a version takes no turns, folders ``base`` and
+    ``head`` of a document a block. Both runs end with this process, whatever ends it.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def run_pair(
     arguments : sequence of str
         Command and options.
     folder : Path
-        Where both documents go.
+        Where documents go.
     decided : callable
         Asked at the looks that base has planned (`colocate` without ``--rounds``).
     observer, say
@@ -125,10 +127,11 @@ def run_pair(
 def _outputs(folder: Path) -> dict[str, Path]:
     """Return where each side's document goes, once it is known that it can be written there."""
     found = {name: folder / f"{name}.json" for name in ("base", "head")}
-    for path in found.values():
+    for name, path in found.items():
         check_writable(path)
         # Of an earlier pair: it must not pass for this one's.
         path.unlink(missing_ok=True)
+        remove_blocks(folder, name)
     return found
 
 
@@ -202,7 +205,7 @@ def _afresh(runs: Afresh, decided: Decided, seed: int) -> Pair:
             raise
         interrupted = True
     pairs = list(zip(runs.found["base"], runs.found["head"], strict=False))
-    notes = [NOTE, *dict.fromkeys(note for pair in pairs for note in _notes(*pair))]
+    notes = [AFRESH, *dict.fromkeys(note for pair in pairs for note in _notes(*pair))]
     base, head = zip(*pairs, strict=True)
     return Pair(base, head, tuple(notes), interrupted)
 

@@ -2,21 +2,21 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 from lorabench.bench.command import Command
 from lorabench.bench.options import check
 from lorabench.documents.compare.options import CompareOptions, CompareOutput
+from lorabench.documents.compare.pairing import pair_up, read_side
 from lorabench.errors import GateError, InputError, UndecidedError
 from lorabench.report.comparison import Chosen, markdown, render
 from lorabench.report.gates import benchmark, junit
 from lorabench.report.terminal import terminal
 from lorabench.results.compare import compare
 from lorabench.results.comparison import Comparison, as_document
-from lorabench.results.files import check_apart, check_writable, documents_in, put, read_result
-from lorabench.results.schema import Result
-from lorabench.results.statistics import LEVEL
+from lorabench.results.files import check_apart, check_writable, put
 
 # Differences that a refusal names; --allow-different lists all.
 _NAMED = 3
@@ -58,35 +58,16 @@ def run(command: Command, options: CompareOptions, output: CompareOutput) -> Non
 
 
 def _documents(options: CompareOptions) -> Comparison:
-    base, head = (read_side(Path(one)) for one in (options.base, options.head))
-    pairs = [(one.environment.get("pair"), one.sequential) for one in (*base, *head)]
-    paired = len(base) == len(head) == 1 and pairs[0][0] is not None and pairs[0][0] == pairs[1][0]
-    looks = pairs[0][1]
-    return compare(
-        base,
-        head,
+    found = pair_up(read_side(Path(options.base)), read_side(Path(options.head)))
+    made = compare(
+        found.base,
+        found.head,
         gates=options.gates,
-        paired=paired,
-        # Of a pair that could end at any of several looks, the interval holds for all of them.
-        level=looks.level if paired and looks is not None else LEVEL,
+        paired=found.paired,
+        level=found.level,
         size=options.size,
     )
-
-
-def read_side(path: Path) -> list[Result]:
-    """Read a document, or all of a folder: repeated runs of one command.
-
-    Raises
-    ------
-    InputError
-        There is none, or one cannot be read.
-    """
-    if not path.is_dir():
-        return [read_result(path)]
-    found = documents_in(path)
-    if not found:
-        raise InputError(f"{path}: found no result document (*.json) in it, expected some")
-    return [read_result(one) for one in found]
+    return replace(made, notes=(*found.notes, *made.notes))
 
 
 def _refusal(found: Comparison) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from lorabench.bench.pair.run import run_pair
 from lorabench.bench.progress import progress
 from lorabench.documents.compare.options import CompareOptions
+from lorabench.documents.compare.pairing import level_of, sentence
 from lorabench.errors import InputError
 from lorabench.report.terminal import terminal
 from lorabench.results.compare import SIGNED, compare, rows_of, verdicts
@@ -14,25 +15,16 @@ from lorabench.results.comparison import Comparison, settled
 from lorabench.results.registry import metric_spec
 from lorabench.results.schema import Metric, new_id
 from lorabench.results.sides import Side
-from lorabench.results.statistics import LEVEL
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Looks:
-    """Looks at the pairs so far, as often as the runs have planned.
-
-    Attributes
-    ----------
-    level : float or None
-        One-sided level of the intervals at each look; None before the first.
-    """
+    """Looks at the pairs so far, as often as the runs have planned."""
 
     options: CompareOptions
-    level: float | None = None
 
     def decided(self, base: Sequence[Metric], head: Sequence[Metric], level: float) -> bool:
         """Return whether more pairs would change nothing."""
-        self.level = level
         sides = Side.measured([base]), Side.measured([head])
         gates, size = self.options.gates, self.options.size
         rows = rows_of(*sides, gates=gates, paired=True, level=level, size=size)
@@ -55,32 +47,27 @@ def run_versions(options: CompareOptions, *, quiet: bool) -> tuple[Comparison, b
     _check(options)
     folder = options.keep or Path("results") / f"compare-{new_id()}"
     console = terminal(stderr=True)
-    looks = _Looks(options)
     with progress(console, quiet=quiet, verbose=False) as observer:
         pair = run_pair(
             options.base,
             options.head,
             options.arguments,
             folder=folder,
-            decided=looks.decided,
+            decided=_Looks(options).decided,
             observer=observer,
             say=lambda line: console.print(f"lorabench: {line}", highlight=False),
             seed=options.seed,
         )
     console.print(f"documents: {folder}", highlight=False, soft_wrap=True)
-    planned = pair.base[0].sequential if len(pair.base) == 1 else None
-    level = looks.level if planned is None else planned.level
     found = compare(
         pair.base,
         pair.head,
         gates=options.gates,
         paired=True,
-        level=LEVEL if level is None else level,
+        level=level_of(pair.base),
         size=options.size,
     )
-    return replace(found, notes=(*(f"{_sentence(note)}" for note in pair.notes), *found.notes)), (
-        pair.interrupted
-    )
+    return replace(found, notes=(*map(sentence, pair.notes), *found.notes)), (pair.interrupted)
 
 
 def _check(options: CompareOptions) -> None:
@@ -94,7 +81,3 @@ def _check(options: CompareOptions) -> None:
             ) from None
         if signed:
             raise InputError(SIGNED.format(gate=gate))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."

@@ -18,6 +18,7 @@ from lorabench.bench.pair.process import SideError
 from lorabench.bench.pair.run import Pair, run_pair
 from lorabench.bench.turns import Ended
 from lorabench.errors import InputError, LorabenchError
+from lorabench.results.files import read_result, write_result
 from lorabench.results.schema import Metric, Program, Queries, Result, Round
 
 PLAN = {"kept": {"qps": 50}, "looks": [2, 4], "level": 0.01}
@@ -280,7 +281,7 @@ def test_another_run_is_refused_while_a_pair_runs_and_a_pair_while_one_runs(
 
 
 OLD = """
-note(" ".join([os.path.basename(output), *arguments[1:arguments.index("-o")]]))
+note(" ".join(["/".join(output.split("/")[-2:]), *arguments[1:arguments.index("-o")]]))
 leave()
 """
 
@@ -292,17 +293,27 @@ def test_a_version_without_turns_is_started_anew_for_each_block(run: Run, tmp_pa
         OLD, OLD, *arguments, turns=False, decided=lambda *found: asked.append(found) or True
     )
     lines = log(tmp_path)
-    assert lines[0] == "base-load.json --seed 3 --rounds 1 --duration 0.5"
+    assert lines[0] == "kept/base-load.json --seed 3 --rounds 1 --duration 0.5"
     assert len(pair.base) == len(pair.head) == asked[0][0][0].values.count(50.0) > 0
-    assert {"base-1.json", "head-1.json"} == {line.split()[0] for line in lines[1:3]}
+    assert {"base/001.json", "head/001.json"} == {line.split()[0] for line in lines[1:3]}
     assert {line.partition(" ")[2] for line in lines[1:]} == {"--seed 3 --rounds 1 --qps 50.0"}
     assert "takes no turns" in pair.notes[0]
 
 
 def test_so_many_rounds_are_so_many_runs_of_an_old_version(run: Run, tmp_path: Path) -> None:
+    old, mine = tmp_path / "kept/base/003.json", tmp_path / "kept/base/mine.json"
+    write_result(result("a").model_copy(update={"environment": {"pair_block": 3}}), old)
+    write_result(result("a"), mine)
     pair = run(OLD, OLD, "colocate", "--rounds", "2", "--qps", "7", turns=False)
     assert len(pair.base) == len(pair.head) == 2
     assert len(log(tmp_path)) == 4
+    # Of an earlier pair there is none left, and what is none of a pair's still is.
+    names = [path.name for path in sorted((tmp_path / "kept/base").iterdir())]
+    assert names == ["001.json", "002.json", "mine.json"]
+    kept = [read_result(tmp_path / f"kept/{side}/002.json") for side in ("base", "head")]
+    assert kept == [pair.base[1], pair.head[1]]
+    assert kept[0].environment == kept[1].environment
+    assert kept[0].environment["pair_block"] == 2
 
 
 def test_ctrl_c_keeps_whole_pairs_of_an_old_version(run: Run) -> None:

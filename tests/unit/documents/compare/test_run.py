@@ -105,6 +105,34 @@ def test_documents_that_took_turns_are_compared_within_pairs(
     assert "measured on its own" in capsys.readouterr().out
 
 
+def blocks(folder: Path, scale: float, number: int, of: range, *, pair: str = "a-pair") -> str:
+    """Write documents of blocks that were runs of their own, as versions without turns leave."""
+    for n in of:
+        told = {"pair": pair, "pair_block": n + 1, "pair_level": 0.01}
+        values = _single(scale * (1 + n / 10))
+        # Numbers of one digit and of two: their names are not in the order of blocks.
+        written(
+            folder / f"{n + 1}.json", 1.0, number + n, environment=MACHINE | told, metrics=values
+        )
+    return str(folder)
+
+
+def test_blocks_that_were_runs_of_their_own_are_compared_within_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = blocks(tmp_path / "base", 1.0, 0, range(12))
+    head = blocks(tmp_path / "head", 1.2, 50, range(11))
+    compare(base, head)
+    shown = capsys.readouterr().out
+    assert "1.200 [1.200..1.200]" in shown
+    assert "change [98 %]" in shown
+    assert "A version takes no turns" in shown
+    assert "no pair and are left out: 1." in shown
+    assert "measured on its own" not in shown
+    compare(base, blocks(tmp_path / "other", 1.2, 50, range(11), pair="another"))
+    assert "measured on its own" in capsys.readouterr().out
+
+
 def test_what_is_no_side_is_refused(tmp_path: Path, sides: tuple[str, str]) -> None:
     (tmp_path / "empty").mkdir()
     for base, expected in (
