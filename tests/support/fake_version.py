@@ -62,7 +62,9 @@ if "LORABENCH_TURNS" in os.environ:
 """
 
 
-def fake_python(folder: Path, code: str, document: Result | None, *, turns: bool = True) -> str:
+def fake_python(
+    folder: Path, code: str, document: Result | None, *, turns: bool = True, wrapped: bool = False
+) -> str:
     """Write an interpreter in which lorabench is the code.
 
     Parameters
@@ -75,6 +77,8 @@ def fake_python(folder: Path, code: str, document: Result | None, *, turns: bool
         What ``leave()`` writes.
     turns : bool
         Whether it says that it takes turns.
+    wrapped : bool
+        Whether it is a child of the script that stands for it.
     """
     package = folder / "lorabench"
     (package / "bench").mkdir(parents=True)
@@ -88,9 +92,10 @@ def fake_python(folder: Path, code: str, document: Result | None, *, turns: bool
     (package / "__main__.py").write_text(main + code)
     python = folder / "python"
     # Without site, which knows the real one.
+    call = f'{shlex.quote(sys.executable)} -S "$@"'
     python.write_text(
-        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(folder))} exec {shlex.quote(sys.executable)} "
-        '-S "$@"\n'
+        f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(str(folder))}\n"
+        + (f"{call}\nexit $?\n" if wrapped else f"exec {call}\n")
     )
     python.chmod(0o755)
     return str(python)

@@ -1,6 +1,8 @@
 """A run of a version as a process: how it ended, what it said last, how it is ended."""
 
 import contextlib
+import io
+import os
 import signal
 import subprocess
 import tempfile
@@ -55,9 +57,15 @@ class RunProcess:
         self.name = name
         self.output = output
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process runs
-        self.process = version.start(
-            [*arguments, "-o", str(output), "--quiet"], self._stderr, told=told, passed=passed
-        )
+        self._pid = b""
+        telling, theirs = os.pipe()
+        os.set_blocking(telling, False)
+        self._telling = io.FileIO(telling)
+        words = [*arguments, "-o", str(output), "--quiet"]
+        try:
+            self.process = version.start(words, self._stderr, theirs, told=told, passed=passed)
+        finally:
+            os.close(theirs)
 
     def finish(self, timeout_s: float) -> None:
         """Wait for its end; it is to have ended well and to have left a document.
@@ -92,10 +100,22 @@ class RunProcess:
         """Ask it to end as by Ctrl-C; a run that has ended does not mind.
 
         By SIGTERM, which the command takes for the same: in the background of a script, as in CI,
-        processes ignore SIGINT and hand that down.
+        processes ignore SIGINT and hand that down. Its own process gets it, and not a wrapper that
+        stands before it: with that one it would die, and keep nothing.
         """
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._interpreter(), signal.SIGTERM)
+
+    def _interpreter(self) -> int:
+        """Return the process that runs the command; what was started where it told of none yet."""
+        self._pid = self._pid or self._telling.read() or b""
+        try:
+            told = int(self._pid)
+            # In a container the number is another process's here, which has another group.
+            return told if os.getpgid(told) == self.process.pid else self.process.pid
+        except (ValueError, OSError):
+            return self.process.pid
 
     def collect(self) -> None:
         """Wait until it has ended, once it was interrupted; kill it if it does not."""
@@ -108,6 +128,7 @@ class RunProcess:
         self.process.kill()
         self.process.wait()
         self._stderr.close()
+        self._telling.close()
 
     def __enter__(self) -> Self:
         return self

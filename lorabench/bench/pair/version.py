@@ -39,6 +39,12 @@ except ProcessLookupError:
     os._exit(1)
 except PermissionError:
     pass
+telling = int(sys.argv.pop(1))
+try:
+    os.write(telling, b"%d" % os.getpid())
+    os.close(telling)
+except OSError:  # a wrapper has closed it
+    pass
 runpy.run_module("lorabench", run_name="__main__", alter_sys=True)
 """
 
@@ -104,6 +110,7 @@ class Version:
         self,
         arguments: Sequence[str],
         stderr: IO[bytes],
+        telling: int,
         *,
         told: Mapping[str, str] | None = None,
         passed: Sequence[int] = (),
@@ -119,18 +126,20 @@ class Version:
             Of the command.
         stderr : file
             Where its messages go.
+        telling : int
+            Descriptor that it writes its process id to: a wrapper may stand between.
         told : mapping, optional
             What its environment says beside what this one's does.
         passed : sequence of int
             Descriptors that it gets.
         """
         return subprocess.Popen(
-            [self.python, "-c", _ENTRY, str(os.getpid()), *arguments],
+            [self.python, "-c", _ENTRY, str(os.getpid()), str(telling), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             env=_environment(told or {}),
-            pass_fds=passed,
+            pass_fds=(telling, *passed),
             process_group=0,
         )
 

@@ -100,10 +100,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         *arguments: str,
         documents: Sequence[Result] = (result("a", "b"), result("a", "b")),
         turns: bool = True,
+        wrapped: bool = False,
         **options: Any,
     ) -> Pair:
         pythons = [
-            fake_python(tmp_path / name, code, document, turns=turns)
+            fake_python(tmp_path / name, code, document, turns=turns, wrapped=wrapped)
             for name, code, document in zip(("base", "head"), (base, head), documents, strict=True)
         ]
         given = {"decided": lambda *_: False, "observer": Watching(), "say": print} | options
@@ -234,6 +235,14 @@ def test_runs_that_ignore_sigint_are_ended_all_the_same(run: Run, tmp_path: Path
         signal.signal(signal.SIGINT, before)
     assert pair.interrupted
     assert "base begins 2" not in log(tmp_path)
+
+
+def test_runs_behind_a_wrapper_that_is_no_exec_keep_what_they_have(
+    run: Run, tmp_path: Path
+) -> None:
+    pair = run(KEEPS, KEEPS, observer=Watching("step 3"), wrapped=True)
+    assert pair.interrupted
+    assert "base ends 2" in log(tmp_path)
 
 
 def test_ctrl_c_before_anything_is_finished_is_ctrl_c(run: Run) -> None:
