@@ -32,6 +32,10 @@ PROTOCOL = 1
 Measured = tuple[Sequence[Metric], Sequence[Round]]
 """Metrics, and the blocks that they are of."""
 
+Decided = Callable[[Sequence[Measured], Sequence[Measured], float], bool]
+"""From what the runs of base and of head have measured, and the one-sided level of intervals at
+this look, to whether that is enough."""
+
 Ended = Literal["known", "blocks", "time", "interrupted"]
 """What has ended a run (`lorabench.results.schema.Sequential`)."""
 

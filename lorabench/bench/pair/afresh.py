@@ -6,7 +6,7 @@ holds the lock of the machine itself.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +16,11 @@ from lorabench.bench.experiment import Observer
 from lorabench.bench.pair import MAX_MINUTES_OF_TWO
 from lorabench.bench.pair.process import RunProcess, end
 from lorabench.bench.pair.version import Version
+from lorabench.bench.turns import Decided
 from lorabench.errors import InputError
 from lorabench.isolation.undoing import signals_held
 from lorabench.results.files import documents_in, read_result, write_result
-from lorabench.results.metrics import MetricTable
-from lorabench.results.registry import METRICS
-from lorabench.results.schema import Metric, Result, new_id
+from lorabench.results.schema import Result, new_id
 from lorabench.results.sequential import Looks, plan_looks
 
 # A block that only calibrates: the load is all that is read of it.
@@ -115,7 +114,7 @@ class Afresh:
     found: dict[str, list[Result]] = field(default_factory=lambda: {"base": [], "head": []})
     _pair: str = field(default_factory=new_id)
 
-    def run(self, decided: Callable[[list[Metric], list[Metric], float], bool], seed: int) -> None:
+    def run(self, decided: Decided, seed: int) -> None:
         """Run pairs of blocks until they are enough.
 
         Raises
@@ -150,13 +149,16 @@ class Afresh:
 
     def _enough(
         self,
-        decided: Callable[[list[Metric], list[Metric], float], bool],
+        decided: Decided,
         looks: Looks,
         pairs: int,
     ) -> bool:
         if pairs not in looks.blocks:
             return False
-        return decided(joined(self.found["base"]), joined(self.found["head"]), looks.level)
+        base, head = (
+            [(one.metrics, one.rounds) for one in self.found[n]] for n in ("base", "head")
+        )
+        return decided(base, head, looks.level)
 
     def _load(self) -> float:
         """Return the load that base calibrates, of both."""
@@ -215,17 +217,3 @@ def remove_blocks(folder: Path, name: str) -> None:
         if ours:
             path.unlink()
             path.with_suffix(".npz").unlink(missing_ok=True)
-
-
-def joined(results: Sequence[Result]) -> list[Metric]:
-    """Return the metrics of several documents as those of one, block after block."""
-    table = MetricTable()
-    for result in results:
-        for metric in _known(result):
-            table.add(metric.name, metric.case, *metric.values)
-    return table.metrics()
-
-
-def _known(result: Result) -> Iterator[Metric]:
-    """Return metrics that have values a block and that this version knows, too."""
-    return (one for one in result.metrics if one.values and one.name in METRICS)

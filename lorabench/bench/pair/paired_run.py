@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from lorabench.bench.pair.process import CLOSING_S, RunProcess, SideError
 from lorabench.bench.pair.version import Version
 from lorabench.bench.turns import VARIABLE, Ended, Planned
-from lorabench.results.schema import Metric
+from lorabench.results.schema import Metric, Round
 
 SILENCE_S = 600.0
 """How long a run may give no sign, beside three times what it said a step takes."""
@@ -23,6 +23,7 @@ _MOST_LINE = 1 << 26
 
 _PLANNED = TypeAdapter(Planned)
 _METRICS = TypeAdapter(list[Metric])
+_ROUNDS = TypeAdapter(list[Round])
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class PairedRun(RunProcess):
         What it waits to do; None before it has said so and after it has ended.
     planned : Planned or None
         What it has planned.
-    metrics : list of Metric
+    measured : tuple of list of Metric and list of Round
         What it had measured when it was last asked.
     """
 
@@ -79,7 +80,7 @@ class PairedRun(RunProcess):
         self.pair = pair
         self.step: Step | None = None
         self.planned: Planned | None = None
-        self.metrics: list[Metric] = []
+        self.measured: tuple[list[Metric], list[Round]] = [], []
         self._tell = tell
         self._silence_s = silence_s
         self._link, theirs = socket.socketpair()
@@ -162,7 +163,8 @@ class PairedRun(RunProcess):
             if told.get("planned") is not None:
                 self.planned = _PLANNED.validate_python(told["planned"])
             if told.get("metrics") is not None:
-                self.metrics = _METRICS.validate_python(told["metrics"])
+                rounds = _ROUNDS.validate_python(told.get("rounds", []))
+                self.measured = _METRICS.validate_python(told["metrics"]), rounds
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             what = " ".join(str(error).split())
             raise SideError(

@@ -19,19 +19,15 @@ from lorabench.bench.pair.afresh import Afresh, ColocateArguments, remove_blocks
 from lorabench.bench.pair.paired_run import SILENCE_S, PairedRun, Step
 from lorabench.bench.pair.process import SideError, end
 from lorabench.bench.pair.version import Version
-from lorabench.bench.turns import Ended, Planned
+from lorabench.bench.turns import Decided, Ended, Planned
 from lorabench.errors import InputError
 from lorabench.isolation.cleanup import run_lock
 from lorabench.isolation.undoing import signals_held
 from lorabench.results.files import check_writable, read_result
-from lorabench.results.schema import Metric, Result, new_id
+from lorabench.results.schema import Result, new_id
 
 INTERLEAVED = ("colocate", "kernels", "profile")
 """Commands whose runs take turns."""
-
-Decided = Callable[[Sequence[Metric], Sequence[Metric], float], bool]
-"""From what base and head have measured, pair by pair, and the one-sided level of intervals at this
-look, to whether that is enough."""
 
 # Options whose meaning is the pair's to say, and what stands in their place.
 _NOT_THEIRS = {
@@ -263,7 +259,7 @@ class _Turning:
     ) -> Ended | None:
         """Return what ends both after so many blocks; None to go on."""
         level = planned.level if blocks in planned.looks else None
-        if level is not None and self._decided(base.metrics, head.metrics, level):
+        if level is not None and self._decided([base.measured], [head.measured], level):
             return "known"
         if blocks and planned.most_s is not None:
             now_s = time.monotonic()

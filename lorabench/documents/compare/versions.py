@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lorabench.bench.pair.run import run_pair
 from lorabench.bench.progress import progress
+from lorabench.bench.turns import Measured
 from lorabench.documents.compare.options import CompareOptions
 from lorabench.documents.compare.pairing import level_of, sentence
 from lorabench.errors import InputError
@@ -13,8 +14,8 @@ from lorabench.report.terminal import terminal
 from lorabench.results.compare import SIGNED, compare, rows_of, verdicts
 from lorabench.results.comparison import Comparison, settled
 from lorabench.results.registry import metric_spec
-from lorabench.results.schema import Metric, new_id
-from lorabench.results.sides import Side
+from lorabench.results.schema import new_id
+from lorabench.results.sides import Blocks, Side
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,19 @@ class _Looks:
 
     options: CompareOptions
 
-    def decided(self, base: Sequence[Metric], head: Sequence[Metric], level: float) -> bool:
+    def decided(self, base: Sequence[Measured], head: Sequence[Measured], level: float) -> bool:
         """Return whether more pairs would change nothing."""
-        sides = Side.measured([base]), Side.measured([head])
+        sides = _side(base), _side(head)
         gates, size = self.options.gates, self.options.size
         rows = rows_of(*sides, gates=gates, paired=True, level=level, size=size)
         try:
             return settled(rows, verdicts(gates, rows, *sides, level))
         except InputError:
             return False  # what a gate is about is known only of the whole run
+
+
+def _side(runs: Sequence[Measured]) -> Side:
+    return Side.measured([metrics for metrics, _ in runs], [Blocks.of(one) for _, one in runs])
 
 
 def run_versions(options: CompareOptions, *, quiet: bool) -> tuple[Comparison, bool]:

@@ -43,7 +43,7 @@ class ColocateOptions(ServingOptions):
     max_minutes: float | None = option(
         None,
         "... but no longer than this.",
-        shown="10; of two versions in turn, 15",
+        shown="10; of two versions 15",
         above=0,
         most=10_000,
     )
