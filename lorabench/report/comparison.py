@@ -13,13 +13,16 @@ from rich.text import Text
 from lorabench.report.markdown import escaped, sentence
 from lorabench.report.numbers import Scale, scale_of
 from lorabench.report.terminal import plain_table
-from lorabench.results.change import Change
+from lorabench.results.change import Change, as_percent, as_ratio
 from lorabench.results.comparison import Comparison, Row
 
 # Of GitHub's limit of 1 MiB on a job's summary, with room for what others write there.
 MOST_MARKDOWN = 900_000
 
 _CASE_WIDTH = 14
+
+# What else would take two or three lines of a log of 80 columns.
+_SHORT = {"could not have seen it": "could not see", "no difference shown": "none shown"}
 
 _STYLES = {
     "better": "green",
@@ -72,6 +75,8 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
     rows = chosen.of(found)
     if rows:
         console.print(_table(found, header=True))
+    else:
+        console.print("Both sides have no headline metric; --all shows what they have.")
     for of in _by_metric(rows):
         scale = _scale(of)
         console.print(Text(scale.named(of[0].metric), "bold"))
@@ -80,7 +85,7 @@ def render(found: Comparison, console: Console, chosen: Chosen) -> None:
             table = _table(found, header=False)
             for row in listed:
                 *figures, _ = map(Text, cells(row, found.level, scale))
-                said = Text(row.verdict, _STYLES.get(row.verdict, ""))
+                said = Text(_SHORT.get(row.verdict, row.verdict), _STYLES.get(row.verdict, ""))
                 table.add_row(Text("" if long else f"  {row.case}"), *figures, said)
             if long:  # folded into its column nobody could read it
                 console.print(Text(f"  {listed[0].case}"))
@@ -220,13 +225,9 @@ def _scale(rows: Sequence[Row]) -> Scale:
 
 def _change(change: Change, level: float, scale: Scale) -> str:
     interval = change.interval(level)
-    show = _ratio if change.kind != "difference" else (lambda value: _signed(value / scale.size))
+    show = as_ratio if change.kind != "difference" else (lambda value: _signed(value / scale.size))
     bounds = "" if interval is None else " [{}..{}]".format(*map(show, interval))
     return f"{show(change.value)}{bounds}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.3f}" if value < 1000 else f"{value:.3g}"
 
 
 def _signed(value: float) -> str:
@@ -237,4 +238,4 @@ def _least(change: Change, level: float, scale: Scale) -> str:
     least = change.least_shown(level)
     if least is None:
         return "-"
-    return f"{least * 100:.3g} %" if change.kind != "difference" else f"{least / scale.size:.3g}"
+    return as_percent(least) if change.kind != "difference" else f"{least / scale.size:.3g}"

@@ -154,6 +154,16 @@ def _number(value: float) -> float:
     return max(-sys.float_info.max, min(sys.float_info.max, value))
 
 
+def as_ratio(value: float) -> str:
+    """Write a ratio with three decimals, or three digits of one that few values made huge."""
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
+
+
+def as_percent(share: float) -> str:
+    """Write a share in percent; of few values far apart nobody needs to know how much exactly."""
+    return f"{share * 100:.1f} %" if share < 10 else "over 1,000 %"
+
+
 def tolerated(share: float, better: Better) -> float:
     """Return the logarithm of how much worse a ratio may be for a tolerance in share.
 

@@ -169,8 +169,16 @@ def _verdict(
     if lost is not None:
         return "could not have seen it", why
     if found is None or bounds is None:
-        return "could not have seen it", "one value a side" if found else "a side has no value"
+        return "could not have seen it", _scant(found)
     return _within(found, bounds, level, size, metric), ""
+
+
+def _scant(found: Change | None) -> str:
+    """Return why a change has no interval."""
+    if found is None:
+        return "a side has no value"
+    single = [name for name, n in zip(("base", "head"), found.n, strict=True) if n == 1]
+    return "one value a side" if len(single) == 2 else f"{single[0]} has one value"
 
 
 def _within(
@@ -256,7 +264,7 @@ def _unlike_load(base: Side, head: Side) -> str | None:
     if sameness.apart(rates[0], rates[1]) <= sameness.NOTED_LOAD:
         return None
     return (
-        f"base was offered {rates[0]:,.0f} queries/s and head {rates[1]:,.0f}, and latencies at "
+        f"base was offered {rates[0]:,.5g} queries/s and head {rates[1]:,.5g}, and latencies at "
         "unlike loads do not compare; measure both at one --qps"
     )
 
@@ -282,6 +290,9 @@ def _notes(base: Sequence[Result], head: Sequence[Result], *, paired: bool) -> I
             f"Each side was measured on its own, and sessions differ {unlike}: only lorabench "
             "compare --run measures two versions in turn."
         )
+    for name, runs, other in (("Base", base, head), ("Head", head, base)):
+        if len(runs) == 1 < len(other):
+            yield f"{name} is one run, which does not say how far runs vary; give a folder of some."
     for name, runs in (("base", base), ("head", head)):
         partial = sum(run.partial for run in runs)
         if partial:
@@ -297,6 +308,6 @@ def _notes(base: Sequence[Result], head: Sequence[Result], *, paired: bool) -> I
         off = sameness.apart(rates[0], rates[1])
         if off > sameness.NOTED_LOAD:
             yield (
-                f"Base was offered {rates[0]:,.0f} queries/s and head {rates[1]:,.0f}: latencies "
+                f"Base was offered {rates[0]:,.5g} queries/s and head {rates[1]:,.5g}: latencies "
                 "at unlike loads do not quite compare; measure both at one --qps."
             )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lorabench.results.change import Change
+from lorabench.results.change import Change, as_percent, as_ratio
 from lorabench.results.limit import MIN_ROUNDS
 from lorabench.results.statistics import LEVEL
 
@@ -241,10 +241,10 @@ def _outcome(
     if bounds[1] <= limit:
         return "pass", level, f"{said}, within {asked}"
     if least <= limit and sum(bounds) / 2 <= limit:
-        from_on = f"{change.as_share(limit + least) * 100:.1f} %"
+        from_on = as_percent(change.as_share(limit + least))
         could = f"it fails from {from_on} on, 4 times of 5"
         return "pass", level, f"{said}, not shown to be beyond {asked}; {could}"
-    shown = f"{change.as_share(least) * 100:.1f} %"
+    shown = as_percent(change.as_share(least))
     if least <= limit:
         return "unknown", level, f"{said}, on neither side of {asked}; more time would tell"
     could = f"it could not have shown a change of {asked}, but one of {shown}"
@@ -253,6 +253,6 @@ def _outcome(
 
 def _said(change: Change, level: float) -> str:
     interval = change.interval(level)
-    bounds = "" if interval is None else f" [{interval[0]:.3f}..{interval[1]:.3f}]"
+    bounds = "" if interval is None else " [{}..{}]".format(*map(as_ratio, interval))
     what = "head - base" if change.kind == "difference" else "head / base"
-    return f"{what} {change.value:.3f}{bounds}"
+    return f"{what} {as_ratio(change.value)}{bounds}"

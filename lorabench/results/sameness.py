@@ -100,7 +100,7 @@ def _unlike(of: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> Iterat
 def _load(base: Result, head: Result) -> Iterator[Difference]:
     rates = offered_qps(base), offered_qps(head)
     if None not in rates and apart(*rates) > _SAME_LOAD:  # type: ignore[arg-type]
-        told = (f"{rate:,.0f} queries/s" for rate in rates)
+        told = (f"{rate:,.5g} queries/s" for rate in rates)
         yield Difference("load", "offered", *told)
 
 

@@ -108,7 +108,10 @@ def test_a_run_that_lacks_a_metric_is_no_value_of_its_side() -> None:
     without = document({("auc", "solo"): [0.7]}, number=2)
     found = compare([*runs, without], runs)
     assert row(found, "latency_p99").change.n == (2, 2)
-    assert row(compare([runs[0], without], [runs[1]]), "latency_p99").change.n == (1, 1)
+    single = compare([runs[0], without], [runs[1]])
+    assert row(single, "latency_p99").change.n == (1, 1)
+    assert any(note.startswith("Head is one run, which does not say") for note in single.notes)
+    assert row(compare(runs, runs[:1]), "latency_p99").why == "head has one value"
 
 
 def test_runs_that_took_turns_are_pairs() -> None:

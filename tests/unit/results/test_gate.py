@@ -200,3 +200,11 @@ def test_what_is_known_beside_the_values_decides() -> None:
         "a side has no value",
         "of one value a side nothing is known of how far values vary",
     ]
+
+
+def test_what_few_values_make_huge_is_not_written_out() -> None:
+    values = [1e-9, 1e9, 1.0, 1.0, 1e5, 1e-5]
+    found = change([1.0] * 6, values, better="lower", paired=True)
+    (verdict,) = judge([Held(Gate("m", 0.05), "c", found)])
+    assert len(verdict.reason) < 120
+    assert verdict.reason.endswith("but one of over 1,000 %")
