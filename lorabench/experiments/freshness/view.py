@@ -182,7 +182,7 @@ def _state(result: Result) -> Table:
     columns = {
         "train_samples_per_s": ("samples/s", ",.0f", 1.0),
         "rank": ("rank", ".1f", 1.0),
-        "lora_used_bytes": ("MB in use", ".2f", 1e-6),
+        "lora_used_bytes": ("MiB in use", ".2f", 2.0**-20),
         "lora_fraction": ("of tables %", ".2f", 100.0),
         "rebases": ("rebases", ".1f", 1.0),
         "guard_trips": ("guard trips", ".1f", 1.0),

@@ -47,7 +47,7 @@ def _render_group(result: Result, console: Console, dim: str, cases: list[Case])
     table.add_column("table", no_wrap=True)
     columns = ["rows", "en.%", "ΔW", "eff."]
     columns += ["grad.", "sig.", "sig.%", "same"] if trained else []
-    for heading in (*columns, "LoRA", "kB"):
+    for heading in (*columns, "LoRA", "KiB"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("ΔW spectrum", no_wrap=True)
     series = {(one.name, one.condition): one for one in result.series}
@@ -75,7 +75,7 @@ def _render_group(result: Result, console: Console, dim: str, cases: list[Case])
                 cell("signal_share", ".1f", 100),
                 cell("subspace_alignment", ".2f"),
             ]
-        cells += [cell("recommended_rank", ".0f"), cell("recommended_bytes", ",.0f", 1e-3)]
+        cells += [cell("recommended_rank", ".0f"), cell("recommended_bytes", ",.0f", 2.0**-10)]
         line = series.get(("explained_variance", condition))
         table.add_row(name, *cells, sparkline(line.y) if line else "")
     console.print(table)
@@ -98,7 +98,7 @@ def _summary(result: Result) -> list[str]:
     tables = sum(_value(result, "table_bytes", name) or 0.0 for name in names) or 1.0
     if names:
         lines.append(
-            f"LoRA at the recommended ranks for the rows touched: {total / 1e6:,.1f} MB, "
+            f"LoRA at the recommended ranks for the rows touched: {total / 2**20:,.1f} MiB, "
             f"{100 * total / tables:.2f} % of the table bytes"
         )
     config = result.config
