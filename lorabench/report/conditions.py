@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 
+from lorabench.results.controls import FIRST, LAST
 from lorabench.results.schema import Result
-
-_FIRST = ("solo", "solo_repeat", "planted", "sham")
-_LAST = ("solo_all",)
 
 
 def in_order(result: Result, found: Iterable[str]) -> list[str]:
@@ -15,7 +13,7 @@ def in_order(result: Result, found: Iterable[str]) -> list[str]:
     """
     there = dict.fromkeys(found)
     driven = [name for name in under_load_generator(result) if name in there]
-    wanted = [*_FIRST, *_asked(result), *(name for name in there if name not in _LAST), *_LAST]
+    wanted = [*FIRST, *_asked(result), *(name for name in there if name not in LAST), *LAST]
     kept = [name for name in dict.fromkeys(wanted) if name in there and name not in driven]
     return [*kept, *driven]
 
@@ -28,7 +26,7 @@ def under_load_generator(result: Result) -> list[str]:
     # Whatever served has a median, even of few queries.
     served = {one.condition: one.labels for one in result.select("latency_p50")}
     driven = {name: labels for name, labels in served.items() if "load_generator" in labels}
-    order = {name: place for place, name in enumerate(dict.fromkeys([*_FIRST, *_asked(result)]))}
+    order = {name: place for place, name in enumerate(dict.fromkeys([*FIRST, *_asked(result)]))}
 
     def place(name: str) -> tuple[int, bool]:
         of = driven[name]

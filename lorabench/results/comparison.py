@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lorabench.results.change import Change
+from lorabench.results.controls import CONTROLS
 from lorabench.results.gate import GateVerdict, Lost
 from lorabench.results.sameness import Difference
 from lorabench.results.schema import Result
@@ -30,9 +31,6 @@ HEADLINES = (
     "update_speedup",
 )
 """What a comparison or an index shows unasked."""
-
-CONTROLS = ("solo_repeat", "sham", "planted", "solo_all", "alone")
-"""Cases of `colocate` that tell what a run can see, and are no result of their own."""
 
 
 def is_control(case: str, labels: Mapping[str, str]) -> bool:

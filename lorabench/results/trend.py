@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from lorabench.results.case import Case
+from lorabench.results.comparison import is_control
 from lorabench.results.sameness import machine
 from lorabench.results.schema import Better, Interval, Metric, Result
 
@@ -40,8 +41,6 @@ MAX_PVALUE = 0.001
 """Of a change point: Otava's own default."""
 
 _MOST_POINTS = 500
-# What a run is held against is no headline.
-_CONTROLS = ("solo_repeat", "planted", "solo_all")
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,9 @@ def _key(value: Mapping[str, object]) -> str:
 def _headlines(result: Result) -> Iterator[Metric]:
     for name in HEADLINES.get(result.command, ()):
         for one in result.select(name):
-            if one.estimate is not None and one.condition not in _CONTROLS:
+            # What a run is held against is no headline.
+            labels = {key: str(value) for key, value in one.labels.items()}
+            if one.estimate is not None and not is_control(one.condition, labels):
                 yield one
 
 

@@ -16,11 +16,9 @@ from lorabench.report.terminal import (
     render_claims,
     with_interval,
 )
+from lorabench.results.controls import CONTROLS
 from lorabench.results.evidence import STUCK_SHARE, saturated_shares
 from lorabench.results.schema import Metric, Result
-
-# What serves as solo does, and so as well.
-_UNTRAINED = ("solo_repeat", "planted", "sham", "solo_all")
 
 
 def render(result: Result, console: Console) -> None:
@@ -99,7 +97,7 @@ def _context(result: Result) -> list[Text]:
         for name in ours
         if (auc := result.metric("auc", name))
         and auc.estimate is not None
-        and name not in _UNTRAINED
+        and name not in CONTROLS  # which serve as solo does, and so as well
     ]
     if quality:
         lines.append(Text(f"AUC of what was served: {', '.join(quality)}"))

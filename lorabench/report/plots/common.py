@@ -8,6 +8,8 @@ from typing import Any
 import altair as alt
 from altair.utils import schemapi
 
+from lorabench.results.controls import FIRST, LAST
+
 INK, MUTED, GRID, RULE = "#1c2128", "#59636e", "#dfe3e8", "#8a939d"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b85c92", "#a87100", "#2f96cc")
 """Okabe and Ito's (2008), which the colour-blind can tell apart; some darker, for text."""
@@ -21,9 +23,10 @@ WIDTH = 620
 _PADDING = {"top": 4, "right": 28, "bottom": 4}
 _LABEL_LENGTH = 28
 
-_CONTROLS = ("solo", "solo_repeat", "none", "planted", "solo_all", "alone")
 # The same in every plot of a page.
 _KNOWN = {"isolated": 0, "naive": 1, "pinned": 2, "shared": 3, "sham": 4, "lora": 0, "ideal": 2}
+# `none` is what strategies of `freshness` are held against.
+_GREY = {"none", *FIRST, *LAST} - set(_KNOWN)
 DASHES = ([1, 0], [5, 3], [2, 2])
 
 DATA = "values"
@@ -57,7 +60,7 @@ def colours(names: Iterable[str]) -> dict[str, tuple[str, list[int]]]:
     free = [place for place in range(3 * len(COLOURS)) if place not in taken]
     quiet = 0
     for name in listed:
-        if name in _CONTROLS:
+        if name in _GREY:
             found[name] = QUIET[quiet % 2], DASHES[quiet // 2 % 3]
             quiet += 1
         else:

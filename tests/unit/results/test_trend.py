@@ -89,3 +89,13 @@ def test_otava_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert searchable()
     monkeypatch.setitem(sys.modules, "otava.analysis", None)
     assert not searchable()
+
+
+def test_what_a_run_is_held_against_is_not_followed() -> None:
+    listed = [result(n, 1.0) for n in range(2)]
+    for one in listed:
+        mine = one.metrics[0]
+        driven = {"condition": "isolated@mlperf", "labels": {"load_generator": "mlperf"}}
+        more = [{"condition": "sham"}, {"condition": "solo_all"}, driven]
+        one.metrics.extend(mine.model_copy(update=change) for change in more)
+    assert [one.case.text for one in histories(listed)] == ["isolated"]
