@@ -16,6 +16,7 @@ from lorabench.results.distribution import Distribution, read_distributions
 from lorabench.results.files import (
     check_apart,
     check_writable,
+    documents_in,
     newest_result,
     put,
     read_result,
@@ -81,15 +82,12 @@ def _folder(folder: Path) -> tuple[dict[str, Result], list[str]]:
     InputError
         There is no result, or too many documents.
     """
-    paths = sorted(folder.glob("*.json"))
+    paths = documents_in(folder)
     if len(paths) > MOST_IN_FOLDER:
         raise InputError(f"{folder}: found {len(paths)} documents, expected {MOST_IN_FOLDER}")
     results: dict[str, Result] = {}
     unreadable = []
     for path in paths:
-        # A suite for pyperf, which lies beside a result.
-        if path.name.endswith(".pyperf.json"):
-            continue
         try:
             results[path.name] = read_result(path)
         except InputError as error:
