@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Self
 
 from lorabench.bench.pair.version import Version, last_line
-from lorabench.errors import LorabenchError
+from lorabench.errors import InputError, LorabenchError, MachineError
 
 CLOSING_S = 60.0
 """How long a run may take to put its document together once it was interrupted."""
 
 
 class SideError(LorabenchError):
-    """A run of a pair ended before its time or fell silent; exits as that run did."""
+    """A run of a pair ended before its time or fell silent (exit 2, or what the run said).
 
-    def __init__(self, text: str, exit_code: int = 1) -> None:
+    Never 1 or 4, which are of gates: where a version cannot be run, none was held.
+    """
+
+    def __init__(self, text: str, exit_code: int = InputError.exit_code) -> None:
         super().__init__(text)
-        self.exit_code = exit_code
+        kept = (InputError.exit_code, MachineError.exit_code)
+        self.exit_code = exit_code if exit_code in kept else InputError.exit_code
 
 
 class RunProcess:
