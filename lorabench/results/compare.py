@@ -16,6 +16,7 @@ from lorabench.results.comparison import Comparison, Row, Verdict, is_control
 from lorabench.results.evidence import STUCK_SHARE
 from lorabench.results.gate import Gate, GateVerdict, Held, Lost, judge
 from lorabench.results.limit import MIN_ROUNDS
+from lorabench.results.nested import flat
 from lorabench.results.registry import MetricSpec, metric_spec
 from lorabench.results.sameness import differences
 from lorabench.results.schema import Metric, Result
@@ -299,7 +300,7 @@ def _notes(base: Sequence[Result], head: Sequence[Result], *, paired: bool) -> I
             yield f"{partial} of {len(runs)} runs of {name} ended before their time."
     if {run.id for run in base} & {run.id for run in head}:
         yield "A run is on both sides: it is compared with itself."
-    seeds = {str(sameness.flat(run.config).get("experiment.seed")) for run in (*base, *head)}
+    seeds = {str(flat(run.config).get("experiment.seed")) for run in (*base, *head)}
     if len(seeds) > 1 and not paired:
         yield f"Seeds differ ({', '.join(sorted(seeds))}): so do rows and arrivals."
     yield from sameness.only_in_one(base[0], head[0])

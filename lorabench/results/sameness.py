@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lorabench.results.nested import flat, within
 from lorabench.results.schema import Result
 
 # What is another draw or another place and not another run.
@@ -115,39 +116,14 @@ def apart(one: float, other: float) -> float:
     return abs(one - other) / max(abs(one), abs(other), 1e-300)
 
 
-def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return a configuration with one level: names joined by dots.
-
-    Examples
-    --------
-    >>> flat({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
-    """
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        path = f"{above}{name}"
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{path}.")
-        else:
-            found[path] = value
-    return found
-
-
-def _part(environment: Mapping[str, Any], *path: str) -> Any:
-    value: Any = environment
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
 def machine(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return what tells a machine from others, as far as documents tell of it."""
-    nodes = _part(environment, "topology", "nodes")
-    cores = _part(environment, "topology", "cores")
+    nodes = within(environment, "topology", "nodes")
+    cores = within(environment, "topology", "cores")
     return {
-        "processor": _part(environment, "cpu", "brand_raw"),
+        "processor": within(environment, "cpu", "brand_raw"),
         # Of virtual machines the brand says little and the flags much.
-        "processor flags": _part(environment, "cpu", "flags"),
+        "processor flags": within(environment, "cpu", "flags"),
         "cores": cores,
         "NUMA nodes": len(nodes) if isinstance(nodes, list) else None,
     }
@@ -155,7 +131,7 @@ def machine(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pages(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return how huge the pages of each table memory were, in tenths of it."""
-    pages: Any = _part(environment, "pages")
+    pages: Any = within(environment, "pages")
     if not isinstance(pages, Mapping):
         return {}
     memories: dict[str, Any] = {"tables": pages} if "workers" in pages else {**pages}
@@ -163,7 +139,7 @@ def _pages(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _huge(memory: Any) -> str | None:
-    workers = _part(memory, "workers") if isinstance(memory, Mapping) else None
+    workers = within(memory, "workers") if isinstance(memory, Mapping) else None
     shares = [
         share
         for worker in (workers if isinstance(workers, list) else [])
@@ -175,10 +151,10 @@ def _huge(memory: Any) -> str | None:
 
 _MACHINE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "machine": machine,
-    "kernel": lambda environment: {"release": _part(environment, "kernel")},
+    "kernel": lambda environment: {"release": within(environment, "kernel")},
     "pages": _pages,
     "instruction set": lambda environment: {
-        "of the hot path": _part(environment, "instruction_set")
+        "of the hot path": within(environment, "instruction_set")
     },
 }
 

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from lorabench.results.case import Case
 from lorabench.results.comparison import is_control
+from lorabench.results.nested import within
 from lorabench.results.sameness import machine
 from lorabench.results.schema import Better, Interval, Metric, Result
 
@@ -150,9 +150,10 @@ def machine_key(result: Result) -> str:
 
 def machine_name(result: Result) -> str:
     """Return the processor, its cores and the memory that a document tells of, in a line."""
-    environment = result.environment
-    cpu, topology = _part(environment, "cpu"), _part(environment, "topology")
-    brand, cores, nodes = cpu.get("brand_raw"), topology.get("cores"), topology.get("nodes")
+    brand, cores, nodes = (
+        within(result.environment, *path)
+        for path in (("cpu", "brand_raw"), ("topology", "cores"), ("topology", "nodes"))
+    )
     told = [str(brand)[:80] if brand else "unknown processor"]
     if isinstance(cores, list):
         told.append(f"{len(cores)} cores")
@@ -165,11 +166,6 @@ def machine_name(result: Result) -> str:
         # What the kernel keeps for itself differs from boot to boot.
         told.append(f"{sum(known) / 2**30:.0f} GiB")
     return ", ".join(told)
-
-
-def _part(value: dict[str, Any], name: str) -> dict[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def searchable() -> bool:

@@ -9,6 +9,7 @@ from lorabench.report.numbers import Scale, interval, number, scale_of
 from lorabench.report.plots.common import Rule
 from lorabench.report.plots.intervals import Mark, intervals
 from lorabench.report.plots.lines import Axes, Line, lines, thin
+from lorabench.results.nested import within
 from lorabench.results.schema import Metric, Result, Series
 
 MOST_MARKS = 40
@@ -76,15 +77,6 @@ def _duty(metric: Metric) -> float:
     """Return what share of the time a trainer works: cases of a sweep stand in that order."""
     duty = metric.labels.get("duty", 0.0)
     return float(duty) if isinstance(duty, (int, float)) else 0.0
-
-
-def within(value: Any, *path: str) -> Any:
-    """Return what lies at a path in nested objects; None where one is none, or lacks it."""
-    for name in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value
 
 
 def estimates(

@@ -9,6 +9,7 @@ from lorabench.report.numbers import Scale, interval, number, scale_of
 from lorabench.report.sections.machine import neighbours
 from lorabench.report.sections.reader import Reader
 from lorabench.results.claims import ROWS
+from lorabench.results.nested import flat
 from lorabench.results.schema import Claim, Result
 
 _PER_CENT = Scale(0.01, "%")
@@ -158,16 +159,8 @@ def _machine(reader: Reader) -> Iterator[tuple[str, str]]:
 
 def _configuration(config: dict[str, Any]) -> Table:
     """Lay out the whole configuration, a row a value."""
-    rows = list(_flat(config, ""))
+    rows = [(_text(name), _text(value)) for name, value in flat(config).items()]
     return Table.of("The whole configuration", ("name", "value"), rows, words=2)
-
-
-def _flat(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value and depth < 6:
-        for key, one in value.items():
-            yield from _flat(one, f"{name}.{key}" if name else str(key), depth + 1)
-    else:
-        yield _text(name), _text(value)
 
 
 def _text(value: Any) -> str:

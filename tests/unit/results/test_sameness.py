@@ -3,7 +3,7 @@
 import pytest
 from documents import MACHINE, document
 
-from lorabench.results.sameness import differences, flat, only_in_one
+from lorabench.results.sameness import differences, only_in_one
 from lorabench.results.schema import Program
 
 VALUES = {("auc", "solo"): [0.7, 0.8]}
@@ -94,7 +94,3 @@ def test_an_environment_of_any_form_can_be_held_against_another(environment: dic
 def test_long_values_are_cut() -> None:
     (line,) = told(configured(), configured(x="y" * 500))
     assert len(line) < 200
-
-
-def test_a_configuration_is_flattened() -> None:
-    assert flat({"a": {"b": {"c": 1}, "d": {}}, "e": [1]}) == {"a.b.c": 1, "a.d": {}, "e": [1]}
