@@ -23,8 +23,8 @@ JOBS ?= 3
 # What Debian needs beyond its bare system: Python.h and venv are packages of their own there.
 SYSTEM_PACKAGES := gcc libc6-dev make python3 python3-dev python3-venv
 # What some tests compare with or run in, and skip without: lstopo-no-graphics reads topologies
-# independently (hwloc-nox is hwloc without X11), chromium shows reports, fuse3 mounts the double of resctrl, qemu emulates a
-# machine with several NUMA nodes.
+# independently (hwloc-nox is hwloc without X11), chromium shows reports, fuse3 mounts the double of
+# resctrl, qemu emulates a machine with several NUMA nodes.
 TEST_PACKAGES := chromium fuse3 hwloc-nox qemu-system-x86
 
 STAMP := $(VENV)/.lorabench-installed
