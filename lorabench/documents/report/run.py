@@ -1,6 +1,5 @@
 """``lorabench report``: documents are read, what they say is put together, a file is written."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ MOST_RESULTS = 20
 """Chapters of one page."""
 
 LARGE_PAGE = 3_000_000
-"""Bytes beyond which it is said: mail may not take such a page, nor a browser show it at once."""
+"""Bytes that no page has more of: mail may not take it, nor a browser show it at once."""
 
 MOST_IN_FOLDER = 2000
 
@@ -130,13 +129,13 @@ def _write(
     elif made is not None and target is not None:
         from lorabench.report.html.page import page
 
-        text = page(made, interactive=output.interactive)
-        _put(target, text)
-        if len(text) > LARGE_PAGE:
-            print(  # noqa: T201
-                f"{target} has {len(text) / 1e6:.1f} MB; fewer results make a smaller page",
-                file=sys.stderr,
+        text = page(made, interactive=output.interactive, most=LARGE_PAGE)
+        if (size := len(text.encode())) > LARGE_PAGE:
+            raise InputError(
+                f"found results whose page has {size / 1e6:.1f} MB without a plot, expected at "
+                f"most {LARGE_PAGE / 1e6:.0f} MB; name fewer results"
             )
+        _put(target, text)
 
 
 def _images(folder: Path, made: Report) -> None:

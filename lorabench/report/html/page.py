@@ -15,7 +15,8 @@ from pathlib import Path
 
 import jinja2
 
-from lorabench.report.content import Figure, Report, Section
+from lorabench.report.content import Figure, Report, Section, Table
+from lorabench.report.html.fit import without_last
 from lorabench.report.html.svg import draw, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -30,8 +31,11 @@ class _Drawn:
     spec: str
 
 
-def page(report: Report, *, interactive: bool = False) -> str:
+def page(report: Report, *, interactive: bool = False, most: int | None = None) -> str:
     """Return a report as a page.
+
+    A page that would be too large is one without its last plots: they stand in the order in which
+    they matter. With none left it may still be larger than `most`.
 
     Parameters
     ----------
@@ -39,6 +43,8 @@ def page(report: Report, *, interactive: bool = False) -> str:
         What it says.
     interactive : bool
         Whether Vega comes along.
+    most : int or None
+        Bytes that it may have.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -49,23 +55,39 @@ def page(report: Report, *, interactive: bool = False) -> str:
     )
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     drawn = {id(figure): _drawn(name, figure, interactive) for name, figure in report.figures()}
-    anchors = report.anchors()
     script = _script() if interactive else ""
+    template = environment.get_template("page.html")
 
     def plot(figure: Figure) -> _Drawn:
         return drawn[id(figure)]
 
-    def anchor(section: Section) -> str:
-        return anchors[id(section)]
+    def rendered(shown: Report) -> str:
+        anchors = shown.anchors()
 
-    return environment.get_template("page.html").render(
-        report=report,
-        plot=plot,
-        anchor=anchor,
-        style=style,
-        script=script,
-        policy=_policy(style, script),
-    )
+        def anchor(section: Section) -> str:
+            return anchors[id(section)]
+
+        return template.render(
+            report=shown,
+            plot=plot,
+            anchor=anchor,
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+        )
+
+    text = rendered(report)
+    sizes = {
+        id(figure): len(drawn[id(figure)].svg) + len(drawn[id(figure)].spec) + _size(figure.table)
+        for _, figure in report.figures()
+    }
+    while most is not None and (excess := len(text.encode()) - most) > 0:
+        smaller = without_last(report, sizes, excess)
+        if smaller is report:
+            break
+        report = smaller
+        text = rendered(report)
+    return text
 
 
 def _drawn(name: str, figure: Figure, interactive: bool) -> _Drawn:
@@ -76,6 +98,11 @@ def _drawn(name: str, figure: Figure, interactive: bool) -> _Drawn:
         text = json.dumps(printable(figure.chart))
         spec = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return _Drawn(f"plot-{name}", svg, spec)
+
+
+def _size(table: Table) -> int:
+    """Return about how many characters of a page a table takes."""
+    return sum(len(cell) + len("<td></td>") for row in table.rows for cell in row)
 
 
 def _script() -> str:

@@ -151,3 +151,24 @@ def test_numbers_of_any_size_give_a_page(name: str) -> None:
     assert not Elements(text).open
     assert text.count("<figure") >= 2
     assert not re.search(r"\b(?:NaN|Infinity|inf)\b", "".join(re.findall("<svg.*?</svg>", text)))
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+def test_a_page_that_is_too_large_leaves_out_what_matters_least(interactive: bool) -> None:
+    result = read_result(DOCUMENTS[0].parent / "profile.json")
+    whole = rendered(result, result, interactive=interactive)
+    titles = re.findall(r"<figcaption [^>]*><b>([^<]*)</b>", whole)
+    most = len(whole.encode()) - 9000
+    text = rendered(result, result, interactive=interactive, most=most)
+    assert len(text.encode()) <= most
+    kept = re.findall(r"<figcaption [^>]*><b>([^<]*)</b>", text)
+    assert kept.count(titles[0]) == 2
+    assert kept.count(titles[-1]) < 2
+    assert "A report of this result alone has them." in text
+    assert not Elements(text).open
+
+
+def test_a_page_without_plots_may_still_be_too_large() -> None:
+    text = rendered(read_result(DOCUMENTS[0].parent / "profile.json"), most=1)
+    assert "<figure" not in text
+    assert text.count("The document has them.") == 1
