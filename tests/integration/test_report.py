@@ -109,7 +109,27 @@ def test_it_is_dark_for_those_who_prefer_that_and_white_on_paper(
     browser.media("print")
     assert browser.run(paper) == light[0]
     assert browser.run("getComputedStyle(document.querySelector('nav')).display") == "none"
+    # What nobody can unfold on paper is there, but for what is long.
+    shown = "getComputedStyle(document.querySelector('details.short'), '::details-content')"
+    assert browser.run(f"{shown}.contentVisibility") == "visible"
+    folded = "getComputedStyle(document.querySelector('details:not(.short)')).display"
+    assert browser.run(folded) == "none"
     assert browser.pages_printed().startswith(b"%PDF")
+
+
+def test_a_plot_is_as_large_on_a_telephone_and_says_that_it_moves(
+    browser: Browser, page: Path
+) -> None:
+    browser.media()
+    browser.size(400, 820)
+    browser.open(page)
+    width = "document.querySelector('.plot svg').getBoundingClientRect().width"
+    hint = "getComputedStyle(document.querySelector('.plot'), '::before').content"
+    assert browser.run(f"{width} >= document.querySelector('.plot svg').viewBox.baseVal.width - 40")
+    assert "Swipe" in browser.run(hint)
+    assert browser.run("document.documentElement.scrollWidth") == 400
+    browser.size(1000, 820)
+    assert browser.run(hint) == "none"
 
 
 def test_it_can_be_read_with_keys_alone(browser: Browser, page: Path) -> None:
