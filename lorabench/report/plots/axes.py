@@ -40,7 +40,8 @@ def axis_of(scale: Mapping[str, Any], grid: bool = False) -> alt.Axis:
             grid=grid, values=_log_ticks(low, high), format=",~r" if low > 1e-3 else "~e"
         )
     most = max(abs(low), abs(high))
-    form = "~s" if most >= 1e6 or most < 1e-3 else ",~r"
+    # No prefixes of small numbers: shares have none, and a unit has its own.
+    form = "~s" if most >= 1e6 else "~e" if most < 1e-6 else ",~r"
     return alt.Axis(grid=grid, tickCount=6, format=form)
 
 

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 from altair.utils import schemapi
@@ -71,22 +71,31 @@ def colours(names: Iterable[str]) -> dict[str, tuple[str, list[int]]]:
 
 def rules_at(rules: Sequence[Rule], side: str) -> Any:
     """Return values to hold others against, as lines across a plot with their texts."""
-    data = alt.InlineData(values=[{"at": rule.at, "text": rule.text} for rule in rules])
+    data = alt.InlineData(values=[{"at": rule.at} for rule in rules])
     line = alt.Chart(data).mark_rule(strokeDash=[4, 3], color=RULE)
-    text = alt.Chart(data).mark_text(
-        align="left",
-        baseline="bottom",
-        dx=-2 if side == "x" else 4,
-        dy=-3 if side == "x" else -2,
-        fontSize=10,
-        color=MUTED,
-    )
     told = alt.Text("text:N")
     if side == "x":
         at = alt.X("at:Q")
-        return alt.layer(line.encode(x=at), text.encode(x=at, y=alt.value(0), text=told))
+        # Of several the least has its text at its left, where no other is.
+        least = min(rules, key=lambda rule: rule.at) if len(rules) > 1 else None
+        texts = [
+            _texts([rule], align="right", dx=2, dy=-3)
+            if rule is least
+            else _texts([rule], align="left", dx=-2, dy=-3)
+            for rule in rules
+        ]
+        named = (text.encode(x=at, y=alt.value(0), text=told) for text in texts)
+        return alt.layer(line.encode(x=at), *named)
     up = alt.Y("at:Q")
+    text = _texts(rules, align="left", dx=4, dy=-2)
     return alt.layer(line.encode(y=up), text.encode(x=alt.value(0), y=up, text=told))
+
+
+def _texts(rules: Sequence[Rule], *, align: Literal["left", "right"], dx: int, dy: int) -> Any:
+    data = alt.InlineData(values=[{"at": rule.at, "text": rule.text} for rule in rules])
+    return alt.Chart(data).mark_text(
+        align=align, baseline="bottom", dx=dx, dy=dy, fontSize=11, color=MUTED
+    )
 
 
 def short(name: str, length: int = _LABEL_LENGTH) -> str:

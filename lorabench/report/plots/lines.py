@@ -24,6 +24,7 @@ from lorabench.report.plots.common import (
 
 _LABELS_WIDTH = 150
 _LABEL = 13
+_LEADER = 14
 # A line of more points than this is thinned: what is left has its shape, extremes included.
 _POINTS = 160
 # Of a line with few points they show.
@@ -193,13 +194,19 @@ def _ends(named: Sequence[tuple[Line, _Look]], y: Mapping[str, Any], height: int
         below = tops[place + 1] if place + 1 < len(tops) else height + _LABEL
         tops[place] = min(tops[place], below - _LABEL)
     values = [
-        {"text": short(name), "top": top, "tone": look[0]}
-        for top, (_, name, look) in zip(tops, placed, strict=True)
+        {"text": short(name), "end": end, "top": top, "tone": look[0]}
+        for top, (end, name, look) in zip(tops, placed, strict=True)
     ]
-    names = alt.Chart(alt.InlineData(values=values))
-    return names.mark_text(align="left", dx=8, fontSize=11, fontWeight=600).encode(
-        x=alt.value(WIDTH - _LABELS_WIDTH),
-        y=alt.Y("top:Q", scale=None, axis=None),
-        color=alt.Color("tone:N", scale=None),
-        text=alt.Text("text:N"),
+    right = WIDTH - _LABELS_WIDTH
+    names = alt.Chart(alt.InlineData(values=values)).encode(
+        color=alt.Color("tone:N", scale=None), y=alt.Y("top:Q", scale=None, axis=None)
     )
+    # From where a line ends to its name, which may have had to give way.
+    leaders = names.mark_rule(strokeWidth=0.8).encode(
+        x=alt.value(right + 2),
+        x2=alt.value(right + _LEADER),
+        y=alt.Y("end:Q", scale=None, axis=None),
+        y2=alt.Y2("top:Q"),
+    )
+    text = names.mark_text(align="left", dx=3, fontSize=11, fontWeight=600)
+    return alt.layer(leaders, text.encode(x=alt.value(right + _LEADER), text=alt.Text("text:N")))

@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.report.plots.common import colours
+from lorabench.report.plots.axes import axis_of, extent
+from lorabench.report.plots.common import Rule, colours, rules_at
 from lorabench.report.plots.lines import Axes, Line, lines, thin
 
 
@@ -28,6 +30,25 @@ def texts(chart: dict[str, object]) -> set[str]:
 def test_each_line_bears_its_name_where_they_can_be_told_apart() -> None:
     listed = [Line(f"line {n}", [1, 2], [n, n + 1]) for n in range(3)]
     assert texts(lines(listed, Axes("x", "y"))) == {"line 0", "line 1", "line 2"}
+
+
+def test_a_name_that_had_to_give_way_is_led_to_where_its_line_ends() -> None:
+    chart = lines([Line(name, [1, 2], [1, 1]) for name in "abc"], Axes("x", "y"))
+    sets = chart["datasets"].values()
+    places = [one for rows in sets for one in rows if "top" in one]
+    assert len({one["end"] for one in places}) == 1
+    assert len({one["top"] for one in places}) == 3
+
+
+@pytest.mark.parametrize(("most", "form"), [(0.0007, ",~r"), (7e-8, "~e"), (7e7, "~s")])
+def test_a_share_has_no_prefix_of_small_units(most: float, form: str) -> None:
+    axis = axis_of(extent([0.0, most], log=False, from_zero=True))
+    assert axis.to_dict()["format"] == form
+
+
+def test_of_two_limits_the_lesser_is_named_at_its_left() -> None:
+    chart = rules_at([Rule(1.0, "equal"), Rule(1.1, "limit")], "x").to_dict(validate=False)
+    assert [one["mark"].get("align") for one in chart["layer"]] == [None, "right", "left"]
 
 
 def test_of_many_lines_the_highest_the_middle_and_the_lowest_bear_theirs() -> None:
