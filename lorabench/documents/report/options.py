@@ -75,3 +75,7 @@ class ReportOutput:
             )
         if self.format == "png" and self.output is None:
             raise InputError("--format: found png without -o, expected a folder for the images")
+        if self.format == "png" and self.output is not None and self.output.suffix == ".png":
+            raise InputError(
+                f"--output: found {self.output} for png, expected a folder: each plot is an image"
+            )

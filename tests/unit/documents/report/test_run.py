@@ -105,6 +105,7 @@ def test_a_folder_has_an_index(tmp_path: Path) -> None:
         ({"results": (DOCTOR,), "percentiles": ()}, {}, "--percentiles: found 0, expected 1 to 12"),
         ({"results": (DOCTOR,)}, {"format": "pdf"}, "--format: found 'pdf', expected one of html"),
         ({"results": (DOCTOR,)}, {"format": "png"}, "found png without -o"),
+        ({"results": (DOCTOR,)}, {"format": "png", "output": Path("a.png")}, "expected a folder"),
         ({"results": (DOCTOR,)}, {"output": DOCUMENTS}, "found a folder"),
         ({"results": (DOCTOR,)}, {"format": "md", "interactive": True}, "beside --format md"),
     ],
