@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from lorabench.report.conditions import in_order, under_load_generator
 from lorabench.report.content import MOST_ROWS, Figure, Section, Table
-from lorabench.report.numbers import number, scale_of, with_bounds
+from lorabench.report.numbers import Scale, number, scale_of, with_bounds
 from lorabench.report.plots.common import Rule
 from lorabench.report.plots.lines import Axes, Line, lines
 from lorabench.report.sections.reader import Reader, curves, estimates
@@ -41,8 +41,8 @@ def latency(reader: Reader) -> Iterator[Section]:
     raw, calm = reader.metrics("latency_p99"), reader.metrics("latency_p99_unstalled")
     figure = estimates(
         "p99, raw and unstalled" if calm else "p99",
-        "The mean over blocks of each block's p99, with its 95 % interval. Raw is what happened; "
-        "unstalled leaves out the queries that a witnessed stall of the host touched.",
+        "The geometric mean over blocks of each block's p99, with its 95 % interval. Raw is what "
+        "happened; unstalled leaves out the queries that a witnessed stall of the host touched.",
         "p99",
         {"raw": raw, "unstalled": calm} if calm else {"raw": raw},
     )
@@ -108,7 +108,7 @@ def _split(reader: Reader) -> Section | None:
             "raw": _ratios(reader, "latency_p99"),
             "unstalled": _ratios(reader, "latency_p99_unstalled"),
         },
-        rules=(Rule(1.0, ""), Rule(ISOLATED.limit, f"limit {ISOLATED.limit:.2f}")),
+        rules=(Rule(1.0, "equal"), Rule(ISOLATED.limit, f"limit {ISOLATED.limit:.2f}")),
         name=_ratio_name,
         heading="ratio",
     )
@@ -296,15 +296,26 @@ _MOST_COLUMNS = 24
 _TRACES = {"throttle_duty": "duty", "server_busy": "server busy"}
 
 
+def _auc(metric: Metric | None, scale: Scale) -> str:
+    """Write an AUC with four digits: models differ in the third."""
+    if metric is None or metric.estimate is None:
+        return with_bounds(metric, scale)
+    if metric.ci95 is None or metric.ci95[0] == metric.ci95[1]:
+        return f"{metric.estimate:.4f}"
+    return f"{metric.estimate:.4f} [{metric.ci95[0]:.4f}..{metric.ci95[1]:.4f}]"
+
+
 def _trained(reader: Reader) -> Table | None:
     """Lay out what each trained condition did, a column a condition."""
     names = [one.condition for one in reader.metrics("epochs")[:_MOST_COLUMNS]]
     if not names:
         return None
+    if reader.metric("auc", SOLO):  # what it is held against, though nothing was trained
+        names = [SOLO, *names]
     listed = {
         "update_latency_p50": "update latency, p50",
         "update_latency_p95": "update latency, p95",
-        "epochs": "epochs published",
+        "epochs": "epochs (LoRA states published)",
         "publish_deferred": "publishes deferred",
         "train_rate_ratio": "rate over that alone",
         "trainer_cores": "cores the trainer used",
@@ -323,6 +334,7 @@ def _trained(reader: Reader) -> Table | None:
         there = [one for one in found if one is not None]
         if there:
             scale = scale_of(there[0].unit, (one.estimate for one in there))
-            cells = (with_bounds(one, scale) for one in found)
+            write = _auc if metric == "auc" else with_bounds
+            cells = (write(one, scale) for one in found)
             rows.append((scale.named(words), *cells))
     return Table.of("Trainers", ("", *names), rows)

@@ -25,6 +25,12 @@ _SCALES = {
     "zipf.sample": Scale(1e-9, "ns"),
 }
 _PLAIN = Scale(1.0, "")
+_PAGES = {
+    "hugetlb": "hugetlb: huge pages that the system had set aside",
+    "thp": "thp: huge pages that the kernel gives by itself",
+    "collapse": "collapse: pages of 4 kB made into huge ones at the start (MADV_COLLAPSE)",
+    "4k": "4k: no huge pages",
+}
 _MOST_FACTS = 60
 _CLOSE = 0.001
 _LONGEST = 200
@@ -37,8 +43,8 @@ def verdict_of(claim: Claim) -> Verdict:
     if claim.measured is not None and 0 < abs(claim.measured - claim.target) < _CLOSE * abs(
         claim.target
     ):
-        # A budget that is all but used up: three digits would not tell.
-        figure = f"{claim.measured / scale.size:.9g}"
+        # A budget that is all but used up: three digits would not tell, nine nobody reads.
+        figure = f"just {'under' if claim.measured < claim.target else 'over'} {limit}"
     figure = f"{figure} {scale.unit}".strip()
     if claim.ci95 is not None:
         figure = f"{figure} {interval(claim.ci95, scale)}"
@@ -69,6 +75,27 @@ def verdicts(result: Result) -> Iterator[Section]:
         words.append(f"The first {len(shown)} of {len(result.claims):,} claims are shown.")
     if shown or words:
         yield Section("Claims", words=tuple(words), verdicts=shown)
+
+
+def met(result: Result) -> str:
+    """Return what became of the claims in a few words; none where there are none."""
+    claims = result.claims
+    if not claims:
+        return ""
+    count = sum(claim.verdict == "met" for claim in claims)
+    missed = sum(claim.verdict == "missed" for claim in claims)
+    told = f"{count} of {len(claims)} claim{'s' if len(claims) != 1 else ''} met"
+    return f"{told}, {missed} missed" if missed else told
+
+
+def where(reader: Reader) -> Iterator[str]:
+    """Return what was measured, and of which machine, as far as is known."""
+    rows = reader.config("workload", "spec", "name")
+    if isinstance(rows, str) and rows:
+        yield f"{_text(rows)} rows"
+    brand, cores = reader.environment("cpu", "brand_raw"), reader.environment("topology", "cores")
+    if brand:
+        yield f"{_text(brand)}{f', {len(cores)} cores' if isinstance(cores, list) else ''}"
 
 
 def asked(reader: Reader) -> Iterator[Section]:
@@ -112,7 +139,13 @@ def _run(reader: Reader) -> Iterator[tuple[str, str]]:
     blocks = sum("solo" in block.order for block in result.rounds)
     if blocks:
         sets = len({block.processes for block in result.rounds if "solo" in block.order})
-        yield "Blocks", f"{blocks}, on {sets} set{'s' if sets != 1 else ''} of fresh processes"
+        yield (
+            "Blocks",
+            (
+                f"{blocks}, on {sets} set{'s' if sets != 1 else ''} of fresh processes; in a block "
+                "conditions are measured in turn, and compared with one another"
+            ),
+        )
     if result.sequential:
         ended = {
             "known": "the verdicts were known",
@@ -154,7 +187,8 @@ def _machine(reader: Reader) -> Iterator[tuple[str, str]]:
         value = reader.environment(*path)
         if value is not None:
             shown = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else None
-            yield name, shown or _text(value)
+            told = _PAGES.get(value) if name == "Table pages" and isinstance(value, str) else None
+            yield name, shown or told or _text(value)
 
 
 def _configuration(config: dict[str, Any]) -> Table:

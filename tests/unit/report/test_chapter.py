@@ -1,5 +1,6 @@
 """What a report says of a result: in its order, and only what the document has."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -75,13 +76,43 @@ def test_a_claim_has_its_figure_in_the_unit_of_its_limit() -> None:
 
 def test_a_budget_that_is_all_but_used_up_is_not_rounded_to_its_limit() -> None:
     budget = section(made("colocate"), "Claims").verdicts[0]
-    assert (budget.claim, budget.figure, budget.limit) == ("memory.budget", "1.99998259 %", "2 %")
+    assert (budget.claim, budget.figure, budget.limit) == ("memory.budget", "just under 2 %", "2 %")
 
 
 def test_percentiles_that_too_few_queries_lie_beyond_are_a_dash() -> None:
     found = section(made("colocate"), "Latency distribution").figures[0]
     assert found.table.head == ("condition", "queries", "p50, ms", "p99, ms")
     assert found.table.rows == (("solo", "9,000", "1", "4"),)
+
+
+def test_a_page_begins_with_what_came_out_of_what_where_and_when() -> None:
+    found = made("colocate")
+    assert found.title == "lorabench colocate: 1 of 3 claims met"
+    assert found.about.startswith("tiny rows · ")
+    assert made("doctor").title == "lorabench doctor"
+
+
+def test_a_long_command_has_an_option_a_line_and_is_the_same_command() -> None:
+    command = "lorabench colocate --preset tiny --load 0.5 --data 'a --b' --conditions naive,pinned"
+    source = Source("a.json", read_result(DOCUMENTS / "doctor.json"), None, command, ())
+    code = section(chapter(source, (50.0,)), AGAIN).code
+    assert code.splitlines()[:2] == ["lorabench colocate \\", "  --preset tiny \\"]
+    assert shlex.split(code.replace("\\\n", "")) == shlex.split(command)
+
+
+def test_the_auc_of_trained_conditions_stands_beside_that_of_serving_alone() -> None:
+    values: dict[tuple[str, str | Case], list[float | None]] = {
+        ("latency_p50", case): [0.001, 0.001] for case in ("solo", "naive")
+    }
+    values |= {("auc", "solo"): [0.67641, 0.67641], ("auc", "naive"): [0.73492, 0.73492]}
+    values["epochs", "naive"] = [3.0, 3.0]
+    found = chapter(Source("a.json", document(values), None, "lorabench x", ()), (50.0,))
+    (table,) = section(found, "Training, throttle, epochs").tables
+    assert table.head == ("", "solo", "naive")
+    assert table.rows == (
+        ("epochs (LoRA states published)", "-", "3"),
+        ("AUC of what was served", "0.6764", "0.7349"),
+    )
 
 
 def test_an_interrupted_run_says_so_first() -> None:
@@ -165,12 +196,14 @@ def test_several_results_are_compared_at_the_top_and_have_nothing_folded() -> No
     ]
     found = report(sources, (50.0,))
     (overview,) = found.overview
-    which, claims = overview.tables
+    which, claims, served = overview.tables
     assert [row[2] for row in which.rows] == ["colocate.json", "kernels.json"]
     place = claims.head.index("memory.budget")
-    assert [row[place] for row in claims.rows] == ["✓ met: 1.99998259 %", "-"]
+    assert [row[place] for row in claims.rows] == ["✓ met: just under 2 %", "-"]
+    assert served.head[1:3] == ("condition", "p99, ms")
+    assert [row[:2] for row in served.rows] == [("1", "pinned+rank-change")]
     assert [one.title for one in found.chapters] == [
-        "1. lorabench colocate",
-        "2. lorabench kernels",
+        "1. colocate.json",
+        "2. kernels.json",
     ]
     assert not [one for part in found.chapters for one in part.sections if one.folded]

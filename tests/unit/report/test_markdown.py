@@ -19,7 +19,7 @@ def test_it_has_verdicts_tables_and_the_command() -> None:
     result = read_result(DOCUMENTS / "colocate.json")
     source = Source("a.json", result, None, "lorabench colocate --seed 1", ())
     text = markdown(report([source], (50.0,)))
-    assert text.startswith("# lorabench colocate\n")
+    assert text.startswith("# lorabench colocate: 1 of 3 claims met\n")
     assert "\n| ✓ met | memory.budget: all LoRA state under 2 % of the EMT bytes" in text
     assert "\n**Latency from scheduled arrival to answer**\n" in text
     assert "\n```sh\nlorabench colocate --seed 1\n```\n" in text
