@@ -46,6 +46,18 @@ def test_sections_are_those_that_a_document_has_in_order(name: str) -> None:
     assert [one.title for one in made(name).sections] == SECTIONS[name]
 
 
+def test_of_headroom_what_was_asked_comes_before_what_that_was_made_of() -> None:
+    values: dict[tuple[str, str | Case], list[float | None]] = {
+        ("latency_p50", "solo"): [0.001, 0.001],
+        ("stalls_per_s", "solo"): [0.0, 1.0],
+        ("headroom_samples_per_s", "shared"): [900.0, 910.0],
+    }
+    sweep = document(values).model_copy(update={"command": "headroom"})
+    found = chapter(Source("a.json", sweep, None, "lorabench x", ()), (50.0,))
+    titles = [one.title for one in found.sections]
+    assert titles.index("Headroom") == titles.index("p99 by condition") - 1
+
+
 def test_every_plot_has_its_numbers_and_says_what_it_shows() -> None:
     found = made("profile")
     figures = [figure for one in found.sections for figure in one.figures]

@@ -117,6 +117,15 @@ def test_what_cannot_be_done_is_one_line(
         run(COMMAND, ReportOptions(**options), ReportOutput(**output))
 
 
+def test_a_page_that_is_too_large_without_a_plot_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorabench.documents.report.run.LARGE_PAGE", 1000)
+    with pytest.raises(InputError, match=r"page has 0\.0 MB without a plot, expected at most"):
+        made(DOCTOR, output=tmp_path / "a.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(InputError, match=r"found no result documents, expected some; .*bad\.json"):
