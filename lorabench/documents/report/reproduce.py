@@ -55,7 +55,7 @@ def command_line(result: Result) -> tuple[str, tuple[str, ...]]:
     if result.lorabench.version:
         git = f", commit {result.lorabench.git}" if result.lorabench.git else ""
         notes.append(
-            f"With lorabench {result.lorabench.version}{git}, on this machine, that has the "
+            f"With lorabench {result.lorabench.version}{git}, on the same machine, that has the "
             f"configuration {result.config_hash[:16]}."
         )
     return shlex.join(parts), tuple(notes)
