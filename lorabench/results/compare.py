@@ -291,6 +291,11 @@ def _notes(base: Sequence[Result], head: Sequence[Result], *, paired: bool) -> I
             f"Each side was measured on its own, and sessions differ {unlike}: only lorabench "
             "compare --run measures two versions in turn."
         )
+    if paired and not any(run.rounds for run in (*base, *head)):
+        yield (
+            "Each side is one process, and two of one version may differ by some percent, since "
+            "their memory lies elsewhere: no interval here holds that."
+        )
     for name, runs, other in (("Base", base, head), ("Head", head, base)):
         if len(runs) == 1 < len(other):
             yield f"{name} is one run, which does not say how far runs vary; give a folder of some."

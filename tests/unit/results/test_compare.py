@@ -317,6 +317,9 @@ def test_the_words_say_how_the_sides_were_measured() -> None:
         "one shows: only lorabench compare --run measures two versions in turn.",
     )
     assert compare([BASE], [SLOWER], paired=True).notes == ()
+    kernels = [one.model_copy(update={"rounds": []}) for one in (BASE, SLOWER)]
+    (note,) = compare(kernels[:1], kernels[1:], paired=True).notes
+    assert note.startswith("Each side is one process")
     partial = document({("auc", "solo"): [0.7]}, number=3, partial=True)
     notes = compare([partial], [partial]).notes
     assert "1 of 1 runs of base ended before their time." in notes
