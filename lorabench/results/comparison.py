@@ -30,7 +30,7 @@ HEADLINES = (
     "lookup_speedup",
     "update_speedup",
 )
-"""What a comparison or an index shows unasked."""
+"""What a comparison shows unasked; what is followed over results is in `results.trend`."""
 
 
 def is_control(case: str, labels: Mapping[str, str]) -> bool:

@@ -123,9 +123,10 @@ class Held:
     @property
     def judged(self) -> Change | None:
         """The change, where it is known well enough to be judged."""
-        known = self.change is not None and self.change.error is not None
-        enough = known and min(self.change.n) >= self.least  # type: ignore[union-attr]
-        return self.change if enough and self.unknown is None else None
+        change = self.change
+        if self.unknown is not None or change is None or change.error is None:
+            return None
+        return change if min(change.n) >= self.least else None
 
 
 @dataclass(frozen=True)

@@ -32,29 +32,12 @@ from lorabench.results.simulation import (
     Intervals,
     Numbers,
     Values,
-    draw,
     intervals,
     log_quantiles,
 )
 
 STRETCH = 4
 """Pairs that are drawn together for a world."""
-
-
-def draw_pairs(slices: Sequence[int], each: int, seed: int, cases: int) -> tuple[Numbers, ...]:
-    """Draw the slices of both arms.
-
-    Parameters
-    ----------
-    slices, each, seed, cases
-        As of `lorabench.results.simulation.draw`.
-
-    Returns
-    -------
-    tuple of int64 [each, 2, k]
-        Of every recorded block, slices of it and of a neighbour, numbered over all recorded blocks.
-    """
-    return draw(slices, each, seed, arms=2, cases=cases)
 
 
 def pair_log_ratios(
@@ -65,7 +48,7 @@ def pair_log_ratios(
     Parameters
     ----------
     drawn : sequence of int64 [each, 2, k]
-        As of `draw_pairs`.
+        As of `lorabench.results.simulation.draw`, of two arms.
     blocks : sequence of sequence of float [N]
         Latencies of the slices of both controls, of every recorded block; positive.
     q : float

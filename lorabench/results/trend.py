@@ -18,7 +18,7 @@ from lorabench.results.nested import within
 from lorabench.results.sameness import machine
 from lorabench.results.schema import Better, Interval, Metric, Result
 
-HEADLINES = {
+FOLLOWED = {
     "colocate": (
         "latency_p99_ratio",
         "latency_p99_sham_ratio",
@@ -84,7 +84,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangePoint:
     """A place in a history at which its values change.
 
     Parameters
@@ -123,7 +123,7 @@ def _key(value: Mapping[str, object]) -> str:
 
 
 def _headlines(result: Result) -> Iterator[Metric]:
-    for name in HEADLINES.get(result.command, ()):
+    for name in FOLLOWED.get(result.command, ()):
         for one in result.select(name):
             # What a run is held against is no headline.
             labels = {key: str(value) for key, value in one.labels.items()}
@@ -177,7 +177,7 @@ def searchable() -> bool:
     return True
 
 
-def changes(history: History) -> list[Change]:
+def changes(history: History) -> list[ChangePoint]:
     """Return where a history changes; nothing where it is too short.
 
     Raises
@@ -192,7 +192,7 @@ def changes(history: History) -> list[Change]:
         return []
     found, _ = compute_change_points(values, max_pvalue=MAX_PVALUE)
     return [
-        Change(
+        ChangePoint(
             int(one.index),
             float(one.stats.mean_before()),
             float(one.stats.mean_after()),

@@ -9,8 +9,8 @@ COMMAND = Command(
     CompareOptions,
     start="lorabench.documents.compare.run:run",
     output=CompareOutput,
-    about="Exits with 1 only where a gate's interval lies beyond its tolerance, and with 4 where "
-    "the data could not have shown a change of that size.",
+    about="Exits with 1 only where a gate fails: its interval lies beyond the tolerance, "
+    "or head lacks values that base has. Exits with 4 where the data could not have shown it.",
     example="lorabench colocate --preset tiny --conditions pinned --rounds 3 --duration 1 "
     "-o base.json && lorabench compare base.json base.json",
 )

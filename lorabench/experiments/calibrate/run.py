@@ -18,7 +18,7 @@ from lorabench.host.missing import Missing
 from lorabench.results.files import newest_result
 from lorabench.results.limit import MIN_ROUNDS, claim
 from lorabench.results.metrics import MetricTable
-from lorabench.results.pairs import draw_pairs, pair_log_ratios
+from lorabench.results.pairs import pair_log_ratios
 from lorabench.results.schema import Claim
 from lorabench.results.sequential import MOST_BLOCKS, Looks, plan_looks
 from lorabench.results.shares import FALSE_ALARMS, SIGHT, false_verdicts, gate_claims
@@ -123,7 +123,7 @@ def _comparisons(
     if pairs < MIN_ROUNDS:
         return
     cases = len(CONTROLS) if options.case is None else 1
-    drawn = draw_pairs(_slices(recorded), _each(recorded), options.seed, cases)
+    drawn = draw(_slices(recorded), _each(recorded), options.seed, arms=2, cases=cases)
     for measure, latencies in _latencies(recorded).items():
         ratios = pair_log_ratios(drawn, latencies, _Q)
         values = ratios[~np.isnan(ratios)]

@@ -11,8 +11,8 @@ from lorabench.results import sequential, statistics
 from lorabench.results.change import change
 from lorabench.results.gate import Gate, Held, judge
 from lorabench.results.limit import MIN_ROUNDS
-from lorabench.results.pairs import Compared, draw_pairs, pair_log_ratios
-from lorabench.results.simulation import Intervals
+from lorabench.results.pairs import Compared, pair_log_ratios
+from lorabench.results.simulation import Intervals, draw
 
 LOOKS = sequential.plan_looks(27)
 
@@ -22,7 +22,7 @@ COUNTS = st.lists(st.integers(4, 12), min_size=2, max_size=6)
 @given(COUNTS, st.integers(0, 1000))
 def test_both_arms_have_as_many_slices_of_a_block_and_of_its_neighbour(counts, seed: int) -> None:
     owner = np.repeat(np.arange(len(counts)), counts)
-    drawn = draw_pairs(counts, 10, seed, 2)
+    drawn = draw(counts, 10, seed, 2, 2)
     assert len(drawn) == len(counts)
     for recorded, arms in enumerate(drawn):
         other = recorded + 1 if recorded + 1 < len(counts) else recorded - 1
@@ -37,7 +37,7 @@ def test_both_arms_have_as_many_slices_of_a_block_and_of_its_neighbour(counts, s
 
 
 def test_of_one_case_an_arm_is_half() -> None:
-    for arms, length in zip(draw_pairs([4, 4, 6], 10, 0, 1), (4, 5, 5), strict=True):
+    for arms, length in zip(draw([4, 4, 6], 10, 0, 2, 1), (4, 5, 5), strict=True):
         assert arms.shape == (10, 2, length)
         assert all(len(set(pair.ravel().tolist())) == pair.size for pair in arms)
 
@@ -45,7 +45,7 @@ def test_of_one_case_an_arm_is_half() -> None:
 def test_a_ratio_is_that_of_exact_quantiles_and_no_level_is_taken_out() -> None:
     rng = np.random.default_rng(0)
     slices = [rng.lognormal(level, 0.3, 1000) for level in (0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)]
-    drawn = draw_pairs([4, 4], 50, 0, 2)
+    drawn = draw([4, 4], 50, 0, 2, 2)
     found, _ = pair_log_ratios(drawn, [slices[:4], slices[4:]])
     for ratio, pair in zip(found, drawn[0], strict=True):
         head, base = (
@@ -69,7 +69,7 @@ def test_simulated_pairs_vary_as_much_as_fresh_ones() -> None:
         head, base = (math.log(np.quantile(arm, 0.99)) for arm in arms)
         return head - base
 
-    simulated = pair_log_ratios(draw_pairs([8] * 200, 40, 0, 2), [block(8) for _ in range(200)])
+    simulated = pair_log_ratios(draw([8] * 200, 40, 0, 2, 2), [block(8) for _ in range(200)])
     assert simulated.std() == pytest.approx(np.std([fresh() for _ in range(2000)]), rel=0.1)
 
 
