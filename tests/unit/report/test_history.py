@@ -4,10 +4,11 @@ import re
 import sys
 
 import pytest
+from documents import document
 
 from lorabench.report.history import index
 from lorabench.report.html.page import page
-from lorabench.results.schema import Claim, Metric, Program, Result
+from lorabench.results.schema import Claim, Program, Result
 from lorabench.results.trend import searchable
 
 needs_otava = pytest.mark.skipif(not searchable(), reason="there is no Otava; make install")
@@ -24,32 +25,16 @@ def result(number: int, value: float, **other: object) -> Result:
         basis="measured-real",
         reason="r",
     )
-    ratio = Metric(
-        name="latency_p99_ratio",
-        condition="isolated",
-        unit="1",
-        better="lower",
-        values=[value],
-        estimate=value,
-        ci95=None,
-    )
-    return Result.model_validate(
-        {
-            "command": "colocate",
-            "id": f"{number:04d}",
-            "created": f"2026-01-01T{number:02d}:00:00Z",
-            "lorabench": Program(version="1", git="abc"),
-            "config": {},
-            "config_hash": "0123456789",
-            "environment": {},
-            "rounds": [],
-            "metrics": [ratio],
-            "claims": [missed],
-            "unavailable": [],
-            "series": [],
-            **other,
-        }
-    )
+    made: dict[str, object] = {
+        "id": f"{number:04d}",
+        "created": f"2026-01-01T{number:02d}:00:00Z",
+        "lorabench": Program(version="1", git="abc"),
+        "config_hash": "0123456789",
+        "environment": {},
+        "rounds": [],
+        "claims": [missed],
+    }
+    return document({("latency_p99_ratio", "isolated"): [value]}, config={}, **{**made, **other})
 
 
 RESULTS = {f"{n}.json": result(n, 1.0 + 0.001 * (n % 3) + 0.5 * (n >= 10)) for n in range(20)}

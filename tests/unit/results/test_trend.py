@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from documents import document
 
-from lorabench.results.schema import Metric, Program, Result
+from lorabench.results.schema import Result
 from lorabench.results.trend import changes, histories, searchable
 
 needs_otava = pytest.mark.skipif(not searchable(), reason="there is no Otava; make install")
@@ -14,32 +15,14 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def result(number: int, value: float, **other: object) -> Result:
-    ratio = Metric(
-        name="latency_p99_ratio",
-        condition="isolated",
-        unit="1",
-        better="lower",
-        values=[value],
-        estimate=value,
-        ci95=None,
-    )
-    return Result.model_validate(
-        {
-            "command": "colocate",
-            "id": f"{number:04d}",
-            "created": FIRST + timedelta(hours=number),
-            "lorabench": Program(version="1"),
-            "config": {},
-            "config_hash": "a",
-            "environment": {"cpu": {"brand_raw": "A Processor"}},
-            "rounds": [],
-            "metrics": [ratio],
-            "claims": [],
-            "unavailable": [],
-            "series": [],
-            **other,
-        }
-    )
+    made: dict[str, object] = {
+        "id": f"{number:04d}",
+        "created": FIRST + timedelta(hours=number),
+        "config_hash": "a",
+        "environment": {"cpu": {"brand_raw": "A Processor"}},
+        "rounds": [],
+    }
+    return document({("latency_p99_ratio", "isolated"): [value]}, config={}, **{**made, **other})
 
 
 def noisy(*levels: float) -> list[Result]:
