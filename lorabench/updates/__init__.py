@@ -1,1 +1,1 @@
-"""How updates travel from a training cluster to those who serve: what is sent, and what that costs."""
+"""How updates travel from a training cluster to those who serve, and what that costs."""

@@ -1,9 +1,9 @@
 """The link between a training and a serving cluster, and what a push over it takes.
 
-The tables of a replay stand for a larger set (`Scale`): what counts is the *fraction* of it that is
-sent. A push is gathered and encoded by the trainers, sent over the link, and written into the served
-tables by as many hosts as these are spread over; each of the three is a rate, and they follow one
-another.
+The tables of a replay stand for a larger set (`Scale`): what counts is the *fraction* of it that
+is sent. A push is gathered and encoded by the trainers, sent over the link, and written into the
+served tables by as many hosts as these are spread over; each of the three is a rate, and they
+follow one another.
 """
 
 from dataclasses import dataclass
