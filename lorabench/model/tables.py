@@ -113,6 +113,20 @@ class TableSet:
         )
         return cls(HugeRegion.create("tables", length, policy), layout)
 
+    def copy(self) -> "TableSet":
+        """Return tables of one's own with the same rows, settled on their pages.
+
+        Raises
+        ------
+        InputError
+            They do not fit into the memory that is available.
+        """
+        found = TableSet.create(self.layout)
+        for mine, base in zip(found.arrays, self.arrays, strict=True):
+            mine[:] = base
+        found.region.settle()
+        return found
+
     @classmethod
     def attach(cls, handle: TablesHandle) -> "TableSet":
         """Map, read-only, and take all page faults now."""

@@ -229,6 +229,31 @@ _TRAINING = {
         "condition",
     ),
 }
+_UPDATES = {
+    **_lower(
+        "s",
+        staleness_p50="median age of what was served: from when the newest label came that it "
+        "includes, and all before that, to each prediction; from the beginning of the replay where "
+        "it includes none",
+        staleness_p95="95th percentile of that age",
+        learn_cpu_s="CPU time of learning in the whole replay; of a strategy that is trained "
+        "elsewhere, of its training cluster",
+        push_s="from taking a push's rows to serving them: encoding, the link and writing, the "
+        "mean over the pushes of a replay that landed, or of the one under way",
+        push_apply_s="what writing the rows of a push takes a serving host, likewise",
+    ),
+    **_lower(
+        "B",
+        pushed_bytes="bytes put on the link in the whole replay, of the tables that it stands for",
+        held_bytes="what a strategy holds at the serving side beside the tables, when it was most",
+    ),
+    **_lower(
+        "1",
+        held_fraction="`held_bytes` over the table bytes",
+        push_share="rows of a push over all rows, the mean over the pushes of a replay",
+    ),
+    **_higher("1", pushes="pushes that landed in the whole replay"),
+}
 _MACHINE = {
     **_lower(
         "1",
@@ -407,6 +432,7 @@ FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "Serving": _SERVING,
     "Quality": _QUALITY,
     "Training": _TRAINING,
+    "Updates": _UPDATES,
     "Machine": _MACHINE,
     "Headroom": _HEADROOM,
     "Profile": _PROFILE,

@@ -22,8 +22,9 @@ from lorabench.lora.layout import AdapterPlan
 from lorabench.lora.learner import ACCUMULATOR_DECAY, Stage
 from lorabench.lora.writer import AdapterOwner
 from lorabench.model.dlrm import DenseNet
-from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout
+from lorabench.strategies.deployment import Deployment
+from lorabench.updates.cluster import TrainerKind
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,15 @@ class StrategySpec:
         """Return it with params that stand beside its name instead of in it."""
         return replace(self, params={**self.params, **params})
 
-    def make(self, model: TrainedModel, memory_budget: float) -> "Strategy":
-        """Make it ready to serve; the arguments are those of `Strategy`.
+    def make(self, deployment: Deployment) -> "Strategy":
+        """Make it ready to serve.
 
         Raises
         ------
         InputError
             Its memory does not fit, or its budget buys nothing.
         """
-        return self.kind(self, model, memory_budget)
+        return self.kind(self, deployment)
 
 
 class ColocatedLearner(Protocol):
@@ -111,10 +112,9 @@ class Strategy(ABC):
     ----------
     spec : StrategySpec
         How it was asked for.
-    model : TrainedModel
-        The pre-trained one: tables and accumulators stay as they are, the net is frozen here.
-    memory_budget : float
-        What it may add, as a share of the table bytes.
+    deployment : Deployment
+        The pre-trained model, whose tables and accumulators stay as they are and whose net is
+        frozen; what may be added to it; and what a training cluster and a link give.
 
     Attributes
     ----------
@@ -131,6 +131,10 @@ class Strategy(ABC):
     ships_deltas : bool
         It serves updates that were trained elsewhere and sent over a link: what a strategy that
         learns beside the servers is held against.
+    copies : int
+        Copies of the tables that it holds for itself.
+    trained_by : TrainerKind or None
+        How the training cluster that it takes its updates from trains; None where it needs none.
     """
 
     forms: ClassVar[tuple[str, ...]]
@@ -139,9 +143,11 @@ class Strategy(ABC):
     resumable: ClassVar[bool] = False
     colocatable: ClassVar[bool] = False
     ships_deltas: ClassVar[bool] = False
+    copies: ClassVar[int] = 0
+    trained_by: ClassVar[TrainerKind | None] = None
 
     @abstractmethod
-    def __init__(self, spec: StrategySpec, model: TrainedModel, memory_budget: float) -> None: ...
+    def __init__(self, spec: StrategySpec, deployment: Deployment) -> None: ...
 
     @classmethod
     def read(cls, name: str) -> Mapping[str, Any] | None:
@@ -192,6 +198,33 @@ class Strategy(ABC):
         self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
     ) -> None:
         """Take in a batch whose labels [B] have arrived."""
+
+    def advance(self, now_s: float) -> None:  # noqa: B027 - most have no clock
+        """Let time go on: what is due by now begins, arrives or expires.
+
+        Parameters
+        ----------
+        now_s : float
+            The stream's own time; it never goes back.
+        """
+
+    @property
+    def step(self) -> int | None:
+        """Samples, in the order of their labels, that went into what is served now.
+
+        None where that is all that it was given to `learn`.
+        """
+        return None
+
+    def held_back(
+        self,
+        sparse: NDArray[np.int32],  # noqa: ARG002 - most hold nothing back
+    ) -> NDArray[np.int64] | None:
+        """Return how many rows of each sample [B] have updates that it chose not to send.
+
+        None where it sends all that there are.
+        """
+        return None
 
     def window_metrics(self) -> Mapping[str, float]:
         """Return what there is to tell at the end of a window, by the metrics' names."""

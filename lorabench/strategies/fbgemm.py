@@ -18,6 +18,7 @@ from lorabench.model.gradients import embedding_gradients
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.ideal import Ideal
+from lorabench.updates.cluster import TrainerKind
 
 # As of the kernels' own step.
 _EPSILON = 1e-8
@@ -102,6 +103,7 @@ class FbgemmIdeal(Ideal):
     """As `Ideal`, trained by FBGEMM."""
 
     forms = ("ideal-fbgemm",)
+    trained_by = TrainerKind(FbgemmTrainer)
 
     @classmethod
     def read(cls, name: str) -> Mapping[str, Any] | None:
@@ -127,14 +129,3 @@ class FbgemmIdeal(Ideal):
         """Refuse an embedding dim that FBGEMM cannot train."""
         super().check(spec, layout, memory_budget, saved)
         _check_dim(layout)
-
-    @classmethod
-    def trainer(
-        cls,
-        tables: TableSet,
-        net: DenseNet,
-        learning_rate: float,
-        accumulators: Sequence[NDArray[np.float32]] | None,
-    ) -> FbgemmTrainer:
-        """Return what trains the copy."""
-        return FbgemmTrainer(tables, net, learning_rate, accumulators)

@@ -19,9 +19,9 @@ from lorabench.lora.layout import AdapterPlan, plan_adapter
 from lorabench.lora.learner import LEARNING_RATE, Learner, LearnerConfig
 from lorabench.lora.writer import Adapter, AdapterOwner
 from lorabench.model.dlrm import DenseNet
-from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout
 from lorabench.strategies.base import Strategy, StrategySpec
+from lorabench.strategies.deployment import Deployment
 
 _NAME = re.compile(r"lora(?:-r(?P<rank>[0-9]+)(?P<random>-random)?)?")
 
@@ -34,8 +34,9 @@ class Lora(Strategy):
     resumable = True
     colocatable = True
 
-    def __init__(self, spec: StrategySpec, model: TrainedModel, memory_budget: float) -> None:
-        self._adapter = Adapter(self.plan(spec, model.tables.layout, 1, memory_budget))
+    def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
+        model = deployment.model
+        self._adapter = Adapter(self.plan(spec, model.tables.layout, 1, deployment.memory_budget))
         self._owner = AdapterOwner(self._adapter.handle)
         self._learner = self.learner(spec, model.tables.kernels, model.net, self._owner)
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.model.full import TrainedModel
 from lorabench.strategies.base import Strategy, StrategySpec, table_logits
+from lorabench.strategies.deployment import Deployment
 
 
 class Frozen(Strategy):
@@ -15,11 +15,10 @@ class Frozen(Strategy):
     def __init__(
         self,
         spec: StrategySpec,  # noqa: ARG002 - it has no choice
-        model: TrainedModel,
-        memory_budget: float,  # noqa: ARG002 - no budget binds it
+        deployment: Deployment,
     ) -> None:
-        self._kernels = model.tables.kernels
-        self._net = model.net.freeze()
+        self._kernels = deployment.model.tables.kernels
+        self._net = deployment.model.net.freeze()
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the logits [B] of the base model."""

@@ -11,8 +11,21 @@ from lorabench.strategies.fbgemm import FbgemmIdeal
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.lora import Lora
 from lorabench.strategies.none import Frozen
+from lorabench.strategies.priority import Priority
+from lorabench.strategies.shipping import Deltas, Full, QuantisedDeltas
+from lorabench.strategies.stream import Stream
 
-STRATEGIES: tuple[type[Strategy], ...] = (Frozen, Lora, Ideal, FbgemmIdeal)
+STRATEGIES: tuple[type[Strategy], ...] = (
+    Frozen,
+    Full,
+    Deltas,
+    QuantisedDeltas,
+    Priority,
+    Stream,
+    Lora,
+    Ideal,
+    FbgemmIdeal,
+)
 
 
 def parse(

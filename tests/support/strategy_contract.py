@@ -14,6 +14,7 @@ from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.results.registry import metric_spec
 from lorabench.strategies.base import Strategy, StrategySpec
+from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.registry import STRATEGIES, parse
 
 BUDGET = 0.5
@@ -34,19 +35,31 @@ class Rows:
         columns = self.tables.layout.columns
         self.sparse = rng.integers(0, 50, (1024, columns)).astype(np.int32)
         self.labels = (self.sparse[:, 0] % 2).astype(np.int8)
+        self.deployments: dict[Strategy, Deployment] = {}
         self.accumulators: list[np.ndarray] | None = [
             np.full(2000, 0.01, np.float32) for _ in range(2)
         ]
 
     def make(self, spec: StrategySpec) -> Strategy:
-        return spec.make(TrainedModel(self.tables, self.net, self.accumulators), BUDGET)
+        model = TrainedModel(self.tables, self.net, self.accumulators)
+        deployment = Deployment(model, BUDGET)
+        strategy = spec.make(deployment)
+        strategy.advance(0.0)
+        self.deployments[strategy] = deployment
+        return strategy
+
+    def close(self, strategy: Strategy) -> None:
+        strategy.close()
+        self.deployments.pop(strategy).close()
 
     def predict(self, strategy: Strategy) -> np.ndarray:
         return strategy.predict(self.dense, self.sparse).copy()
 
     def learn(self, strategy: Strategy, steps: int = STEPS) -> None:
-        for _ in range(steps):
-            strategy.learn(self.dense, self.sparse, self.labels)
+        for step in range(steps):
+            for one in (strategy, *self.deployments[strategy].clusters):
+                one.learn(self.dense, self.sparse, self.labels)
+            strategy.advance(float(step + 1))
 
     def loss(self, logits: np.ndarray) -> float:
         return float((np.logaddexp(0, logits) - self.labels * logits).mean())
@@ -99,7 +112,7 @@ class StrategyContract:
             assert logits.shape == (len(rows.dense),)
             assert logits.dtype == np.float32
             assert np.isfinite(logits).all()
-            strategy.close()
+            rows.close(strategy)
 
     def test_what_is_served_gets_better_exactly_if_it_learns(self, rows: Rows, specs) -> None:
         before = [table.copy() for table in rows.tables.arrays]
@@ -114,14 +127,14 @@ class StrategyContract:
                 np.testing.assert_array_equal(first, last)
             for table, kept in zip(rows.tables.arrays, before, strict=True):
                 np.testing.assert_array_equal(table, kept)
-            strategy.close()
+            rows.close(strategy)
 
     def test_a_new_one_predicts_as_the_base_does(self, rows: Rows, specs) -> None:
         base = rows.predict(rows.make(parse("none")))
         for spec in specs:
             strategy = rows.make(spec)
             np.testing.assert_allclose(rows.predict(strategy), base, rtol=1e-6, atol=1e-6)
-            strategy.close()
+            rows.close(strategy)
 
     def test_it_does_the_same_twice(self, rows: Rows, specs) -> None:
         for spec in specs:
@@ -130,14 +143,14 @@ class StrategyContract:
                 rows.learn(twin)
             np.testing.assert_array_equal(*(rows.predict(twin) for twin in twins))
             for twin in twins:
-                twin.close()
+                rows.close(twin)
 
     def test_memory_is_let_go_of(self, rows: Rows, specs) -> None:
         before = mapped()
         for spec in specs:
             strategy = rows.make(spec)
             rows.learn(strategy, 1)
-            strategy.close()
+            rows.close(strategy)
             del strategy
             assert mapped() == before
 
@@ -149,7 +162,7 @@ class StrategyContract:
             assert all(metric_spec(name) for name in told)
             spent = sum(strategy.peak_bytes.values())
             assert 0 <= spent <= BUDGET * rows.tables.layout.table_bytes
-            strategy.close()
+            rows.close(strategy)
 
     def test_what_was_saved_is_served_again(self, rows: Rows, specs, tmp_path: Path) -> None:
         for spec in specs:
@@ -161,11 +174,11 @@ class StrategyContract:
             rows.learn(strategy)
             served = rows.predict(strategy)
             strategy.save(tmp_path / "saved")
-            strategy.close()
+            rows.close(strategy)
             again = rows.make(spec)
             again.resume(self.kind.load(tmp_path / "saved", rows.tables.layout))
             np.testing.assert_allclose(rows.predict(again), served, rtol=1e-5, atol=1e-5)
-            again.close()
+            rows.close(again)
 
     def test_servers_see_what_it_learns_in_the_trainer_process(self, rows: Rows, specs) -> None:
         if not self.kind.colocatable:

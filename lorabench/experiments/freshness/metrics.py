@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations, compress, product
 from statistics import fmean
 
+import numpy as np
+
 from lorabench.experiments.freshness.quality import Areas, Quality, Replayed, Replicate, part
 from lorabench.results import schema, statistics
 from lorabench.results.case import Case
@@ -252,10 +254,30 @@ class FreshnessTable:
         if self._specs[name].learns and any(one.learned for one in found):
             rates = (None if one.diverged else one.samples_per_s for one in found)
             self.table.add("train_samples_per_s", case, *rates)
+        self._add_updates(name, found)
         if any(one.peak_bytes for one in found):
             held = (float(sum(one.peak_bytes.values())) for one in found)
             self.table.add("lora_bytes", case, *held)
             self.table.add("lora_fraction", case, *map(_fraction, self._replays, found))
+
+    def _add_updates(self, name: str, found: Sequence[Replayed]) -> None:
+        """Write down how old what it served was, and how long an update took to be served."""
+        case, specs = strategy_case(name), self._specs
+        ended = [one if one.comparable and len(one.staleness_s) else None for one in found]
+        if not any(ended):
+            return
+        told: dict[str, Callable[[Replayed], float | None]] = {
+            "staleness_p50": lambda one: float(np.quantile(one.staleness_s, 0.5)),
+            "staleness_p95": lambda one: float(np.quantile(one.staleness_s, 0.95)),
+        }
+        if specs[name].learns:
+            told |= {
+                "learn_cpu_s": lambda one: one.learn_s,
+                "update_latency_p50": lambda one: one.latency(0.5),
+                "update_latency_p95": lambda one: one.latency(0.95),
+            }
+        for metric, measure in told.items():
+            self.table.add(metric, case, *(measure(one) if one else None for one in ended))
 
 
 def _fraction(replay: Replicate, one: Replayed) -> float:

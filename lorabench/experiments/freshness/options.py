@@ -26,7 +26,8 @@ class FreshnessOptions(Workload):
 
     strategies: tuple[str, ...] = option(
         ("none", "lora", "ideal"),
-        "none, ideal, ideal-fbgemm, lora (rank follows the signal), lora-rN, lora-rN-random.",
+        "none, full, delta, delta-int8, priority, stream, lora, ideal, ideal-fbgemm; their forms, "
+        "such as lora-r4 or priority-grad-energy-10, are in docs/freshness.md.",
         metavar="S[,S]...",
         parse=_each_once,
     )

@@ -7,16 +7,15 @@ model, and of the predictions only those of the windows under way.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.results.quality import auc, normalized_entropy
 from lorabench.strategies.base import Strategy, StrategySpec
-from lorabench.workload.block import Block, dense_features
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
 Areas = Sequence[float | None]
 
 
@@ -52,12 +51,15 @@ class Quality:
     auc_last_third : float or None
         Of the predictions of the last third of the windows, taken together; None before the end,
         or where fewer than three windows have no third.
+    slices : dict of str to list of float or None
+        AUC of a part of each window's rows, by what part.
     """
 
     windows: int
     auc: list[float | None] = field(default_factory=list)
     normalized_entropy: list[float | None] = field(default_factory=list)
     auc_last_third: float | None = None
+    slices: dict[str, list[float | None]] = field(default_factory=dict)
     _kept: list[tuple[NDArray[np.int8], Floats]] = field(default_factory=list)
 
     @property
@@ -65,8 +67,22 @@ class Quality:
         """Whether it has come to the last window."""
         return len(self.auc) == self.windows
 
-    def add(self, label: NDArray[np.int8], scores: Floats) -> None:
-        """Write down the next window: its labels [N] and the click probabilities [N]."""
+    def add(
+        self, label: NDArray[np.int8], scores: Floats, parts: Mapping[str, Rows] | None = None
+    ) -> None:
+        """Write down the next window.
+
+        Parameters
+        ----------
+        label : int8 [N]
+        scores : float32 [N]
+            Click probabilities.
+        parts : mapping of str to int64 [n], optional
+            Which of its rows belong to each slice.
+        """
+        for name, rows in (parts or {}).items():
+            before: list[float | None] = [None] * len(self.auc)
+            self.slices.setdefault(name, before).append(auc(label[rows], scores[rows]))
         self.auc.append(auc(label, scores))
         self.normalized_entropy.append(normalized_entropy(label, scores))
         if len(self.auc) > self.windows - part(self.windows, 3):
@@ -93,9 +109,16 @@ class Replayed:
     peak_bytes : dict of str to int
         What it held beside the tables, by purpose, when that was most.
     learned : int
-        Samples that it has learned from.
+        Samples that have been learned from, by itself or by its training cluster.
     learn_s : float
-        Time spent inside its `learn`.
+        CPU time that this took.
+    staleness_s : float32 array
+        How old what was served was, a batch each.
+    latency_s : float32 array
+        From a label to the first batch that was predicted with it, of each sample that came to be
+        served.
+    unserved : int
+        Samples whose label came and that were not served before the end.
     done : bool
         It has gone through all windows.
     diverged : bool
@@ -109,6 +132,9 @@ class Replayed:
     peak_bytes: dict[str, int] = field(default_factory=dict)
     learned: int = 0
     learn_s: float = 0.0
+    staleness_s: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    latency_s: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    unserved: int = 0
     done: bool = False
     diverged: bool = False
 
@@ -122,17 +148,27 @@ class Replayed:
         """How fast it learns; None where it has learned nothing."""
         return self.learned / self.learn_s if self.learned else None
 
-    def learn(self, strategy: Strategy, due: Block) -> None:
-        """Let it take in rows whose labels have arrived."""
-        dense = dense_features(due.dense)
-        began = perf_counter()
-        strategy.learn(dense, due.sparse, due.label)
-        self.learn_s += perf_counter() - began
-        self.learned += len(due)
+    def latency(self, quantile: float) -> float | None:
+        """Return a quantile of the update latency, s; None where it lies beyond the replay's end.
 
-    def note(self, strategy: Strategy, label: NDArray[np.int8], scores: Floats) -> None:
+        Samples that were not served before the end took longer than any that were: with what had
+        come in time known to wait less, the quantile is exact as long as it lies among the served.
+        """
+        count = len(self.latency_s) + self.unserved
+        place = int(np.ceil(quantile * count)) - 1
+        if not 0 <= place < len(self.latency_s):
+            return None
+        return float(np.partition(self.latency_s, place)[place])
+
+    def note(
+        self,
+        strategy: Strategy,
+        label: NDArray[np.int8],
+        scores: Floats,
+        parts: Mapping[str, Rows] | None = None,
+    ) -> None:
         """Write down a window at its end."""
-        self.quality.add(label, scores)
+        self.quality.add(label, scores, parts)
         for name, value in strategy.window_metrics().items():
             self.by_window.setdefault(name, []).append(value)
         self.peak_bytes = dict(strategy.peak_bytes)

@@ -1,4 +1,4 @@
-"""A stream replayed under a virtual clock, the rows' own times, by one strategy after the other.
+"""A stream replayed under a virtual clock, the rows' own times, by all strategies side by side.
 
 Every row is predicted by what a strategy serves at that moment and learned from once its label has
 arrived (prequential evaluation, Gama et al. 2013). Where nothing learns, only windows spread over
@@ -6,9 +6,8 @@ the stream are read and predicted. A strategy whose predictions are not finite h
 replay ends there.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,13 +19,22 @@ from numpy.typing import NDArray
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.options import LEAST_ROWS, FreshnessOptions
 from lorabench.experiments.freshness.quality import Floats, Quality, Replayed, Replicate
+from lorabench.experiments.freshness.race import Pace, Race
+from lorabench.host.memory import available_memory
 from lorabench.model.prepare import Prepared
+from lorabench.model.tables import TableLayout
 from lorabench.strategies.base import Strategy, StrategySpec
+from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.planted import sigmoid
 from lorabench.workload.source import RowSource, RowStream
 
 _BATCH = 1024
+
+# What is left for all else than copies of the tables; what goes with a copy, rows on their way
+# included, as a multiple of it.
+_RESERVE_BYTES = 2 << 30
+_COPY = 1.5
 
 Report = Callable[[str, float], None]
 
@@ -59,6 +67,10 @@ class Replay:
         Of the run.
     report : callable
         Told what is going on and how much of it is done.
+    pushes : Pushes, optional
+        How updates come from a training cluster; by default at once and for nothing.
+    pace : callable, optional
+        What learning takes (`lorabench.experiments.freshness.race.Pace`); by default as measured.
 
     Attributes
     ----------
@@ -76,12 +88,21 @@ class Replay:
     """
 
     def __init__(
-        self, source: RowSource, prepared: Prepared, options: FreshnessOptions, report: Report
+        self,
+        source: RowSource,
+        prepared: Prepared,
+        options: FreshnessOptions,
+        report: Report,
+        *,
+        pushes: Pushes | None = None,
+        pace: Pace = lambda _: None,
     ) -> None:
         self._source = source
         self._prepared = prepared
         self._options = options
         self._report = report
+        self._pushes = pushes
+        self._pace = pace
         self._first = prepared.serving_start
         self._end = source.rows
         if options.rows is not None:
@@ -130,48 +151,59 @@ class Replay:
             self._spread(specs)
 
     def _replay(self, specs: Sequence[StrategySpec], saved: Mapping[str, Any]) -> None:
-        for begin, rows in self._stretches():
-            self._add_window(rows, begin)
+        """Replay the stream for all strategies at once, or in passes as memory asks for."""
+        for group in self._passes(specs):
+            with closing(self._deployment()) as deployment, ExitStack() as stack:
+                race = Race(deployment, self._source.spec.labels.delay_s, self._pace)
+                stack.callback(race.close)
+                for spec in group:
+                    found = Replayed(spec, Quality(self._options.windows))
+                    self.strategies.append(found)
+                    arm = race.enter(spec, found)
+                    if spec.name in saved:
+                        arm.strategy.resume(saved[spec.name])
+                self._run(race)
+
+    def _run(self, race: Race) -> None:
+        """Take all of a race through the stream."""
+        for number, (begin, rows) in enumerate(self._stretches()):
+            batches = list(_batches(rows))
+            for place, batch in enumerate(batches):
+                done = (number + place / len(batches)) / self._options.windows
+                self._report("replaying", done)
+                race.step(batch)
+            if len(self.windows) == number:
+                self._add_window(rows, begin)
+            race.end_window(rows.label)
+        race.finish()
+        self._report("replaying", 1.0)
+        kept = self._options.save_adapter
+        for arm in race.arms:
+            if kept is not None and arm.found.spec.kind.resumable and not arm.found.diverged:
+                arm.strategy.save(Path(kept))
+
+    def _passes(self, specs: Sequence[StrategySpec]) -> Iterator[list[StrategySpec]]:
+        """Divide strategies so that the copies of the tables that a pass takes fit into memory."""
+        room = copies_that_fit(self._prepared.tables.layout)
+        group: list[StrategySpec] = []
         for spec in specs:
-            with closing(self._make(spec)) as strategy:
-                found = self.strategies[-1]
-                if spec.name in saved:
-                    strategy.resume(saved[spec.name])
-                self._learn(strategy, found)
-                kept = self._options.save_adapter
-                if kept is not None and spec.kind.resumable and not found.diverged:
-                    strategy.save(Path(kept))
-
-    def _learn(self, strategy: Strategy, found: Replayed) -> None:
-        """Replay for one strategy, to the end or until it diverges."""
-        name = found.spec.name
-        delay_ns = int(self._source.spec.labels.delay_s * 1e9)
-        waiting: deque[Block] = deque()
-
-        def batches(rows: Block) -> Iterator[Block]:
-            for batch in _batches(rows):
-                while waiting and int(waiting[0].time_ns[-1]) + delay_ns <= batch.time_ns[0]:
-                    found.learn(strategy, waiting.popleft())
-                yield batch
-                waiting.append(batch)
-
-        for number, (_, rows) in enumerate(self._stretches()):
-            self._report(f"replaying {name}", number / self._options.windows)
-            scores = _scores(strategy, batches(rows))
-            if scores is None:
-                found.diverge(strategy)
-                return
-            found.note(strategy, self.windows[number].label, scores)
-        found.finish(strategy)
-        self._report(f"replaying {name}", 1.0)
+            if group and copies_of([*group, spec]) > room:
+                yield group
+                group = []
+            group.append(spec)
+        yield group
 
     def _spread(self, specs: Sequence[StrategySpec]) -> None:
         """Predict windows spread over the stream by models as they are."""
         rows = min(self._options.window_rows, self._rows)
         starts = np.linspace(self._first, self._end - rows, self._options.windows).astype(np.int64)
         for spec in specs:
-            with closing(self._make(spec)) as strategy:
-                found = self.strategies[-1]
+            found = Replayed(spec, Quality(self._options.windows))
+            self.strategies.append(found)
+            with (
+                closing(self._deployment()) as deployment,
+                closing(spec.make(deployment)) as strategy,
+            ):
                 for number, start in enumerate(starts):
                     self._report("predicting", number / len(starts))
                     taken = Block.concat(list(_take(self._source.blocks(int(start)), rows)))
@@ -186,11 +218,9 @@ class Replay:
                     found.finish(strategy)
         self._report("predicting", 1.0)
 
-    def _make(self, spec: StrategySpec) -> Strategy:
-        prepared = self._prepared
-        strategy = spec.make(prepared.model, self._options.memory_budget)
-        self.strategies.append(Replayed(spec, Quality(self._options.windows)))
-        return strategy
+    def _deployment(self) -> Deployment:
+        """Return what strategies are deployed on."""
+        return Deployment(self._prepared.model, self._options.memory_budget, self._pushes)
 
     def _stretches(self) -> Iterator[tuple[int, Block]]:
         """Return each window's first row and its rows; the last one takes what is left over."""
@@ -222,6 +252,24 @@ def _scores(strategy: Strategy, batches: Iterable[Block]) -> Floats | None:
             return None
         parts.append(sigmoid(logits.astype(np.float64)).astype(np.float32))
     return np.concatenate(parts)
+
+
+def copies_of(specs: Sequence[StrategySpec]) -> int:
+    """Return how many copies of the tables strategies take that replay side by side."""
+    clusters = {
+        (spec.kind.trained_by, spec.learning_rate, spec.accumulator_decay)
+        for spec in specs
+        if spec.kind.trained_by is not None
+    }
+    return len(clusters) + sum(spec.kind.copies for spec in specs)
+
+
+def copies_that_fit(layout: TableLayout) -> int:
+    """Return how many copies of the tables there is memory for, at least one."""
+    room = available_memory()
+    left = room.huge_bytes + room.ordinary_bytes - _RESERVE_BYTES
+    # What goes with a copy: a push on its way, and what is known of each row.
+    return max(1, int(left / (_COPY * layout.table_bytes)))
 
 
 def _take(blocks: Iterator[Block], rows: int) -> Iterator[Block]:

@@ -9,9 +9,11 @@ from lorabench.model import fbgemm
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
+from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.fbgemm import FbgemmIdeal
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.registry import parse
+from lorabench.updates.cluster import TrainingCluster
 
 ROWS, BATCH = (700, 5, 1301), 512
 
@@ -37,8 +39,8 @@ def batches(layout: TableLayout, number: int):
         yield dense, sparse, (sparse[:, 0] % 2).astype(np.int8)
 
 
-def state(strategy: Ideal) -> list[np.ndarray]:
-    return [*strategy._tables.arrays, *strategy._trainer.accumulators]  # type: ignore[attr-defined]
+def state(cluster: TrainingCluster) -> list[np.ndarray]:
+    return [*cluster.tables.arrays, *cluster._trainer.accumulators]  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("with_fbgemm")
@@ -49,30 +51,34 @@ def test_fbgemm_learns_what_ours_learns(
     dim: int, hotness: tuple[int, ...], sums: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Windows end within these few batches, so that the decay of the accumulators is held to it too.
-    monkeypatch.setattr("lorabench.strategies.ideal.WINDOW", 3 * BATCH)
+    monkeypatch.setattr("lorabench.updates.cluster.WINDOW", 3 * BATCH)
     start = model(dim, hotness, sums)
-    ours, theirs = (parse(name).make(start, BUDGET) for name in ("ideal", "ideal-fbgemm"))
-    assert (type(ours), type(theirs)) == (Ideal, FbgemmIdeal)
+    homes = [Deployment(start, BUDGET) for _ in range(2)]
+    strategies = [
+        parse(name).make(home) for name, home in zip(("ideal", "ideal-fbgemm"), homes, strict=True)
+    ]
+    assert [type(one) for one in strategies] == [Ideal, FbgemmIdeal]
+    ours, theirs = (home.clusters[0] for home in homes)
     for mine, other in zip(state(ours), state(theirs), strict=True):
         np.testing.assert_array_equal(mine, other)
     base = [array.copy() for array in state(ours)]
     for batch in batches(start.tables.layout, 10):
-        for strategy in (ours, theirs):
-            strategy.learn(*batch)
+        for cluster in (ours, theirs):
+            cluster.learn(*batch)
     for mine, other, before in zip(state(ours), state(theirs), base, strict=True):
         assert (mine != before).any(), "nothing was learned"
         np.testing.assert_allclose(mine, other, rtol=2e-4, atol=2e-5)
     dense, sparse, _ = next(batches(start.tables.layout, 1))
-    served = [strategy.predict(dense, sparse) for strategy in (ours, theirs)]
+    served = [strategy.predict(dense, sparse) for strategy in strategies]
     np.testing.assert_allclose(*served, rtol=1e-3, atol=1e-3)
-    for strategy in (ours, theirs):
-        strategy.close()
+    for home in homes:
+        home.close()
 
 
 @pytest.mark.usefixtures("with_fbgemm")
 def test_a_dim_that_fbgemm_has_no_rows_of_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match=r"^--dim: found 6, expected a multiple of 4") as caught:
-        parse("ideal-fbgemm").make(model(6, (), None), BUDGET)
+        parse("ideal-fbgemm").make(Deployment(model(6, (), None), BUDGET))
     assert "\n" not in str(caught.value)
 
 

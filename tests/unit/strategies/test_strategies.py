@@ -11,7 +11,10 @@ from lorabench.strategies.fbgemm import FbgemmIdeal
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.lora import Lora
 from lorabench.strategies.none import Frozen
+from lorabench.strategies.priority import Priority
 from lorabench.strategies.registry import STRATEGIES, parse
+from lorabench.strategies.shipping import Deltas, Full, QuantisedDeltas
+from lorabench.strategies.stream import Stream
 
 
 class TestNone(StrategyContract):
@@ -27,6 +30,37 @@ class TestLora(StrategyContract):
 class TestIdeal(StrategyContract):
     kind = Ideal
     names = ("ideal",)
+
+
+class TestFull(StrategyContract):
+    kind = Full
+    names = ("full",)
+
+
+class TestDelta(StrategyContract):
+    kind = Deltas
+    names = ("delta",)
+
+
+class TestDeltaInt8(StrategyContract):
+    kind = QuantisedDeltas
+    names = ("delta-int8",)
+
+
+class TestPriority(StrategyContract):
+    kind = Priority
+    names = (
+        "priority",
+        "priority-10",
+        "priority-delta-norm-1",
+        "priority-grad-energy-10",
+        "priority-freq-grad-5",
+    )
+
+
+class TestStream(StrategyContract):
+    kind = Stream
+    names = ("stream",)
 
 
 @pytest.mark.usefixtures("with_fbgemm")
@@ -45,7 +79,7 @@ def test_ideal_goes_on_from_the_accumulators_and_leaves_them_as_they_are() -> No
         before = rows.predict(strategy)
         rows.learn(strategy, 1)
         moved[sums] = np.abs(rows.predict(strategy) - before).mean()
-        strategy.close()
+        rows.close(strategy)
         if given is not None:
             assert all((one == sums).all() for one in given)
     assert moved[1e4] < 0.5 * moved[None]
@@ -63,7 +97,7 @@ def test_a_name_says_rank_and_basis(name, rank, basis) -> None:
     assert parse(name).params == {"rank": rank, "basis": basis}
 
 
-@pytest.mark.parametrize("name", ["", "lora-", "lora-rx", "lora-random", "full", "LORA"])
+@pytest.mark.parametrize("name", ["", "lora-", "lora-rx", "lora-random", "delta-int4", "LORA"])
 def test_other_names_are_refused(name) -> None:
     with pytest.raises(InputError, match=f"--strategies: found '{name}', expected some of none"):
         parse(name)
@@ -88,7 +122,7 @@ def test_a_seed_goes_with_a_strategy_to_the_process_that_learns(name) -> None:
         strategy = rows.make(spec)
         rows.learn(strategy)
         found = rows.predict(strategy)
-        strategy.close()
+        rows.close(strategy)
         return found
 
     np.testing.assert_array_equal(learned(1), learned(1))

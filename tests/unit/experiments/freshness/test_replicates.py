@@ -35,7 +35,8 @@ def series(found, name: str, case: str) -> list[float]:
 def outcome(found) -> dict:
     """Values by metric and case, but for what depends on how fast the machine is."""
     rows = found.table.rows
-    return {key: values for key, values in rows.items() if key[0] != "train_samples_per_s"}
+    timed = ("train_samples_per_s", "learn_cpu_s")
+    return {key: values for key, values in rows.items() if key[0] not in timed}
 
 
 def measured(options):
@@ -79,7 +80,7 @@ def test_one_model_is_held_at_a_time(options, monkeypatch) -> None:
 def test_the_seeds_that_are_through_outlive_an_interruption(options) -> None:
     run = Freshness(options)
     with pytest.raises(KeyboardInterrupt):
-        run.measure(Interrupting("seed 4: replaying lora-r2", 2 / WINDOWS))
+        run.measure(Interrupting("seed 4: replaying", 2 / WINDOWS))
     found = run.findings()
     assert found.config["replicates"]["seeds"] == [3]
     first, _ = measured(replace(options, seeds=1))
@@ -89,10 +90,9 @@ def test_the_seeds_that_are_through_outlive_an_interruption(options) -> None:
 def test_of_the_first_seed_finished_windows_outlive_an_interruption(options) -> None:
     run = Freshness(options)
     with pytest.raises(KeyboardInterrupt):
-        run.measure(Interrupting("seed 3: replaying lora-r2", 2 / WINDOWS))
+        run.measure(Interrupting("seed 3: replaying", 2 / WINDOWS))
     found = run.findings()
-    assert len(series(found, "auc", "none")) == WINDOWS
-    assert len(series(found, "auc", "lora-r2")) == 2
+    assert len(series(found, "auc", "none")) == len(series(found, "auc", "lora-r2")) == 2
     assert found.table.named("gap_recovered") == {}
 
 
@@ -100,7 +100,7 @@ def test_rows_that_are_there_are_replayed_once_in_blocks_of_time(options, criteo
     real = replace(options, preset="tiny", data=criteo_rows, windows=3, seeds=2)
     found, told = measured(real)
     assert found.config["replicates"] == {"of": "time", "seeds": [3], "windows": [1, 2]}
-    assert told.count("replaying ideal") == 3 + 1
+    assert told[-1] == "replaying"
     areas = series(found, "auc", "none")
     blocks = [areas[0], np.mean(areas[1:])]
     assert found.table.values("auc", "none") == pytest.approx(blocks)

@@ -1,0 +1,158 @@
+"""All strategies of a replay, side by side: they predict each batch of the stream in turn.
+
+One training cluster learns for all that ship what it learned. Strategies share nothing else but the
+base tables, so that they take their turns at the same time, a thread each; what each does is the
+same however these fall. torch keeps to one thread meanwhile, which makes its sums the same on every
+number of cores.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lorabench.experiments.freshness.arms import NS, Arm, Batch, History, Learner
+from lorabench.experiments.freshness.quality import Replayed
+from lorabench.experiments.freshness.slices import Rows, Slices, joined, most
+from lorabench.strategies.base import StrategySpec
+from lorabench.strategies.deployment import Deployment
+from lorabench.updates.cluster import TrainingCluster
+from lorabench.workload.block import Block
+
+Pace = Callable[[str], float | None]
+"""From a strategy's name, or `CLUSTER`, to what learning a sample takes, s; None: as measured."""
+
+CLUSTER = "cluster"
+
+
+class Race:
+    """Strategies that replay a stream together.
+
+    Parameters
+    ----------
+    deployment : Deployment
+        Of all of them; whoever made it closes it.
+    delay_s : float
+        From a row to its label.
+    pace : callable
+        What learning takes.
+
+    Attributes
+    ----------
+    arms : list of Arm
+        That are still going on.
+    """
+
+    def __init__(self, deployment: Deployment, delay_s: float, pace: Pace) -> None:
+        self.arms: list[Arm] = []
+        self._deployment = deployment
+        self._pace = pace
+        self._history = History(int(delay_s * NS))
+        self._clusters: dict[TrainingCluster, Learner] = {}
+        self._slices = Slices(deployment.model.tables.layout)
+        self._held: dict[str, list[NDArray[np.int64]]] = {}
+        self._number = 0
+        self._began_ns: int | None = None
+        self._last_ns = 0
+        self._stack = ExitStack()
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        self._stack.callback(torch.set_num_threads, self._threads)
+        # torch's number of threads is each thread's own.
+        self._pool = self._stack.enter_context(
+            ThreadPoolExecutor(
+                len(os.sched_getaffinity(0)), initializer=torch.set_num_threads, initargs=(1,)
+            )
+        )
+
+    def enter(self, spec: StrategySpec, found: Replayed) -> Arm:
+        """Let a strategy take part.
+
+        Raises
+        ------
+        InputError
+            Its memory does not fit, or its budget buys nothing.
+        """
+        strategy = spec.make(self._deployment)
+        self._stack.callback(strategy.close)
+        learner = Learner(strategy.learn, self._history, self._pace(spec.name))
+        for cluster in self._deployment.clusters:
+            self._trainer(cluster)
+        trainer = learner
+        if strategy.step is not None and spec.kind.trained_by is not None:
+            trainer = self._trainer(self._deployment.cluster(spec))
+        arm = Arm(strategy, found, learner, trainer)
+        self.arms.append(arm)
+        return arm
+
+    def _trainer(self, cluster: TrainingCluster) -> Learner:
+        if cluster not in self._clusters:
+            self._clusters[cluster] = Learner(cluster.learn, self._history, self._pace(CLUSTER))
+        return self._clusters[cluster]
+
+    def step(self, rows: Block) -> None:
+        """Let all predict a batch, and learn what is due by then."""
+        batch = Batch.of(self._number, rows)
+        self._number += 1
+        self._last_ns = batch.now_ns
+        if self._began_ns is None:
+            self._began_ns = batch.now_ns
+        began_ns = self._began_ns
+        clusters = [
+            self._pool.submit(each.catch_up, batch.now_ns) for each in self._clusters.values()
+        ]
+        # What is independent of a cluster need not wait for it.
+        apart = [arm for arm in self.arms if arm.found.spec.kind.trained_by is None]
+        turns = {arm: self._pool.submit(arm.turn, batch, began_ns, self._history) for arm in apart}
+        self._slices.add(batch.rows.sparse)
+        for each in clusters:
+            each.result()
+        turns |= {
+            arm: self._pool.submit(arm.turn, batch, began_ns, self._history)
+            for arm in self.arms
+            if arm not in turns
+        }
+        finite = {arm: turn.result() for arm, turn in turns.items()}
+        for arm in list(self.arms):
+            if not finite[arm]:
+                self._drop(arm)
+            elif (held := arm.strategy.held_back(batch.rows.sparse)) is not None:
+                self._held.setdefault(arm.found.spec.name, []).append(held)
+        self._history.add(batch)
+        self._history.forget(
+            min(
+                each.following
+                for each in (*self._clusters.values(), *(arm.learner for arm in self.arms))
+            )
+            if self.arms
+            else self._number
+        )
+
+    def _drop(self, arm: Arm) -> None:
+        self.arms.remove(arm)
+        self._held.pop(arm.found.spec.name, None)
+        arm.found.diverge(arm.strategy)
+
+    def end_window(self, label: NDArray[np.int8]) -> None:
+        """Write down how well all predicted the rows since the last window."""
+        parts: dict[str, Rows] = dict(self._slices.end_window())
+        for name, held in self._held.items():
+            parts[f"unsent by {name}"] = most(joined(held))
+        self._held.clear()
+        for arm in self.arms:
+            arm.told()
+            arm.found.note(arm.strategy, label, arm.take_scores(), parts)
+
+    def finish(self) -> None:
+        """Write down that the stream is over."""
+        for arm in self.arms:
+            arm.finish(self._last_ns, self._history)
+
+    def close(self) -> None:
+        """Let go of the strategies and the threads."""
+        self._stack.close()
+        self.arms.clear()

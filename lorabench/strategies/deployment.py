@@ -1,0 +1,92 @@
+"""What a strategy is deployed on: the model it keeps fresh, and what there is to do that with."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lorabench.model.full import TrainedModel
+from lorabench.updates.cluster import TrainerKind, TrainingCluster
+from lorabench.updates.link import Link, Scale, Sync
+
+if TYPE_CHECKING:
+    from lorabench.strategies.base import StrategySpec
+
+
+@dataclass(frozen=True)
+class Pushes:
+    """When updates are sent, and what sending them takes.
+
+    Parameters
+    ----------
+    sync : Sync
+        What a push takes.
+    interval_s : float
+        From the beginning of a push to that of the next, s of the stream's time; a push starts
+        later where the last has not ended. 0 is at once.
+    full_every : int
+        Every so many pushes one sends all that is outstanding, by those that usually send a part.
+    """
+
+    sync: Sync
+    interval_s: float
+    full_every: int = 36
+
+
+@dataclass(eq=False)
+class Deployment:
+    """A model and its surroundings, shared by all strategies of a replay.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        The pre-trained one: no strategy changes its tables or accumulators.
+    memory_budget : float
+        What a strategy may add at the serving side, as a share of the table bytes.
+    pushes : Pushes, optional
+        How updates come from a training cluster; by default at once and for nothing.
+
+    Attributes
+    ----------
+    clusters : list of TrainingCluster
+        That strategies have asked for.
+    """
+
+    model: TrainedModel
+    memory_budget: float
+    pushes: Pushes | None = None
+    _clusters: dict[tuple[TrainerKind, float, float], TrainingCluster] = field(
+        default_factory=dict, repr=False
+    )
+
+    @property
+    def clusters(self) -> list[TrainingCluster]:
+        """Those that strategies have asked for, each once."""
+        return list(self._clusters.values())
+
+    @property
+    def when(self) -> Pushes:
+        """How updates come."""
+        if self.pushes is not None:
+            return self.pushes
+        size = self.model.tables.layout.table_bytes
+        return Pushes(Sync(Link(float("inf")), Scale(size, size)), 0.0)
+
+    def cluster(self, spec: "StrategySpec") -> TrainingCluster:
+        """Return the training cluster of a strategy; of equal training there is one.
+
+        Raises
+        ------
+        InputError
+            Its tables do not fit into memory.
+        """
+        trainer = spec.kind.trained_by
+        assert trainer is not None, f"{spec.name} is not trained elsewhere"
+        key = trainer, spec.learning_rate or 0.0, spec.accumulator_decay
+        if key not in self._clusters:
+            self._clusters[key] = TrainingCluster(self.model, *key)
+        return self._clusters[key]
+
+    def close(self) -> None:
+        """Let go of the clusters."""
+        while self._clusters:
+            _, cluster = self._clusters.popitem()
+            cluster.close()

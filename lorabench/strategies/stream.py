@@ -1,0 +1,84 @@
+"""``stream``: touched rows are sent as training goes on, without waiting for an interval.
+
+What FBGEMM's raw embedding streaming does: after each step the rows that it touched are on their
+way. There every update of a row is sent; here one that waits for a busy link is replaced by its
+newer value, so that what is measured is the best that such a stream can do.
+"""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.strategies.base import StrategySpec
+from lorabench.strategies.deployment import Deployment
+from lorabench.strategies.shipping import Deltas
+from lorabench.updates.delta import Delta
+
+_CHUNK_S = 1.0
+
+
+class Stream(Deltas):
+    """Chunks of what waits, the longest waiting first; parameters as of `Strategy`.
+
+    A chunk is what the link carries until time is let go on again, or in a second where that is
+    longer. The next one goes out once it has been transferred, while it is being written.
+    """
+
+    forms = ("stream",)
+
+    def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
+        super().__init__(spec, deployment)
+        self._bases = np.cumsum([0, *self.layout.rows])
+        self._waiting: deque[tuple[int, NDArray[np.int64]]] = deque()
+        self._is_waiting = np.zeros(int(self._bases[-1]), np.bool_)
+        hotness = self.layout.hotness or (1,) * len(self.layout.rows)
+        self._column_base = np.repeat(self._bases[:-1], hotness)
+        self._free_s = self._last_s = -np.inf
+        self._before = self.cluster.step
+        self.cluster.listeners.append(self._enqueue)
+
+    def _enqueue(self, sparse: NDArray[np.int32]) -> None:
+        """Let the rows of a step wait, but for those that wait already."""
+        rows = (sparse + self._column_base).ravel()
+        rows = np.unique(rows[~self._is_waiting[rows]])
+        self._is_waiting[rows] = True
+        self._waiting.append((self._before, rows))
+        self._before = self.cluster.step
+
+    def advance(self, now_s: float) -> None:
+        """Let chunks land, and keep the link busy until time is let go on the next time."""
+        self._land(now_s)
+        gap_s = max(_CHUNK_S, now_s - self._last_s) if np.isfinite(self._last_s) else _CHUNK_S
+        self._last_s = now_s
+        carried = gap_s * self._pushes.sync.link.bytes_per_s / self._pushes.sync.scale.factor
+        most = int(min(len(self._is_waiting), max(1.0, carried / self.row_bytes)))
+        while self._waiting and self._free_s < now_s + gap_s:
+            begin_s = max(now_s, self._free_s)
+            flight = self.send(self._take(most, now_s), begin_s)
+            self._free_s = begin_s + flight.cost.transfer_s
+        self._land(now_s)
+
+    def _take(self, most: int, now_s: float) -> Delta:
+        """Take rows that wait, and the step up to which none is waiting any more."""
+        parts, step, left = [], self.cluster.step, most
+        while self._waiting:
+            before, rows = self._waiting.popleft()
+            parts.append(rows[:left])
+            if len(rows) > left:
+                self._waiting.appendleft((before, rows[left:]))
+            left -= len(parts[-1])
+            if left <= 0:
+                break
+        if self._waiting:
+            # The step that waits longest has not been sent as a whole, those before it have.
+            step = self._waiting[0][0]
+        rows = np.sort(np.concatenate(parts))
+        self._is_waiting[rows] = False
+        edges = np.searchsorted(rows, self._bases)
+        tables = [
+            (rows[begin:end] - base).astype(np.int32)
+            for begin, end, base in zip(edges, edges[1:], self._bases, strict=False)
+        ]
+        delta = self.cluster.delta(tables, now_s)
+        return Delta(step, delta.time_s, delta.rows, delta.values)
