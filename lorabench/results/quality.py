@@ -49,6 +49,12 @@ def normalized_entropy(labels: NDArray[np.int8], scores: NDArray[np.float32]) ->
     rate = float(labels.mean()) if len(labels) else 0.0
     if rate in (0.0, 1.0) or not np.isfinite(scores).all():
         return None
-    likely = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
-    loss = -float(np.where(labels == 1, np.log(likely), np.log1p(-likely)).mean())
+    loss = float(log_losses(labels, scores).mean())
     return float(loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
+
+
+def log_losses(labels: NDArray[np.int8], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the log loss of each prediction, [N]; probabilities are kept 1e-7 from 0 and 1."""
+    likely = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    losses: NDArray[np.float64] = -np.where(labels == 1, np.log(likely), np.log1p(-likely))
+    return losses

@@ -12,6 +12,7 @@ from time import thread_time
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench.errors import InputError
 from lorabench.experiments.freshness.quality import Floats, Replayed
 from lorabench.strategies.base import Strategy
 from lorabench.workload.block import Block, dense_features
@@ -202,12 +203,23 @@ class Arm:
         self.scores: list[Floats] = []
 
     def turn(self, batch: Batch, began_ns: int, history: History) -> bool:
-        """Predict a batch by what is served at that moment; False where that is not finite."""
+        """Predict a batch by what is served at that moment; False where that is not finite.
+
+        Raises
+        ------
+        InputError
+            The strategy, which may be a stranger's, does not give one logit a row.
+        """
         now_ns = batch.now_ns
         self.learner.catch_up(now_ns)
         self.strategy.advance(now_ns / NS)
         self.delays.note(self._step(), now_ns, began_ns, history)
         logits = self.strategy.predict(batch.dense, batch.rows.sparse)
+        if logits.shape != (len(batch.rows),):
+            raise InputError(
+                f"strategy {self.found.spec.name}: found logits of shape {logits.shape} for "
+                f"{len(batch.rows)} rows, expected one a row"
+            )
         # The sigmoid of an infinite logit would pass for a sure prediction.
         if not np.isfinite(logits).all():
             return False
