@@ -24,7 +24,7 @@ from lorabench.lora.writer import AdapterOwner
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableLayout
 from lorabench.strategies.deployment import Deployment
-from lorabench.updates.cluster import TrainerKind
+from lorabench.updates.cluster import TrainerKind, TrainingCluster
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,18 @@ class StrategySpec:
     def given(self, **params: Any) -> "StrategySpec":
         """Return it with params that stand beside its name instead of in it."""
         return replace(self, params={**self.params, **params})
+
+    def cluster(self, deployment: Deployment) -> TrainingCluster:
+        """Return the training cluster that trains for it.
+
+        Raises
+        ------
+        InputError
+            Its tables do not fit into memory.
+        """
+        assert self.kind.trained_by is not None, f"{self.name} is not trained elsewhere"
+        rate = self.learning_rate or 0.0
+        return deployment.cluster(self.kind.trained_by, rate, self.accumulator_decay)
 
     def make(self, deployment: Deployment) -> "Strategy":
         """Make it ready to serve.

@@ -1,14 +1,10 @@
 """What a strategy is deployed on: the model it keeps fresh, and what there is to do that with."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from lorabench.model.full import TrainedModel
 from lorabench.updates.cluster import TrainerKind, TrainingCluster
 from lorabench.updates.link import Link, Scale, Sync
-
-if TYPE_CHECKING:
-    from lorabench.strategies.base import StrategySpec
 
 
 @dataclass(frozen=True)
@@ -70,17 +66,15 @@ class Deployment:
         size = self.model.tables.layout.table_bytes
         return Pushes(Sync(Link(float("inf")), Scale(size, size)), 0.0)
 
-    def cluster(self, spec: "StrategySpec") -> TrainingCluster:
-        """Return the training cluster of a strategy; of equal training there is one.
+    def cluster(self, kind: TrainerKind, learning_rate: float, decay: float) -> TrainingCluster:
+        """Return the training cluster that trains so; there is one of each.
 
         Raises
         ------
         InputError
             Its tables do not fit into memory.
         """
-        trainer = spec.kind.trained_by
-        assert trainer is not None, f"{spec.name} is not trained elsewhere"
-        key = trainer, spec.learning_rate or 0.0, spec.accumulator_decay
+        key = kind, learning_rate, decay
         if key not in self._clusters:
             self._clusters[key] = TrainingCluster(self.model, *key)
         return self._clusters[key]

@@ -23,7 +23,7 @@ class Ideal(Strategy):
     trained_by = FULL_PRECISION
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
-        self._cluster = deployment.cluster(spec)
+        self._cluster = spec.cluster(deployment)
         self._kernels = self._cluster.tables.kernels
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -60,7 +60,7 @@ class Shipping(Strategy):
     trained_by = FULL_PRECISION
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
-        self.cluster = deployment.cluster(spec)
+        self.cluster = spec.cluster(deployment)
         self.layout = deployment.model.tables.layout
         self._pushes = deployment.when
         self.served = deployment.model.tables.copy()

@@ -123,7 +123,7 @@ class Unsent(Bias):
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
         super().__init__(spec, deployment)
-        self.cluster = deployment.cluster(spec)
+        self.cluster = spec.cluster(deployment)
 
     def predict(self, dense, sparse):
         return table_logits(self.model.net, self.cluster.tables.kernels, dense, sparse)

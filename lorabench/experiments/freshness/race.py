@@ -84,7 +84,7 @@ class Race:
             self._trainer(cluster)
         trainer = learner
         if strategy.step is not None and spec.kind.trained_by is not None:
-            trainer = self._trainer(self._deployment.cluster(spec))
+            trainer = self._trainer(spec.cluster(self._deployment))
         arm = Arm(strategy, found, learner, trainer)
         self.arms.append(arm)
         return arm
