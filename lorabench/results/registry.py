@@ -427,6 +427,28 @@ _CALIBRATION = {
     ),
     **_lower("s", block_s="time that all cases of a block ran, in the median recorded block"),
 }
+_SYNC = {
+    **_lower(
+        "B",
+        push_bytes="bytes on the link of a push of the rows touched in a push interval",
+    ),
+    **_lower(
+        "s",
+        push_s="time of such a push, from the moment at which its rows are taken to that at which "
+        "they are served",
+        push_period_s="time from one push's beginning to the next's: the push interval, or longer "
+        "where pushes follow one another back to back",
+        push_fixed_point_s="period that pushes back to back come to; 0 where the link outruns the "
+        "rows touched, null where pushes grow until all rows go",
+        push_settled_s="time of a push once its period is `push_period_s`",
+    ),
+    **_lower("B/s", sync_bytes_per_s="bytes that are to be sent, a second of the push interval"),
+    **_lower(
+        "1",
+        link_load="`sync_bytes_per_s` over the payload that the link carries",
+        touched_share="share of the rows touched within a time",
+    ),
+}
 
 FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "Serving": _SERVING,
@@ -438,6 +460,7 @@ FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "Profile": _PROFILE,
     "Kernels": _KERNELS,
     "Calibration": _CALIBRATION,
+    "Sync": _SYNC,
 }
 """The registry, by what metrics are about. A new one is a name here and values in a table."""
 

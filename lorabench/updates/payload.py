@@ -41,9 +41,13 @@ class Payload:
         """Return the share of all rows that is sent, of the share that was touched."""
         return self.most if self.always else min(self.most, touched)
 
+    def bytes_of_row(self, dim: int) -> int:
+        """Return what a row that is sent takes; 0 where none is."""
+        return dim * self.value_bytes + self.row_bytes if self.most else 0
+
     def expansion(self, dim: int) -> float:
         """Return the bytes sent for each byte of a row of `dim` float32."""
-        return (dim * self.value_bytes + self.row_bytes) / (dim * VALUE_BYTES)
+        return self.bytes_of_row(dim) / (dim * VALUE_BYTES)
 
     @property
     def may_send_all(self) -> bool:

@@ -10,4 +10,5 @@ COMMAND = Command(
     experiment="lorabench.experiments.freshness.run:Freshness",
     view="lorabench.experiments.freshness.view:render",
     example="lorabench freshness --preset tiny --rows 20000 --windows 3 -o freshness.json",
+    start="lorabench.experiments.freshness.start:start",
 )

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorabench.bench.options import INPUT, OUTPUT, RARE, Workload, names, option
+from lorabench.bench.options import INPUT, OUTPUT, RARE, names, option
 from lorabench.errors import InputError
+from lorabench.experiments.freshness.link_options import LinkOptions
 
 if TYPE_CHECKING:
     from lorabench.strategies.base import StrategySpec
@@ -21,7 +22,7 @@ def _each_once(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class FreshnessOptions(Workload):
+class FreshnessOptions(LinkOptions):
     """What to replay, and by which strategies."""
 
     strategies: tuple[str, ...] = option(

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lorabench.experiments.freshness.cost_view import is_cost, render_cost
 from lorabench.report.terminal import ROUNDS_FOR_INTERVAL, plain_table, render_claims
 from lorabench.results.schema import Metric, Result
 
@@ -27,6 +28,9 @@ _COMPARED = (*_RECOVERED, "auc_difference")
 
 def render(result: Result, console: Console) -> None:
     """Print AUC and normalized entropy over workload time, then what they come to."""
+    if is_cost(result):
+        render_cost(result, console)
+        return
     console.print(_windows(result))
     for line in _about(result):
         console.print(line, highlight=False, markup=False)

@@ -22,6 +22,7 @@ _SCALES = {
     "bench.gate_sight": _PER_CENT,
     "latency.impact": Scale(1e-3, "ms"),
     "freshness.quality": Scale(0.01, "points of AUC"),
+    "sync.delta10": Scale(60.0, "min"),
     "zipf.sample": Scale(1e-9, "ns"),
 }
 _PLAIN = Scale(1.0, "")
