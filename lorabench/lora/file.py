@@ -9,7 +9,6 @@ without accumulators and deltas, are read too.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from lorabench._kernels.adapter import MAX_RANK
 from lorabench.errors import InputError
 from lorabench.lora.writer import AdapterOwner
 from lorabench.model.tables import TableLayout
+from lorabench.replacing import replacing
 
 _FORMAT = "lorabench.adapter/2"
 _BEFORE = "lorabench.adapter/1"
@@ -92,16 +92,13 @@ def save_adapter(path: Path, state: AdapterOwner) -> None:
             tensors |= {f"table.{f}.{part}": values for part, values in parts.items()}
     layout = state.plan.layout
     metadata = {"format": _FORMAT, "table_rows": json.dumps(layout.rows), "dim": str(layout.dim)}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, partial, metadata)
-        partial.replace(path)
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata)
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror or error}; expected a writable file with room"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_adapter(path: Path, layout: TableLayout) -> dict[int, SavedTable]:

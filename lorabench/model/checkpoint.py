@@ -7,7 +7,6 @@ reference DLRM can be served as it is. Ours may hold ``emb_l.{f}.accumulator`` [
 row-wise Adagrad, so that training can go on.
 """
 
-import os
 import pickle
 import re
 import zipfile
@@ -23,6 +22,7 @@ from lorabench.errors import InputError
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
+from lorabench.replacing import replacing
 
 _NAME = re.compile(r"(emb_l|bot_l|top_l)\.(\d+)\.(weight|bias)|emb_l\.(\d+)\.accumulator")
 
@@ -73,12 +73,8 @@ def save_checkpoint(path: Path, model: TrainedModel) -> None:
         for f, sums in enumerate(model.accumulators or ())
     }
     tensors |= {name: value.detach() for name, value in _named_parameters(model.net).items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as partial:
         torch.save(tensors, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

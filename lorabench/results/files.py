@@ -3,11 +3,9 @@
 Raw samples go the same way. What is in a document is `lorabench.results.schema`'s to say.
 """
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import stat
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lorabench.errors import InputError
+from lorabench.replacing import partial_name, replacing
 from lorabench.results.parse import MOST_BYTES, parse
 from lorabench.results.schema import SCHEMA, Result
 from lorabench.results.upgrade import SCHEMA_1, upgrade
@@ -51,7 +50,7 @@ def check_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
         # A name that is too long is only noticed in use.
-        _partial(path).exists()
+        partial_name(path).exists()
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); expected a folder that can be written"
@@ -127,19 +126,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     InputError
         It cannot be written; what was there before still is.
     """
-    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def put(target: Path | None, data: str | bytes) -> None:
@@ -197,7 +189,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> dict[str, str]:
     InputError
         It cannot be written; what was there before still is.
     """
-    partial, old = _partial(path), _partial(path.with_name(f"{path.name}.old"))
+    partial, old = partial_name(path), partial_name(path.with_name(f"{path.name}.old"))
     try:
         for name, data in contents.items():
             write_bytes(partial / name, data)
@@ -225,7 +217,7 @@ def remove_logs(path: Path) -> None:
     """
     if not path.is_dir() or path.is_symlink():
         return
-    old = _partial(path)
+    old = partial_name(path)
     try:
         if not _foreign(path):
             # Out of the way in one step: nobody is to find half of it.
@@ -238,11 +230,6 @@ def remove_logs(path: Path) -> None:
 def _foreign(folder: Path) -> list[Path]:
     """List what lies in a folder and is neither a log nor a folder."""
     return [one for one in folder.rglob("*") if not (one.is_dir() or one.name.startswith(_LOG))]
-
-
-def _partial(path: Path) -> Path:
-    """Return what `path` is written as at first: a file beside it, to be renamed."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def newest_result(pattern: str = "*.json", folder: Path = Path("results")) -> Path:
