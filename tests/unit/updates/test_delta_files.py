@@ -188,6 +188,10 @@ ROW = [1.0, 2.0, 3.0]
         ({"key": [0, 4, 2, -1]}, "row 3: found key -1 of table user, expected 0 to 19"),
         ({"key": [0, 4, 2, 4]}, "row 3: found key 4 of table user again, expected each once"),
         (
+            {"table": ["item", "item", "user", "user"], "key": [0, 0, 4, 4]},
+            "row 1: found key 0 of table item again",
+        ),
+        (
             {"key": pa.array([0, 4, 2, 2**64 - 1], pa.uint64())},
             "found what cannot be read (Integer value",
         ),
