@@ -238,9 +238,8 @@ _UPDATES = {
         staleness_p95="95th percentile of that age",
         learn_cpu_s="CPU time of learning in the whole replay; of a strategy that is trained "
         "elsewhere, of its training cluster",
-        push_s="from taking a push's rows to serving them: encoding, the link and writing, the "
-        "mean over the pushes of a replay that landed, or of the one under way",
-        push_apply_s="what writing the rows of a push takes a serving host, likewise",
+        push_apply_s="what writing the rows of a push takes a serving host, the mean over such "
+        "pushes of a replay",
     ),
     **_lower(
         "B",
@@ -253,6 +252,10 @@ _UPDATES = {
         push_share="rows of a push over all rows, the mean over the pushes of a replay",
     ),
     **_higher("1", pushes="pushes that landed in the whole replay"),
+    **_lower(
+        "1",
+        pushes_refused="pushes that were unfit to be served, or rolled back after they had been",
+    ),
 }
 _MACHINE = {
     **_lower(
@@ -435,7 +438,7 @@ _SYNC = {
     **_lower(
         "s",
         push_s="time of such a push, from the moment at which its rows are taken to that at which "
-        "they are served",
+        "they are served; of a replay, the mean over its pushes that landed, or of those under way",
         push_period_s="time from one push's beginning to the next's: the push interval, or longer "
         "where pushes follow one another back to back",
         push_fixed_point_s="period that pushes back to back come to; 0 where the link outruns the "

@@ -143,6 +143,9 @@ class Strategy(ABC):
     ships_deltas : bool
         It serves updates that were trained elsewhere and sent over a link: what a strategy that
         learns beside the servers is held against.
+    learns_here : bool
+        What it is given to `learn` changes what it serves; False where a training cluster learns
+        for it.
     copies : int
         Copies of the tables that it holds for itself.
     trained_by : TrainerKind or None
@@ -155,6 +158,7 @@ class Strategy(ABC):
     resumable: ClassVar[bool] = False
     colocatable: ClassVar[bool] = False
     ships_deltas: ClassVar[bool] = False
+    learns_here: ClassVar[bool] = True
     copies: ClassVar[int] = 0
     trained_by: ClassVar[TrainerKind | None] = None
 

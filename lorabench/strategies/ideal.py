@@ -20,6 +20,7 @@ class Ideal(Strategy):
     forms = ("ideal",)
     default_rate = 0.05
     default_decay = 0.25
+    learns_here = False
     trained_by = FULL_PRECISION
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:

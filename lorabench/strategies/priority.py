@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from lorabench.errors import InputError
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment
-from lorabench.strategies.shipping import Deltas, share_of
+from lorabench.strategies.shipping import Deltas
 from lorabench.updates.delta import Delta
+from lorabench.updates.rows import top_rows
 
 SELECTORS = ("delta-norm", "grad-energy", "freq-grad")
 _PER_CENT = 5
@@ -42,7 +43,7 @@ class Priority(Deltas):
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
         super().__init__(spec, deployment)
         self._by = spec.params["by"]
-        self._most = share_of(spec.params["per_cent"], self.layout.rows)
+        self._most = self.numbers.share(spec.params["per_cent"] / 100)
         self._full_every = deployment.when.full_every
         # Changed and not sent: `_waiting` as the cluster has it, `_held` as the servers miss it.
         self._waiting = [np.zeros(rows, np.bool_) for rows in self.layout.rows]
@@ -90,19 +91,21 @@ class Priority(Deltas):
         return self.cluster.delta([rows.astype(np.int32) for rows in chosen], now_s)
 
     def _first(self, waiting: list[_Rows]) -> list[_Rows]:
-        """Keep those of greatest score; of equals, those of earlier tables and rows."""
+        """Keep those of greatest score."""
         scores = np.concatenate([self._score(f, rows) for f, rows in enumerate(waiting)])
-        if len(scores) <= self._most:
-            return waiting
-        order = np.argsort(-scores, kind="stable")[: self._most]
         kept = np.zeros(len(scores), np.bool_)
-        kept[order] = True
+        kept[top_rows(scores, self._most)] = True
         parts = np.split(kept, np.cumsum([len(rows) for rows in waiting])[:-1])
         return [rows[keep] for rows, keep in zip(waiting, parts, strict=True)]
 
+    def refused(self, delta: Delta) -> None:
+        """Let its rows wait again."""
+        for waiting, rows in zip(self._waiting, delta.rows, strict=True):
+            waiting[rows] = True
+
     def _score(self, f: int, rows: _Rows) -> NDArray[np.float32]:
         if self._by == "delta-norm":
-            moved = self.cluster.tables.arrays[f][rows] - self.served.arrays[f][rows]
+            moved = self.cluster.tables.arrays[f][rows] - self.served.tables.arrays[f][rows]
             return np.asarray(np.einsum("nd,nd->n", moved, moved), np.float32)
         energy = self.cluster.energy[f][rows] - self._energy_sent[f][rows]
         if self._by == "grad-energy":

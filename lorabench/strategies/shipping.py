@@ -5,11 +5,10 @@ and they are served once they have been sent and written (`lorabench.updates.lin
 starts when an interval has passed and the last one has ended.
 """
 
-import math
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,14 +17,17 @@ from numpy.typing import NDArray
 from lorabench.strategies.base import Strategy, StrategySpec, table_logits
 from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.ideal import Ideal
+from lorabench.updates.apply import Applied, Refused, ServedTables
 from lorabench.updates.cluster import FULL_PRECISION
 from lorabench.updates.delta import Delta
 from lorabench.updates.link import Cost
+from lorabench.updates.payload import KEY_BYTES, SCALE_AND_OFFSET_BYTES, VALUE_BYTES
+from lorabench.updates.quantise import quantise
+from lorabench.updates.rows import RowNumbers
 
-KEY_BYTES = 8
-"""Of a row's id in a delta."""
+Floats = NDArray[np.float32]
 
-FLOAT_BYTES = 4
+_CANARY_BATCHES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Shipping(Strategy):
 
     default_rate = Ideal.default_rate
     default_decay = Ideal.default_decay
+    learns_here = False
     ships_deltas = True
     copies = 1
     trained_by = FULL_PRECISION
@@ -63,9 +66,12 @@ class Shipping(Strategy):
         self.cluster = spec.cluster(deployment)
         self.layout = deployment.model.tables.layout
         self._pushes = deployment.when
-        self.served = deployment.model.tables.copy()
-        self._kernels = self.served.kernels
-        self._step = 0
+        self.served = ServedTables(deployment.model.tables.copy())
+        self.kernels = self.served.tables.kernels
+        self.numbers = RowNumbers(self.layout)
+        self._canary: deque[tuple[Floats, NDArray[np.int32], NDArray[np.int8]]] = deque(
+            maxlen=_CANARY_BATCHES
+        )
         self._flights: deque[Flight] = deque()
         self._next_s: float | None = None
         self._began = 0
@@ -112,7 +118,7 @@ class Shipping(Strategy):
         cost = self._pushes.sync.cost(self.size(delta))
         self._began += 1
         self._sent_bytes += cost.size
-        self._shares.append(delta.count / sum(self.layout.rows))
+        self._shares.append(delta.count / self.numbers.count)
         flight = Flight(delta, begin_s + cost.total_s, cost)
         self._flights.append(flight)
         return flight
@@ -120,37 +126,51 @@ class Shipping(Strategy):
     def _land(self, now_s: float) -> None:
         while self._flights and self._flights[0].lands_s <= now_s:
             flight = self._flights.popleft()
-            self.land(self.received(flight.delta))
-            self._landed.append(flight.cost)
+            outcome = self.land(self.received(flight.delta))
+            if isinstance(outcome, Refused):
+                self.refused(flight.delta)
+            else:
+                self._landed.append(flight.cost)
 
-    def land(self, delta: Delta) -> None:
-        """Serve the rows of a push."""
-        with self.served.changing():
-            for table, rows, values in zip(
-                self.served.arrays, delta.rows, delta.values, strict=True
-            ):
-                table[rows] = values
-        self._step = delta.step
+    def land(self, delta: Delta) -> Applied | Refused:
+        """Serve the rows of a push, unless they are unfit or make the canary worse."""
+        return self.served.apply(delta, self._canary_losses if self._canary else None)
+
+    @abstractmethod
+    def refused(self, delta: Delta) -> None:
+        """Take note that a push was not served: its rows have to be sent again."""
+
+    def _canary_losses(self) -> Floats:
+        """Return the log losses of the latest labelled samples by what is served now."""
+        losses = []
+        for dense, sparse, labels in self._canary:
+            logits = self.predict(dense, sparse)
+            losses.append(np.logaddexp(np.float32(0), logits) - labels * logits)
+        return np.concatenate(losses, dtype=np.float32)
 
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the logits [B] of the tables as last pushed."""
-        return table_logits(self.cluster.net, self._kernels, dense, sparse)
+        return table_logits(self.cluster.net, self.kernels, dense, sparse)
 
     def learn(
         self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
     ) -> None:
-        """Learn nothing: the cluster does."""
+        """Keep the batch for a canary, and learn nothing: the cluster does."""
+        self._canary.append((dense, sparse, labels))
 
     @property
     def step(self) -> int | None:
         """Samples that had been learned when the last push that landed was taken."""
-        return self._step
+        return self.served.version.step
 
     def final_metrics(self) -> Mapping[str, Sequence[float]]:
         """Return how much was sent, and how long it took."""
         found: dict[str, list[float]] = {
             "pushes": [float(len(self._landed))],
             "pushed_bytes": [self._sent_bytes],
+            "pushes_refused": [
+                float(self.served.counts.refused.total() + self.served.counts.rolled_back.total())
+            ],
         }
         costs = self._landed or [one.cost for one in self._flights]
         if costs:
@@ -161,7 +181,7 @@ class Shipping(Strategy):
 
     def close(self) -> None:
         """Let go of the copy."""
-        self.served.region.close()
+        self.served.tables.region.close()
 
 
 class Full(Shipping):
@@ -175,13 +195,17 @@ class Full(Shipping):
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
         super().__init__(spec, deployment)
-        self._since = 0
+        self._since = self._before = 0
 
     def select(self, number: int, now_s: float) -> Delta:  # noqa: ARG002 - all are alike
         """Take the rows that changed since the last push began."""
         rows = self.cluster.touched_since(self._since)
-        self._since = self.cluster.step
+        self._before, self._since = self._since, self.cluster.step
         return self.cluster.delta(rows, now_s)
+
+    def refused(self, delta: Delta) -> None:  # noqa: ARG002 - one is under way at a time
+        """Begin the next push where this one began."""
+        self._since = self._before
 
     def size(self, delta: Delta) -> int:  # noqa: ARG002 - whatever changed
         """Return the bytes of all rows, which need no keys."""
@@ -196,7 +220,7 @@ class Deltas(Full):
     @property
     def row_bytes(self) -> int:
         """Of a row on the link: its key and its values."""
-        return KEY_BYTES + FLOAT_BYTES * self.layout.dim
+        return KEY_BYTES + VALUE_BYTES * self.layout.dim
 
     def size(self, delta: Delta) -> int:
         """Return the bytes of these rows and their keys."""
@@ -211,24 +235,9 @@ class QuantisedDeltas(Deltas):
     @property
     def row_bytes(self) -> int:
         """Of a row on the link: its key, scale, offset and values."""
-        return KEY_BYTES + 2 * FLOAT_BYTES + self.layout.dim
+        return KEY_BYTES + SCALE_AND_OFFSET_BYTES + self.layout.dim
 
     def received(self, delta: Delta) -> Delta:
         """Return the rows as 8 bits give them back."""
-        values = tuple(_through_8_bits(rows) for rows in delta.values)
-        return Delta(delta.step, delta.time_s, delta.rows, values, delta.evicted)
-
-
-def _through_8_bits(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Quantise rows [n, D] to 8 bits between their least and greatest value, and back."""
-    if not len(rows):
-        return rows
-    low = rows.min(axis=1, keepdims=True)
-    scale = (rows.max(axis=1, keepdims=True) - low) / np.float32(255)
-    steps = np.rint((rows - low) / np.where(scale > 0, scale, np.float32(1)))
-    return np.asarray(low + steps * scale, np.float32)
-
-
-def share_of(count: int, layout_rows: Sequence[int]) -> int:
-    """Return so many per cent of all rows, at least one."""
-    return max(1, math.ceil(sum(layout_rows) * count / 100))
+        values = tuple(quantise(rows).rows() if len(rows) else rows for rows in delta.values)
+        return replace(delta, values=values)

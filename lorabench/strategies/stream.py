@@ -6,6 +6,7 @@ newer value, so that what is measured is the best that such a stream can do.
 """
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.shipping import Deltas
+from lorabench.updates.apply import Applied, Refused
 from lorabench.updates.delta import Delta
 
 _CHUNK_S = 1.0
@@ -29,11 +31,10 @@ class Stream(Deltas):
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
         super().__init__(spec, deployment)
-        self._bases = np.cumsum([0, *self.layout.rows])
         self._waiting: deque[tuple[int, NDArray[np.int64]]] = deque()
-        self._is_waiting = np.zeros(int(self._bases[-1]), np.bool_)
+        self._is_waiting = np.zeros(self.numbers.count, np.bool_)
         hotness = self.layout.hotness or (1,) * len(self.layout.rows)
-        self._column_base = np.repeat(self._bases[:-1], hotness)
+        self._column_base = np.repeat(self.numbers.starts[:-1], hotness)
         self._free_s = self._last_s = -np.inf
         self._before = self.cluster.step
         self.cluster.listeners.append(self._enqueue)
@@ -55,11 +56,11 @@ class Stream(Deltas):
         most = int(min(len(self._is_waiting), max(1.0, carried / self.row_bytes)))
         while self._waiting and self._free_s < now_s + gap_s:
             begin_s = max(now_s, self._free_s)
-            flight = self.send(self._take(most, now_s), begin_s)
+            flight = self.send(self._take(most, begin_s), begin_s)
             self._free_s = begin_s + flight.cost.transfer_s
         self._land(now_s)
 
-    def _take(self, most: int, now_s: float) -> Delta:
+    def _take(self, most: int, at_s: float) -> Delta:
         """Take rows that wait, and the step up to which none is waiting any more."""
         parts, step, left = [], self.cluster.step, most
         while self._waiting:
@@ -75,10 +76,16 @@ class Stream(Deltas):
             step = self._waiting[0][0]
         rows = np.sort(np.concatenate(parts))
         self._is_waiting[rows] = False
-        edges = np.searchsorted(rows, self._bases)
-        tables = [
-            (rows[begin:end] - base).astype(np.int32)
-            for begin, end, base in zip(edges, edges[1:], self._bases, strict=False)
-        ]
-        delta = self.cluster.delta(tables, now_s)
-        return Delta(step, delta.time_s, delta.rows, delta.values)
+        delta = self.cluster.delta(self.numbers.split(rows), at_s)
+        return replace(delta, step=step)
+
+    def land(self, delta: Delta) -> Applied | Refused:
+        """Serve a chunk: it is too small for a canary to tell."""
+        return self.served.apply(delta)
+
+    def refused(self, delta: Delta) -> None:
+        """Let its rows wait again."""
+        rows = self.numbers.join(delta.rows)
+        rows = rows[~self._is_waiting[rows]]
+        self._is_waiting[rows] = True
+        self._waiting.appendleft((self.served.version.step, rows))

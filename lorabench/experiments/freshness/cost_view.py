@@ -137,9 +137,7 @@ def _shares(asked: _Asked, sizes: Sequence[Label]) -> Table:
 
 def _strategies(asked: _Asked) -> Table:
     """Lay out what each strategy sends, and what its pushes come to."""
-    table = plain_table(
-        f"{asked.tables} over {asked.line}, a push every {_time(asked.interval_s)}"
-    )
+    table = plain_table(f"{asked.tables} over {asked.line}, a push every {_time(asked.interval_s)}")
     table.add_column("strategy", no_wrap=True)
     for heading in ("push", "takes", "to send", "link load", "back to back"):
         table.add_column(heading, justify="right")

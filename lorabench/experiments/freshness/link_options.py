@@ -7,7 +7,7 @@ from lorabench.bench.options import RARE, Workload, in_milliseconds, millisecond
 from lorabench.bench.sizes import parse_size, write_size
 from lorabench.updates.link import Handling, Link, Scale, Sync
 
-_HOST_BYTES = 1e12
+_HOST_BYTES = 100e9
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class LinkOptions(Workload):
     )
     hosts: int | None = option(
         None,
-        "Hosts that the tables are spread over; each applies its own part of a push.",
-        shown="one for each TB",
+        "Hosts that the tables are spread over; a core of each does its part of a push.",
+        shown="one for each 100 GB",
         least=1,
         panel=RARE,
     )
@@ -90,14 +90,15 @@ class LinkOptions(Workload):
         """Hosts that the tables are spread over."""
         return self.hosts or max(1, math.ceil(self.emt_bytes / _HOST_BYTES))
 
-    def sync(self, table_bytes: int, handling: Handling = Handling()) -> Sync:
+    def sync(self, table_bytes: int, handling: Handling | None = None) -> Sync:
         """Return what a push takes.
 
         Parameters
         ----------
         table_bytes : int
             Of the tables that stand for those of `emt_bytes`.
-        handling : Handling
-            What the two ends do with a byte.
+        handling : Handling, optional
+            What the two ends do with a byte; by default nothing that takes time.
         """
-        return Sync(self.link(), Scale(table_bytes, self.emt_bytes, self.spread), handling)
+        scale = Scale(table_bytes, self.emt_bytes, self.spread)
+        return Sync(self.link(), scale, handling or Handling())

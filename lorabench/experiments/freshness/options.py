@@ -35,6 +35,12 @@ class FreshnessOptions(LinkOptions):
     rows: int | None = option(
         None, "Rows to replay.", shown="the whole stream", least=2 * LEAST_ROWS
     )
+    minutes: float | None = option(
+        None,
+        "Minutes of the stream to replay; generated rows are as many as that takes.",
+        above=0,
+        below=float("inf"),
+    )
     windows: int = option(12, "Stretches of the stream that get a quality each.", least=2)
     memory_budget: float = option(
         0.02, "LoRA state as a share of the table bytes, at most.", above=0, most=1
@@ -65,6 +71,21 @@ class FreshnessOptions(LinkOptions):
         below=float("inf"),
         panel=RARE,
     )
+    full_every: int = option(
+        36,
+        "Pushes of priority from one that sends all that is outstanding to the next.",
+        least=1,
+        panel=RARE,
+    )
+    compute_model: str | None = option(
+        None,
+        "Take what learning and pushing take from this file instead of measuring it.",
+        metavar="FILE.toml",
+        panel=RARE,
+    )
+    save_compute_model: str | None = option(
+        None, "Save what was measured as such a file.", metavar="FILE.toml", panel=RARE
+    )
     tune_rows: int = option(400_000, "Rows replayed to --tune.", least=2 * LEAST_ROWS, panel=RARE)
     adapter: str | None = option(
         None, "LoRA begins with this saved adapter.", metavar="FILE", panel=INPUT
@@ -88,6 +109,12 @@ class FreshnessOptions(LinkOptions):
         from lorabench.strategies.registry import parse
 
         return tuple(parse(name, self.learning_rate, seed=self.seed) for name in self.strategies)
+
+    def limit(self, rows_per_s: float) -> int | None:
+        """Return how many rows are to be replayed at most; None for all."""
+        if self.minutes is None:
+            return self.rows
+        return max(1, round(self.minutes * 60 * rows_per_s))
 
     @property
     def replicates(self) -> int:
@@ -116,6 +143,8 @@ class FreshnessOptions(LinkOptions):
         InputError
             Naming them.
         """
+        if self.rows is not None and self.minutes is not None:
+            raise InputError("--rows, --minutes: found both, expected one of them")
         if not self.strategies:
             raise InputError("--strategies: found none, expected some, such as none,lora,ideal")
         if self.learning_rate is not None and self.tune:

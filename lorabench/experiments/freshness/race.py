@@ -79,11 +79,13 @@ class Race:
         """
         strategy = spec.make(self._deployment)
         self._stack.callback(strategy.close)
-        learner = Learner(strategy.learn, self._history, self._pace(spec.name))
+        # What a cluster learns for it, it need not have the time for itself.
+        pace = self._pace(spec.name) if spec.kind.learns_here else 0.0
+        learner = Learner(strategy.learn, self._history, pace)
         for cluster in self._deployment.clusters:
             self._trainer(cluster)
         trainer = learner
-        if strategy.step is not None and spec.kind.trained_by is not None:
+        if not spec.kind.learns_here:
             trainer = self._trainer(spec.cluster(self._deployment))
         arm = Arm(strategy, found, learner, trainer)
         self.arms.append(arm)

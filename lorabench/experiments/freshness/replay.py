@@ -105,8 +105,9 @@ class Replay:
         self._pace = pace
         self._first = prepared.serving_start
         self._end = source.rows
-        if options.rows is not None:
-            self._end = min(self._end, self._first + options.rows)
+        limit = options.limit(source.spec.rows_per_s)
+        if limit is not None:
+            self._end = min(self._end, self._first + limit)
         available = self._end - self._first
         self._rows = available // options.windows
         if self._rows < LEAST_ROWS:

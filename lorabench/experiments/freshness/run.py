@@ -9,19 +9,26 @@ strategies, the classifier that knows the planted truth.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
+from lorabench.experiments.freshness.compute_model import ComputeModel, measure_handling
 from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.quality import Replicate, blocks_of
+from lorabench.experiments.freshness.race import CLUSTER
 from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
 from lorabench.model.prepare import prepare
-from lorabench.model.tables import TableLayout
+from lorabench.model.tables import TableLayout, TableSet
 from lorabench.results import claims, schema
-from lorabench.workload.source import RowSource, open_source, with_dim
+from lorabench.results.files import write_bytes
+from lorabench.strategies.deployment import Pushes
+from lorabench.updates.link import Handling
+from lorabench.workload.source import RowSource, generated, open_source, with_dim
+from lorabench.workload.spec import with_rows
 
 
 class Freshness(Experiment):
@@ -45,12 +52,18 @@ class Freshness(Experiment):
         self._source = self._open(options.seed)
         self._tuning = Tuning(list(options.specs()))
         self._saved = self._checked()
+        self._compute = self._given_times()
+        self._handling: list[Handling] = []
         self._finished: list[Replicate] = []
         self._under_way: Replay | None = None
 
     def _open(self, seed: int) -> RowSource:
         options = self.options
         source = open_source(options.preset, options.data, seed)
+        limit = options.limit(source.spec.rows_per_s)
+        if options.minutes is not None and limit is not None and source.kind == "generated":
+            behind = source.spec.pretrain_rows
+            source = generated(with_rows(source.spec, max(behind + limit, 2 * behind)), seed)
         return source if options.dim is None else with_dim(source, options.dim)
 
     def _checked(self) -> dict[str, Any]:
@@ -67,9 +80,19 @@ class Freshness(Experiment):
             one.kind.check(one, layout, options.memory_budget, saved.get(one.name))
         return saved
 
+    def _given_times(self) -> ComputeModel | None:
+        """Return what is given in place of measured times."""
+        path = self.options.compute_model
+        if path is None:
+            return None
+        found = ComputeModel.read(path)
+        found.check(path, self._tuning.specs)
+        return found
+
     def also_written(self) -> Sequence[str]:
-        """Return where the adapter goes."""
-        return () if self.options.save_adapter is None else (self.options.save_adapter,)
+        """Return where the adapter and the compute model go."""
+        options = self.options
+        return tuple(filter(None, (options.save_adapter, options.save_compute_model)))
 
     def measure(self, observer: Observer) -> None:
         """Replay the stream of every seed for every strategy.
@@ -84,6 +107,39 @@ class Freshness(Experiment):
         for seed in self._seeds:
             self._finished.append(self._replay(seed, observer.stage))
             self._under_way = None
+        path = self.options.save_compute_model
+        if path is not None:
+            write_bytes(Path(path), self._measured().text().encode())
+
+    def _measured(self) -> ComputeModel:
+        """Return what learning and pushing took, in the mean over replicates."""
+        seconds: dict[str, list[float]] = {}
+        for replicate in self._finished:
+            for one in replicate.strategies:
+                if one.learned and one.spec.learns:
+                    name = one.spec.name if one.spec.kind.learns_here else CLUSTER
+                    seconds.setdefault(name, []).append(one.learn_s / one.learned)
+        handling = self._handling or [Handling()]
+        return ComputeModel(
+            {name: fmean(found) for name, found in seconds.items()},
+            Handling(
+                fmean(one.encode_s_per_byte for one in handling),
+                fmean(one.apply_s_per_byte for one in handling),
+            ),
+        )
+
+    def _pushes(self, tables: TableSet) -> Pushes:
+        """Return how updates come from the training cluster."""
+        options = self.options
+        handling = None
+        if any(spec.kind.ships_deltas for spec in self._tuning.specs):
+            handling = self._compute.handling if self._compute else measure_handling(tables)
+            self._handling.append(handling)
+        sync = options.sync(tables.layout.table_bytes, handling)
+        return Pushes(sync, options.push_interval_s, options.full_every)
+
+    def _pace(self, name: str) -> float | None:
+        return self._compute.per_sample[name] if self._compute else None
 
     def _replay(self, seed: int, report: Report) -> Replicate:
         """Replay one seed; rows and model go when it is over."""
@@ -94,7 +150,14 @@ class Freshness(Experiment):
         # Opened anew for generated rows: what it caches of the planted truth goes with it.
         source = self._open(seed) if self.options.data is None else self._source
         prepared = prepare(source, None, seed, told, accumulators=True)
-        self._under_way = Replay(source, prepared, replace(self.options, seed=seed), told)
+        self._under_way = Replay(
+            source,
+            prepared,
+            replace(self.options, seed=seed),
+            told,
+            pushes=self._pushes(prepared.tables),
+            pace=self._pace,
+        )
         specs = [replace(spec, seed=seed) for spec in self._tuning.specs]
         self._under_way.run(specs, self._saved)
         return self._under_way.replicate()

@@ -1,0 +1,141 @@
+"""What learning and pushing take in time, as measured in a replay or frozen in a file.
+
+Time decides when an update is served. A replay measures it, so that two runs are alike but for how
+fast the machine was; with a compute model both are alike to the bit.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from time import thread_time
+from typing import Any
+
+import numpy as np
+
+from lorabench.errors import InputError
+from lorabench.experiments.freshness.race import CLUSTER
+from lorabench.model.tables import TableSet
+from lorabench.strategies.base import StrategySpec
+from lorabench.updates.link import Handling
+
+_SAMPLES, _BYTES = "seconds_per_sample", "seconds_per_byte"
+_SHARE = 0.1
+_TIMES = 3
+
+
+@dataclass(frozen=True)
+class ComputeModel:
+    """Times that are given.
+
+    Parameters
+    ----------
+    per_sample : mapping of str to float
+        What learning a sample takes, s, by strategy; `CLUSTER` is the training cluster.
+    handling : Handling
+        What encoding and applying a byte of a push take.
+    """
+
+    per_sample: Mapping[str, float] = field(default_factory=dict)
+    handling: Handling = field(default_factory=Handling)
+
+    @classmethod
+    def read(cls, path: str) -> "ComputeModel":
+        """Read a file that `text` wrote, or a person.
+
+        Raises
+        ------
+        InputError
+            It cannot be read, or says something else than such times.
+        """
+        try:
+            found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"{path}: {reason}; expected a compute model in TOML") from error
+        for name in found:
+            if name not in (_SAMPLES, _BYTES):
+                raise InputError(f"{path}: found [{name}], expected [{_SAMPLES}] and [{_BYTES}]")
+        per_sample = _times(path, _SAMPLES, found.get(_SAMPLES, {}))
+        per_byte = _times(path, _BYTES, found.get(_BYTES, {}), ("encode", "apply"))
+        handling = Handling(per_byte.get("encode", 0.0), per_byte.get("apply", 0.0))
+        return cls(per_sample, handling)
+
+    def text(self) -> str:
+        """Return it as a file has it."""
+        samples = "".join(f'"{name}" = {value!r}\n' for name, value in self.per_sample.items())
+        return (
+            f"[{_SAMPLES}]\n{samples}\n[{_BYTES}]\n"
+            f"encode = {self.handling.encode_s_per_byte!r}\n"
+            f"apply = {self.handling.apply_s_per_byte!r}\n"
+        )
+
+    def check(self, path: str, specs: Iterable[StrategySpec]) -> None:
+        """Refuse to go without the times of strategies that learn.
+
+        Raises
+        ------
+        InputError
+            One is not there.
+        """
+        for name in learners(specs):
+            if name not in self.per_sample:
+                known = ", ".join(self.per_sample) or "none"
+                raise InputError(
+                    f"{path}: found [{_SAMPLES}] of {known}, expected {name!r} too, which learns"
+                )
+
+
+def learners(specs: Iterable[StrategySpec]) -> list[str]:
+    """Return whose learning takes time: strategies that learn where they serve, and the cluster."""
+    found = []
+    for spec in specs:
+        if spec.learns and spec.kind.learns_here:
+            found.append(spec.name)
+        if spec.kind.trained_by is not None:
+            found.append(CLUSTER)
+    return list(dict.fromkeys(found))
+
+
+def measure_handling(tables: TableSet) -> Handling:
+    """Measure what gathering rows from tables and writing them back takes, s a byte.
+
+    A tenth of the rows, ascending as a delta has them; the median of three times, in CPU time of
+    this thread, which is that of one core. Nothing in the tables changes.
+    """
+    rng = np.random.default_rng(0)
+    rows = [
+        np.sort(rng.choice(len(table), max(1, int(_SHARE * len(table))), replace=False))
+        for table in tables.arrays
+    ]
+    size = sum(len(one) for one in rows) * tables.layout.dim * 4
+    encode, apply = [], []
+    for _ in range(_TIMES):
+        begun_s = thread_time()
+        values = [table[ids] for table, ids in zip(tables.arrays, rows, strict=True)]
+        gathered_s = thread_time()
+        with tables.changing():
+            for table, ids, value in zip(tables.arrays, rows, values, strict=True):
+                table[ids] = value
+        encode.append(gathered_s - begun_s)
+        apply.append(thread_time() - gathered_s)
+    return Handling(median(encode) / size, median(apply) / size)
+
+
+def _times(
+    path: str, name: str, found: Any, expected: tuple[str, ...] | None = None
+) -> dict[str, float]:
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: found {name} = {found!r}, expected a table [{name}]")
+    for key, value in found.items():
+        if expected is not None and key not in expected:
+            raise InputError(
+                f"{path}: found {key!r} in [{name}], expected {' and '.join(expected)}"
+            )
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and 0 <= value < np.inf):
+            raise InputError(
+                f"{path}: found {key} = {value!r} in [{name}], expected seconds, at least 0"
+            )
+    return {key: float(value) for key, value in found.items()}
