@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from lorabench.report.content import Chapter, Report, Section, Table, Verdict
 from lorabench.report.numbers import Scale, with_bounds
 from lorabench.report.sections import learning, machine, serving, verdicts
+from lorabench.report.sections.cost import cost
 from lorabench.report.sections.load_generator import load_generator
 from lorabench.report.sections.reader import Reader
 from lorabench.results.distribution import Distribution
@@ -79,6 +80,7 @@ def _sections(source: Source, percentiles: Sequence[float]) -> Iterator[Section]
     yield from serving.training(reader)
     yield from learning.spectra(reader)
     yield from learning.freshness(reader)
+    yield from cost(reader)
     yield from machine.kernels(reader)
     yield from machine.calibration(reader)
     yield from machine.capabilities(reader)

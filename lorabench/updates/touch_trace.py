@@ -337,6 +337,7 @@ def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
+        path.stat()  # Arrow's own words for what is not there are many
         return pq.ParquetFile(str(path))
     except pa.ArrowException as error:
         told = " ".join(str(error).split())

@@ -19,7 +19,7 @@ from lorabench.results.case import Case, Label
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Claim, Series
 from lorabench.updates.fixed_point import Pushes
-from lorabench.updates.link import Link, Sync
+from lorabench.updates.link import Handling, Link, Sync
 from lorabench.updates.payload import PAYLOADS
 from lorabench.updates.touch import TouchCurve
 from lorabench.updates.touch_count import count
@@ -71,7 +71,7 @@ class CostOnly(Experiment):
     Raises
     ------
     InputError
-        There is no such preset.
+        There is no such preset, or no such trace.
     """
 
     options: CostOptions
@@ -82,6 +82,8 @@ class CostOnly(Experiment):
             dim = DIM if options.preset is None else load_spec(options.preset).model.dim
         super().__init__(replace(options, dim=dim))
         self._dim = dim
+        trace = options.touch_trace
+        self._trace = None if trace is None else TouchTrace.open(Path(trace))
         self._findings: Findings | None = None
 
     def measure(self, observer: Observer) -> None:
@@ -90,10 +92,14 @@ class CostOnly(Experiment):
         Raises
         ------
         InputError
-            The touch trace cannot be read.
+            The touch trace is not what it says it is.
         """
-        observer.stage("counting the rows touched", 0.0)
-        touched = _touched(self.options)
+        if self._trace is None:
+            touched = _given(self.options)
+        else:
+            observer.stage("counting the rows touched", 0.0)
+            touched = _counted(self._trace)
+            observer.stage("counting the rows touched", 1.0)
         table = MetricTable()
         for sync, where in _places(self.options):
             _add_shares(table, sync, where)
@@ -102,7 +108,6 @@ class CostOnly(Experiment):
                 pushes = Pushes(sync, payload, self._dim, touched.curve)
                 self._add(table, case, pushes, touched.streamed_s)
         curve = touched.curve
-        observer.stage("counting the rows touched", 1.0)
         config = {
             "experiment": resolved(self.options),
             "touched": touched.told,
@@ -143,12 +148,21 @@ class CostOnly(Experiment):
         table.add("push_fixed_point_s", case, settled.fixed_point_s)
 
 
-def _touched(options: CostOptions) -> Touched:
-    if options.touch_trace is None:
-        interval_s, share = options.push_interval_s, options.touched
-        told = {"of": "figure", "share": share, "within_s": interval_s}
-        return Touched(TouchCurve.linear(share, interval_s), interval_s, told)
-    trace = TouchTrace.open(Path(options.touch_trace))
+def _given(options: CostOptions) -> Touched:
+    """Return what one figure says."""
+    interval_s, share = options.push_interval_s, options.touched
+    told = {"of": "figure", "share": share, "within_s": interval_s}
+    return Touched(TouchCurve.linear(share, interval_s), interval_s, told)
+
+
+def _counted(trace: TouchTrace) -> Touched:
+    """Count a trace.
+
+    Raises
+    ------
+    InputError
+        It is not what it says it is.
+    """
     found = count(trace)
     told = {
         "of": "trace",
@@ -168,7 +182,7 @@ def _places(options: CostOptions) -> Iterator[tuple[Sync, dict[str, Label]]]:
     for size in sorted({options.emt_bytes, *SIZES}):
         for links in (times * options.links for times in TIMES):
             there = replace(options, emt_bytes=size, links=links)
-            yield there.sync(max(1, round(size))), {"emt_bytes": size, "links": links}
+            yield there.sync(max(1, round(size)), Handling()), {"emt_bytes": size, "links": links}
 
 
 def _case(name: str, where: dict[str, Label], **labels: Label) -> Case:

@@ -47,7 +47,7 @@ class _Asked:
     def metric(self, name: str, **labels: Label) -> Metric | None:
         """Return a metric of a case, by default of the tables and links asked for."""
         where: dict[str, Label] = {"emt_bytes": self.emt_bytes, "links": self.links}
-        return self.result.metric(name, **{**where, **labels})
+        return next(self.result.select(name, **{**where, **labels}), None)
 
     def value(self, name: str, **labels: Label) -> float | None:
         """Return its estimate; None where there is none."""
@@ -80,7 +80,7 @@ def render_cost(result: Result, console: Console) -> None:
     """Print what pushes take."""
     experiment = result.config["experiment"]
     asked = _Asked(result, experiment["emt_bytes"], experiment["links"])
-    for line in _about(result, asked):
+    for line in _about(result):
         console.print(line, highlight=False)
     sizes, links = asked.labels("emt_bytes"), asked.labels("links")
     tables = (
@@ -99,7 +99,7 @@ def render_cost(result: Result, console: Console) -> None:
     render_claims(result, console)
 
 
-def _about(result: Result, asked: _Asked) -> Iterator[str]:
+def _about(result: Result) -> Iterator[str]:
     """Say what is touched, and what a row takes."""
     touched = result.config["touched"]
     if touched["of"] == "figure":
