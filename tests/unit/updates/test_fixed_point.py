@@ -21,7 +21,7 @@ def pushes(payload: str, *, emt: int = 200 * TB, curve: TouchCurve = LINE, **lin
 
 def iterated(found: Pushes, first_s: float) -> float:
     """Return the period of pushes back to back, push after push."""
-    for _ in range(3000):
+    for _ in range(100):
         first_s = found.cost(first_s).total_s
     return first_s
 
@@ -32,6 +32,7 @@ def test_ten_per_cent_in_ten_minutes_at_200_tb_have_no_fixed_point() -> None:
     settled = found.settle(600)
     assert (settled.fixed_point_s, settled.share) == (None, 1.0)
     assert settled.period_s == settled.cost.total_s == pytest.approx(16_000)
+    assert iterated(found, 600) == pytest.approx(16_000)
 
 
 def test_a_link_that_outruns_the_rows_keeps_the_interval() -> None:
@@ -46,11 +47,15 @@ def test_a_link_that_outruns_the_rows_keeps_the_interval() -> None:
 def test_a_concave_curve_has_the_fixed_point_that_is_known_in_closed_form() -> None:
     # 20 % in 10 minutes, then a tenth as fast: 0.2 + 0.02 (t - 600) / 600 of 50 TB at 12.5 GB/s.
     curve = TouchCurve.of([(600, 0.2), (6600, 0.4)])
-    settled = pushes("touched-rows", emt=50 * TB, curve=curve).settle(600)
+    found = pushes("touched-rows", emt=50 * TB, curve=curve)
+    settled = found.settle(600)
     expected = 4000 * (0.2 - 0.02) / (1 - 4000 * 0.02 / 600)
     assert settled.fixed_point_s == pytest.approx(expected)
     assert settled.period_s == pytest.approx(expected)
     assert settled.cost.total_s == pytest.approx(expected)
+    assert [iterated(found, first_s) for first_s in (1, 600, 60_000)] == pytest.approx(
+        [expected] * 3
+    )
 
 
 def test_what_is_sent_at_most_bounds_the_fixed_point() -> None:

@@ -76,6 +76,17 @@ def test_a_trace_decides_what_is_touched(tmp_path, capsys) -> None:
     assert "rows touched as in the trace, 100 of 1,000" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_report_has_what_every_place_comes_to(tmp_path, capsys) -> None:
+    reckoned(tmp_path, "--touched", "0.05", "--dim", "64")
+    capsys.readouterr()
+    app(["report", str(tmp_path / "cost.json"), "--format", "md"], standalone_mode=False)
+    page = capsys.readouterr().out
+    assert "## What pushes cost" in page
+    # 10 TB of touched rows with their keys, 264 bytes for 256.
+    row = next(line for line in page.splitlines() if line.startswith("| delta, 200TB, 1 link |"))
+    assert [cell.strip() for cell in row.split("|")[2:5]] == ["10.3", "13.8", "17.2"]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
