@@ -238,6 +238,8 @@ _UPDATES = {
         staleness_p95="95th percentile of that age",
         learn_cpu_s="CPU time of learning in the whole replay; of a strategy that is trained "
         "elsewhere, of its training cluster",
+        push_s="from taking a push's rows to serving them: encoding, the link and writing; the mean "
+        "over the pushes of a replay that landed, or over those under way",
         push_apply_s="what writing the rows of a push takes a serving host, the mean over such "
         "pushes of a replay",
     ),
@@ -433,17 +435,17 @@ _CALIBRATION = {
 _SYNC = {
     **_lower(
         "B",
-        push_bytes="bytes on the link of a push of the rows touched in a push interval",
+        sync_bytes="bytes on the link of a push of the rows touched in a push interval",
     ),
     **_lower(
         "s",
-        push_s="time of such a push, from the moment at which its rows are taken to that at which "
-        "they are served; of a replay, the mean over its pushes that landed, or of those under way",
-        push_period_s="time from one push's beginning to the next's: the push interval, or longer "
+        sync_s="time of such a push, from the moment at which its rows are taken to that at which "
+        "they are served",
+        sync_period_s="time from one push's beginning to the next's: the push interval, or longer "
         "where pushes follow one another back to back",
-        push_fixed_point_s="period that pushes back to back come to; 0 where the link outruns the "
+        sync_fixed_point_s="period that pushes back to back come to; 0 where the link outruns the "
         "rows touched, null where pushes grow until all rows go",
-        push_settled_s="time of a push once its period is `push_period_s`",
+        sync_settled_s="time of a push once its period is `sync_period_s`",
     ),
     **_lower("B/s", sync_bytes_per_s="bytes that are to be sent, a second of the push interval"),
     **_lower(

@@ -20,7 +20,7 @@ _RESOLUTION = 2.0**-60
 
 
 @dataclass(frozen=True)
-class Pushes:
+class PushCycle:
     """All that decides how pushes follow one another.
 
     Parameters

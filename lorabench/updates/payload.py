@@ -1,8 +1,8 @@
 """What each way to keep a served model fresh sends of the rows, and how many bytes a row takes.
 
 A row that is sent alone goes with its key, 8 bytes; all rows together go in order and need none.
-Row-wise 8-bit quantization sends a byte a value, and the scale and offset of the row, a float32
-each (Guan et al. 2019, arXiv 1911.02079; FBGEMM's fused 8-bit rowwise format).
+In 8 bits a row takes a byte a value and its scale and offset, a float32 each
+(`lorabench.updates.quantise`).
 """
 
 from dataclasses import dataclass

@@ -10,9 +10,9 @@ table, their sum and the resolution.
 """
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
+from lorabench.replacing import replacing
 from lorabench.updates.speck import KEY_BYTES, encrypt
 
 FORMAT = "lorabench.touch/1"
@@ -38,7 +39,7 @@ _ROUNDING = 1e-6
 class TouchWriter:
     """Writes a trace as rows arrive, within memory for one stretch and a row group.
 
-    A context manager: left by an exception, or never closed, there is no file.
+    A context manager: left by an exception, or never closed, there is no file (`replacing`).
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class TouchWriter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._path, self._partial = path, path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._path = path
         self._key = secrets.token_bytes(KEY_BYTES)
         self._told = {
             "format": FORMAT,
@@ -82,11 +83,13 @@ class TouchWriter:
         kinds = (pa.float64(), pa.int32(), pa.uint64())
         fields = [pa.field(n, k, nullable=False) for n, k in zip(_COLUMNS, kinds, strict=True)]
         schema = pa.schema(fields, metadata={_METADATA: json.dumps(self._told)})
+        self._schema = schema
+        self._file = ExitStack()
+        partial = self._file.enter_context(replacing(path))
         try:
-            self._writer: Any = pq.ParquetWriter(str(self._partial), schema)
+            self._writer: Any = pq.ParquetWriter(str(partial), schema)
         except OSError as error:
             raise _unwritable(path, error) from None
-        self._schema = schema
 
     def add(self, time_ns: NDArray[np.int64], sparse: NDArray[np.int32]) -> None:
         """Write down who touched which rows.
@@ -118,7 +121,10 @@ class TouchWriter:
         self._tick = int(ticks[-1])
         over = at < self._tick
         self._open = found[~over]
-        self._keep(at[over], found[over])
+        try:
+            self._keep(at[over], found[over])
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
 
     def close(self) -> None:
         """Finish the file and give it its name.
@@ -129,33 +135,28 @@ class TouchWriter:
             It cannot be written.
         """
         try:
-            self._keep(np.full(len(self._open), self._tick), self._open)
-            self._flush()
-            self._writer.close()
-            with self._partial.open("rb") as file:
-                os.fsync(file.fileno())
-            self._partial.replace(self._path)
+            with self._file:
+                self._keep(np.full(len(self._open), self._tick), self._open)
+                self._flush()
+                self._writer.close()
         except OSError as error:
             raise _unwritable(self._path, error) from None
-        finally:
-            self.discard()
-
-    def discard(self) -> None:
-        """Leave nothing of a file that is not closed."""
-        if self._writer.is_open:
-            self._writer.close()
-        self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if kind is None:
             self.close()
-        else:
-            self.discard()
+            return
+        with suppress(OSError):
+            self._writer.close()
+        self._file.__exit__(kind, error, trace)
 
     def _keep(self, ticks: NDArray[np.int64], ids: NDArray[np.uint64]) -> None:
         """Take touches that are over, under their names and in an order that tells nothing."""
@@ -175,10 +176,7 @@ class TouchWriter:
     def _flush(self) -> None:
         import pyarrow as pa
 
-        try:
-            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=_GROUP)
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
+        self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=_GROUP)
         self._waiting = []
 
 

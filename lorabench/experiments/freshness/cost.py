@@ -18,7 +18,7 @@ from lorabench.results import claims
 from lorabench.results.case import Case, Label
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Claim, Series
-from lorabench.updates.fixed_point import Pushes
+from lorabench.updates.fixed_point import PushCycle
 from lorabench.updates.link import Handling, Link, Sync
 from lorabench.updates.payload import PAYLOADS
 from lorabench.updates.touch import TouchCurve
@@ -105,8 +105,8 @@ class CostOnly(Experiment):
             _add_shares(table, sync, where)
             for payload in PAYLOADS:
                 case = _case(payload.name, where, strategy=payload.name)
-                pushes = Pushes(sync, payload, self._dim, touched.curve)
-                self._add(table, case, pushes, touched.streamed_s)
+                cycle = PushCycle(sync, payload, self._dim, touched.curve)
+                self._add(table, case, cycle, touched.streamed_s)
         curve = touched.curve
         config = {
             "experiment": resolved(self.options),
@@ -131,21 +131,21 @@ class CostOnly(Experiment):
         """Return what was reckoned; None before."""
         return self._findings
 
-    def _add(self, table: MetricTable, case: Case, pushes: Pushes, streamed_s: float) -> None:
+    def _add(self, table: MetricTable, case: Case, cycle: PushCycle, streamed_s: float) -> None:
         """Write down what a strategy sends, and if it pushes, what pushes come to."""
         interval_s = self.options.push_interval_s
-        over_s = streamed_s if pushes.payload.streams else interval_s
-        rate = pushes.cost(over_s).size / over_s
+        over_s = streamed_s if cycle.payload.streams else interval_s
+        rate = cycle.cost(over_s).size / over_s
         table.add("sync_bytes_per_s", case, rate)
-        table.add("link_load", case, rate / pushes.sync.link.bytes_per_s)
-        if pushes.payload.streams:
+        table.add("link_load", case, rate / cycle.sync.link.bytes_per_s)
+        if cycle.payload.streams:
             return
-        push, settled = pushes.cost(interval_s), pushes.settle(interval_s)
-        table.add("push_bytes", case, push.size)
-        table.add("push_s", case, push.total_s)
-        table.add("push_period_s", case, settled.period_s)
-        table.add("push_settled_s", case, settled.cost.total_s)
-        table.add("push_fixed_point_s", case, settled.fixed_point_s)
+        push, settled = cycle.cost(interval_s), cycle.settle(interval_s)
+        table.add("sync_bytes", case, push.size)
+        table.add("sync_s", case, push.total_s)
+        table.add("sync_period_s", case, settled.period_s)
+        table.add("sync_settled_s", case, settled.cost.total_s)
+        table.add("sync_fixed_point_s", case, settled.fixed_point_s)
 
 
 def _given(options: CostOptions) -> Touched:
@@ -195,8 +195,8 @@ def _add_shares(table: MetricTable, sync: Sync, where: dict[str, Label]) -> None
     for share in SHARES:
         case = _case(f"{share:.0%}", where, share=share)
         cost = sync.cost(share * sync.scale.table_bytes)
-        table.add("push_bytes", case, cost.size)
-        table.add("push_s", case, cost.total_s)
+        table.add("sync_bytes", case, cost.size)
+        table.add("sync_s", case, cost.total_s)
 
 
 def _claim() -> Claim:

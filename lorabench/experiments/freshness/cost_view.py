@@ -130,7 +130,7 @@ def _shares(asked: _Asked, sizes: Sequence[Label]) -> Table:
     for share in shares:
         table.add_column(f"{100 * float(share):g} %", justify="right")
     for size in sizes:
-        times = (asked.value("push_s", share=share, emt_bytes=size) for share in shares)
+        times = (asked.value("sync_s", share=share, emt_bytes=size) for share in shares)
         table.add_row(write_size(float(size)), *map(_time, times))
     return table
 
@@ -146,8 +146,8 @@ def _strategies(asked: _Asked) -> Table:
         rate, load = asked.value("sync_bytes_per_s", **of), asked.value("link_load", **of)
         table.add_row(
             str(name),
-            _size(asked.value("push_bytes", **of)),
-            _time(asked.value("push_s", **of)),
+            _size(asked.value("sync_bytes", **of)),
+            _time(asked.value("sync_s", **of)),
             f"{_size(rate)}/s" if rate else "nothing",
             number(load or 0.0),
             _back_to_back(asked, name),
@@ -157,13 +157,13 @@ def _strategies(asked: _Asked) -> Table:
 
 def _back_to_back(asked: _Asked, name: Label) -> str:
     """Say what pushes of a strategy come to that follow one another."""
-    found = asked.metric("push_fixed_point_s", strategy=name)
+    found = asked.metric("sync_fixed_point_s", strategy=name)
     if found is None:
         load = asked.value("link_load", strategy=name) or 0.0
         return "keeps up" if load <= 1 else "falls behind"
     if found.estimate is None:
-        return f"all rows: {_time(asked.value('push_settled_s', strategy=name))}"
-    return _time(found.estimate) if asked.value("push_bytes", strategy=name) else "-"
+        return f"all rows: {_time(asked.value('sync_settled_s', strategy=name))}"
+    return _time(found.estimate) if asked.value("sync_bytes", strategy=name) else "-"
 
 
 def _settled(asked: _Asked, of: str, label: str, values: Sequence[Label]) -> Table:
@@ -174,7 +174,7 @@ def _settled(asked: _Asked, of: str, label: str, values: Sequence[Label]) -> Tab
         heading = write_size(float(value)) if label == "emt_bytes" else _links(int(value))
         table.add_column(heading, justify="right", no_wrap=True)
     for name in asked.labels("strategy"):
-        if asked.value("push_bytes", strategy=name):
+        if asked.value("sync_bytes", strategy=name):
             table.add_row(
                 str(name), *(_push(asked, {"strategy": name, label: value}) for value in values)
             )
@@ -183,18 +183,18 @@ def _settled(asked: _Asked, of: str, label: str, values: Sequence[Label]) -> Tab
 
 def _push(asked: _Asked, labels: dict[str, Label]) -> str:
     """Write what a settled push takes, and how it fits into the interval."""
-    period_s = asked.value("push_period_s", **labels) or 0.0
+    period_s = asked.value("sync_period_s", **labels) or 0.0
     mark = ""
     if period_s > asked.interval_s:
-        mark = "*" if asked.value("push_fixed_point_s", **labels) is not None else " all"
-    return f"{_time(asked.value('push_settled_s', **labels))}{mark}"
+        mark = "*" if asked.value("sync_fixed_point_s", **labels) is not None else " all"
+    return f"{_time(asked.value('sync_settled_s', **labels))}{mark}"
 
 
 def _grows(asked: _Asked) -> Iterator[str]:
     """Say whose pushes have no fixed point."""
     for name in asked.labels("strategy"):
-        found = asked.metric("push_fixed_point_s", strategy=name)
-        period_s = asked.value("push_period_s", strategy=name) or 0.0
+        found = asked.metric("sync_fixed_point_s", strategy=name)
+        period_s = asked.value("sync_period_s", strategy=name) or 0.0
         if found is None or found.estimate is not None or period_s <= asked.interval_s:
             continue
         rate = asked.value("sync_bytes_per_s", strategy=name) or 0.0

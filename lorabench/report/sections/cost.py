@@ -7,12 +7,12 @@ from lorabench.report.numbers import Scale
 from lorabench.report.sections.reader import Reader
 
 _COLUMNS = {
-    "push_bytes": ("a push", Scale(1e12, "TB")),
-    "push_s": ("takes", Scale(60.0, "min")),
+    "sync_bytes": ("a push", Scale(1e12, "TB")),
+    "sync_s": ("takes", Scale(60.0, "min")),
     "sync_bytes_per_s": ("to send", Scale(1e9, "GB/s")),
     "link_load": ("over what the link carries", Scale(1.0, "")),
-    "push_period_s": ("settles at a push every", Scale(60.0, "min")),
-    "push_settled_s": ("which takes", Scale(60.0, "min")),
+    "sync_period_s": ("settles at a push every", Scale(60.0, "min")),
+    "sync_settled_s": ("which takes", Scale(60.0, "min")),
 }
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lorabench.results.case import Case
 from lorabench.results.metrics import MetricTable
-from lorabench.results.registry import METRICS, metric_spec
+from lorabench.results.registry import FAMILIES, METRICS, metric_spec
 from lorabench.results.statistics import Estimate, geometric_mean, mean
 
 UNITS = {"1", "s", "B", "1/s", "B/s", "CPUs"}
@@ -14,6 +14,10 @@ UNITS = {"1", "s", "B", "1/s", "B/s", "CPUs"}
 
 def test_units_are_si_without_prefix() -> None:
     assert {spec.unit for spec in METRICS.values()} == UNITS
+
+
+def test_a_name_stands_in_one_family() -> None:
+    assert sum(map(len, FAMILIES.values())) == len(METRICS)
 
 
 @pytest.mark.parametrize("name", METRICS)

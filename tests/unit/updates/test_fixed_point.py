@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.updates.fixed_point import Pushes
+from lorabench.updates.fixed_point import PushCycle
 from lorabench.updates.link import Handling, Link, Scale, Sync
 from lorabench.updates.payload import PAYLOADS
 from lorabench.updates.touch import TouchCurve
@@ -14,12 +14,14 @@ BY_NAME = {one.name: one for one in PAYLOADS}
 LINE = TouchCurve.linear(0.1, 600)
 
 
-def pushes(payload: str, *, emt: int = 200 * TB, curve: TouchCurve = LINE, **link: float) -> Pushes:
+def pushes(
+    payload: str, *, emt: int = 200 * TB, curve: TouchCurve = LINE, **link: float
+) -> PushCycle:
     sync = Sync(Link(**{"bits_per_s": 100e9, **link}), Scale(emt, emt))
-    return Pushes(sync, BY_NAME[payload], 128, curve)
+    return PushCycle(sync, BY_NAME[payload], 128, curve)
 
 
-def iterated(found: Pushes, first_s: float) -> float:
+def iterated(found: PushCycle, first_s: float) -> float:
     """Return the period of pushes back to back, push after push."""
     for _ in range(100):
         first_s = found.cost(first_s).total_s
@@ -85,7 +87,7 @@ def test_what_sends_nothing_takes_no_time(name) -> None:
 def test_pushes_back_to_back_come_to_it_from_above(points, terabytes, rtt_s, apply) -> None:
     emt = round(terabytes * TB)
     sync = Sync(Link(100e9, round_trip_s=rtt_s), Scale(emt, emt, 4), Handling(apply, apply))
-    found = Pushes(sync, BY_NAME["delta"], 64, TouchCurve.of(points))
+    found = PushCycle(sync, BY_NAME["delta"], 64, TouchCurve.of(points))
     at = found.back_to_back_s()
     assert found.cost(at).total_s == pytest.approx(at, rel=1e-6, abs=1e-6)
     # A push of any longer period takes less than that: it is the last such point.

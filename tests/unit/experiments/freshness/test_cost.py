@@ -31,7 +31,7 @@ def value(result: Result, name: str, **labels: object) -> float | None:
 
 def test_the_figures_of_the_claim_and_what_its_own_source_reckons_with(tmp_path, capsys) -> None:
     result = reckoned(tmp_path)
-    minutes = {s: value(result, "push_s", share=s) / 60 for s in (0.05, 0.1, 1.0)}
+    minutes = {s: value(result, "sync_s", share=s) / 60 for s in (0.05, 0.1, 1.0)}
     assert minutes == pytest.approx({0.05: 13.333, 0.1: 26.667, 1.0: 266.67}, rel=1e-4)
     (claim,) = result.claims
     assert (claim.id, claim.verdict, claim.basis) == ("sync.delta10", "met", "derived")
@@ -43,23 +43,26 @@ def test_the_figures_of_the_claim_and_what_its_own_source_reckons_with(tmp_path,
         "pushes grow until all rows go, 4.44 h"
     )
     assert told in shown
+    assert "touched-rows 20.0 TB 26.7 min 33.3 GB/s 2.67 all rows: 4.44 h" in shown
+    assert "priority-5 4.06 s 40.6 s 3.39 min 13.5 min*" in shown
+    assert "delta 4.51 h all 2.26 h all 6.77 min 3.39 min" in shown
 
 
 def test_a_push_either_fits_its_interval_or_follows_the_last(tmp_path) -> None:
     result = reckoned(tmp_path, "--push-interval", "600", "--round-trip", "20")
-    for one in result.select("push_period_s"):
-        settled_s = result.metric("push_settled_s", one.condition).estimate
+    for one in result.select("sync_period_s"):
+        settled_s = result.metric("sync_settled_s", one.condition).estimate
         assert one.estimate == 600 if settled_s <= 600 else one.estimate == pytest.approx(settled_s)
-    assert value(result, "push_fixed_point_s", strategy="delta") is None
-    assert value(result, "push_period_s", strategy="delta", links=4) == 600
+    assert value(result, "sync_fixed_point_s", strategy="delta") is None
+    assert value(result, "sync_period_s", strategy="delta", links=4) == 600
     assert value(result, "link_load", strategy="stream") == pytest.approx(2.7083, rel=1e-4)
-    assert value(result, "push_bytes", strategy="lora") == 0
+    assert value(result, "sync_bytes", strategy="lora") == 0
 
 
 def test_the_link_that_was_asked_for_decides_and_the_claim_stays(tmp_path) -> None:
     options = ("--link-gbps", "400", "--links", "2", "--link-efficiency", "0.5")
     result = reckoned(tmp_path, *options, "--emt-bytes", "1.5PB", "--preset", "tiny")
-    assert value(result, "push_s", share=0.1, emt_bytes=1.5e15, links=2) == pytest.approx(3000)
+    assert value(result, "sync_s", share=0.1, emt_bytes=1.5e15, links=2) == pytest.approx(3000)
     assert result.config["experiment"]["dim"] == 16
     assert result.claims[0].measured == 1600
 
@@ -70,8 +73,8 @@ def test_a_trace_decides_what_is_touched(tmp_path, capsys) -> None:
         ids = np.tile(np.arange(100, dtype=np.int32), 900)[:, None]
         writer.add(np.repeat(np.arange(900) * 10**9, 100), ids)
     result = reckoned(tmp_path, "--touch-trace", str(tmp_path / "touch.parquet"))
-    assert value(result, "push_bytes", strategy="touched-rows") == pytest.approx(20e12)
-    assert value(result, "push_fixed_point_s", strategy="touched-rows") == pytest.approx(1600)
+    assert value(result, "sync_bytes", strategy="touched-rows") == pytest.approx(20e12)
+    assert value(result, "sync_fixed_point_s", strategy="touched-rows") == pytest.approx(1600)
     assert value(result, "sync_bytes_per_s", strategy="stream") == pytest.approx(20e12 * 520 / 512)
     assert "rows touched as in the trace, 100 of 1,000" in " ".join(capsys.readouterr().out.split())
 
