@@ -8,9 +8,11 @@ from lorabench.results import claims as verdict
 from lorabench.results.claims import (
     Gain,
     Idle,
+    SyncTimes,
     freshness_quality,
     headroom_idle,
     memory_budget,
+    sync_delta10,
 )
 from lorabench.results.headroom import Peak
 from lorabench.results.statistics import Estimate
@@ -153,3 +155,19 @@ def test_idle_cpu_is_judged_by_the_busiest_window_of_a_node_without_a_bench(
     claim = headroom_idle(evidence)
     assert (claim.id, claim.verdict, claim.target) == ("headroom.idle", expected, 0.20)
     assert words in claim.reason
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        ((13.3, 26.7, 267), "met"),
+        ((13.0, 26.7, 267), "missed"),
+        ((13.3, 26.0, 267), "missed"),
+        ((13.3, 26.7, 240), "missed"),
+    ],
+)
+def test_syncing_is_judged_by_all_three_of_its_times(minutes, expected) -> None:
+    found = sync_delta10(SyncTimes(*(60 * one for one in minutes)))
+    assert (found.verdict, found.basis) == (expected, "derived")
+    assert found.measured == 60 * minutes[1]
+    assert f"at most {100 * minutes[0] / 14:.1f} %" in found.reason
