@@ -113,7 +113,7 @@ class Bound:
         Standard errors, at least 0.
     """
 
-    share: float = 0.02
+    share: float = 0.01
     z: float = 3.0
 
     def exceeded(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
