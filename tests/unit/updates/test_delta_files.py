@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -334,3 +335,19 @@ def test_a_stale_push_or_a_missing_one_is_refused_before_any_is_read(tmp_path: P
         r"delta-000002\.parquet",
     ):
         read_deltas(tmp_path, TABLES)
+
+
+def test_the_example_of_the_docs_reads_and_writes_deltas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[3] / "docs/freshness.md").read_text(encoding="utf-8")
+    section = text.split("\n## Deltas on disk\n")[1].split("\n## ")[0]
+    writing, reading = re.findall("```python\n(.*?)```", section, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(writing, {})
+    tables = NamedTables(TableLayout((1000, 50), 4), ("user", "item"))
+    (found,) = read_deltas(tmp_path, tables)
+    assert [one.tolist() for one in found.rows] == [[7], [2]]
+    assert [found.evicted_of(f).tolist() for f in range(2)] == [[8], []]
+    exec(reading, {})
+    assert capsys.readouterr().out.split()[-7:] == ["item", "1", "1", "user", "2", "1", "600.0"]
