@@ -238,8 +238,8 @@ _UPDATES = {
         staleness_p95="95th percentile of that age",
         learn_cpu_s="CPU time of learning in the whole replay; of a strategy that is trained "
         "elsewhere, of its training cluster",
-        push_s="from taking a push's rows to serving them: encoding, the link and writing; the mean "
-        "over the pushes of a replay that landed, or over those under way",
+        push_s="from taking a push's rows to serving them: encoding, the link and writing; the "
+        "mean over the pushes of a replay that landed, or over those under way",
         push_apply_s="what writing the rows of a push takes a serving host, the mean over such "
         "pushes of a replay",
     ),
