@@ -404,6 +404,18 @@ cdef class AdapterWriter:
         side.table[t].used = slots.used
         self.differs = True
 
+    def rewrite(self, Py_ssize_t t, A):
+        cdef lb_side *side = self.idle()
+        cdef Array values = array_of(A, "A", FLOAT32, 2)
+        cdef lb_lora lora
+        self.check_table(t)
+        lora = lb_side_lora(side, t)
+        shape = (self.slots[t].used, lb_width(&lora, self.adapter.dim))
+        if values.shape != shape:
+            raise ValueError(f"A: found shape {values.shape}, expected [{shape[0]}, {shape[1]}]")
+        memcpy(lora.A, values.view.buf, <size_t>values.view.len)
+        self.differs = True
+
     def decay(self, float accumulators=1.0):
         if not 0 < accumulators <= 1:
             raise ValueError(f"accumulators: found {accumulators}, expected above 0 and at most 1")

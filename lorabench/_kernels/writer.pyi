@@ -161,6 +161,12 @@ class AdapterWriter:
     ) -> None:
         """Set the plain delta [V, D] of table `t` and its accumulators [V]; as `put`."""
 
+    def rewrite(self, t: int, A: NDArray[np.float32]) -> None:
+        """Set A [used, R] of the slots in use of table `t`, or its plain delta [V, D]; as `put`.
+
+        Which row has which slot, accumulators and counts of lookups stay.
+        """
+
     def decay(self, accumulators: float = ...) -> None:
         """Halve every count of lookups, and look anew at how large a row of A typically is.
 
