@@ -38,7 +38,7 @@ class LearnLog:
     ----------
     peak_bytes : dict of str to int
         Bytes of all LoRA state by purpose (`AdapterPlan.breakdown`), as mapped and not only used,
-        when they were most.
+        when they were most; ``noted`` is what is kept of it until a push lands.
     basis_samples : int
         Samples that went into choosing the first B.
     refused : int
@@ -282,7 +282,14 @@ class BasisKeeper:
         turns: Sequence[NDArray[np.floating]],
     ) -> None:
         self._owner.relayout(plan, bases, turns)
-        self.log.peak_bytes = max(self.log.peak_bytes, plan.breakdown, key=_total)
+        self.note_bytes()
+
+    def note_bytes(self) -> None:
+        """Log what is held now, if it is more than ever before."""
+        held, noted = self._owner.plan.breakdown, self._owner.noted
+        if noted is not None:
+            held["noted"] = noted.nbytes
+        self.log.peak_bytes = max(self.log.peak_bytes, held, key=_total)
 
     def _energy(self, table: int, rank: int) -> float:
         if rank == 0:

@@ -9,6 +9,7 @@ quality guard and for the next window's signal; what is done with that at the en
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,6 +22,7 @@ from lorabench.lora.file import SavedTable
 from lorabench.lora.guard import QualityGuard, log_loss
 from lorabench.lora.layout import AUTO_RANK, MOST_AUTO_RANK
 from lorabench.lora.rank import RankRule
+from lorabench.lora.rebase import Snapshot
 from lorabench.lora.writer import AdapterOwner
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.gradients import embedding_gradients
@@ -218,6 +220,21 @@ class Learner:
         self._bases.change_ranks()
         return True
 
+    def note(self) -> Snapshot:
+        """Note what the adapter holds when a push takes its rows; a note before it ends."""
+        found = self._owner.note()
+        self._bases.note_bytes()
+        return found
+
+    def rebase(self, snapshot: Snapshot, landed: Sequence[NDArray[np.int32]]) -> bool:
+        """Leave of the adapter only what is newer than the rows that landed, and publish it.
+
+        Right after `begin`, which is due again afterwards, and along with the rows. Arguments as
+        of `AdapterOwner.rebase`. Returns whether there was anything to rebase: there is not before
+        a basis is chosen, nor after the guard has tripped.
+        """
+        return self._owner.rebase(snapshot, landed)
+
     def predict(self, dense: NDArray[np.float32], sparse: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the logits [B] of the adapted model as it is being trained; after `begin`."""
         import torch
@@ -306,6 +323,7 @@ class Learner:
             plain_rate=self._plain_rate,
             initial_accumulator=np.maximum(self._medians, self._floor()),
         )
+        self._owner.follow()
         return writer.publish()
 
     def _floor(self) -> NDArray[np.float32]:
@@ -353,7 +371,7 @@ class Learner:
         self._bases.log.diverged = True
 
     def _switch_off(self) -> None:
-        self._owner.writer.clear()
+        self._owner.clear()
         self._owner.writer.publish()
         self._bases.log.guard_trips += 1
         self._passed = 0

@@ -14,6 +14,7 @@ from lorabench._kernels.adapter import AdapterReader, format_adapter
 from lorabench._kernels.memory import Mapping
 from lorabench._kernels.writer import AdapterWriter
 from lorabench.lora.layout import AdapterPlan
+from lorabench.lora.rebase import Snapshot
 from lorabench.memory import MemoryPolicy, Region, RegionHandle
 
 
@@ -89,6 +90,8 @@ class AdapterOwner:
         Trains and publishes.
     plan : AdapterPlan
         What the memory is laid out for now.
+    noted : Snapshot or None
+        What it held when a push was begun that has not landed yet.
     """
 
     def __init__(self, handle: AdapterHandle) -> None:
@@ -105,6 +108,7 @@ class AdapterOwner:
     def reset(self) -> None:
         """Start over with an empty adapter at epoch 0; only while no server reads it."""
         self.plan = self._handle.plan
+        self.noted: Snapshot | None = None
         _format(self._sides.mapping, self.plan)
         rows = np.array(self.plan.layout.rows, dtype=np.int64)
         self.writer = AdapterWriter(
@@ -139,7 +143,7 @@ class AdapterOwner:
         old, new = max(self.plan.ranks), max(plan.ranks)
         bases = np.zeros((len(plan.ranks), new, plan.layout.dim), np.float32)
         turns = np.zeros((len(plan.ranks), old, new), np.float32)
-        keep = []
+        keep: list[NDArray[np.int32]] = []
         for f, slots in enumerate(plan.slots):
             if plan.ranks[f]:
                 bases[f, : plan.ranks[f]] = basis[f]
@@ -154,6 +158,62 @@ class AdapterOwner:
         slots_of = np.array(plan.slots, dtype=np.int64)
         self.writer.relayout(slots_of, list(plan.ranks), keep, bases, turns)
         self.plan = plan
+        if self.noted is not None:
+            applied = zip(plan.ranks, turn, strict=True)
+            self.noted.turn(keep, [one if rank else None for rank, one in applied])
+
+    def clear(self) -> None:
+        """Forget every row; between the writer's ``begin`` and ``publish``."""
+        self.writer.clear()
+        if self.noted is not None:
+            self.noted.void()
+
+    def note(self) -> Snapshot:
+        """Note what is published, in place of what was noted before."""
+        self.noted = Snapshot(self.writer)
+        return self.noted
+
+    def follow(self) -> None:
+        """Keep what is noted true; after each step of learning."""
+        if self.noted is not None:
+            self.noted.follow(self.writer)
+
+    def rebase(self, snapshot: Snapshot, landed: Sequence[NDArray[np.int32]]) -> bool:
+        """Publish the adapter without what was noted of rows that landed; after ``begin``.
+
+        Accumulators, counts of lookups and slots stay. The note ends.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            What `note` returned last.
+        landed : sequence of int32 arrays, length F
+            Rows of each table, as the push carried them.
+
+        Returns
+        -------
+        bool
+            False where there was nothing to take away; then nothing is published.
+
+        Raises
+        ------
+        ValueError
+            Another snapshot than the last, or not as many tables.
+        """
+        if snapshot is not self.noted:
+            raise ValueError("snapshot: found one that has ended, expected what was noted last")
+        if len(landed) != len(self.plan.ranks):
+            raise ValueError(f"landed: found {len(landed)}, expected {len(self.plan.ranks)} tables")
+        self.noted = None
+        moved = False
+        for f, rows in enumerate(landed):
+            A = snapshot.newer(f, self.writer.arrays(f)[0], rows)
+            if A is not None:
+                self.writer.rewrite(f, A)
+                moved = True
+        if moved:
+            self.writer.publish()
+        return moved
 
     def medians(self) -> NDArray[np.float32]:
         """Median accumulator of each table's slots in use, float32 [F]; 0 where there is none."""

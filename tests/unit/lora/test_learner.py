@@ -204,3 +204,43 @@ def test_accumulators_decay_at_the_end_of_a_window() -> None:
         return float(np.median(node.state.writer.slot_state(0)[0]))
 
     assert typical(0.25) < 0.5 * typical(1.0)
+
+
+def test_a_push_that_knows_what_the_adapter_knew_changes_nothing_that_is_served() -> None:
+    node = Node(3, budget=2.0)  # every row can have a slot, and keeps it
+    node.drift(2)
+    node.learn(6)
+    assert node.learner.stage is Stage.LEARN
+    terms = [(rows, A @ B) for A, B, rows in map(node.state.writer.arrays, range(2))]
+    snapshot = node.learner.note()
+    held = node.state.plan.breakdown
+    assert node.learner.log.peak_bytes == {**held, "noted": snapshot.nbytes}
+    node.learn(1)
+    dense, sparse, _ = node.batch()
+    node.learner.begin()
+    before = node.learner.predict(dense, sparse)
+    for table, (rows, term) in zip(node.tables.arrays, terms, strict=True):
+        table[rows] += term
+    assert node.learner.rebase(snapshot, [rows for rows, _ in terms])
+    node.learner.begin()
+    np.testing.assert_allclose(node.learner.predict(dense, sparse), before, rtol=1e-4, atol=1e-4)
+    A, _, _ = node.state.writer.arrays(0)
+    assert 0 < np.square(A).sum() < np.square(terms[0][1]).sum()
+    node.learn(1)
+
+
+def test_a_push_takes_nothing_from_an_adapter_that_the_guard_made_begin_anew() -> None:
+    node = Node(3, guard_window=4096)
+    node.drift(2)
+    node.learn(6)
+    snapshot = node.learner.note()
+    assert node.learner.begin()
+    node.learner._switch_off()
+    node.learn(2 + 4 + 2)  # passed by, a basis chosen, and learning again
+    assert node.learner.stage is Stage.LEARN
+    every = [np.arange(rows, dtype=np.int32) for rows in ROWS]
+    node.learner.begin()
+    assert not node.learner.rebase(snapshot, every)
+    again = node.learner.note()
+    assert node.learner.rebase(again, every)
+    assert not any(A.any() for A, _, _ in map(node.state.writer.arrays, range(2)))
