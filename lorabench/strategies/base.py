@@ -140,6 +140,8 @@ class Strategy(ABC):
         It can `save` what it has learned and `resume` from that.
     colocatable : bool
         It can learn in a node's trainer process: it has a `plan` and a `learner`.
+    has_adapter : bool
+        What it holds is LoRA state, which a claim bounds.
     ships_deltas : bool
         It serves updates that were trained elsewhere and sent over a link: what a strategy that
         learns beside the servers is held against.
@@ -157,6 +159,7 @@ class Strategy(ABC):
     default_decay: ClassVar[float] = ACCUMULATOR_DECAY
     resumable: ClassVar[bool] = False
     colocatable: ClassVar[bool] = False
+    has_adapter: ClassVar[bool] = False
     ships_deltas: ClassVar[bool] = False
     learns_here: ClassVar[bool] = True
     copies: ClassVar[int] = 0

@@ -33,6 +33,7 @@ class Lora(Strategy):
     default_rate = LEARNING_RATE
     resumable = True
     colocatable = True
+    has_adapter = True
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
         model = deployment.model

@@ -10,6 +10,7 @@ from lorabench.errors import InputError
 from lorabench.strategies.fbgemm import FbgemmIdeal
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.lora import Lora
+from lorabench.strategies.lora_delta import LoraDelta
 from lorabench.strategies.none import Frozen
 from lorabench.strategies.priority import Priority
 from lorabench.strategies.registry import parse, strategies
@@ -25,6 +26,11 @@ class TestNone(StrategyContract):
 class TestLora(StrategyContract):
     kind = Lora
     names = ("lora", "lora-r2", "lora-r4-random")
+
+
+class TestLoraDelta(StrategyContract):
+    kind = LoraDelta
+    names = ("lora+delta", "lora+delta-r2")
 
 
 class TestIdeal(StrategyContract):
