@@ -15,6 +15,9 @@ from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.model.prepare import prepare
 from lorabench.strategies.base import StrategySpec
+from lorabench.strategies.ideal import Ideal
+from lorabench.strategies.registry import strategies
+from lorabench.updates.cluster import TrainerKind
 from lorabench.workload.source import RowSource, generated
 
 Tried = dict[float, float | None]
@@ -100,7 +103,8 @@ def tune(
 ) -> Tuning:
     """Choose each one's learning rate and decay by the log loss on another stream.
 
-    Its seed is the first behind those of the replicates; the second half of `tune_rows` counts.
+    A training cluster's are chosen once, by ``ideal``: all that ship what it learns have them. Its
+    seed is the first behind those of the replicates; the second half of `tune_rows` counts.
 
     Raises
     ------
@@ -130,14 +134,39 @@ def tune(
         return None if found.diverged else found.quality.normalized_entropy[-1]
 
     tuning = Tuning()
+    clusters: dict[TrainerKind, StrategySpec] = {}
     for spec in specs:
-        if spec.learning_rate is None:
-            tuning.specs.append(spec)
-            continue
-        best, tried = _best(spec, spec.learning_rate, entropy)
-        tuning.specs.append(best)
-        tuning.tried[spec.name] = tried
+        trainer = spec.kind.trained_by
+        if trainer is not None and trainer not in clusters:
+            # By what serves all that a cluster learns at once: rates are its own, whoever ships it.
+            served = _served_at_once(trainer, spec)
+            assert served.learning_rate is not None
+            clusters[trainer], tried = _best(served, served.learning_rate, entropy)
+            tuning.tried[served.name] = tried
+        best = spec
+        if spec.kind.learns_here and spec.learning_rate is not None:
+            best, tuning.tried[spec.name] = _best(spec, spec.learning_rate, entropy)
+        tuning.specs.append(_with_cluster(best, clusters[trainer]) if trainer else best)
     return tuning
+
+
+def _served_at_once(trainer: TrainerKind, spec: StrategySpec) -> StrategySpec:
+    """Return the strategy that serves a cluster's tables as they are, which trains like this."""
+    for kind in strategies().values():
+        if issubclass(kind, Ideal) and kind.trained_by == trainer:
+            rate, decay = spec.learning_rate, spec.accumulator_decay
+            if spec.kind.learns_here:  # these are not the cluster's
+                rate, decay = kind.default_rate, kind.default_decay
+            return StrategySpec(kind.forms[0], kind, rate, decay, seed=spec.seed)
+    return spec
+
+
+def _with_cluster(spec: StrategySpec, cluster: StrategySpec) -> StrategySpec:
+    """Return a strategy with the rate and decay of its training cluster."""
+    rate, decay = cluster.learning_rate, cluster.accumulator_decay
+    if spec.kind.learns_here:
+        return spec.given(cluster=(rate, decay))
+    return replace(spec, learning_rate=rate, accumulator_decay=decay)
 
 
 def _best(

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from lorabench.bench.progress import ProgressObserver
 from lorabench.errors import InputError
+from lorabench.experiments.freshness import tuning
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.run import Freshness
 from lorabench.experiments.freshness.tuning import _best, search, tune
@@ -84,6 +86,25 @@ def test_rates_and_decays_are_tried_below_and_above_the_default(freshness_spec) 
     assert {spec.accumulator_decay * factor for factor in (0.5, 1, 2)} <= set(decays)
     losses_of = {(rate, decay): loss for rate, decay, loss in tried}
     assert losses_of[best.learning_rate, best.accumulator_decay] == min(losses_of.values())
+
+
+def test_all_that_ship_what_a_cluster_learns_have_its_rate(freshness_spec, monkeypatch) -> None:
+    tried = []
+
+    def best(spec, rate, entropy):
+        tried.append(spec.name)
+        return replace(spec, learning_rate=2 * rate, accumulator_decay=0.125), [(rate, 0.5, 0.9)]
+
+    monkeypatch.setattr(tuning, "_best", best)
+    options = FreshnessOptions(preset=str(freshness_spec), seeds=1)
+    specs = [parse(name) for name in ("none", "delta", "stream", "lora+delta", "ideal")]
+    found = tune(open_source(options.preset, None, 0), options, specs, lambda *_: None)
+    assert tried == ["ideal", "lora+delta"]
+    rates = {spec.name: (spec.learning_rate, spec.accumulator_decay) for spec in found.specs}
+    assert rates.pop("none")[0] is None
+    assert rates.pop("lora+delta") == (2 * specs[3].learning_rate, 0.125)
+    assert set(rates.values()) == {(0.1, 0.125)}
+    assert found.specs[3].params["cluster"] == (0.1, 0.125)
 
 
 def test_the_rate_is_sought_again_at_the_decay_that_was_chosen() -> None:
