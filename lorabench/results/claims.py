@@ -322,6 +322,63 @@ def sync_delta10(times: SyncTimes) -> Claim:
     return claim(SYNC, measured, verdict, "derived", reason)
 
 
+LINK = Limit("sync.link", "the model of the link is within 10 % of what real transfers take", 0.10)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a judgement about the model of the link rests on.
+
+    Parameters
+    ----------
+    link : str
+        What was sent over, and where its rate is known from, in words.
+    ratios : mapping of str to Estimate
+        What transfers took over what the model has, by what was sent; at least one.
+    """
+
+    link: str
+    ratios: Mapping[str, Estimate]
+
+
+def sync_link(evidence: Trials) -> Claim:
+    """Judge ``sync.link``: no transfer is further from the model than a tenth.
+
+    The figure is the distance from 1 of the ratio that is, or by its interval may be, the furthest.
+    """
+    distances = {where: _distance(ratio) for where, ratio in evidence.ratios.items()}
+    verdicts = {
+        where: LINK.verdict(*one.interval) for where, one in distances.items() if one.interval
+    }
+    missed = [where for where, verdict in verdicts.items() if verdict == "missed"]
+    where = max(missed or distances, key=lambda one: _furthest(distances[one]))
+    ratio, worst = evidence.ratios[where], distances[where]
+    reason = (
+        f"{evidence.link}; of {len(distances)} kinds of transfers, {where} is furthest off, and "
+        f"took {ratio.value:.3f} times what the model has"
+    )
+    if ratio.interval is None or ratio.n < MIN_ROUNDS:
+        verdict: Verdict = "inconclusive"
+        reason += f", but at least {MIN_ROUNDS} rounds are needed (--check-repeats)"
+    else:
+        verdict = verdicts[where]
+        reason += " (95 % interval {:.3f} to {:.3f})".format(*ratio.interval)
+    return claim(LINK, worst, verdict, "measured-synthetic", reason)
+
+
+def _furthest(distance: Estimate) -> float:
+    return distance.interval[1] if distance.interval else distance.value
+
+
+def _distance(ratio: Estimate) -> Estimate:
+    """Return how far a ratio is from 1, to whichever side."""
+    if ratio.interval is None:
+        return Estimate(abs(ratio.value - 1), None, ratio.n)
+    low, high = (bound - 1 for bound in ratio.interval)
+    least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    return Estimate(abs(ratio.value - 1), (least, max(abs(low), abs(high))), ratio.n)
+
+
 def sentence(claim: Claim) -> str:
     """Put a claim's verdict into words for the terminal, beginning with its id and verdict."""
     return "; ".join((f"{claim.id} {claim.verdict}: {claim.statement}", claim.reason, *claim.why))

@@ -259,6 +259,21 @@ _UPDATES = {
         pushes_refused="pushes that were unfit to be served, or rolled back after they had been",
     ),
 }
+_LINK = {
+    **_lower(
+        "s",
+        mean="median",
+        transfer_s="from when a sender hands a buffer to gloo to when the receiver has all of it",
+        transfer_model_s="`transfer_s` as the model of the link has it",
+        transfer_encode_s="gathering and encoding the rows of a transfer, before it begins",
+        transfer_decode_s="decoding them, after it has ended",
+    ),
+    **_lower(
+        "1",
+        mean="median",
+        transfer_model_ratio="`transfer_s` over `transfer_model_s`; 1 where the model is right",
+    ),
+}
 _MACHINE = {
     **_lower(
         "1",
@@ -460,6 +475,7 @@ FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "Quality": _QUALITY,
     "Training": _TRAINING,
     "Updates": _UPDATES,
+    "Link": _LINK,
     "Machine": _MACHINE,
     "Headroom": _HEADROOM,
     "Profile": _PROFILE,

@@ -171,3 +171,23 @@ def test_syncing_is_judged_by_all_three_of_its_times(minutes, expected) -> None:
     assert (found.verdict, found.basis) == (expected, "derived")
     assert found.measured == 60 * minutes[1]
     assert f"at most {100 * minutes[0] / 14:.1f} %" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected", "words"),
+    [
+        ((ratio(0.99, 1.01), ratio(0.95, 1.02)), "met", "b is furthest off"),
+        ((ratio(0.99, 1.01), ratio(0.95, 1.12)), "inconclusive", "0.950 to 1.120"),
+        # Further off by its upper bound, but the other is known to be off.
+        ((ratio(1.11, 1.12), ratio(0.5, 1.5)), "missed", "a is furthest off"),
+        ((ratio(0.80, 0.89),), "missed", "a is furthest off"),
+        ((ratio(0.99, 1.01, n=5),), "inconclusive", "but at least 6 rounds are needed"),
+        ((Estimate(1.0, None, 1), Estimate(1.2, None, 1)), "inconclusive", "b is furthest off"),
+    ],
+)
+def test_the_model_of_the_link_is_judged_by_the_transfer_furthest_off(
+    ratios, expected, words
+) -> None:
+    found = verdict.sync_link(verdict.Trials("Over a wire", dict(zip("ab", ratios, strict=False))))
+    assert (found.id, found.verdict, found.target) == ("sync.link", expected, 0.10)
+    assert words in found.reason
