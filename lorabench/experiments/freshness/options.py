@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lorabench.bench.options import INPUT, OUTPUT, RARE, names, option
 from lorabench.errors import InputError
+from lorabench.experiments.freshness.check_options import CheckOptions
 from lorabench.experiments.freshness.link_options import LinkOptions
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def _each_once(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class FreshnessOptions(LinkOptions):
+class FreshnessOptions(CheckOptions, LinkOptions):
     """What to replay, and by which strategies."""
 
     strategies: tuple[str, ...] = option(
@@ -143,6 +144,9 @@ class FreshnessOptions(LinkOptions):
         InputError
             Naming them.
         """
+        self.check_alone()
+        if self.check_link:
+            return
         if self.rows is not None and self.minutes is not None:
             raise InputError("--rows, --minutes: found both, expected one of them")
         if not self.strategies:

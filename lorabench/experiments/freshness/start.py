@@ -1,4 +1,4 @@
-"""``lorabench freshness`` replays, or with ``--cost-only`` reckons without loading what replays."""
+"""Which experiment ``lorabench freshness`` is asked for; only the one that replays loads torch."""
 
 from dataclasses import replace
 
@@ -24,6 +24,10 @@ def start(command: Command, options: FreshnessOptions, output: Output) -> None:
         cost = "lorabench.experiments.freshness.cost:CostOnly"
         reckoning = replace(command, options=CostOptions, experiment=cost)
         run(reckoning, CostOptions.of(options), output)
+        return
+    if options.check_link:
+        check = "lorabench.experiments.freshness.check_link:LinkCheck"
+        run(replace(command, experiment=check), options, output)
         return
     if options.touch_trace is not None or options.touched != LinkOptions().touched:
         given = "--touched" if options.touch_trace is None else "--touch-trace"

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lorabench.experiments.freshness.check_link_view import is_check, render_check
 from lorabench.experiments.freshness.cost_view import is_cost, render_cost
 from lorabench.report.terminal import ROUNDS_FOR_INTERVAL, plain_table, render_claims
 from lorabench.results.schema import Metric, Result
@@ -30,6 +31,9 @@ def render(result: Result, console: Console) -> None:
     """Print AUC and normalized entropy over workload time, then what they come to."""
     if is_cost(result):
         render_cost(result, console)
+        return
+    if is_check(result):
+        render_check(result, console)
         return
     console.print(_windows(result))
     for line in _about(result):

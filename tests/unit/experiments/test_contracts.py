@@ -1,5 +1,6 @@
 """Every command keeps to the contract of commands; those that measure, to that of experiments."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -75,6 +76,17 @@ class TestFreshness(ExperimentContract):
 
     def small(self, folder: Path) -> FreshnessOptions:
         return FreshnessOptions(preset="tiny", rows=600, windows=2, strategies=("none", "lora"))
+
+
+class TestCheckingTheLink(ExperimentContract):
+    command = replace(
+        freshness.COMMAND, experiment="lorabench.experiments.freshness.check_link:LinkCheck"
+    )
+
+    def small(self, folder: Path) -> FreshnessOptions:
+        return FreshnessOptions(
+            check_link=True, check_rates=(1000.0,), check_sizes=(1.0, 2.0), check_repeats=1
+        )
 
 
 class TestKernels(ExperimentContract):
