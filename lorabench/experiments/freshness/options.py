@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorabench.bench.options import INPUT, OUTPUT, RARE, names, option
+from lorabench.bench.options import RARE, names, option
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.check_options import CheckOptions
 from lorabench.experiments.freshness.link_options import LinkOptions
@@ -89,13 +89,13 @@ class FreshnessOptions(CheckOptions, LinkOptions):
     )
     tune_rows: int = option(400_000, "Rows replayed to --tune.", least=2 * LEAST_ROWS, panel=RARE)
     adapter: str | None = option(
-        None, "LoRA begins with this saved adapter.", metavar="FILE", panel=INPUT
+        None, "LoRA begins with this saved adapter.", metavar="FILE", panel=RARE
     )
     save_adapter: str | None = option(
         None,
         "Save the LoRA strategy's adapter at the end.",
         metavar="FILE.safetensors",
-        panel=OUTPUT,
+        panel=RARE,
     )
 
     def specs(self) -> "tuple[StrategySpec, ...]":
