@@ -83,9 +83,11 @@ class DeltaRows:
         What it says of itself.
     tables : NamedTables
         Those that are served.
+    count : int
+        Rows that there will be, by the file's metadata.
     """
 
-    def __init__(self, path: Path, header: Header, tables: NamedTables) -> None:
+    def __init__(self, path: Path, header: Header, tables: NamedTables, count: int) -> None:
         self._path = path
         self._header = header
         self._dim = tables.layout.dim
@@ -94,12 +96,13 @@ class DeltaRows:
         numbers = tables.numbers
         self._numbers = {table.name: numbers[table.name] for table in header.tables}
         self._count = 0
-        # Of all rows, one batch after the other: table, key, and whether it is kept; and of those
-        # that are kept, the embedding.
-        self._table: list[NDArray[np.int32]] = []
-        self._key: list[NDArray[np.int64]] = []
-        self._kept: list[NDArray[np.bool_]] = []
-        self._values: list[NDArray[np.float32]] = []
+        # Of all rows, in the file's order: table, key, and whether it is kept; and of those that
+        # are kept, the embedding. What is not filled takes no memory.
+        self._table = np.empty(count, np.int32)
+        self._key = np.empty(count, np.int64)
+        self._kept = np.empty(count, np.bool_)
+        self._values = np.empty((count, self._dim), np.float32)
+        self._filled = 0
 
     def add(self, batch: Any) -> None:
         """Take a batch of the file's rows, the next.
@@ -109,6 +112,9 @@ class DeltaRows:
         InputError
             One of them is not what it should be.
         """
+        end = self._count + batch.num_rows
+        if end > len(self._key):
+            raise self._other_count(end)
         columns = {name: batch.column(name) for name in batch.schema.names}
         for name in ("step", "table", "key"):
             self._refuse(columns[name].is_null().to_numpy(False), f"found no {name}, expected one")
@@ -123,11 +129,17 @@ class DeltaRows:
         key = columns["key"].cast(pa.int64()).to_numpy()
         self._check_keys(table, key)
         kept = columns["embedding"].is_valid().to_numpy(False)
-        self._values.append(self._embeddings(columns, kept))
-        self._table.append(table)
-        self._key.append(key)
-        self._kept.append(kept)
-        self._count += batch.num_rows
+        values = self._embeddings(columns, kept)
+        self._values[self._filled : self._filled + len(values)] = values
+        self._filled += len(values)
+        for whole, part in ((self._table, table), (self._key, key), (self._kept, kept)):
+            whole[self._count : end] = part
+        self._count = end
+
+    def _other_count(self, found: int) -> InputError:
+        return InputError(
+            f"{self._path}: found {found} rows, expected {len(self._key)} by its metadata"
+        )
 
     def _refuse(
         self, bad: NDArray[np.bool_], found: str, expected: str = "", values: Any = None
@@ -194,21 +206,14 @@ class DeltaRows:
         Raises
         ------
         InputError
-            A key of a table is there twice.
+            A key of a table is there twice, or there are fewer rows than there should be.
         """
-        table, key, kept, values = (
-            np.concatenate([empty, *parts])
-            for empty, parts in (
-                (np.empty(0, np.int32), self._table),
-                (np.empty(0, np.int64), self._key),
-                (np.empty(0, bool), self._kept),
-                (np.empty((0, self._dim), np.float32), self._values),
-            )
-        )
+        if self._count != len(self._key):
+            raise self._other_count(self._count)
         # A row's place among those that have an embedding.
-        place = np.cumsum(kept) - 1
-        order = np.lexsort((key, table))
-        table, key, kept = table[order], key[order], kept[order]
+        place = np.cumsum(self._kept) - 1
+        order = np.lexsort((self._key, self._table))
+        table, key, kept = self._table[order], self._key[order], self._kept[order]
         again = np.flatnonzero((table[1:] == table[:-1]) & (key[1:] == key[:-1])) + 1
         if len(again):
             # The sort is stable: of equal keys the later row comes later.
@@ -217,7 +222,6 @@ class DeltaRows:
                 f"{self._path}: row {order[at]}: found key {key[at]} of table "
                 f"{self._names[table[at]]} again, expected each once"
             )
-        place = place[order]
         cuts = np.searchsorted(table, np.arange(len(self._names) + 1))
         spans = [slice(begin, end) for begin, end in itertools.pairwise(cuts)]
         rows = tuple(key[span][kept[span]].astype(np.int32) for span in spans)
@@ -226,6 +230,12 @@ class DeltaRows:
             self._header.step,
             self._header.time_s,
             rows,
-            tuple(values[place[span][kept[span]]] for span in spans),
+            tuple(self._values_at(place[order[span]][kept[span]]) for span in spans),
             gone if any(len(one) for one in gone) else (),
         )
+
+    def _values_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return embeddings float32 [n, D]; those that lie in a row are not copied."""
+        if len(places) and (np.diff(places) == 1).all():
+            return self._values[places[0] : places[-1] + 1]
+        return np.asarray(self._values[places])

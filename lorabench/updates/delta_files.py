@@ -166,9 +166,11 @@ def read_delta(path: Path, tables: NamedTables) -> Delta:
                 f"{path}: found {file.metadata.num_rows} rows, expected at most {most}, "
                 "each of its tables' once"
             )
-        rows = DeltaRows(path, header, tables)
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-            rows.add(batch)
+        rows = DeltaRows(path, header, tables, file.metadata.num_rows)
+        # Asked for all row groups at once, Arrow keeps what it has read of each.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
+                rows.add(batch)
     return rows.delta()
 
 
