@@ -18,8 +18,28 @@ LEAST_ROWS = 256
 """Of a window: an area of fewer rows says little."""
 
 
+ALL = (
+    "none",
+    "full",
+    "delta",
+    "delta-int8",
+    "priority-delta-norm-5",
+    "priority-delta-norm-10",
+    "priority-grad-energy-5",
+    "priority-freq-grad-5",
+    "stream",
+    "lora",
+    "lora+delta",
+    "memory",
+    "ideal",
+)
+"""What ``--strategies all`` stands for: each way once, and of ``priority`` each selector."""
+
+
 def _each_once(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names(text)))
+    """Read names; ``all`` stands for `ALL`."""
+    each = (ALL if name == "all" else (name,) for name in names(text))
+    return tuple(dict.fromkeys(name for several in each for name in several))
 
 
 @dataclass(frozen=True)
@@ -28,8 +48,8 @@ class FreshnessOptions(CheckOptions, LinkOptions):
 
     strategies: tuple[str, ...] = option(
         ("none", "lora", "ideal"),
-        "none, full, delta, delta-int8, priority, stream, lora, ideal, ideal-fbgemm; their forms, "
-        "such as lora-r4 or priority-grad-energy-10, are in docs/freshness.md.",
+        "none, full, delta, delta-int8, priority, stream, lora, lora+delta, memory, ideal, "
+        "ideal-fbgemm, or all; forms such as lora-r4 are in docs/freshness.md.",
         metavar="S[,S]...",
         parse=_each_once,
     )
