@@ -5,8 +5,9 @@
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
-from lorabench._kernels.arrays cimport FLOAT32, INT64, Array, array_of
+from lorabench._kernels.arrays cimport FLOAT32, INT32, INT64, Array, array_of
 from lorabench._kernels.dispatch cimport in_use
 from lorabench._kernels.headers.dispatch cimport lb_kernels
 from lorabench._kernels.headers.lookup cimport lb_bags, lb_bucket, lb_index_capacity
@@ -116,6 +117,60 @@ cdef class TableOptimizer:
                 bags = tables.bags(t, batch)
                 kernels.table_step(&self.trained[t], &bags, batch.vectors + t * tables.dim,
                                    tables.count * tables.dim, &rule, &scratch)
+
+
+cdef class RowWriter:
+    cdef readonly Tables tables
+
+    def __cinit__(self, arrays):
+        cdef Py_ssize_t t
+        self.tables = Tables(arrays)
+        self.tables.check_narrow("arrays")
+        for t in range(self.tables.count):
+            self.tables.views[t] = array_of(self.tables.arrays[t], f"arrays[{t}]", FLOAT32, 2,
+                                            writable=True)
+
+    def write(self, rows, values, offsets):
+        cdef Array ids = array_of(rows, "rows", INT32, 1)
+        cdef Array vectors = array_of(values, "values", FLOAT32, 2)
+        cdef Array ends = array_of(offsets, "offsets", INT64, 1)
+        cdef const int64_t *end = <const int64_t *>ends.view.buf
+        cdef const int32_t *row = <const int32_t *>ids.view.buf
+        cdef const float *value = <const float *>vectors.view.buf
+        cdef const lb_kernels *kernels = in_use
+        cdef Tables tables = self.tables
+        cdef int64_t dim = tables.dim, bad
+        cdef lb_bags bags
+        cdef Py_ssize_t t
+        if vectors.size() != ids.size() or vectors.size(1) != dim:
+            raise ValueError(
+                f"values: found shape {vectors.shape}, expected [{ids.size()}, {dim}]"
+            )
+        if ends.size() != tables.count + 1:
+            raise ValueError(f"offsets: found {ends.size()}, expected {tables.count + 1}")
+        for t in range(tables.count + 1):
+            if not (end[t - 1] if t else 0) <= end[t] <= ids.size():
+                raise ValueError(
+                    f"offsets[{t}]: found {end[t]}, expected offsets from 0 to {ids.size()} that "
+                    "do not decrease"
+                )
+        # All of it is looked at before any of it is written.
+        memset(&bags, 0, sizeof(lb_bags))
+        bags.index_stride = 1
+        for t in range(tables.count):
+            bags.indices = row + end[t]
+            bags.bags = end[t + 1] - end[t]
+            bad = kernels.bad_index(&bags, tables.tables[t].rows)
+            if bad >= 0:
+                raise IndexError(
+                    f"rows of table {t}: found {row[end[t] + bad]} at position {end[t] + bad}, "
+                    f"expected 0 to {tables.tables[t].rows - 1}"
+                )
+        with nogil:
+            for t in range(tables.count):
+                kernels.put_rows(<float *>tables.tables[t].weights, row + end[t],
+                                 value + end[t] * dim, end[t + 1] - end[t], dim)
+        return end[tables.count] - end[0]
 
 
 def top_rows(x, rows, norms):

@@ -29,6 +29,7 @@ const lb_kernels LB_TABLE(LB_ISA) = {
     .lookup_lora = lb_lookup_lora,
     .lora_backward = lb_lora_backward,
     .table_step = lb_table_step,
+    .put_rows = lb_put_rows,
     .top_rows = lb_top_rows,
     .gram = lb_gram,
     .zipf = LB_DRAWS(lb_zipf_fill_),

@@ -11,6 +11,7 @@
 #include "lookup/wall.h"
 #include "train/adapt.h"
 #include "train/gram.h"
+#include "train/put_rows.h"
 #include "train/step.h"
 #include "train/top_rows.h"
 
@@ -28,6 +29,7 @@ typedef struct {
                            const lb_gradient *by, const lb_adagrad *rule, lb_scratch *scratch);
   void (*table_step)(const lb_trained *table, const lb_bags *in, const float *grad, int64_t stride,
                      const lb_adagrad *rule, lb_scratch *scratch);
+  void (*put_rows)(float *table, const int32_t *rows, const float *values, int64_t n, int64_t dim);
   void (*top_rows)(const float *x, int64_t n, int64_t width, int64_t k, int64_t *rows,
                    float *norms2);
   void (*gram)(const float *x, int64_t stride, int64_t n, int64_t dim, float *packed);

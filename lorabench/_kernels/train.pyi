@@ -50,6 +50,31 @@ class TableOptimizer:
         Rows that a batch repeats are summed before the step, in the order of the batch.
         """
 
+@final
+class RowWriter:
+    """The tables of a set, to have rows written into them while others may read.
+
+    Parameters
+    ----------
+    arrays : sequence of float32 [V_f, D] arrays
+        Writable, of no more than 2^31 - 1 rows.
+    """
+
+    tables: Tables
+    def __new__(cls, arrays: Sequence[NDArray[np.float32]]) -> RowWriter: ...
+    def write(
+        self,
+        rows: NDArray[np.int32],
+        values: NDArray[np.float32],
+        offsets: NDArray[np.int64],
+    ) -> int:
+        """Write `values` [n, D] to `rows` [n], those of table f from ``offsets[f]`` on.
+
+        `offsets` [F + 1] may leave out what comes before the first and after the last of them. A
+        reader may see a row half old and half new. Returns how many rows were written; where one is
+        no row of its table, none is.
+        """
+
 def top_rows(x: NDArray[np.float32], rows: NDArray[np.int64], norms: NDArray[np.float32]) -> None:
     """Return the k rows of `x` [n, W] with the largest Euclidean norm, the largest first.
 

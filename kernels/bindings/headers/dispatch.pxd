@@ -38,6 +38,9 @@ cdef extern from "dispatch/kernels.h" nogil:
             const lb_trained *table, const lb_bags *bags, const float *grad, int64_t stride,
             const lb_adagrad *rule, lb_scratch *scratch
         ) noexcept nogil
+        void (*put_rows)(
+            float *table, const int32_t *rows, const float *values, int64_t n, int64_t dim
+        ) noexcept nogil
         void (*top_rows)(
             const float *x, int64_t n, int64_t width, int64_t k, int64_t *rows, float *norms2
         ) noexcept nogil
