@@ -8,8 +8,8 @@ import pytest
 
 from lorabench.bench.options import check
 from lorabench.bench.serving.cases import PLANTED, SOLO, SOLO_REPEAT, case_of, sham_of, strongest
+from lorabench.bench.serving.comparisons import comparisons
 from lorabench.bench.serving.load_tests import LoadTests, under_loadgen
-from lorabench.bench.serving.log import comparisons
 from lorabench.bench.serving.options import conditions
 from lorabench.bench.serving.slices import Slicing
 from lorabench.cli import app

@@ -1,0 +1,92 @@
+"""Which cases are compared within a block, by what, and what comes of it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lorabench.bench.serving.cases import CONTROLS, SOLO, ServingCase
+
+Found = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared within a block.
+
+    Parameters
+    ----------
+    name : str
+        The metric that comes of it.
+    metric : str
+        What of both sides is compared.
+    head : ServingCase
+        Whose it is.
+    base : tuple of ServingCase
+        What it is compared with; of several the geometric mean.
+    """
+
+    name: str
+    metric: str
+    head: ServingCase
+    base: tuple[ServingCase, ...]
+
+    def values(self, found: Mapping[ServingCase, Found]) -> list[float | None] | None:
+        """Return the values of head and base; None where nobody measured it of the head."""
+        if self.metric not in found[self.head]:
+            return None
+        return [found[case].get(self.metric) for case in (self.head, *self.base)]
+
+    def of(self, values: Sequence[float | None]) -> float | None:
+        """Compare; None where a side is not known."""
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or min(known) <= 0:
+            return None
+        head, *base = known
+        if self.name.endswith("_impact"):
+            return head - float(np.mean(base))
+        return head / math.exp(float(np.mean(np.log(base))))
+
+
+_AGAINST_SOLO = {
+    "latency_p99_ratio": "latency_p99",
+    "latency_p99_unstalled_ratio": "latency_p99_unstalled",
+    "latency_impact": "latency_p99",
+    "spike_p99_ratio": "spike_p99",
+}
+_AGAINST_SHAM = {
+    "latency_p99_sham_ratio": "latency_p99",
+    "latency_p99_unstalled_sham_ratio": "latency_p99_unstalled",
+}
+
+
+def comparisons(cases: Sequence[ServingCase]) -> Iterator[Comparison]:
+    """Return what is compared within a block.
+
+    All with serving alone: with both of its cases, and of these the second with the first. The case
+    that a sham is of, with the sham; an unconfined trainer's with that case; a changing rank with
+    the same condition without it, where that ran.
+    """
+    controls = tuple(case for case in CONTROLS if case in cases)
+    judged = next((c for s in cases if s.sham for c in cases if _same(c, s) and c.learns), None)
+    for case in cases:
+        base = tuple(control for control in controls if control != case)
+        if base and case != SOLO:
+            for name, metric in _AGAINST_SOLO.items():
+                yield Comparison(name, metric, case, base)
+        if judged is not None and case.sham:
+            for name, metric in _AGAINST_SHAM.items():
+                yield Comparison(name, metric, judged, (case,))
+        if judged is not None and case.learns and case.text == "naive":
+            yield Comparison("isolation_gain", "latency_p99", case, (judged,))
+        still = case.without_rank_change
+        for other in cases:
+            if still is not None and other.condition is not None and other.learns:
+                same = (other.condition.place, other.condition.mechanisms)
+                if same == (still.place, still.mechanisms) and other.duty == case.duty:
+                    yield Comparison("rank_change_p99_ratio", "latency_p99", case, (other,))
+
+
+def _same(one: ServingCase, other: ServingCase) -> bool:
+    return one.condition == other.condition and one.duty == other.duty
