@@ -29,6 +29,9 @@ Place = Literal["naive", "pinned", "shared"]
 """Where the trainer runs: wherever the OS puts it, on cores of its own, on the servers' cores."""
 PLACES: tuple[Place, ...] = get_args(Place)
 
+PushKind = Literal["delta", "stream"]
+"""What is applied: rows that are sent together, or as training touches them."""
+
 
 @dataclass(frozen=True)
 class Evidence:

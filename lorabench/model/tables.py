@@ -1,7 +1,7 @@
 """Embedding tables in shared memory: one memfd for the set, one physical copy for all processes.
 
-The parent makes and fills them; servers and the trainer map them read-only. Huge pages are
-the region's business (`lorabench.memory`).
+The parent makes and fills them; servers and the trainer map them read-only, and only who applies a
+push to them otherwise. Huge pages are the region's business (`lorabench.memory`).
 """
 
 from collections.abc import Iterator
@@ -128,10 +128,10 @@ class TableSet:
         return found
 
     @classmethod
-    def attach(cls, handle: TablesHandle) -> "TableSet":
-        """Map, read-only, and take all page faults now."""
-        region = Region.attach(handle.region, writable=False)
-        region.mapping.populate()
+    def attach(cls, handle: TablesHandle, *, writable: bool = False) -> "TableSet":
+        """Map, read-only unless they are to be written to, and take all page faults now."""
+        region = Region.attach(handle.region, writable=writable)
+        region.mapping.populate(write=writable)
         return cls(region, handle.layout)
 
     @property
@@ -152,6 +152,19 @@ class TableSet:
             yield
         finally:
             advance_version(self._version)
+
+    @contextmanager
+    def rewriting(self) -> Iterator[None]:
+        """While rows are written over with the values that they have.
+
+        Each piece of it is a change as any other (`changing`). In the end the version is what it
+        was before, since base vectors that were pooled then are as good as ever.
+        """
+        before = int(self._version[0])
+        try:
+            yield
+        finally:
+            self._version[0] = before
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Fill with U(-1/sqrt(V), 1/sqrt(V)), as the reference DLRM does (Naumov et al. 2019)."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lorabench.targets.load import Schedule
 from lorabench.targets.trace import NS
-from lorabench.targets.training import TrainReport, Updates
+from lorabench.targets.training import Applied, TrainReport, Updates
 
 if TYPE_CHECKING:
     from lorabench.lora.basis import LearnLog
@@ -136,6 +136,8 @@ class Record(Answers, CpuUsage):
         What it had done when this began; None where it began anew.
     issued : int64 [N] or None
         When each query was handed over, where a load generator with a clock of its own did that.
+    applied : Applied or None
+        What was written of a push, where that was done in a trainer's stead.
     """
 
     condition: str
@@ -146,6 +148,7 @@ class Record(Answers, CpuUsage):
     train: TrainReport | None = None
     before: TrainReport | None = None
     issued: NDArray[np.int64] | None = None
+    applied: Applied | None = None
 
     @classmethod
     def joined(cls, parts: Sequence["Record"]) -> "Record":
@@ -193,6 +196,7 @@ class Record(Answers, CpuUsage):
             train=train,
             before=first.before,
             issued=np.concatenate(issued) if len(issued) == len(parts) else None,
+            applied=Applied.joined([part.applied for part in parts if part.applied is not None]),
         )
 
     @property
@@ -201,6 +205,12 @@ class Record(Answers, CpuUsage):
         assert self.train is not None
         log = self.train.learner
         return log if self.before is None else log.since(self.before.learner)
+
+    @property
+    def throttle(self) -> NDArray[np.float64]:
+        """What a throttle did to the trainer, or to who applies a push, float64 [n, 4]."""
+        done = self.train or self.applied
+        return np.zeros((0, 4)) if done is None else done.throttle
 
     @property
     def measured_s(self) -> float:
@@ -298,6 +308,8 @@ class Record(Answers, CpuUsage):
         }
         if self.issued is not None:
             arrays["issued_ns"] = self.issued
+        if self.applied is not None:
+            arrays["throttle"] = self.applied.throttle
         if self.train is not None:
             updates, learner = self.train.updates, self.train.learner
             arrays |= {

@@ -40,6 +40,38 @@ class ReuseBytes:
 
 
 @dataclass(frozen=True, eq=False)
+class Applied:
+    """What an applier wrote into the served tables in a slice.
+
+    Attributes
+    ----------
+    rows, size : int
+        Rows, and the bytes of their values.
+    left : int
+        Rows that had arrived and were not written by then.
+    throttle : float64 [n, 4]
+        As of `TrainReport`.
+    """
+
+    rows: int
+    size: int
+    left: int
+    throttle: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Applied"]) -> "Applied | None":
+        """Return several slices as one, None where there are none."""
+        if not parts:
+            return None
+        return cls(
+            sum(part.rows for part in parts),
+            sum(part.size for part in parts),
+            sum(part.left for part in parts),
+            np.concatenate([part.throttle for part in parts]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Updates:
     """What was learned and published, in that order: R runs of samples in B batches.
 
@@ -132,6 +164,8 @@ class TrainReport:
         Steps with something to do in the slice.
     cpu_s : float
         CPU time that these steps took.
+    applied : Applied or None
+        What was written of a push, where that was done instead of learning.
     """
 
     updates: Updates
@@ -145,3 +179,4 @@ class TrainReport:
     reuse: ReuseBytes | None
     steps: int
     cpu_s: float
+    applied: Applied | None = None

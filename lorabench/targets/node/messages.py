@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lorabench.targets.loadgen import LoadTest
     from lorabench.targets.node.exchange import ExchangeHandle, Part
     from lorabench.targets.node.memory import FeedHandle
+    from lorabench.targets.node.push import Push
     from lorabench.targets.node.settings import TrainerSettings, Wait
     from lorabench.targets.service import ServiceTime
     from lorabench.targets.training import TrainReport
@@ -200,15 +201,18 @@ class Prepare:
     """Trainer: take a seat, placed and on the terms that the settings give.
 
     `anew` starts over with an empty adapter and empty rings; otherwise it goes on where the seat
-    was left. Without a seat there is nothing to learn (`TrainerSettings.sham`). With `drain` it
-    learns from all that the rings hold, however old: for measuring how fast it is when nothing
-    keeps it waiting.
+    was left. Without a seat there is nothing to learn (`TrainerSettings.sham`, `applying`); what a
+    throttle has seen is then kept by the name of the case. With `drain` it learns from all that
+    the rings hold, however old: for measuring how fast it is when nothing keeps it waiting. A
+    `push` takes the place of the last of its kind.
     """
 
     settings: "TrainerSettings"
     seat: int | None
     anew: bool = True
     drain: bool = False
+    name: str = ""
+    push: "Push | None" = None
 
 
 @dataclass(frozen=True)

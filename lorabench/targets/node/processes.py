@@ -175,8 +175,8 @@ class NodeProcesses(Target[NodeCase]):
         """Have the trainer take its seat, where there is one."""
         settings = case.settings
         if settings is not None:
-            seat = None if settings.sham is not None else case.seat
-            self._prepare(Prepare(settings, seat, anew=case.anew))
+            seat = case.seat if settings.learns else None
+            self._prepare(Prepare(settings, seat, anew=case.anew, name=case.name, push=case.push))
 
     def _record(self, case: NodeCase, start_ns: int, end: Callable[[], "_End"]) -> Record:
         """Follow what has been started, and wait for its end."""
@@ -200,7 +200,8 @@ class NodeProcesses(Target[NodeCase]):
             windows_ns=np.array([ended.window_ns], np.int64),
             slices=np.zeros(len(ended.schedule), np.int32),
             length_s=ended.length_s,
-            train=None if settings is None or settings.sham is not None else report,
+            train=report if settings is not None and settings.learns else None,
+            applied=None if report is None else report.applied,
         )
 
     def saturate(self, schedule: Schedule, serve_s: float) -> Saturated:
@@ -295,7 +296,7 @@ class NodeProcesses(Target[NodeCase]):
 def _job(case: NodeCase, serving: Serving) -> Serve:
     """Return what the servers are told of a slice."""
     settings = case.settings
-    learns = settings is not None and settings.sham is None
+    learns = settings is not None and settings.learns
     return Serve(
         NOWHERE,
         seat=case.seat if learns else None,

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lorabench.isolation.mechanism import PushKind
 from lorabench.isolation.scheduling import NORMAL, SchedulingClass
+from lorabench.targets.node.push import Push
 from lorabench.targets.node.throttle import ThrottleRule
 from lorabench.targets.service import ServiceTime
 
@@ -49,6 +51,22 @@ class Sham:
 
 
 @dataclass(frozen=True)
+class Applying:
+    """Rows of a push are written into the served tables, in the trainer's stead.
+
+    Parameters
+    ----------
+    kind : {"delta", "stream"}
+        Of push (`lorabench.targets.node.push`).
+    bytes_per_s : float or None
+        Most that is written a second; None for as much as one core can, or as arrives.
+    """
+
+    kind: PushKind
+    bytes_per_s: float | None = None
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """Where the trainer runs, on what terms, how it is disturbed.
 
@@ -71,7 +89,9 @@ class TrainerSettings:
     rank_change_s : float or None
         Time between two changes of rank that no signal asks for; None for none.
     sham : Sham or None
-        Calculate instead of learning; None for learning.
+        Calculate instead of learning; None for no sham.
+    applying : Applying or None
+        Apply a push instead of learning; None for none.
     """
 
     cpus: frozenset[int]
@@ -83,6 +103,12 @@ class TrainerSettings:
     reuse: bool = False
     rank_change_s: float | None = None
     sham: Sham | None = None
+    applying: Applying | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is a trainer's at all."""
+        return self.sham is None and self.applying is None
 
 
 @dataclass(frozen=True)
@@ -111,6 +137,8 @@ class NodeCase:
         Follow the trainer's CPU time throughout.
     slowdown : ServiceTime or None
         What every answer is held back for, on purpose.
+    push : Push or None
+        What is applied from this slice on; None for what was before, or nothing.
     """
 
     name: str
@@ -122,6 +150,7 @@ class NodeCase:
     anew: bool = True
     watch: bool = False
     slowdown: ServiceTime | None = None
+    push: Push | None = None
 
     @property
     def patience_s(self) -> float:

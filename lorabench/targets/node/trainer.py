@@ -3,12 +3,14 @@
 Joins the replay rings with what a strategy learns by (`lorabench.strategies`) and writes down which
 sample went into which epoch. The trainer never waits for a server: when a reader still holds the
 idle side, it comes back later. What it does at each call is decided here; when it is called, on
-which cores and with how many threads, is not.
+which cores and with how many threads, is not. In its process, and on the same terms, runs what
+stands in its stead: a sham, or what applies a push.
 """
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from lorabench._kernels.serve import LoadLines
 from lorabench.isolation.affinity import pin_threads, verify
+from lorabench.isolation.mechanism import PushKind
 from lorabench.isolation.numa import verify_process
 from lorabench.isolation.scheduling import schedule_threads, verify_classes
 from lorabench.lora.basis import LearnLog
@@ -26,13 +29,14 @@ from lorabench.lora.writer import AdapterOwner
 from lorabench.memory import Region
 from lorabench.model.tables import TableSet
 from lorabench.strategies.base import ColocatedLearner
+from lorabench.targets.node.applier import Applier, Staging
 from lorabench.targets.node.messages import Prepare, Ready, Stop, Train, TrainerSetup
 from lorabench.targets.node.model import dense_net
 from lorabench.targets.node.replay import Replay
 from lorabench.targets.node.settings import TrainerSettings
 from lorabench.targets.node.sham import Calculation
 from lorabench.targets.node.throttle import Pacer, Throttle
-from lorabench.targets.training import TrainReport, Updates
+from lorabench.targets.training import Applied, TrainReport, Updates
 
 # How long the trainer rests when nothing is due, and how often it looks for threads that libraries
 # have started since and that are not where its plan says.
@@ -182,7 +186,11 @@ class _Process:
         self._servers = len(setup.rings[0])
         self._lines = LoadLines(load.mapping, self._servers)
         self._seats = [_Seat(setup, n, self._tables) for n in range(len(setup.rings))]
-        self._sham_throttle: Throttle | None = None
+        # Of what has no seat, by the name of its case.
+        self._throttles: dict[str, Throttle | None] = {}
+        self._staged: dict[PushKind, Staging] = {}
+        # Mapped writable for what applies a push, as long as its slice lasts.
+        self._writable: TableSet | None = None
         self._nice = os.getpriority(os.PRIO_PROCESS, 0)
         self.ready = Ready(self._tables.region.page_sizes())
 
@@ -194,7 +202,8 @@ class _Process:
         throttle = None if rule is None else Throttle(rule, self._servers)
         if message.seat is None:
             if message.anew or rule is None:
-                self._sham_throttle = throttle
+                self._throttles[message.name] = throttle
+            self._stage(message)
         else:
             seat = self._seats[message.seat]
             if message.anew:
@@ -210,8 +219,17 @@ class _Process:
             verify_process(pid, setup.memory_nodes)
         self._lines.reset(0 if rule is None else round(rule.limit_s * 1e9))
 
+    def _stage(self, message: Prepare) -> None:
+        """Put what is to be applied into memory, and map the tables writable."""
+        applying = message.settings.applying
+        if applying is None:
+            return
+        if message.push is not None:
+            self._staged[applying.kind] = Staging(message.push, self._tables)
+        self._writable = TableSet.attach(self._setup.model.tables, writable=True)
+
     def train(self, message: Prepare, begin: Train, stopped: Callable[[], bool]) -> TrainReport:
-        """Learn, or calculate, at the pace that is allowed, until told to stop."""
+        """Learn, or do what stands in for it, at the pace that is allowed, until told to stop."""
         settings, start_ns = message.settings, begin.start_ns
         time.sleep(max(0, start_ns + begin.begin_ns - time.monotonic_ns()) / 1e9)
         seat = None if message.seat is None else self._seats[message.seat]
@@ -222,11 +240,46 @@ class _Process:
         pacer = Pacer(
             1.0 if sham is not None else settings.duty,
             settings.threads,
-            throttle=self._sham_throttle if seat is None else seat.throttle,
+            throttle=self._throttles.get(message.name) if seat is None else seat.throttle,
             read=self._lines.read,
             stops_only=sham is not None,
         )
-        step = sham.step if sham is not None else self._stepping(seat)
+        with self._applying(settings, begin) as applier:
+            step = self._stepping(seat, sham, applier)
+            steps, cpu_s = self._work(pacer, step, settings, stopped)
+        if sham is not None:
+            sham.close()
+        trace = pacer.trace
+        trace[:, 0] -= start_ns
+        report = self._report(seat, trace, steps, cpu_s)
+        return report if applier is None else replace(report, applied=_applied(applier, trace))
+
+    @contextmanager
+    def _applying(self, settings: TrainerSettings, begin: Train) -> Iterator[Applier | None]:
+        """Give what applies a push, where that is done, and have the tables writable no longer."""
+        applying, tables = settings.applying, self._writable
+        if applying is None:
+            yield None
+            return
+        assert tables is not None, "a slice is prepared before it begins"
+        with tables.rewriting():
+            yield Applier(
+                self._staged[applying.kind],
+                tables,
+                clock=lambda: time.monotonic_ns() - begin.start_ns,
+                bytes_per_s=applying.bytes_per_s,
+                until_ns=_NEVER if begin.end_ns is None else begin.end_ns,
+            )
+        self._writable = None
+
+    def _work(
+        self,
+        pacer: Pacer,
+        step: Callable[[], int],
+        settings: TrainerSettings,
+        stopped: Callable[[], bool],
+    ) -> tuple[int, float]:
+        """Step until told to stop; return the steps that did something, and their CPU time."""
         steps, cpu_s = 0, 0.0
         scanned = time.monotonic()
         while not stopped():
@@ -244,13 +297,15 @@ class _Process:
             if time.monotonic() - scanned > _RESCAN_S:
                 self._place(settings)
                 scanned = time.monotonic()
-        if sham is not None:
-            sham.close()
-        trace = pacer.trace
-        trace[:, 0] -= start_ns
-        return self._report(seat, trace, steps, cpu_s)
+        return steps, cpu_s
 
-    def _stepping(self, seat: _Seat | None) -> Callable[[], int]:
+    def _stepping(
+        self, seat: _Seat | None, sham: Calculation | None, applier: Applier | None
+    ) -> Callable[[], int]:
+        if sham is not None:
+            return sham.step
+        if applier is not None:
+            return applier.step
         assert seat is not None, "without a seat there is nothing to learn"
         return seat.trainer.step
 
@@ -283,6 +338,10 @@ class _Process:
         """
         pin_threads(os.getpid(), settings.cpus)
         schedule_threads(os.getpid(), replace(settings.scheduling, nice=self._nice))
+
+
+def _applied(applier: Applier, trace: NDArray[np.float64]) -> Applied:
+    return Applied(applier.rows, applier.rows * applier.row_bytes, applier.left, trace)
 
 
 def run_trainer(setup: TrainerSetup, link: Connection) -> None:

@@ -13,6 +13,7 @@ from target_contract import DURATION_S, QUERY_ROWS, TargetContract, schedule
 
 from lorabench.bench.serving.calibration import saturating
 from lorabench.errors import MachineError
+from lorabench.isolation.mechanism import PushKind
 from lorabench.lora.layout import plan_adapter
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.prepare import Prepared
@@ -21,7 +22,8 @@ from lorabench.strategies.registry import parse
 from lorabench.targets.load import Schedule, Traffic
 from lorabench.targets.loadgen import DETAIL, INSTALL, LoadTest, read_result
 from lorabench.targets.node.processes import NodeProcesses
-from lorabench.targets.node.settings import NodeCase, Serving, Sham, TrainerSettings
+from lorabench.targets.node.push import delta_push, stream_push
+from lorabench.targets.node.settings import Applying, NodeCase, Serving, Sham, TrainerSettings
 from lorabench.targets.node.setup import NodeSetup
 from lorabench.targets.target import Record
 from lorabench.targets.trace import NS
@@ -67,8 +69,13 @@ def some_rows() -> Block:
 
 
 @pytest.fixture(scope="module")
-def target() -> Iterator[NodeProcesses]:
-    with small_setup(2).round(some_rows(), SERVER_CPUS, seats=2) as processes:
+def setup() -> NodeSetup:
+    return small_setup(2)
+
+
+@pytest.fixture(scope="module")
+def target(setup: NodeSetup) -> Iterator[NodeProcesses]:
+    with setup.round(some_rows(), SERVER_CPUS, seats=2) as processes:
         yield processes
 
 
@@ -86,9 +93,18 @@ def target_of_loadgen(scratch: Path) -> Iterator[NodeProcesses]:
         yield processes
 
 
-@pytest.mark.parametrize("case", [ALONE, BESIDE], ids=lambda case: case.name)
+DELTA = NodeCase(
+    "delta-apply",
+    replace(TRAINER, applying=Applying("delta", bytes_per_s=1e8)),
+    frozenset(CPUS),
+    (0.0, DURATION_S),
+    push=delta_push(np.zeros((1, 2), np.int32), TableLayout((300, 500), 8), 0.1, seed=0),
+)
+
+
+@pytest.mark.parametrize("case", [ALONE, BESIDE, DELTA], ids=lambda case: case.name)
 class TestNode(TargetContract):
-    """Two servers, with the trainer idle and beside it."""
+    """Two servers, with the trainer idle, beside it, and beside a push that is applied."""
 
 
 def test_beside_a_trainer_what_it_learned_is_served_and_written_down(
@@ -176,6 +192,51 @@ def test_a_sham_keeps_the_cpus_busy_and_changes_nothing_that_is_served(
     assert set(record.epoch) == {-1}
     np.testing.assert_allclose(record.prediction, alone.prediction, rtol=1e-5)
     assert record.trainer_cpu_s > 0
+
+
+def applying(kind: PushKind, asked: Schedule) -> NodeCase:
+    rows, layout = some_rows(), TableLayout((300, 500), 8)
+    if kind == "delta":
+        push = delta_push(rows.sparse, layout, 0.5, seed=0)
+    else:
+        push = stream_push(rows.sparse, asked, layout, batch=64, delay_s=LABEL_DELAY_S)
+    settings = replace(TRAINER, applying=Applying(kind))
+    return replace(BESIDE, name=f"{kind}-apply", settings=settings, push=push)
+
+
+@pytest.mark.parametrize("kind", ["delta", "stream"])
+def test_a_push_is_written_while_it_is_served_and_leaves_the_tables_as_they_were(
+    setup: NodeSetup, target: NodeProcesses, kind: PushKind
+) -> None:
+    def writable(pid: int) -> list[str]:
+        """Its mappings of the tables that it may write to."""
+        maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        return [line for line in maps if "lorabench-tables" in line and " rw" in line]
+
+    tables, asked = setup.prepared.tables, schedule(qps=900.0)
+    before, version = [table.copy() for table in tables.arrays], tables.kernels.version
+    first = target.measure(applying(kind, asked), asked)
+    # The next slice has a stream of its own; a delta goes on.
+    case = applying(kind, asked)
+    case = case if kind == "stream" else replace(case, anew=False, push=None)
+    again = target.measure(case, asked)
+    alone = target.measure(ALONE, asked)
+    assert writable(os.getpid()), "who made the tables has them so"
+    assert not any(map(writable, target.pids)), "but for a slice nobody else has"
+    for record in (first, again):
+        assert record.train is None
+        assert record.applied is not None
+        assert record.applied.rows > 0
+        assert record.applied.size == record.applied.rows * 8 * 4
+        assert set(record.epoch) == {-1}, "plain lookups"
+        np.testing.assert_allclose(record.prediction, alone.prediction, rtol=1e-5)
+        assert record.trainer_cpu_s > 0
+    joined = Record.joined([first, again]).applied
+    assert joined is not None
+    assert joined.rows == first.applied.rows + again.applied.rows  # type: ignore[union-attr]
+    for table, old in zip(tables.arrays, before, strict=True):
+        np.testing.assert_array_equal(table, old)
+    assert tables.kernels.version == version
 
 
 @pytest.mark.parametrize("servers", [1, 2, 4, 16])
