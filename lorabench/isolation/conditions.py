@@ -1,6 +1,7 @@
 """What a condition is: a place for the trainer and the mechanisms that hold it in check.
 
-``PLACE+MECHANISM+...``, or the name of a bundle. What each mechanism needs and does is said in
+``PLACE+MECHANISM+...``, or the name of a bundle; without a place, ``delta-apply`` and
+``stream-apply`` are `pinned`. What each mechanism needs and does is said in
 `lorabench.isolation.mechanism`; here names are read, fitted to a machine, and applied. What a
 condition means is written in ``docs/isolation.md``.
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from lorabench.errors import InputError
 from lorabench.host.missing import Missing
 from lorabench.isolation.confine import Workers
-from lorabench.isolation.mechanism import MECHANISMS, PLACES, Evidence, Place
+from lorabench.isolation.mechanism import APPLYING, MECHANISMS, PLACES, Evidence, Place, PushKind
 from lorabench.isolation.resctrl import Monitor
 from lorabench.isolation.scheduling import NORMAL, SchedulingClass
 
@@ -57,6 +58,13 @@ class Condition:
         return Condition(self.name, self.place, tuple(m for m in self.mechanisms if m != "reuse"))
 
     @property
+    def applies(self) -> PushKind | None:
+        """The push that is applied in the trainer's stead; None where something is learned."""
+        return next(
+            (m.applies for m in MECHANISMS if m.name in self.mechanisms and m.applies), None
+        )
+
+    @property
     def scheduling(self) -> SchedulingClass:
         """Scheduling class of the trainer."""
         given = (m.scheduling for m in MECHANISMS if m.name in self.mechanisms and m.scheduling)
@@ -69,7 +77,8 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
     Parameters
     ----------
     name : str
-        A place, a bundle, or a place and mechanisms joined by ``+``.
+        A place, a bundle, or a place and mechanisms joined by ``+``; a push is applied in
+        `pinned` where no place is named.
     option : str
         Where it was given, for the message.
 
@@ -82,10 +91,12 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
         return Condition(name, "pinned", BUNDLES[name])
     first, *parts = name.split("+")
     place = next((known for known in PLACES if known == first), None)
+    if first in APPLYING:
+        place, parts = "pinned", [first, *parts]
     if place is None:
         raise InputError(
-            f"{option}: found {name!r}, expected {', '.join((*PLACES, *BUNDLES))}, or one of the "
-            f"first {len(PLACES)} and mechanisms, such as pinned+throttle"
+            f"{option}: found {name!r}, expected {', '.join((*PLACES, *BUNDLES, *APPLYING))}, or "
+            f"one of the first {len(PLACES)} and mechanisms, such as pinned+throttle"
         )
     wanted = [_FORMERLY.get(part, part) for part in parts]
     for part in wanted:
@@ -97,7 +108,7 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
         raise InputError(f"{option}: found {name!r}, expected each mechanism once")
     _check_conflicts(name, place, wanted, option)
     # Under its present name, whatever it was called before: results are told apart by it.
-    present = "+".join((place, *wanted))
+    present = "+".join(wanted if first in APPLYING else (place, *wanted))
     return Condition(present, place, tuple(known for known in _NAMES if known in wanted))
 
 

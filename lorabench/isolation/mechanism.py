@@ -4,8 +4,9 @@ A condition is a place for the trainer and some of these (`lorabench.isolation.c
 one, subclass `Mechanism`, put an instance into `MECHANISMS`, and subclass the contract that all
 pass (``tests/support/mechanism_contract.py``). `probe` decides from `Evidence` and looks at nothing
 itself; `applied` acts, and undoes what it did. A mechanism that is a setting of the trainer's
-(`throttle`, `reuse`, `rank-change`, a scheduling class) or a place of its memory (`numa`) does
-nothing here: whoever starts the trainer asks the condition for it.
+(`throttle`, `reuse`, `rank-change`, a scheduling class), what its process does in its stead
+(`delta-apply`, `stream-apply`) or a place of its memory (`numa`) does nothing here: whoever starts
+the trainer asks the condition for it.
 
 That what a setting needs, says and does stands in one place is the habit of pyperf's
 ``_system.py``.
@@ -76,6 +77,8 @@ class Mechanism:
         Class that it gives the trainer's threads.
     rows : tuple of str
         Rows of ``lorabench doctor`` that show what it rests on.
+    applies : {"delta", "stream"} or None
+        The push that is applied in the trainer's stead. Its name alone is `pinned` with it.
     """
 
     name: ClassVar[str]
@@ -84,6 +87,7 @@ class Mechanism:
     refuses: ClassVar[Mapping[Place, str]] = {}
     scheduling: ClassVar[SchedulingClass | None] = None
     rows: ClassVar[tuple[str, ...]] = ()
+    applies: ClassVar[PushKind | None] = None
 
     def probe(self, evidence: Evidence) -> Missing | None:  # noqa: ARG002
         """Return why a machine does not offer it; None where it does."""
@@ -114,6 +118,8 @@ class Mechanism:
 _ANYWHERE = "a trainer that may run anywhere has no memory or cache of its own"
 _BESIDE = "both are planned for cores that the trainer has to itself"
 _ONE_CLASS = "one scheduling class, batch or idle"
+_ONE_PUSH = "one push, delta-apply or stream-apply"
+_NO_TRAINER = "no reuse or rank-change beside delta-apply or stream-apply, where nothing is learned"
 
 
 class Numa(Mechanism):
@@ -239,6 +245,7 @@ class Reuse(Mechanism):
     """Base vectors that a server pooled are kept for the trainer."""
 
     name = "reuse"
+    excludes: ClassVar = {"delta-apply": _NO_TRAINER, "stream-apply": _NO_TRAINER}
 
 
 class RankChange(Mechanism):
@@ -246,6 +253,31 @@ class RankChange(Mechanism):
 
     name = "rank-change"
     formerly = ("rerank",)
+    excludes: ClassVar = {"delta-apply": _NO_TRAINER, "stream-apply": _NO_TRAINER}
+
+
+class DeltaApply(Mechanism):
+    """In place of learning a delta is written into the served tables, over and over."""
+
+    name = "delta-apply"
+    applies = "delta"
+    excludes: ClassVar = {
+        "stream-apply": _ONE_PUSH,
+        "reuse": _NO_TRAINER,
+        "rank-change": _NO_TRAINER,
+    }
+
+
+class StreamApply(Mechanism):
+    """In place of learning the rows that training touches are written as they arrive."""
+
+    name = "stream-apply"
+    applies = "stream"
+    excludes: ClassVar = {
+        "delta-apply": _ONE_PUSH,
+        "reuse": _NO_TRAINER,
+        "rank-change": _NO_TRAINER,
+    }
 
 
 MECHANISMS: tuple[Mechanism, ...] = (
@@ -257,8 +289,13 @@ MECHANISMS: tuple[Mechanism, ...] = (
     Throttle(),
     Reuse(),
     RankChange(),
+    DeltaApply(),
+    StreamApply(),
 )
 """All there are, in the order in which a condition lists them."""
+
+APPLYING = tuple(mechanism.name for mechanism in MECHANISMS if mechanism.applies)
+"""Those that apply a push, where nothing is learned."""
 
 
 def missing(evidence: Evidence) -> dict[str, Missing]:

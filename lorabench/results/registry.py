@@ -82,6 +82,8 @@ _SERVING = {
         "turn: the same arrivals from a schedule",
         spike_p99_ratio="`spike_p99` over that of `solo` and `solo_repeat` in the same block",
         rank_change_p99_ratio="`latency_p99` with `rank-change` over that without, same block",
+        lora_p99_ratio="`latency_p99` beside a trainer that publishes an adapter over that beside "
+        "who applies a push in its stead (`against`), in the same block",
         neighbour_batch_ratio="a full batch's time beside each neighbour of the neighbour probe "
         "over that beside an idle CPU, before the first round; a value a turn",
     ),
@@ -162,6 +164,12 @@ _TRAINING = {
         "full rings beside idle servers; of `profile`, trained on in the time of a window; of "
         "`freshness`, learned from in the time spent on learning alone",
     ),
+    **_higher(
+        "1/s",
+        applied_rows_per_s="rows of a push that were written into the served tables, heads of "
+        "slices included",
+    ),
+    **_higher("B/s", applied_bytes_per_s="bytes of the values of `applied_rows_per_s`"),
     **_higher(
         "1",
         train_rate_ratio="`train_samples_per_s` over that of `alone`",

@@ -21,7 +21,7 @@ from lorabench.results.schema import Result
 
 pytestmark = pytest.mark.slow
 
-CONDITIONS = ("shared+idle+throttle", "pinned+throttle", "isolated", "pinned+rdt")
+CONDITIONS = ("shared+idle+throttle", "pinned+throttle", "isolated", "pinned+rdt", "stream-apply")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,28 @@ def test_the_spike_and_the_calibration_are_in_the_document(finished) -> None:
     assert result.metric("yield_s", "shared+idle+throttle") is not None
     isolated = next(claim for claim in result.claims if claim.id == "latency.isolated")
     assert "of that beside an idle CPU" in sentence(isolated)
+
+
+def test_what_was_applied_is_in_the_document_and_beside_a_trainer(finished) -> None:
+    result, _, printed = finished
+    rate = result.metric("applied_rows_per_s", "stream-apply")
+    size = result.metric("applied_bytes_per_s", "stream-apply")
+    assert rate is not None
+    assert size is not None
+    assert rate.estimate > 0
+    assert size.estimate == rate.estimate * result.config["workload"]["spec"]["model"]["dim"] * 4
+    # Rows that the traffic touches, each once a batch: no more than it asks for.
+    round_ = result.rounds[0]
+    asked = (
+        round_.queries["stream-apply"].offered
+        * 32
+        * len(result.config["workload"]["spec"]["sparse"]["cardinality"])
+    )
+    assert rate.estimate < asked
+    assert result.metric("train_samples_per_s", "stream-apply") is None
+    assert any(one.labels["against"] == "stream-apply" for one in result.select("lora_p99_ratio"))
+    assert "Applied, million rows a second: stream-apply" in printed
+    assert "p99 of publishing LoRA / of applying: " in printed
 
 
 class OnPlacedMemory(Colocate):

@@ -1,4 +1,4 @@
-"""What a serving node is measured in: with nothing beside the servers, or with a trainer, and how.
+"""What a serving node is measured in: the servers alone, or beside a trainer or an applier.
 
 A name given by a user is parsed once, into the condition that a case holds; from there on the case
 is handed down, and nothing is found again by its name.
@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine
+from lorabench.isolation.mechanism import PushKind
 from lorabench.results.case import Case, Label
-from lorabench.targets.node.settings import Sham, TrainerSettings
+from lorabench.targets.node.settings import Applying, Sham, TrainerSettings
 from lorabench.targets.node.throttle import ThrottleRule
 
 # What isolates best is what a verdict is about, if it was run: these bundles first.
@@ -48,7 +49,12 @@ class ServingCase(Case):
     @property
     def learns(self) -> bool:
         """Whether a trainer learns beside the servers."""
-        return self.condition is not None and not self.sham
+        return self.condition is not None and not self.sham and self.applies is None
+
+    @property
+    def applies(self) -> PushKind | None:
+        """The push that is applied beside the servers; None where none is."""
+        return None if self.condition is None else self.condition.applies
 
     def has(self, mechanism: str) -> bool:
         """Whether a mechanism is part of it."""
@@ -106,6 +112,7 @@ def trainer_settings(
     batch: int,
     rule: ThrottleRule | None,
     sham: Sham | None = None,
+    bytes_per_s: float | None = None,
 ) -> TrainerSettings | None:
     """Return what the trainer is told before a case; None where there is none.
 
@@ -124,6 +131,8 @@ def trainer_settings(
         Law of a throttle, for a case that has one.
     sham : Sham or None
         What a sham does.
+    bytes_per_s : float or None
+        Most that is applied of a delta a second, for a case that does that.
     """
     condition = case.condition
     if condition is None:
@@ -135,9 +144,13 @@ def trainer_settings(
     }[condition.place]
     throttled = case.has("throttle")
     small = throttled and condition.place == "shared"
+    applying = None
+    if case.applies is not None:
+        applying = Applying(case.applies, bytes_per_s if case.applies == "delta" else None)
     return TrainerSettings(
         cpus,
-        len(cpus),
+        # A push is applied by one thread.
+        len(cpus) if applying is None else 1,
         scheduling=condition.scheduling,
         duty=case.duty,
         throttle=rule if throttled else None,
@@ -145,6 +158,7 @@ def trainer_settings(
         reuse=case.has("reuse"),
         rank_change_s=_RANK_CHANGE_S if case.has("rank-change") else None,
         sham=sham if case.sham else None,
+        applying=applying,
     )
 
 
@@ -158,7 +172,7 @@ def strongest(cases: Iterable[ServingCase]) -> ServingCase | None:
     found: list[tuple[tuple[int, int, int], ServingCase]] = []
     for number, case in enumerate(cases):
         condition = case.condition
-        if condition is None or case.sham:
+        if condition is None or not case.learns:
             continue
         if condition.place == "naive" or case.has("rank-change"):
             continue

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorabench.bench.serving.cases import CONTROLS, SOLO, ServingCase
+from lorabench.isolation.mechanism import APPLYING
+from lorabench.results.case import Case
 
 Found = Mapping[str, float | None]
 
@@ -25,12 +27,15 @@ class Comparison:
         Whose it is.
     base : tuple of ServingCase
         What it is compared with; of several the geometric mean.
+    case : Case or None
+        What the metric is of, where that is not the head alone.
     """
 
     name: str
     metric: str
     head: ServingCase
     base: tuple[ServingCase, ...]
+    case: Case | None = None
 
     def values(self, found: Mapping[ServingCase, Found]) -> list[float | None] | None:
         """Return the values of head and base; None where nobody measured it of the head."""
@@ -66,7 +71,8 @@ def comparisons(cases: Sequence[ServingCase]) -> Iterator[Comparison]:
 
     All with serving alone: with both of its cases, and of these the second with the first. The case
     that a sham is of, with the sham; an unconfined trainer's with that case; a changing rank with
-    the same condition without it, where that ran.
+    the same condition without it, where that ran; a trainer with what applies a push in its stead,
+    held in check alike where that ran, else the case that a sham is of.
     """
     controls = tuple(case for case in CONTROLS if case in cases)
     judged = next((c for s in cases if s.sham for c in cases if _same(c, s) and c.learns), None)
@@ -80,6 +86,10 @@ def comparisons(cases: Sequence[ServingCase]) -> Iterator[Comparison]:
                 yield Comparison(name, metric, judged, (case,))
         if judged is not None and case.learns and case.text == "naive":
             yield Comparison("isolation_gain", "latency_p99", case, (judged,))
+        beside = next((c for c in cases if c.learns and _stands_for(case, c)), judged)
+        if case.applies is not None and beside is not None:
+            where = beside.also(f"against {case}", against=case.text)
+            yield Comparison("lora_p99_ratio", "latency_p99", beside, (case,), where)
         still = case.without_rank_change
         for other in cases:
             if still is not None and other.condition is not None and other.learns:
@@ -90,3 +100,12 @@ def comparisons(cases: Sequence[ServingCase]) -> Iterator[Comparison]:
 
 def _same(one: ServingCase, other: ServingCase) -> bool:
     return one.condition == other.condition and one.duty == other.duty
+
+
+def _stands_for(applier: ServingCase, trainer: ServingCase) -> bool:
+    """Whether a push is applied where a trainer learns otherwise, held in check alike."""
+    one, other = applier.condition, trainer.condition
+    if one is None or other is None or one.applies is None:
+        return False
+    checked = tuple(name for name in one.mechanisms if name not in APPLYING)
+    return (one.place, checked, applier.duty) == (other.place, other.mechanisms, trainer.duty)

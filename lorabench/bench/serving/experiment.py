@@ -18,7 +18,7 @@ from lorabench.bench.serving.calibration import CAPACITY_ROWS, Calibration, cali
 from lorabench.bench.serving.cases import CONTROLS, ServingCase, shams, trainer_settings
 from lorabench.bench.serving.log import RoundLog, RunState
 from lorabench.bench.serving.node import Measured, ServingNode
-from lorabench.bench.serving.options import ServingOptions
+from lorabench.bench.serving.options import ApplyTerms, ServingOptions
 from lorabench.bench.serving.pace import Pace
 from lorabench.bench.serving.slices import Course, Slice, Slicing, agreed, rounds_of
 from lorabench.bench.serving.slices import slicing as cut
@@ -56,6 +56,9 @@ class ServingExperiment(Experiment):
     # How long the run may take, where that is bounded, and what of it comes after the last block.
     most_s: float | None = None
     later_s: float = 0.0
+
+    # How a push is applied, in the cases that do that.
+    apply = ApplyTerms()
 
     def __init__(self, options: ServingOptions) -> None:
         super().__init__(options)
@@ -100,6 +103,7 @@ class ServingExperiment(Experiment):
         self._begun_s = time.monotonic()
         machine = self.machine()
         node = self.node = ServingNode.open(self.options, machine, observer)
+        node.apply = self.apply
         self.conditions, _ = machine.fit(self.options.asked)
         if not node.prepared.tables.kernels.reusable_features:
             self.conditions = [condition.without_reuse for condition in self.conditions]
@@ -230,6 +234,7 @@ class ServingExperiment(Experiment):
             batch=self.options.train_batch,
             rule=rule,
             sham=pace.sham(case) if case.sham else None,
+            bytes_per_s=self.apply.bytes_per_s,
         )
 
     def _rule(self, case: ServingCase) -> ThrottleRule:

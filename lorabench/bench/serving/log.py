@@ -23,6 +23,9 @@ from lorabench.targets.target import Record
 from lorabench.targets.trace import NS
 from lorabench.targets.training import TrainReport
 
+# What may be left of a stream at the ends of slices: a batch or two that has just come.
+_LEFT = 0.1
+
 
 @dataclass
 class RunState:
@@ -174,7 +177,7 @@ class RoundLog:
             if sides is not None:
                 valid = not {comparison.head, *comparison.base} & stuck
                 value = comparison.of(sides) if valid else None
-                self.state.table.add(comparison.name, comparison.head, value)
+                self.state.table.add(comparison.name, comparison.case or comparison.head, value)
         self.state.rounds.append(self._round(block, round_, order, records, stuck))
 
     def _known(self, case: ServingCase, record: Record) -> metrics.Known:
@@ -200,6 +203,10 @@ class RoundLog:
             state.table.add(metric, case, value)
         if record.train is not None:
             self._add_training(case, record.train, found["train_samples_per_s"])
+        if len(record.throttle):
+            trace = record.throttle.copy()
+            trace[:, 0] /= NS
+            state.traces[case] = trace
         for key, array in (record.raw() | {"touched": held_up.touched}).items():
             state.raw[f"block{block}/{case}/{key}"] = array
         since = carry_over.since_switch(record)
@@ -207,15 +214,11 @@ class RoundLog:
             state.switches.setdefault(case, []).append(since)
 
     def _add_training(self, case: ServingCase, report: TrainReport, rate: float | None) -> None:
-        """Write down what a trainer took and gave, its throttle's trace, its rate against alone."""
+        """Write down what a trainer took and gave, its rate against alone."""
         state, node = self.state, self.node
         alone = state.calibration and state.calibration.alone_samples_per_s
         if alone and rate is not None:
             state.table.add("train_rate_ratio", case, rate / alone)
-        if len(report.throttle):
-            trace = report.throttle.copy()
-            trace[:, 0] /= NS
-            state.traces[case] = trace
         ring = node.options.replay_bytes * len(node.servers)
         parts = report.learner.peak_bytes
         used, tables = sum(parts.values()), node.setup.adapter.layout.table_bytes
@@ -251,8 +254,8 @@ class RoundLog:
             notes=[
                 note
                 for case, record in records.items()
-                if record.train is not None
-                for note in (*_training_notes(case, record), *self._throttle_notes(case))
+                if record.train is not None or record.applied is not None
+                for note in (*_notes(case, record), *self._throttle_notes(case))
             ],
         )
 
@@ -276,6 +279,19 @@ def _stuck(record: Record) -> bool:
         if statistics.saturated(record.scheduled[mine], record.started[mine], record.slices[mine]):
             return True
     return False
+
+
+def _notes(case: ServingCase, record: Record) -> Iterator[str]:
+    """Return what weakens the figures of a case beside which something was done."""
+    applied = record.applied
+    if applied is not None and applied.left > _LEFT * (applied.rows + applied.left):
+        share = applied.left / (applied.rows + applied.left)
+        yield (
+            f"{case}: {share:.0%} of the rows that arrived were not written by the end of their "
+            "slice: it could not keep up with the stream"
+        )
+    if record.train is not None:
+        yield from _training_notes(case, record)
 
 
 def _training_notes(case: ServingCase, record: Record) -> Iterator[str]:

@@ -93,8 +93,11 @@ def measure(
             found["yield_s"] = yield_s(at_s, used_s, known.spike_s, record.trainer_cpus)
     if record.train is not None:
         found |= _training(record, _servers(record))
-        if len(record.train.throttle):
-            found["duty"] = _duty(record, record.train.throttle)
+    if record.applied is not None:
+        found["applied_rows_per_s"] = record.applied.rows / record.length_s
+        found["applied_bytes_per_s"] = record.applied.size / record.length_s
+    if len(record.throttle):
+        found["duty"] = _duty(record, record.throttle)
     return found
 
 

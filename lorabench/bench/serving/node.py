@@ -12,7 +12,8 @@ from typing import Any, Protocol, Self
 
 from lorabench.bench.experiment import Observer
 from lorabench.bench.serving.cases import ServingCase
-from lorabench.bench.serving.options import ServingOptions
+from lorabench.bench.serving.options import ApplyTerms, ServingOptions
+from lorabench.bench.serving.pushes import Pushes, staged_bytes
 from lorabench.bench.serving.slices import Slice, Slicing
 from lorabench.host.memory import require_memory
 from lorabench.isolation.affinity import pin_threads
@@ -106,6 +107,8 @@ class ServingNode:
         # What buys nothing is better found out before the first measurement.
         self.setup = self.setup_for(len(self.servers))
         self._placed: PlacedMemory | None = None
+        # How a push is applied, in the cases that do that.
+        self.apply = ApplyTerms()
         # What a batch takes as a rule, once that has been measured.
         self.service: ServiceTime | None = None
 
@@ -224,7 +227,9 @@ class ServingNode:
         rings = self.options.replay_bytes * len(self.servers)
         require_memory(
             f"a round of {count:,} rows",
-            rows + seats * (self.setup.adapter.total_bytes + rings),
+            rows
+            + seats * (self.setup.adapter.total_bytes + rings)
+            + staged_bytes(self.apply, self.prepared.tables.layout, cases),
             advice="use a shorter block (--duration), less load (--load) or fewer conditions",
         )
         return self.stream.take_unbroken(count)
@@ -273,13 +278,16 @@ class ServingNode:
                     on[numa] = stack.enter_context(
                         self.processes(
                             rows,
-                            # A sham has no seat, but a trainer's process to run in.
-                            seats=max(len(learning), any(case.sham for case in own)),
+                            # What stands in for a trainer has no seat, but its process.
+                            seats=max(
+                                len(learning), any(case.sham or case.applies for case in own)
+                            ),
                             placed=self._placed if numa else None,
                             load_generator=load_generator,
                         )
                     )
             begun: set[ServingCase] = set()
+            pushes = self.pushes(rows, schedule)
 
             def run(
                 case: ServingCase,
@@ -297,12 +305,26 @@ class ServingNode:
                     anew=case not in begun,
                     watch=self.traffic.spike_s(1.0) is not None,
                     slowdown=self.slowdown(case),
+                    push=pushes.of(case, part),
                 )
                 begun.add(case)
                 due = schedule.between(part.begin_s, part.end_s) if asked is None else asked
                 return self.run(on[case.has("numa")], case, told, due)
 
             yield run
+
+    def pushes(self, rows: Block, schedule: Schedule) -> Pushes:
+        """Return what is applied in a round."""
+        options = self.options
+        return Pushes(
+            rows,
+            schedule,
+            self.prepared.tables.layout,
+            self.apply,
+            batch=options.train_batch,
+            delay_s=options.label_delay_s or 0.0,
+            seed=options.seed,
+        )
 
     def slowdown(self, case: ServingCase) -> ServiceTime | None:
         """Return what every answer of a case is held back for."""

@@ -43,6 +43,22 @@ def conditions(text: str) -> "tuple[Condition, ...]":
 
 
 @dataclass(frozen=True)
+class ApplyTerms:
+    """How pushes are applied, where a run has a case for that.
+
+    Parameters
+    ----------
+    share : float
+        Rows of a delta as a share of all, above 0 and at most 1.
+    bytes_per_s : float or None
+        Most of a delta that is written a second; None for as much as one core can.
+    """
+
+    share: float = 0.1
+    bytes_per_s: float | None = None
+
+
+@dataclass(frozen=True)
 class ServingOptions(Workload):
     """What is served, how it is loaded, what is trained beside it.
 

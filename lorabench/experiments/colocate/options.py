@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorabench.bench.options import RARE, option
-from lorabench.bench.serving.options import ServingOptions, conditions
+from lorabench.bench.serving.options import ApplyTerms, ServingOptions, conditions
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class ColocateOptions(ServingOptions):
         None,
         "What to run beside the controls: a place for the trainer (naive: anywhere; pinned: its "
         "own cores; shared: the servers') and mechanisms joined by + (numa, rdt, cgroup, batch, "
-        "idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all there are).",
+        "idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all there are). "
+        "delta-apply, stream-apply: a push is written into the tables instead of training.",
         metavar="C[,C]...",
         parse=conditions,
         shown=DEFAULT_CONDITIONS,
@@ -59,6 +60,21 @@ class ColocateOptions(ServingOptions):
         metavar="FILE",
         panel=RARE,
     )
+    apply_share: float = option(
+        ApplyTerms.share,
+        "Rows of the push of delta-apply, as a share of all.",
+        above=0,
+        most=1,
+        panel=RARE,
+    )
+    apply_mb_s: float | None = option(
+        None,
+        "MB/s (10^6 bytes) at which delta-apply writes, at most.",
+        shown="what one core can",
+        above=0,
+        most=1e9,
+        panel=RARE,
+    )
     load_generator: str = option(
         "own",
         "mlperf: after the rounds, MLCommons LoadGen drives the servers too, and its latency "
@@ -68,6 +84,13 @@ class ColocateOptions(ServingOptions):
         panel=RARE,
     )
     dry_run: bool = option(False, "Print the plan and stop.")
+
+    @property
+    def apply(self) -> ApplyTerms:
+        """How pushes are applied."""
+        return ApplyTerms(
+            self.apply_share, None if self.apply_mb_s is None else self.apply_mb_s * 1e6
+        )
 
     def check(self) -> None:
         """Refuse options that do not go together.

@@ -64,6 +64,7 @@ class Colocate(ServingExperiment):
     def __init__(self, options: ColocateOptions) -> None:
         super().__init__(options)
         self.judged: ServingCase | None = None
+        self.apply = options.apply
         self._ended: Ended = "interrupted"
         self._calibrated_s = 0.0
         self._said = LoadTestLog()
@@ -232,6 +233,8 @@ class Colocate(ServingExperiment):
         if not self._load_tests:
             # The same run as before there was a choice, and so of the same hash.
             left_out.add("load_generator")
+        if not any(condition.applies for condition in self.options.asked):
+            left_out |= {"apply_share", "apply_mb_s"}
         return {k: v for k, v in found.items() if k not in left_out}
 
     def findings(self) -> Findings | None:

@@ -97,7 +97,9 @@ def _context(result: Result) -> list[Text]:
         for name in ours
         if (auc := result.metric("auc", name))
         and auc.estimate is not None
-        and name not in CONTROLS  # which serve as solo does, and so as well
+        # Which serve as solo does, and so as well.
+        and name not in CONTROLS
+        and result.metric("applied_rows_per_s", name) is None
     ]
     if quality:
         lines.append(Text(f"AUC of what was served: {', '.join(quality)}"))
@@ -124,12 +126,33 @@ def _context(result: Result) -> list[Text]:
         ]
         if shown:
             lines.append(Text(f"{text}: {', '.join(shown)}"))
+    lines += _applying(result)
     for ratio in result.select("rank_change_p99_ratio"):
         changes = result.metric("rebases", ratio.condition)
         lines.append(
             Text(
                 f"{ratio.condition}: p99 while the rank changes every second / p99 of the same "
                 f"without: {with_interval(ratio, 1.0, ' ')} ({count(changes)} changes a condition)"
+            )
+        )
+    return lines
+
+
+def _applying(result: Result) -> list[Text]:
+    """Return what was written of pushes, and p99 beside that of publishing adapters."""
+    shown = [
+        f"{rows.condition} {figure(rows, 1e-6)} "
+        f"({figure(result.metric('applied_bytes_per_s', rows.condition), 1e-6)} MB/s)"
+        for rows in result.select("applied_rows_per_s")
+    ]
+    lines = [Text(f"Applied, million rows a second: {', '.join(shown)}")] if shown else []
+    for ratio in result.select("lora_p99_ratio"):
+        lora, push = str(ratio.labels["condition"]), str(ratio.labels["against"])
+        ms = [figure(result.metric("latency_p99", name), 1e3) for name in (lora, push)]
+        lines.append(
+            Text(
+                f"p99 of publishing LoRA / of applying: {with_interval(ratio, 1.0, ' ')} "
+                f"({lora} {ms[0]} ms / {push} {ms[1]} ms)"
             )
         )
     return lines

@@ -75,6 +75,12 @@ class DutySweepOptions(ServingOptions):
             Naming the option, what was found and what was expected.
         """
         super().check()
+        for condition in self.asked:
+            if condition.applies is not None:
+                raise InputError(
+                    f"--conditions: found {condition.name!r}, expected conditions in which a "
+                    "trainer learns: headroom is what is left for training"
+                )
         found = ",".join(f"{duty:g}" for duty in self.duties)
         if any(not 0 <= duty <= 1 for duty in self.duties):
             raise InputError(f"--duties: found {found}, expected shares of the time, 0 to 1")

@@ -26,6 +26,17 @@ def test_places_mechanisms_and_bundles_are_read() -> None:
     assert parse_condition("isolated") == Condition("isolated", "pinned", BUNDLES["isolated"])
 
 
+def test_a_push_is_applied_in_pinned_where_no_place_is_named() -> None:
+    found = parse_condition("delta-apply")
+    assert found == Condition("delta-apply", "pinned", ("delta-apply",))
+    assert parse_condition("pinned+delta-apply").mechanisms == found.mechanisms
+    stream = parse_condition("stream-apply+throttle+batch")
+    assert (stream.place, stream.name) == ("pinned", "stream-apply+throttle+batch")
+    assert stream.mechanisms == ("batch", "throttle", "stream-apply")
+    assert (found.applies, stream.applies) == ("delta", "stream")
+    assert parse_condition("shared+idle").applies is None
+
+
 def test_the_old_name_of_a_mechanism_is_still_read() -> None:
     old, new = parse_condition("pinned+rerank"), parse_condition("pinned+rank-change")
     assert old.mechanisms == new.mechanisms == ("rank-change",)
@@ -49,6 +60,9 @@ def test_the_old_name_of_a_mechanism_is_still_read() -> None:
         ("naive+rdt", "expected pinned with numa, rdt or cgroup"),
         ("shared+rdt", "expected pinned with numa or rdt"),
         ("shared+throttle+numa", "expected pinned with numa or rdt"),
+        ("delta-apply+stream-apply", "expected one push"),
+        ("delta-apply+reuse", "expected no reuse or rank-change beside delta-apply"),
+        ("delta-apply+delta-apply", "expected each mechanism once"),
     ],
 )
 def test_what_is_no_condition_is_refused(name: str, message: str) -> None:

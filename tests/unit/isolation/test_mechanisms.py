@@ -22,12 +22,14 @@ from lorabench.isolation.mechanism import (
     MECHANISMS,
     Batch,
     Cgroup,
+    DeltaApply,
     Evidence,
     Idle,
     Numa,
     RankChange,
     Rdt,
     Reuse,
+    StreamApply,
     Throttle,
 )
 from lorabench.isolation.partition import RdtPlan
@@ -170,6 +172,14 @@ class TestReuse(MechanismContract):
 
 class TestRankChange(MechanismContract):
     mechanism = RankChange()
+
+
+class TestDeltaApply(MechanismContract):
+    mechanism = DeltaApply()
+
+
+class TestStreamApply(MechanismContract):
+    mechanism = StreamApply()
 
 
 def test_every_mechanism_has_a_test_that_begins_with_the_contract() -> None:

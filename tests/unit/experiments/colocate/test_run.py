@@ -102,6 +102,8 @@ def test_tests_of_loadgen_are_as_long_as_a_block_and_differ_from_each_other() ->
         ("shared+idle+throttle,shared+idle", "shared+idle+throttle"),
         ("isolated,numa,pinned", "isolated"),
         ("numa,rdt", "rdt"),
+        ("pinned,delta-apply+throttle,stream-apply", "pinned"),
+        ("naive,delta-apply", None),
     ],
 )
 def test_a_verdict_is_about_the_condition_that_isolates_most(asked: str, name: str | None) -> None:
@@ -132,6 +134,25 @@ def test_the_judged_case_is_compared_with_its_sham_and_naive_with_the_judged_cas
     )
     gains = [(one.head, one.base) for one in found if one.name == "isolation_gain"]
     assert gains == [(naive, (isolated,))]
+
+
+def test_a_trainer_is_compared_with_what_applies_a_push_in_its_stead_or_else_the_judged_one():
+    asked = "pinned,isolated,delta-apply,stream-apply+throttle"
+    pinned, isolated, delta, stream = map(case_of, conditions(asked))
+    cases = [SOLO, SOLO_REPEAT, pinned, isolated, delta, stream, sham_of(isolated)]
+    found = {
+        one.case: (one.head, one.base)
+        for one in comparisons(cases)
+        if one.name == "lora_p99_ratio" and one.case is not None
+    }
+    assert list(found.values()) == [(pinned, (delta,)), (isolated, (stream,))]
+    assert [dict(case.labels) for case in found] == [
+        {"condition": "pinned", "against": "delta-apply"},
+        {"condition": "isolated", "against": "stream-apply+throttle"},
+    ]
+    alone = comparisons([SOLO, SOLO_REPEAT, delta])
+    assert {one.name for one in alone if one.head == delta} >= {"latency_p99_ratio"}
+    assert not [one for one in alone if one.name == "lora_p99_ratio"]
 
 
 def test_a_ratio_is_to_the_mean_of_both_controls_and_a_difference_likewise():

@@ -45,6 +45,7 @@ MEASURE = ("--preset", "tiny")
         ((*MEASURE, "--slo-ms", 0), "--slo-ms: found 0.0, expected above 0"),
         ((*MEASURE, "--rank", "x"), "--rank: found 'x', expected auto or an integer"),
         ((*MEASURE, "--conditions", "beside"), "--conditions: found 'beside', expected naive"),
+        ((*MEASURE, "--conditions", "delta-apply"), "--conditions: found 'delta-apply', expected"),
         ((*MEASURE, "--rounds", 0), "--rounds: found 0, expected at least 1"),
     ],
 )
