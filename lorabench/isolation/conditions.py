@@ -1,7 +1,7 @@
 """What a condition is: a place for the trainer and the mechanisms that hold it in check.
 
-``PLACE+MECHANISM+...``, or the name of a bundle; without a place, ``delta-apply`` and
-``stream-apply`` are `pinned`. What each mechanism needs and does is said in
+``PLACE+MECHANISM+...``, or the name of a bundle. ``delta-apply`` and ``stream-apply`` also go with
+a bundle, and without a place are `pinned`. What each mechanism needs and does is said in
 `lorabench.isolation.mechanism`; here names are read, fitted to a machine, and applied. What a
 condition means is written in ``docs/isolation.md``.
 """
@@ -51,9 +51,15 @@ class Condition:
     mechanisms: tuple[str, ...] = ()
 
     @property
+    def bundle(self) -> str | None:
+        """The bundle that it is, or in which it applies a push; None where it is composed."""
+        first = self.name.split("+")[0]
+        return first if first in BUNDLES else None
+
+    @property
     def without_reuse(self) -> "Condition":
         """What is left of a bundle where no base vector is worth keeping; others stay whole."""
-        if self.name not in BUNDLES:
+        if self.bundle is None:
             return self
         return Condition(self.name, self.place, tuple(m for m in self.mechanisms if m != "reuse"))
 
@@ -78,7 +84,7 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
     ----------
     name : str
         A place, a bundle, or a place and mechanisms joined by ``+``; a push is applied in
-        `pinned` where no place is named.
+        `pinned` where no place is named, or in a bundle.
     option : str
         Where it was given, for the message.
 
@@ -87,9 +93,9 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
     InputError
         It is none of these, or mechanisms exclude each other.
     """
-    if name in BUNDLES:
-        return Condition(name, "pinned", BUNDLES[name])
     first, *parts = name.split("+")
+    if first in BUNDLES and (not parts or (len(parts) == 1 and parts[0] in APPLYING)):
+        return Condition(name, "pinned", _bundled(first, parts))
     place = next((known for known in PLACES if known == first), None)
     if first in APPLYING:
         place, parts = "pinned", [first, *parts]
@@ -110,6 +116,12 @@ def parse_condition(name: str, option: str = "--conditions") -> Condition:
     # Under its present name, whatever it was called before: results are told apart by it.
     present = "+".join(wanted if first in APPLYING else (place, *wanted))
     return Condition(present, place, tuple(known for known in _NAMES if known in wanted))
+
+
+def _bundled(bundle: str, applying: Sequence[str]) -> tuple[str, ...]:
+    """Return the mechanisms of a bundle; where it applies a push, those that go with that."""
+    without = {other for m in MECHANISMS if m.name in applying for other in m.excludes}
+    return tuple(m for m in (*BUNDLES[bundle], *applying) if m not in without)
 
 
 def _check_conflicts(name: str, place: Place, wanted: Sequence[str], option: str) -> None:
@@ -144,8 +156,8 @@ def resolve(
     """
     lacking = [m for m in condition.mechanisms if m in missing]
     needed = lacking
-    if condition.name in BUNDLES:
-        core = _CORE.get(condition.name)
+    if condition.bundle is not None:
+        core = _CORE.get(condition.bundle)
         needed = [m for m in lacking if m == core]
     if needed:
         return tuple(Missing(condition.name, missing[m].why, missing[m].enable) for m in needed)

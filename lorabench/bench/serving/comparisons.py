@@ -107,5 +107,9 @@ def _stands_for(applier: ServingCase, trainer: ServingCase) -> bool:
     one, other = applier.condition, trainer.condition
     if one is None or other is None or one.applies is None:
         return False
-    checked = tuple(name for name in one.mechanisms if name not in APPLYING)
-    return (one.place, checked, applier.duty) == (other.place, other.mechanisms, trainer.duty)
+    # Data reuse holds nothing in check, and there is none without a trainer.
+    checked = [
+        tuple(name for name in each.mechanisms if name not in (*APPLYING, "reuse"))
+        for each in (one, other)
+    ]
+    return checked[0] == checked[1] and (one.place, applier.duty) == (other.place, trainer.duty)

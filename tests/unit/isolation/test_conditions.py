@@ -37,6 +37,17 @@ def test_a_push_is_applied_in_pinned_where_no_place_is_named() -> None:
     assert parse_condition("shared+idle").applies is None
 
 
+def test_a_push_is_applied_in_a_bundle_with_all_of_it_that_goes_with_that() -> None:
+    isolated = parse_condition("isolated+delta-apply")
+    kept = tuple(name for name in BUNDLES["isolated"] if name != "reuse")
+    assert isolated == Condition("isolated+delta-apply", "pinned", (*kept, "delta-apply"))
+    missing = {name: MISSING[name] for name in ("numa", "rdt")}
+    fitted = resolve(isolated, missing)
+    assert isinstance(fitted, Condition)
+    assert fitted.mechanisms == ("cgroup", "batch", "throttle", "delta-apply")
+    assert isinstance(resolve(parse_condition("rdt+stream-apply"), missing), tuple)
+
+
 def test_the_old_name_of_a_mechanism_is_still_read() -> None:
     old, new = parse_condition("pinned+rerank"), parse_condition("pinned+rank-change")
     assert old.mechanisms == new.mechanisms == ("rank-change",)
@@ -61,6 +72,7 @@ def test_the_old_name_of_a_mechanism_is_still_read() -> None:
         ("shared+rdt", "expected pinned with numa or rdt"),
         ("shared+throttle+numa", "expected pinned with numa or rdt"),
         ("delta-apply+stream-apply", "expected one push"),
+        ("isolated+delta-apply+batch", "expected naive"),
         ("delta-apply+reuse", "expected no reuse or rank-change beside delta-apply"),
         ("delta-apply+delta-apply", "expected each mechanism once"),
     ],

@@ -137,18 +137,23 @@ def test_the_judged_case_is_compared_with_its_sham_and_naive_with_the_judged_cas
 
 
 def test_a_trainer_is_compared_with_what_applies_a_push_in_its_stead_or_else_the_judged_one():
-    asked = "pinned,isolated,delta-apply,stream-apply+throttle"
-    pinned, isolated, delta, stream = map(case_of, conditions(asked))
-    cases = [SOLO, SOLO_REPEAT, pinned, isolated, delta, stream, sham_of(isolated)]
+    asked = "pinned,isolated,delta-apply,stream-apply+throttle,isolated+delta-apply"
+    pinned, isolated, delta, stream, alike = map(case_of, conditions(asked))
+    cases = [SOLO, SOLO_REPEAT, pinned, isolated, delta, stream, alike, sham_of(isolated)]
     found = {
         one.case: (one.head, one.base)
         for one in comparisons(cases)
         if one.name == "lora_p99_ratio" and one.case is not None
     }
-    assert list(found.values()) == [(pinned, (delta,)), (isolated, (stream,))]
+    assert list(found.values()) == [
+        (pinned, (delta,)),
+        (isolated, (stream,)),
+        (isolated, (alike,)),
+    ]
     assert [dict(case.labels) for case in found] == [
         {"condition": "pinned", "against": "delta-apply"},
         {"condition": "isolated", "against": "stream-apply+throttle"},
+        {"condition": "isolated", "against": "isolated+delta-apply"},
     ]
     alone = comparisons([SOLO, SOLO_REPEAT, delta])
     assert {one.name for one in alone if one.head == delta} >= {"latency_p99_ratio"}
