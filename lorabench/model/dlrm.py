@@ -44,6 +44,11 @@ class DlrmShape:
         return self.dim + (self.num_sparse + 1) * self.num_sparse // 2
 
     @property
+    def hidden(self) -> int:
+        """Width of the top MLP's last hidden layer; of the interactions where there is none."""
+        return self.top_sizes[-2]
+
+    @property
     def bottom_sizes(self) -> tuple[int, ...]:
         """Widths along the bottom MLP."""
         return (self.num_dense, *self.bottom, self.dim)
@@ -103,10 +108,17 @@ class OverArch(nn.Module):
 
     def forward(self, interactions: Tensor) -> Tensor:
         """Score."""
-        *hidden, last = self.layers
-        for layer in hidden:
+        return self.score(self.represent(interactions))
+
+    def represent(self, interactions: Tensor) -> Tensor:
+        """Last hidden layer [B, H]; the interactions where there is none."""
+        for layer in self.layers[:-1]:
             interactions = torch.relu(layer(interactions))
-        logits: Tensor = last(interactions).squeeze(1)
+        return interactions
+
+    def score(self, hidden: Tensor) -> Tensor:
+        """Logits [B] of the last hidden layer."""
+        logits: Tensor = self.layers[-1](hidden).squeeze(1)
         return logits
 
 
@@ -134,9 +146,14 @@ class DenseNet(nn.Module):
 
     def forward(self, dense: Tensor, embeddings: Tensor) -> Tensor:
         """Logits [B] of dense features [B, num_dense] and embeddings [B, F, D]."""
-        embedded = self.dense_arch(dense)
-        logits: Tensor = self.over_arch(self.interaction(embedded, embeddings))
-        return logits
+        return self.over_arch.score(self.represent(dense, embeddings))
+
+    def represent(self, dense: Tensor, embeddings: Tensor) -> Tensor:
+        """Last hidden layer [B, H] of the top MLP, as of `forward`."""
+        hidden: Tensor = self.over_arch.represent(
+            self.interaction(self.dense_arch(dense), embeddings)
+        )
+        return hidden
 
     def initialise(self, seed: int) -> None:
         """Draw weights as the reference does: normal, Xavier-like; biases N(0, 1/sqrt(fan out))."""

@@ -11,6 +11,7 @@ from lorabench.strategies.fbgemm import FbgemmIdeal
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.lora import Lora
 from lorabench.strategies.lora_delta import LoraDelta
+from lorabench.strategies.memory import ErrorMemory
 from lorabench.strategies.none import Frozen
 from lorabench.strategies.priority import Priority
 from lorabench.strategies.registry import parse, strategies
@@ -31,6 +32,11 @@ class TestLora(StrategyContract):
 class TestLoraDelta(StrategyContract):
     kind = LoraDelta
     names = ("lora+delta", "lora+delta-r2")
+
+
+class TestErrorMemory(StrategyContract):
+    kind = ErrorMemory
+    names = ("memory",)
 
 
 class TestIdeal(StrategyContract):
