@@ -208,7 +208,8 @@ _TRAINING = {
     **_higher("1", slots_used="adapted rows at the end of a condition"),
     **_lower(
         "B",
-        lora_bytes="all LoRA state as it was allocated, when it was most",
+        lora_bytes="all LoRA state, or of `memory` its buckets, as it was allocated, when it was "
+        "most",
         lora_used_bytes="LoRA state in use at the end of a window, the mean over a replicate's "
         "windows",
         replay_bytes="replay rings of all servers",

@@ -31,7 +31,10 @@ def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("hotness", [(), (3, 1)], ids=["one-hot", "multi-hot"])
 @pytest.mark.parametrize(
     "name",
-    ["none", "full", "delta", "delta-int8", "priority-freq-grad-5", "stream", "lora", "ideal"],
+    [
+        *("none", "full", "delta", "delta-int8", "priority-freq-grad-5", "stream", "lora"),
+        *("memory", "ideal"),
+    ],
 )
 def test_ours_keep_to_it(name: str, hotness: tuple[int, ...]) -> None:
     check_strategy(name, hotness=hotness)

@@ -79,12 +79,12 @@ class FreshnessTable:
             self._add_state(name)
 
     def most_fraction(self) -> float | None:
-        """Return the most that a strategy held in any replay, as a share of the table bytes."""
+        """Return the most LoRA state held in any replay, as a share of the table bytes."""
         held = [
             _fraction(replay, one)
             for replay in self._replays
             for one in replay.strategies
-            if one.peak_bytes
+            if one.spec.kind.has_adapter and one.peak_bytes
         ]
         return max(held, default=None)
 

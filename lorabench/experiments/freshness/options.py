@@ -64,7 +64,7 @@ class FreshnessOptions(CheckOptions, LinkOptions):
     )
     windows: int = option(12, "Stretches of the stream that get a quality each.", least=2)
     memory_budget: float = option(
-        0.02, "LoRA state as a share of the table bytes, at most.", above=0, most=1
+        0.02, "LoRA state, or memory's, as a share of the table bytes, at most.", above=0, most=1
     )
     tune: bool = option(
         False, "Choose each one's learning rate and decay on a stream of another seed first."

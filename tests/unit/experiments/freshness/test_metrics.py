@@ -225,6 +225,8 @@ def test_the_most_of_any_replicate_is_held_against_the_budget() -> None:
     assert found.table.values("lora_bytes", "lora") == [15.0, 20.0]
     assert found.most_fraction() == 0.02
     assert measured(usual(0)).most_fraction() is None
+    beside = replayed("memory", (0.5, 0.55, 0.6, 0.7), peak_bytes={"ids": 30})
+    assert measured(replicate(0, beside)).most_fraction() is None  # no LoRA state
 
 
 class Delta(Lora):
