@@ -17,6 +17,7 @@ from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.lora.layout import plan_adapter
 from lorabench.model import fbgemm
 from lorabench.model.tables import TableLayout
+from lorabench.strategies.registry import strategies
 from lorabench.workload.spec import load_spec
 
 
@@ -81,8 +82,8 @@ def test_the_seed_is_the_strategies_too() -> None:
 
 
 def test_the_help_names_every_strategy() -> None:
-    (strategies,) = (one for one in fields(FreshnessOptions) if one.name == "strategies")
-    told = strategies.metadata["option"].help
+    (names,) = (one for one in fields(FreshnessOptions) if one.name == "strategies")
+    told = names.metadata["option"].help
     assert all(kind.forms[0] in told for kind in strategies().values())
 
 
