@@ -145,6 +145,8 @@ class Strategy(ABC):
     ships_deltas : bool
         It serves updates that were trained elsewhere and sent over a link: what a strategy that
         learns beside the servers is held against.
+    by_interval : bool
+        It sends once in a push interval, and before the first has passed nothing.
     learns_here : bool
         What it is given to `learn` changes what it serves; False where a training cluster learns
         for it.
@@ -161,6 +163,7 @@ class Strategy(ABC):
     colocatable: ClassVar[bool] = False
     has_adapter: ClassVar[bool] = False
     ships_deltas: ClassVar[bool] = False
+    by_interval: ClassVar[bool] = False
     learns_here: ClassVar[bool] = True
     copies: ClassVar[int] = 0
     trained_by: ClassVar[TrainerKind | None] = None

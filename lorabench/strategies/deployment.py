@@ -1,6 +1,6 @@
 """What a strategy is deployed on: the model it keeps fresh, and what there is to do that with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lorabench.model.full import TrainedModel
 from lorabench.updates.cluster import TrainerKind, TrainingCluster
@@ -20,11 +20,27 @@ class Pushes:
         later where the last has not ended. 0 is at once.
     full_every : int
         Every so many pushes one sends all that is outstanding, by those that usually send a part.
+    at_window_ends : bool
+        A push begins where a window of the replay ends, and at no other time.
     """
 
     sync: Sync
     interval_s: float
     full_every: int = 36
+    at_window_ends: bool = False
+
+
+@dataclass(eq=False)
+class Progress:
+    """How far a replay has come.
+
+    Attributes
+    ----------
+    windows_ended : int
+        Windows that are over.
+    """
+
+    windows_ended: int = 0
 
 
 @dataclass(eq=False)
@@ -44,11 +60,14 @@ class Deployment:
     ----------
     clusters : list of TrainingCluster
         That strategies have asked for.
+    progress : Progress
+        How far the replay has come; whoever replays writes it down.
     """
 
     model: TrainedModel
     memory_budget: float
     pushes: Pushes | None = None
+    progress: Progress = field(default_factory=Progress, repr=False)
     _clusters: dict[tuple[TrainerKind, float, float], TrainingCluster] = field(
         default_factory=dict, repr=False
     )
@@ -78,6 +97,16 @@ class Deployment:
         if key not in self._clusters:
             self._clusters[key] = TrainingCluster(self.model, *key)
         return self._clusters[key]
+
+    def varied(
+        self, pushes: Pushes | None = None, memory_budget: float | None = None
+    ) -> "Deployment":
+        """Return one with other pushes or another budget; clusters and progress are the same.
+
+        Whoever closes this one closes those.
+        """
+        budget = self.memory_budget if memory_budget is None else memory_budget
+        return replace(self, pushes=pushes or self.pushes, memory_budget=budget)
 
     def close(self) -> None:
         """Let go of the clusters."""

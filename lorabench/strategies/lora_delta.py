@@ -20,7 +20,8 @@ from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.lora import Lora
-from lorabench.strategies.shipping import Deltas, Flight
+from lorabench.strategies.pushed import Flight
+from lorabench.strategies.shipping import Deltas
 from lorabench.updates.apply import Applied, Refused
 from lorabench.updates.delta import Delta
 

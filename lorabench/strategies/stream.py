@@ -28,6 +28,7 @@ class Stream(Deltas):
     """
 
     forms = ("stream",)
+    by_interval = False
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
         super().__init__(spec, deployment)

@@ -1,9 +1,13 @@
 """What is sent: rows of embedding tables, as they were at one moment of training."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Encoding = Literal["fp32", "int8"]
+"""Of embeddings on the link or on disk; the latter row-wise (`lorabench.updates.quantise`)."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Delta:
     def count(self) -> int:
         """Rows of all tables together."""
         return sum(len(rows) for rows in self.rows)
+
+    @property
+    def evicted_count(self) -> int:
+        """Rows of all tables together that are no longer kept."""
+        return sum(len(rows) for rows in self.evicted)
 
     def evicted_of(self, table: int) -> NDArray[np.int32]:
         """Rows int32 [m_f] of a table that are no longer kept, ascending and each once."""
