@@ -16,8 +16,9 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +26,11 @@ from numpy.typing import NDArray
 
 from lorabench.errors import InputError
 from lorabench.replacing import replacing
-from lorabench.updates.delta import Delta, Version
+from lorabench.updates.delta import Delta, Encoding, Version
 from lorabench.updates.delta_batch import DeltaRows, check_columns
 from lorabench.updates.delta_header import KEY, Header, NamedTables, parse_header
+from lorabench.updates.payload import KEY_BYTES, SCALE_AND_OFFSET_BYTES
 from lorabench.updates.quantise import quantise
-
-Encoding = Literal["fp32", "int8"]
 
 _NAME = re.compile(r"delta-(\d{6,})\.parquet")
 # Rows in memory at once, beside those that have been read: at D = 128, 32 MiB.
@@ -40,6 +40,26 @@ _BATCH_ROWS = 65_536
 def delta_name(number: int) -> str:
     """Name of a push's file."""
     return f"delta-{number:06d}.parquet"
+
+
+def first_delta(folder: Path) -> Path:
+    """Return the file of the first push that is to be written to a folder.
+
+    Raises
+    ------
+    InputError
+        There are pushes in it, or it is none.
+    """
+    if folder.exists():
+        try:
+            there = min(
+                (one for one in folder.iterdir() if _NAME.fullmatch(one.name)), default=None
+            )
+        except OSError as error:
+            raise InputError(f"{folder}: {error.strerror}; expected a folder for deltas") from None
+        if there is not None:
+            raise InputError(f"{there}: found it there, expected a folder without deltas")
+    return folder / delta_name(0)
 
 
 def write_delta(
@@ -174,8 +194,38 @@ def read_delta(path: Path, tables: NamedTables) -> Delta:
     return rows.delta()
 
 
+@dataclass(frozen=True)
+class PushFile:
+    """A push on disk whose header has been looked at.
+
+    Attributes
+    ----------
+    path : Path
+    version : Version
+        Which state of training its rows are of.
+    row_bytes : int
+        Of a row on a link: its key and its values as they are encoded.
+    """
+
+    path: Path
+    version: Version
+    row_bytes: int
+
+    def size(self, delta: Delta) -> int:
+        """Return the bytes of its rows on a link; of an evicted one there is the key alone."""
+        return delta.count * self.row_bytes + delta.evicted_count * KEY_BYTES
+
+
 def read_deltas(folder: Path, tables: NamedTables, after: Version | None = None) -> Iterator[Delta]:
     """Read the pushes of a folder in their order, one at a time.
+
+    The arguments and errors are those of `push_files`, and of `read_delta`.
+    """
+    return (read_delta(one.path, tables) for one in push_files(folder, tables, after))
+
+
+def push_files(folder: Path, tables: NamedTables, after: Version | None = None) -> list[PushFile]:
+    """List the pushes of a folder in their order.
 
     All headers are looked at before the first push is read, so that nothing has been applied when
     the last of them turns out to be stale.
@@ -191,26 +241,32 @@ def read_deltas(folder: Path, tables: NamedTables, after: Version | None = None)
 
     Returns
     -------
-    iterator of Delta
+    list of PushFile
 
     Raises
     ------
     InputError
-        There is none, a number is missing between two others, or a push does not follow the one
-        before it or what is served (`Version.follows`); and as of `read_delta`.
+        There is none, a number is missing between two others, a push does not follow the one
+        before it or what is served (`Version.follows`), or a header or column is not what it
+        should be.
     """
-    paths = _numbered(folder)
+    found = []
     last, where = after, "what is served"
-    for path in paths:
+    for path in _numbered(folder):
         with _opened(path) as file:
             header = parse_header(path, file.metadata.metadata, tables)
+            columns = check_columns(path, file.schema_arrow, tables.layout.dim)
+            kind = file.schema_arrow.field("embedding").type.value_type
         if last is not None and not header.version.follows(last):
             raise InputError(
                 f"{path}: found step {header.step} of {header.time_s:.10g} s, expected one after "
                 f"step {last.step} of {last.time_s:.10g} s, that of {where}: it is stale"
             )
         last, where = header.version, path.name
-    return (read_delta(path, tables) for path in paths)
+        values = tables.layout.dim * kind.bit_width // 8
+        scaled = SCALE_AND_OFFSET_BYTES if "scale" in columns else 0
+        found.append(PushFile(path, header.version, KEY_BYTES + scaled + values))
+    return found
 
 
 def _numbered(folder: Path) -> list[Path]:

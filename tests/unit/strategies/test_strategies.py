@@ -14,6 +14,7 @@ from lorabench.strategies.lora_delta import LoraDelta
 from lorabench.strategies.memory import ErrorMemory
 from lorabench.strategies.none import Frozen
 from lorabench.strategies.priority import Priority
+from lorabench.strategies.recorded import Recorded
 from lorabench.strategies.registry import parse, strategies
 from lorabench.strategies.shipping import Deltas, Full, QuantisedDeltas
 from lorabench.strategies.stream import Stream
@@ -73,6 +74,11 @@ class TestPriority(StrategyContract):
 class TestStream(StrategyContract):
     kind = Stream
     names = ("stream",)
+
+
+class TestRecorded(StrategyContract):
+    kind = Recorded
+    names = ("deltas",)
 
 
 @pytest.mark.usefixtures("with_fbgemm")
