@@ -22,7 +22,8 @@ from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.workload.block import Block, dense_features
-from lorabench.workload.source import RowSource, RowStream, split_pretrain
+from lorabench.workload.source import RowSource, RowStream
+from lorabench.workload.split import split_pretrain
 
 _CACHE_BYTES = 8 << 30
 
@@ -75,6 +76,7 @@ def prepare(
     report: Report,
     *,
     accumulators: bool = False,
+    pretrain_rows: int | None = None,
 ) -> Prepared:
     """Make the model ready to serve.
 
@@ -90,6 +92,8 @@ def prepare(
         Told what is going on and how much of it is done.
     accumulators : bool
         Keep what the optimiser of the tables holds, for who trains on at full rank.
+    pretrain_rows : int, optional
+        Pre-train on so many rows; by default as `split_pretrain` does.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def prepare(
     )
     layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
     tables, net = TableSet.create(layout), DenseNet(shape)
-    block, serving_start = split_pretrain(source)
+    block, serving_start = split_pretrain(source, pretrain_rows)
     key = _cache_key(layout, shape, source.digest, len(block), seed)
     cached = cache_folder() / f"{key}.pt"
     loaded = _load_cached(cached, tables, net) if cached.exists() else None

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Literal, Protocol
@@ -97,7 +97,7 @@ class _OpenedSource:
     known_rows: int | None = None
     truth: Callable[[], PlantedModel] | None = None
 
-    @property
+    @cached_property
     def rows(self) -> int:
         if self.known_rows is not None:
             return self.known_rows
@@ -360,41 +360,3 @@ class RowStream:
             block = replace(block, time_ns=block.time_ns + self._shift_ns)
         self._last_ns = int(block.time_ns[-1])
         return block
-
-
-def split_pretrain(source: RowSource) -> tuple[Block, int]:
-    """Divide a stream into rows to pre-train on and rows to serve.
-
-    Parameters
-    ----------
-    source : RowSource
-        At most twice its ``spec.pretrain_rows`` rows are read, and whatever ends their block.
-
-    Returns
-    -------
-    rows : Block
-        The first min(spec.pretrain_rows, half of the available rows) rows.
-    serving_start : int
-        Row of the source at which serving starts.
-
-    Raises
-    ------
-    InputError
-        Fewer than `MINIMUM_ROWS` rows in all.
-    """
-    wanted = source.spec.pretrain_rows
-    head: list[Block] = []
-    seen = 0
-    for block in source.blocks():
-        if seen < max(wanted, 1):
-            head.append(block)
-        seen += len(block)
-        if seen >= max(2 * wanted, MINIMUM_ROWS):
-            break
-    if seen < MINIMUM_ROWS:
-        raise InputError(
-            f"{source.description}: found {seen} rows, expected at least {MINIMUM_ROWS}, "
-            "some to pre-train on and some to serve"
-        )
-    count = min(wanted, seen // 2)
-    return Block.concat(head).slice(0, count).by_row(), count

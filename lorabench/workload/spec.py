@@ -305,7 +305,7 @@ def parse_spec(content: bytes, origin: str) -> WorkloadSpec:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = str(error).replace("\n", " ")
         raise InputError(f"{origin}: {reason}; expected a workload spec in TOML") from error
-    return _validated(document, origin)
+    return validated(document, origin)
 
 
 def with_rows(spec: WorkloadSpec, rows: int) -> WorkloadSpec:
@@ -318,7 +318,7 @@ def with_rows(spec: WorkloadSpec, rows: int) -> WorkloadSpec:
     """
     content = spec.model_dump()
     content.update(rows=rows, pretrain_rows=max(0, min(spec.pretrain_rows, rows // 2)))
-    return _validated(content, f"{spec.name} of {rows} rows")
+    return validated(content, f"{spec.name} of {rows} rows")
 
 
 def with_scale(spec: WorkloadSpec, scale: float) -> WorkloadSpec:
@@ -346,10 +346,17 @@ def with_scale(spec: WorkloadSpec, scale: float) -> WorkloadSpec:
     )
     if scale < 1:
         content["name"] = f"{spec.name} x {scale:g}"
-    return _validated(content, f"{spec.name} at scale {scale:g}")
+    return validated(content, f"{spec.name} at scale {scale:g}")
 
 
-def _validated(document: dict[str, Any], origin: str) -> WorkloadSpec:
+def validated(document: dict[str, Any], origin: str) -> WorkloadSpec:
+    """Make a spec of a document; the first mistake is named, and `origin` is what it is in.
+
+    Raises
+    ------
+    InputError
+        It does not hold.
+    """
     try:
         return WorkloadSpec.model_validate(document)
     except ValidationError as error:

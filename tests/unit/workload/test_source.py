@@ -21,9 +21,9 @@ from lorabench.workload.source import (
     RowStream,
     SourceKind,
     open_source,
-    split_pretrain,
 )
 from lorabench.workload.spec import WorkloadSpec, load_spec
+from lorabench.workload.split import split_pretrain
 from lorabench.workload.store import Store
 
 TINY = load_spec("tiny")

@@ -8,7 +8,8 @@ from typer.testing import CliRunner, Result
 
 from lorabench.cli import app
 from lorabench.errors import InputError
-from lorabench.workload.source import open_source, split_pretrain
+from lorabench.workload.source import open_source
+from lorabench.workload.split import split_pretrain
 from lorabench.workload.store import Store
 
 
