@@ -1,18 +1,22 @@
 """Options of ``lorabench freshness``."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorabench.bench.options import RARE, names, option
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.check_options import CheckOptions
-from lorabench.experiments.freshness.link_options import LinkOptions
+from lorabench.experiments.freshness.study_options import MONOLITH, SHARDS, StudyOptions
 
 if TYPE_CHECKING:
     from lorabench.strategies.base import StrategySpec
 
 SEEDS = 5
 """Replicates, unless asked for otherwise."""
+
+RECORDED = "deltas"
+"""The strategy that sends what was recorded."""
 
 LEAST_ROWS = 256
 """Of a window: an area of fewer rows says little."""
@@ -43,12 +47,12 @@ def _each_once(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class FreshnessOptions(CheckOptions, LinkOptions):
+class FreshnessOptions(CheckOptions, StudyOptions):
     """What to replay, and by which strategies."""
 
     strategies: tuple[str, ...] = option(
         ("none", "lora", "ideal"),
-        "none, full, delta, delta-int8, priority, stream, lora, lora+delta, memory, ideal, "
+        "none, full, delta, delta-int8, priority, stream, deltas, lora, lora+delta, memory, ideal, "
         "ideal-fbgemm, or all; forms such as lora-r4 are in docs/freshness.md.",
         metavar="S[,S]...",
         parse=_each_once,
@@ -74,7 +78,7 @@ class FreshnessOptions(CheckOptions, LinkOptions):
         None,
         "Replicates: --seed and those behind it, each with rows and a model of its own; with "
         "--data, blocks of time of the one stream.",
-        shown=f"{SEEDS}; with an adapter and no --data 1",
+        shown=f"{SEEDS}; with an adapter or deltas and no --data 1",
         least=1,
     )
     window_rows: int = option(
@@ -129,7 +133,33 @@ class FreshnessOptions(CheckOptions, LinkOptions):
         # Here, so that `--help` need not wait for torch.
         from lorabench.strategies.registry import parse
 
-        return tuple(parse(name, self.learning_rate, seed=self.seed) for name in self.strategies)
+        specs = (parse(name, self.learning_rate, seed=self.seed) for name in self.strategies)
+        folder = None if self.deltas is None else Path(self.deltas)
+        return tuple(spec.given(folder=folder) if spec.name == RECORDED else spec for spec in specs)
+
+    def recorded(self) -> "StrategySpec":
+        """Return the strategy whose pushes are to be recorded.
+
+        Raises
+        ------
+        InputError
+            There is none, or not just one.
+        """
+        from lorabench.strategies.pushed import Pushed
+
+        pushing = [
+            spec
+            for spec in self.specs()
+            if issubclass(spec.kind, Pushed) and spec.kind.encoding is not None
+        ]
+        chosen = [spec for spec in pushing if spec.name == "delta"] or pushing
+        if len(chosen) != 1:
+            found = ", ".join(spec.name for spec in chosen) or "none"
+            raise InputError(
+                f"--save-deltas: found {found} among --strategies that pushes touched rows, "
+                "expected delta, or one"
+            )
+        return chosen[0]
 
     def limit(self, rows_per_s: float) -> int | None:
         """Return how many rows are to be replayed at most; None for all."""
@@ -141,20 +171,31 @@ class FreshnessOptions(CheckOptions, LinkOptions):
     def replicates(self) -> int:
         """How many seeds are replayed, or into how many blocks of time the stream of --data falls.
 
-        An adapter belongs to the tables of one seed.
+        Adapters and deltas belong to the tables of one seed.
         """
         if self.seeds is not None:
             return self.seeds
         if self.data is not None:
-            return min(SEEDS, self.windows)
+            return min(SEEDS, self.stretches)
         return SEEDS if self._of_one_seed is None else 1
 
     @property
+    def stretches(self) -> int:
+        """Stretches of the stream that get a quality each: windows, or a protocol's shards."""
+        if self.protocol == MONOLITH:
+            return self.shards or SHARDS
+        return self.windows
+
+    @property
     def _of_one_seed(self) -> str | None:
-        """The option that names an adapter."""
-        if self.adapter is not None:
-            return "--adapter"
-        return None if self.save_adapter is None else "--save-adapter"
+        """The option that names what belongs to the tables of one seed."""
+        given = {
+            "--adapter": self.adapter,
+            "--save-adapter": self.save_adapter,
+            "--deltas": self.deltas,
+            "--save-deltas": self.save_deltas,
+        }
+        return next((flag for flag, value in given.items() if value is not None), None)
 
     def check(self) -> None:
         """Refuse options that do not go together.
@@ -173,18 +214,28 @@ class FreshnessOptions(CheckOptions, LinkOptions):
             raise InputError("--strategies: found none, expected some, such as none,lora,ideal")
         if self.learning_rate is not None and self.tune:
             raise InputError("--tune: found --learning-rate beside it, expected one or the other")
+        self.check_study()
+        if (RECORDED in self.strategies) != (self.deltas is not None):
+            found, lacks = (
+                ("--deltas", f"the strategy {RECORDED}")
+                if self.deltas is not None
+                else (f"--strategies {RECORDED}", "--deltas")
+            )
+            raise InputError(f"{found}: found it without {lacks}, expected both")
+        if self.save_deltas is not None:
+            self.recorded()
         kept = [spec.name for spec in self.specs() if spec.kind.resumable]
         if self.adapter is not None and not kept:
             raise InputError("--adapter: found no lora among --strategies, expected one")
         if self.save_adapter is not None and len(kept) != 1:
             raise InputError(f"--save-adapter: found {len(kept)} lora strategies, expected one")
-        if self.data is not None and self.replicates > self.windows:
+        if self.data is not None and self.replicates > self.stretches:
             raise InputError(
-                f"--seeds: found {self.seeds}, expected at most {self.windows}: the stream of "
-                "--data is replayed once, and its --windows make up the replicates"
+                f"--seeds: found {self.seeds}, expected at most {self.stretches}: the stream of "
+                "--data is replayed once, and its windows make up the replicates"
             )
         if self.data is None and self._of_one_seed is not None and self.replicates > 1:
             raise InputError(
-                f"{self._of_one_seed}: found --seeds {self.seeds} beside it, expected 1: an "
-                "adapter belongs to the tables of one seed"
+                f"{self._of_one_seed}: found --seeds {self.seeds} beside it, expected 1: it "
+                "belongs to the tables of one seed"
             )

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from lorabench.experiments.freshness.arms import NS, Arm, Batch, History, Learne
 from lorabench.experiments.freshness.quality import Replayed
 from lorabench.experiments.freshness.slices import Rows, Slices, joined, most
 from lorabench.strategies.base import StrategySpec
-from lorabench.strategies.deployment import Deployment
+from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.updates.cluster import TrainingCluster
 from lorabench.workload.block import Block
 
@@ -27,6 +28,24 @@ Pace = Callable[[str], float | None]
 """From a strategy's name, or `CLUSTER`, to what learning a sample takes, s; None: as measured."""
 
 CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """A strategy as it takes part.
+
+    Parameters
+    ----------
+    spec : StrategySpec
+    pushes : Pushes, optional
+        How updates come to it, if otherwise than to all.
+    memory_budget : float, optional
+        What it may add, likewise.
+    """
+
+    spec: StrategySpec
+    pushes: Pushes | None = None
+    memory_budget: float | None = None
 
 
 class Race:
@@ -40,6 +59,8 @@ class Race:
         From a row to its label.
     pace : callable
         What learning takes.
+    slices : bool
+        Parts of each window have a quality of their own.
 
     Attributes
     ----------
@@ -47,13 +68,15 @@ class Race:
         That are still going on.
     """
 
-    def __init__(self, deployment: Deployment, delay_s: float, pace: Pace) -> None:
+    def __init__(
+        self, deployment: Deployment, delay_s: float, pace: Pace, *, slices: bool = True
+    ) -> None:
         self.arms: list[Arm] = []
         self._deployment = deployment
         self._pace = pace
         self._history = History(int(delay_s * NS))
         self._clusters: dict[TrainingCluster, Learner] = {}
-        self._slices = Slices(deployment.model.tables.layout)
+        self._slices = Slices(deployment.model.tables.layout) if slices else None
         self._held: dict[str, list[NDArray[np.int64]]] = {}
         self._number = 0
         self._began_ns: int | None = None
@@ -69,15 +92,21 @@ class Race:
             )
         )
 
-    def enter(self, spec: StrategySpec, found: Replayed) -> Arm:
-        """Let a strategy take part.
+    def enter(
+        self,
+        spec: StrategySpec,
+        found: Replayed,
+        pushes: Pushes | None = None,
+        memory_budget: float | None = None,
+    ) -> Arm:
+        """Let a strategy take part; `pushes` and `memory_budget` are as of `Entrant`.
 
         Raises
         ------
         InputError
             Its memory does not fit, or its budget buys nothing.
         """
-        strategy = spec.make(self._deployment)
+        strategy = spec.make(self._deployment.varied(pushes, memory_budget))
         self._stack.callback(strategy.close)
         # What a cluster learns for it, it need not have the time for itself.
         pace = self._pace(spec.name) if spec.kind.learns_here else 0.0
@@ -85,7 +114,7 @@ class Race:
         for cluster in self._deployment.clusters:
             self._trainer(cluster)
         trainer = learner
-        if not spec.kind.learns_here:
+        if not spec.kind.learns_here and spec.kind.trained_by is not None:
             trainer = self._trainer(spec.cluster(self._deployment))
         arm = Arm(strategy, found, learner, trainer)
         self.arms.append(arm)
@@ -110,7 +139,8 @@ class Race:
         # What is independent of a cluster need not wait for it.
         apart = [arm for arm in self.arms if arm.found.spec.kind.trained_by is None]
         turns = {arm: self._pool.submit(arm.turn, batch, began_ns, self._history) for arm in apart}
-        self._slices.add(batch.rows.sparse)
+        if self._slices is not None:
+            self._slices.add(batch.rows.sparse)
         for each in clusters:
             each.result()
         turns |= {
@@ -122,7 +152,10 @@ class Race:
         for arm in list(self.arms):
             if not finite[arm]:
                 self._drop(arm)
-            elif (held := arm.strategy.held_back(batch.rows.sparse)) is not None:
+            elif (
+                self._slices is not None
+                and (held := arm.strategy.held_back(batch.rows.sparse)) is not None
+            ):
                 self._held.setdefault(arm.found.spec.name, []).append(held)
         self._history.add(batch)
         self._history.forget(
@@ -141,13 +174,14 @@ class Race:
 
     def end_window(self, label: NDArray[np.int8]) -> None:
         """Write down how well all predicted the rows since the last window."""
-        parts: dict[str, Rows] = dict(self._slices.end_window())
+        parts: dict[str, Rows] = dict(self._slices.end_window()) if self._slices else {}
         for name, held in self._held.items():
             parts[f"unsent by {name}"] = most(joined(held))
         self._held.clear()
         for arm in self.arms:
             arm.told()
             arm.found.note(arm.strategy, label, arm.take_scores(), parts)
+        self._deployment.progress.windows_ended += 1
 
     def finish(self) -> None:
         """Write down that the stream is over."""

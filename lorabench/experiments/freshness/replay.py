@@ -9,7 +9,8 @@ replay ends there.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,17 @@ from numpy.typing import NDArray
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.options import LEAST_ROWS, FreshnessOptions
 from lorabench.experiments.freshness.quality import Floats, Quality, Replayed, Replicate
-from lorabench.experiments.freshness.race import Pace, Race
+from lorabench.experiments.freshness.race import Entrant, Pace, Race
 from lorabench.host.memory import available_memory
 from lorabench.model.prepare import Prepared
 from lorabench.model.tables import TableLayout
 from lorabench.strategies.base import Strategy, StrategySpec
 from lorabench.strategies.deployment import Deployment, Pushes
+from lorabench.strategies.pushed import Pushed
+from lorabench.updates.delta import Delta
+from lorabench.updates.delta_files import write_delta
+from lorabench.updates.delta_header import NamedTables
+from lorabench.updates.touch_trace import TouchWriter
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.planted import sigmoid
 from lorabench.workload.source import RowSource, RowStream
@@ -71,6 +77,8 @@ class Replay:
         How updates come from a training cluster; by default at once and for nothing.
     pace : callable, optional
         What learning takes (`lorabench.experiments.freshness.race.Pace`); by default as measured.
+    slices : bool
+        Parts of each window have a quality of their own.
 
     Attributes
     ----------
@@ -96,6 +104,7 @@ class Replay:
         *,
         pushes: Pushes | None = None,
         pace: Pace = lambda _: None,
+        slices: bool = True,
     ) -> None:
         self._source = source
         self._prepared = prepared
@@ -103,6 +112,7 @@ class Replay:
         self._report = report
         self._pushes = pushes
         self._pace = pace
+        self._slices = slices
         self._first = prepared.serving_start
         self._end = source.rows
         limit = options.limit(source.spec.rows_per_s)
@@ -131,12 +141,14 @@ class Replay:
             ceiling=self.ceiling,
         )
 
-    def run(self, specs: Sequence[StrategySpec], saved: Mapping[str, Any] | None = None) -> None:
-        """Replay for every strategy, or spread windows over the stream where none learns.
+    def run(
+        self, entrants: Sequence[Entrant | StrategySpec], saved: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replay for every strategy, or spread windows over the stream where none ever changes.
 
         Parameters
         ----------
-        specs : sequence of StrategySpec
+        entrants : sequence of Entrant or StrategySpec
             In the order in which they run.
         saved : mapping of str to object, optional
             What some of them, by name, begin with (`Strategy.load`).
@@ -146,26 +158,62 @@ class Replay:
         InputError
             What was saved does not fit, or memory does not suffice.
         """
-        if any(spec.learns for spec in specs):
-            self._replay(specs, saved or {})
+        every = [one if isinstance(one, Entrant) else Entrant(one) for one in entrants]
+        by_protocol = self._options.protocol is not None
+        if by_protocol or any(one.spec.learns or one.spec.kind.ships_deltas for one in every):
+            self._replay(every, saved or {})
         else:
-            self._spread(specs)
+            self._spread([one.spec for one in every])
 
-    def _replay(self, specs: Sequence[StrategySpec], saved: Mapping[str, Any]) -> None:
+    def _replay(self, entrants: Sequence[Entrant], saved: Mapping[str, Any]) -> None:
         """Replay the stream for all strategies at once, or in passes as memory asks for."""
-        for group in self._passes(specs):
+        # A protocol knows a label as soon as its row has been predicted.
+        by_protocol = self._options.protocol is not None
+        delay_s = 0.0 if by_protocol else self._source.spec.labels.delay_s
+        for number, group in enumerate(self._passes(entrants)):
             with closing(self._deployment()) as deployment, ExitStack() as stack:
-                race = Race(deployment, self._source.spec.labels.delay_s, self._pace)
+                race = Race(deployment, delay_s, self._pace, slices=self._slices)
                 stack.callback(race.close)
-                for spec in group:
-                    found = Replayed(spec, Quality(self._options.windows))
+                for one in group:
+                    found = Replayed(one.spec, Quality(self._options.windows))
                     self.strategies.append(found)
-                    arm = race.enter(spec, found)
-                    if spec.name in saved:
-                        arm.strategy.resume(saved[spec.name])
-                self._run(race)
+                    arm = race.enter(one.spec, found, one.pushes, one.memory_budget)
+                    if one.spec.name in saved:
+                        arm.strategy.resume(saved[one.spec.name])
+                    self._record(arm.strategy, one.spec.name)
+                touches = self._touches() if number == 0 else None
+                if touches is not None:
+                    stack.enter_context(touches)
+                self._run(race, touches)
 
-    def _run(self, race: Race) -> None:
+    def _record(self, strategy: Strategy, name: str) -> None:
+        """Let pushes be written as files, of the strategy that is asked for."""
+        folder = self._options.save_deltas
+        if folder is None or name != self._options.recorded().name:
+            return
+        assert isinstance(strategy, Pushed)
+        assert strategy.encoding is not None
+        write = partial(
+            write_delta, tables=NamedTables(strategy.layout), encoding=strategy.encoding
+        )
+        numbers = count()
+
+        def record(delta: Delta) -> None:
+            write(Path(folder), next(numbers), delta)
+
+        strategy.on_push = record
+
+    def _touches(self) -> TouchWriter | None:
+        """Return where it is written down which rows are looked up when; None for nowhere."""
+        path = self._options.save_touch_trace
+        if path is None:
+            return None
+        layout = self._prepared.tables.layout
+        hotness = layout.hotness or (1,) * len(layout.rows)
+        resolution_s = self._options.touch_resolution_s
+        return TouchWriter(Path(path), layout.rows, hotness, resolution_s)
+
+    def _run(self, race: Race, touches: TouchWriter | None) -> None:
         """Take all of a race through the stream."""
         for number, (begin, rows) in enumerate(self._stretches()):
             batches = list(_batches(rows))
@@ -173,6 +221,8 @@ class Replay:
                 done = (number + place / len(batches)) / self._options.windows
                 self._report("replaying", done)
                 race.step(batch)
+                if touches is not None:
+                    touches.add(batch.time_ns, batch.sparse)
             if len(self.windows) == number:
                 self._add_window(rows, begin)
             race.end_window(rows.label)
@@ -183,15 +233,15 @@ class Replay:
             if kept is not None and arm.found.spec.kind.resumable and not arm.found.diverged:
                 arm.strategy.save(Path(kept))
 
-    def _passes(self, specs: Sequence[StrategySpec]) -> Iterator[list[StrategySpec]]:
+    def _passes(self, entrants: Sequence[Entrant]) -> Iterator[list[Entrant]]:
         """Divide strategies so that the copies of the tables that a pass takes fit into memory."""
         room = copies_that_fit(self._prepared.tables.layout)
-        group: list[StrategySpec] = []
-        for spec in specs:
-            if group and copies_of([*group, spec]) > room:
+        group: list[Entrant] = []
+        for one in entrants:
+            if group and copies_of([each.spec for each in (*group, one)]) > room:
                 yield group
                 group = []
-            group.append(spec)
+            group.append(one)
         yield group
 
     def _spread(self, specs: Sequence[StrategySpec]) -> None:

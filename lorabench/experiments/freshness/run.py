@@ -6,6 +6,7 @@ other, so that no two models are held at once. On generated rows ``ceiling`` sta
 strategies, the classifier that knows the planted truth.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +15,27 @@ from typing import Any
 
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
+from lorabench.errors import InputError
 from lorabench.experiments.freshness.compute_model import ComputeModel, measure_handling
 from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.protocol import Protocol
 from lorabench.experiments.freshness.quality import Replicate, blocks_of
 from lorabench.experiments.freshness.race import CLUSTER
 from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
+from lorabench.host.missing import Missing
 from lorabench.model.prepare import prepare
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.results import claims, schema
 from lorabench.results.files import write_bytes
 from lorabench.strategies.deployment import Pushes
+from lorabench.strategies.pushed import Pushed
+from lorabench.updates.delta_files import first_delta
 from lorabench.updates.link import Handling
 from lorabench.workload.source import RowSource, generated, open_source, with_dim
 from lorabench.workload.spec import with_rows
+from lorabench.workload.speeds import with_drift
 
 
 class Freshness(Experiment):
@@ -45,6 +52,9 @@ class Freshness(Experiment):
     options: FreshnessOptions
 
     def __init__(self, options: FreshnessOptions) -> None:
+        self._protocol = Protocol.of(options)
+        if self._protocol is not None:
+            options = self._protocol.applied(options)
         super().__init__(replace(options, seeds=options.replicates))
         # Rows that are there are replayed once.
         replays = 1 if options.data is not None else options.replicates
@@ -52,6 +62,7 @@ class Freshness(Experiment):
         self._source = self._open(options.seed)
         self._tuning = Tuning(list(options.specs()))
         self._saved = self._checked()
+        self._check_pushes()
         self._compute = self._given_times()
         self._handling: list[Handling] = []
         self._finished: list[Replicate] = []
@@ -61,10 +72,43 @@ class Freshness(Experiment):
         options = self.options
         source = open_source(options.preset, options.data, seed)
         limit = options.limit(source.spec.rows_per_s)
+        spec = with_drift(source.spec, options.drift_strength, options.drift_kind)
         if options.minutes is not None and limit is not None and source.kind == "generated":
-            behind = source.spec.pretrain_rows
-            source = generated(with_rows(source.spec, max(behind + limit, 2 * behind)), seed)
+            behind = spec.pretrain_rows
+            whole = max(behind + limit, 2 * behind)
+            if options.pretrain is not None:
+                whole = math.ceil(limit / (1 - options.pretrain))
+            spec = with_rows(spec, whole)
+        if spec != source.spec:
+            source = generated(spec, seed)
         return source if options.dim is None else with_dim(source, options.dim)
+
+    def _pretrain_rows(self, source: RowSource) -> int | None:
+        """Return how many rows a share of the stream is; None for as many as the workload has."""
+        share = self.options.pretrain
+        if share is None:
+            return None
+        limit = self.options.limit(source.spec.rows_per_s)
+        whole = source.rows if limit is None else min(source.rows, round(limit / (1 - share)))
+        return max(1, round(share * whole))
+
+    def _check_pushes(self) -> None:
+        """Refuse a push interval that the replay does not last."""
+        options, source = self.options, self._source
+        pushing = [spec.name for spec in self._tuning.specs if spec.kind.by_interval]
+        if not pushing or options.protocol is not None:
+            return
+        before = self._pretrain_rows(source)
+        if before is None:
+            before = min(source.spec.pretrain_rows, source.rows // 2)
+        rows = source.rows - before
+        limit = options.limit(source.spec.rows_per_s)
+        lasts_s = min(rows, limit or rows) / source.spec.rows_per_s
+        if options.push_interval_s >= lasts_s:
+            raise InputError(
+                f"--push-interval: found {options.push_interval_s:g} s, expected less than the "
+                f"{lasts_s:.4g} s of the stream that are replayed, so that {pushing[0]} sends any"
+            )
 
     def _checked(self) -> dict[str, Any]:
         """Return what is resumed, by strategy; refuse what is known before anything is pre-trained.
@@ -90,9 +134,12 @@ class Freshness(Experiment):
         return found
 
     def also_written(self) -> Sequence[str]:
-        """Return where the adapter and the compute model go."""
+        """Return where adapter, compute model, touch trace and the first delta go."""
         options = self.options
-        return tuple(filter(None, (options.save_adapter, options.save_compute_model)))
+        written = [options.save_adapter, options.save_compute_model, options.save_touch_trace]
+        if options.save_deltas is not None:
+            written.append(str(first_delta(Path(options.save_deltas))))
+        return tuple(filter(None, written))
 
     def measure(self, observer: Observer) -> None:
         """Replay the stream of every seed for every strategy.
@@ -131,15 +178,20 @@ class Freshness(Experiment):
     def _pushes(self, tables: TableSet) -> Pushes:
         """Return how updates come from the training cluster."""
         options = self.options
+        if self._protocol is not None:
+            return self._protocol.pushes(tables.layout.table_bytes, options.full_every)
         handling = None
-        if any(spec.kind.ships_deltas for spec in self._tuning.specs):
+        if any(issubclass(spec.kind, Pushed) for spec in self._tuning.specs):
             handling = self._compute.handling if self._compute else measure_handling(tables)
             self._handling.append(handling)
         sync = options.sync(tables.layout.table_bytes, handling)
         return Pushes(sync, options.push_interval_s, options.full_every)
 
     def _pace(self, name: str) -> float | None:
-        return self._compute.per_sample[name] if self._compute else None
+        if self._protocol is not None:
+            return 0.0
+        # Who learns nothing is not in a compute model, and takes no time.
+        return self._compute.per_sample.get(name, 0.0) if self._compute else None
 
     def _replay(self, seed: int, report: Report) -> Replicate:
         """Replay one seed; rows and model go when it is over."""
@@ -149,11 +201,12 @@ class Freshness(Experiment):
 
         # Opened anew for generated rows: what it caches of the planted truth goes with it.
         source = self._open(seed) if self.options.data is None else self._source
-        prepared = prepare(source, None, seed, told, accumulators=True)
+        pretrain_rows = self._pretrain_rows(source)
+        prepared = prepare(source, None, seed, told, accumulators=True, pretrain_rows=pretrain_rows)
         self._under_way = Replay(
             source,
             prepared,
-            replace(self.options, seed=seed),
+            self._of_seed(seed),
             told,
             pushes=self._pushes(prepared.tables),
             pace=self._pace,
@@ -161,6 +214,11 @@ class Freshness(Experiment):
         specs = [replace(spec, seed=seed) for spec in self._tuning.specs]
         self._under_way.run(specs, self._saved)
         return self._under_way.replicate()
+
+    def _of_seed(self, seed: int) -> FreshnessOptions:
+        """Return the options of one seed's replay: a touch trace is of the first."""
+        path = self.options.save_touch_trace if seed == self._seeds[0] else None
+        return replace(self.options, seed=seed, save_touch_trace=path)
 
     def _replicates(self) -> list[Replicate]:
         """Return the finished replays; where there are none, what is known of the one under way."""
@@ -181,8 +239,17 @@ class Freshness(Experiment):
         } | {"pretrain_rows": found[0].pretrain_rows}
         measured = FreshnessTable(found, self._blocks())
         measured.fill()
+        missing: Sequence[Missing] = ()
+        if self._protocol is not None:
+            config["protocol"] = self._protocol.told(self._source, self.options)
+            missing = self._protocol.missing(self._source, self.options)
         return Findings(
-            config, hashed, measured.table, claims=self._claims(measured), series=measured.series
+            config,
+            hashed,
+            measured.table,
+            claims=self._claims(measured),
+            series=measured.series,
+            unavailable=missing,
         )
 
     def _blocks(self) -> list[range]:

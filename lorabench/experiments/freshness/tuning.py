@@ -120,7 +120,15 @@ def tune(
     held_out = generated(source.spec, seed)
     prepared = prepare(held_out, None, seed, report, accumulators=True)
     shorter = replace(
-        options, rows=options.tune_rows, windows=2, tune=False, adapter=None, save_adapter=None
+        options,
+        rows=options.tune_rows,
+        windows=2,
+        tune=False,
+        protocol=None,
+        adapter=None,
+        save_adapter=None,
+        save_deltas=None,
+        save_touch_trace=None,
     )
 
     def entropy(spec: StrategySpec) -> float | None:
