@@ -25,9 +25,9 @@ class ColocateOptions(ServingOptions):
     conditions: "tuple[Condition, ...] | None" = option(
         None,
         "What to run beside the controls: a place for the trainer (naive: anywhere; pinned: its "
-        "own cores; shared: the servers') and mechanisms joined by + (numa, rdt, cgroup, batch, "
-        "idle, throttle, reuse, rank-change), or a bundle: numa, rdt, isolated (all there are). "
-        "delta-apply, stream-apply: a push is written into the tables instead of training.",
+        "own cores; shared: the servers'), mechanisms joined by + (numa, rdt, cgroup, batch, idle, "
+        "throttle, reuse, rank-change), a bundle (numa, rdt, isolated: all), or delta-apply or "
+        "stream-apply.",
         metavar="C[,C]...",
         parse=conditions,
         shown=DEFAULT_CONDITIONS,
