@@ -33,7 +33,7 @@ def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     "name",
     [
         *("none", "full", "delta", "delta-int8", "priority-freq-grad-5", "stream", "lora"),
-        *("memory", "ideal"),
+        *("lora+delta", "memory", "ideal"),
     ],
 )
 def test_ours_keep_to_it(name: str, hotness: tuple[int, ...]) -> None:
