@@ -5,7 +5,7 @@ from lorabench.experiments.freshness.options import FreshnessOptions
 
 COMMAND = Command(
     "freshness",
-    "Replay a drifting stream: how a frozen model ages, and what LoRA recovers of it.",
+    "Replay a drifting stream: every way to keep a served model fresh, side by side.",
     FreshnessOptions,
     experiment="lorabench.experiments.freshness.run:Freshness",
     view="lorabench.experiments.freshness.view:render",
