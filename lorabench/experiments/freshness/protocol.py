@@ -114,11 +114,6 @@ class Protocol:
 
     def _differs(self, source: RowSource, options: FreshnessOptions) -> str | None:
         """Say in what a replay differs from what was printed; None where it does not."""
-        if self.windows not in PUBLISHED:
-            printed = ", ".join(map(str, PUBLISHED))
-            return f"found {self.windows} shards, expected one of {printed}, of which it is known"
-        if not {ONLINE, BATCH} <= set(options.strategies):
-            return f"found {','.join(options.strategies)}, expected {BATCH} and {ONLINE} among them"
         spec = source.spec
         real = source.basis == "measured-real"
         whole = (
@@ -132,6 +127,11 @@ class Protocol:
                 f"found {source.description}, expected all {KAGGLE_ROWS:,} rows of the Criteo "
                 "Kaggle training set"
             )
+        if self.windows not in PUBLISHED:
+            printed = ", ".join(map(str, PUBLISHED))
+            return f"found {self.windows} shards, expected one of {printed}, of which it is known"
+        if not {ONLINE, BATCH} <= set(options.strategies):
+            return f"found {','.join(options.strategies)}, expected {BATCH} and {ONLINE} among them"
         if self.pretrain != _DAYS:
             return f"found {self.pretrain:.3g} of the rows to pre-train on, expected 5/7"
         return None
