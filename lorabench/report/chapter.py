@@ -10,6 +10,7 @@ from lorabench.report.sections import learning, machine, serving, verdicts
 from lorabench.report.sections.cost import cost
 from lorabench.report.sections.load_generator import load_generator
 from lorabench.report.sections.reader import Reader
+from lorabench.report.sections.sweeps import sweeps
 from lorabench.results.distribution import Distribution
 from lorabench.results.evidence import SOLO
 from lorabench.results.schema import Result
@@ -79,6 +80,7 @@ def _sections(source: Source, percentiles: Sequence[float]) -> Iterator[Section]
     yield from serving.course(reader)
     yield from serving.training(reader)
     yield from learning.spectra(reader)
+    yield from sweeps(reader)
     yield from learning.freshness(reader)
     yield from cost(reader)
     yield from machine.kernels(reader)

@@ -337,6 +337,22 @@ _MACHINE = {
     ),
     **_higher("CPUs", cpu_quota="tightest limit that control groups set on CPU time"),
 }
+_CROSSOVER = "where `auc_difference` of a sweep changes sign along the axis, interpolated: "
+_SWEEP = {
+    **_lower(
+        "s",
+        crossover_push_interval_s=f"{_CROSSOVER}a push interval",
+    ),
+    **_lower("B", crossover_emt_bytes=f"{_CROSSOVER}a size of the tables"),
+    **_higher("bit/s", crossover_link_bits_per_s=f"{_CROSSOVER}a link's line rate"),
+    **_higher("1", crossover_links=f"{_CROSSOVER}a number of links"),
+    **_lower(
+        "1",
+        crossover_drift_strength=f"{_CROSSOVER}a multiple of the workload's drift",
+        crossover_rank=f"{_CROSSOVER}a rank of adapters",
+        crossover_memory_budget=f"{_CROSSOVER}a share of the table bytes",
+    ),
+}
 _HEADROOM = {
     **_higher("1/s", headroom_samples_per_s="the most training whose p99 keeps the SLO"),
     **_higher(
@@ -486,6 +502,7 @@ FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "Updates": _UPDATES,
     "Link": _LINK,
     "Machine": _MACHINE,
+    "Sweeps of freshness": _SWEEP,
     "Headroom": _HEADROOM,
     "Profile": _PROFILE,
     "Kernels": _KERNELS,

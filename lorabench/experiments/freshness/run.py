@@ -7,7 +7,7 @@ strategies, the classifier that knows the planted truth.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +21,7 @@ from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.protocol import Protocol
 from lorabench.experiments.freshness.quality import Replicate, blocks_of
-from lorabench.experiments.freshness.race import CLUSTER
+from lorabench.experiments.freshness.race import CLUSTER, Entrant
 from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
 from lorabench.host.missing import Missing
@@ -29,6 +29,7 @@ from lorabench.model.prepare import prepare
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.results import claims, schema
 from lorabench.results.files import write_bytes
+from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Pushes
 from lorabench.strategies.pushed import Pushed
 from lorabench.updates.delta_files import first_delta
@@ -37,11 +38,18 @@ from lorabench.workload.source import RowSource, generated, open_source, with_di
 from lorabench.workload.spec import with_rows
 from lorabench.workload.speeds import with_drift
 
+Arrange = Callable[[Callable[[FreshnessOptions], Pushes]], Sequence[Entrant]]
+
 
 class Freshness(Experiment):
     """Pre-train on the stream's head, then replay the rest; a seed after the other.
 
     As `Experiment`.
+
+    Attributes
+    ----------
+    source : RowSource
+        Rows of the first seed, or those that are there.
 
     Raises
     ------
@@ -59,10 +67,12 @@ class Freshness(Experiment):
         # Rows that are there are replayed once.
         replays = 1 if options.data is not None else options.replicates
         self._seeds = range(options.seed, options.seed + replays)
-        self._source = self._open(options.seed)
+        self.source = self._open(options.seed)
         self._tuning = Tuning(list(options.specs()))
-        self._saved = self._checked()
-        self._check_pushes()
+        # A sweep looks at each of its points.
+        self._saved = {} if options.sweep else self._checked()
+        if not options.sweep:
+            self.check_pushes(options)
         self._compute = self._given_times()
         self._handling: list[Handling] = []
         self._finished: list[Replicate] = []
@@ -92,9 +102,20 @@ class Freshness(Experiment):
         whole = source.rows if limit is None else min(source.rows, round(limit / (1 - share)))
         return max(1, round(share * whole))
 
-    def _check_pushes(self) -> None:
-        """Refuse a push interval that the replay does not last."""
-        options, source = self.options, self._source
+    @property
+    def specs(self) -> Sequence[StrategySpec]:
+        """Strategies that are replayed, with the rates and decays that they have by now."""
+        return self._tuning.specs
+
+    def check_pushes(self, options: FreshnessOptions) -> None:
+        """Refuse a push interval that the replay does not last.
+
+        Raises
+        ------
+        InputError
+            Naming both.
+        """
+        source = self.source
         pushing = [spec.name for spec in self._tuning.specs if spec.kind.by_interval]
         if not pushing or options.protocol is not None:
             return
@@ -115,7 +136,7 @@ class Freshness(Experiment):
 
         Tables are alike in all seeds.
         """
-        options, spec = self.options, self._source.spec
+        options, spec = self.options, self.source.spec
         layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
         saved: dict[str, Any] = {}
         for one in self._tuning.specs:
@@ -150,13 +171,23 @@ class Freshness(Experiment):
             Too few rows for the windows, bad data, or memory that does not suffice.
         """
         if self.options.tune:
-            self._tuning = tune(self._source, self.options, self._tuning.specs, observer.stage)
+            self.tune(observer.stage)
         for seed in self._seeds:
-            self._finished.append(self._replay(seed, observer.stage))
+            self._finished.append(self.replay(seed, observer.stage))
             self._under_way = None
         path = self.options.save_compute_model
         if path is not None:
             write_bytes(Path(path), self._measured().text().encode())
+
+    def tune(self, report: Report) -> None:
+        """Choose each one's rate and decay.
+
+        Raises
+        ------
+        InputError
+            The rows are not generated.
+        """
+        self._tuning = tune(self.source, self.options, self._tuning.specs, report)
 
     def _measured(self) -> ComputeModel:
         """Return what learning and pushing took, in the mean over replicates."""
@@ -175,17 +206,18 @@ class Freshness(Experiment):
             ),
         )
 
-    def _pushes(self, tables: TableSet) -> Pushes:
-        """Return how updates come from the training cluster."""
-        options = self.options
-        if self._protocol is not None:
-            return self._protocol.pushes(tables.layout.table_bytes, options.full_every)
-        handling = None
+    def _pushes(self, tables: TableSet) -> Callable[[FreshnessOptions], Pushes]:
+        """Return from options to how updates come from the training cluster."""
+        size = tables.layout.table_bytes
+        if (protocol := self._protocol) is not None:
+            return lambda options: protocol.pushes(size, options.full_every)
+        handling: Handling | None = None
         if any(issubclass(spec.kind, Pushed) for spec in self._tuning.specs):
             handling = self._compute.handling if self._compute else measure_handling(tables)
             self._handling.append(handling)
-        sync = options.sync(tables.layout.table_bytes, handling)
-        return Pushes(sync, options.push_interval_s, options.full_every)
+        return lambda options: Pushes(
+            options.sync(size, handling), options.push_interval_s, options.full_every
+        )
 
     def _pace(self, name: str) -> float | None:
         if self._protocol is not None:
@@ -193,26 +225,46 @@ class Freshness(Experiment):
         # Who learns nothing is not in a compute model, and takes no time.
         return self._compute.per_sample.get(name, 0.0) if self._compute else None
 
-    def _replay(self, seed: int, report: Report) -> Replicate:
-        """Replay one seed; rows and model go when it is over."""
+    def replay(self, seed: int, report: Report, arrange: Arrange | None = None) -> Replicate:
+        """Replay one seed; rows and model go when it is over.
+
+        Parameters
+        ----------
+        seed : int
+            Of its rows, model and draws.
+        report : callable
+            Told what is going on.
+        arrange : callable, optional
+            From how options have updates come to who takes part; by default all strategies as the
+            options have them.
+
+        Raises
+        ------
+        InputError
+            Too few rows for the windows, bad data, or memory that does not suffice.
+        """
 
         def told(text: str, done: float) -> None:
             report(f"seed {seed}: {text}" if len(self._seeds) > 1 else text, done)
 
         # Opened anew for generated rows: what it caches of the planted truth goes with it.
-        source = self._open(seed) if self.options.data is None else self._source
+        source = self._open(seed) if self.options.data is None else self.source
         pretrain_rows = self._pretrain_rows(source)
         prepared = prepare(source, None, seed, told, accumulators=True, pretrain_rows=pretrain_rows)
+        pushes = self._pushes(prepared.tables)
         self._under_way = Replay(
             source,
             prepared,
             self._of_seed(seed),
             told,
-            pushes=self._pushes(prepared.tables),
+            pushes=pushes(self.options),
             pace=self._pace,
+            slices=arrange is None,
         )
-        specs = [replace(spec, seed=seed) for spec in self._tuning.specs]
-        self._under_way.run(specs, self._saved)
+        entrants = [Entrant(replace(spec, seed=seed)) for spec in self.specs]
+        if arrange is not None:
+            entrants = list(arrange(pushes))
+        self._under_way.run(entrants, self._saved)
         return self._under_way.replicate()
 
     def _of_seed(self, seed: int) -> FreshnessOptions:
@@ -241,8 +293,8 @@ class Freshness(Experiment):
         measured.fill()
         missing: Sequence[Missing] = ()
         if self._protocol is not None:
-            config["protocol"] = self._protocol.told(self._source, self.options)
-            missing = self._protocol.missing(self._source, self.options)
+            config["protocol"] = self._protocol.told(self.source, self.options)
+            missing = self._protocol.missing(self.source, self.options)
         return Findings(
             config,
             hashed,
@@ -259,7 +311,7 @@ class Freshness(Experiment):
 
     def _config(self, found: Sequence[Replicate]) -> dict[str, Any]:
         learning = [spec for spec in self._tuning.specs if spec.learns]
-        source = self._source
+        source = self.source
         return {
             "experiment": resolved(self.options),
             "replicates": {
@@ -287,7 +339,7 @@ class Freshness(Experiment):
 
     def _claims(self, measured: FreshnessTable) -> list[schema.Claim]:
         """Judge what the strategies held, and whether the best beats delta updates."""
-        basis = self._source.basis
+        basis = self.source.basis
         return [
             claims.memory_budget(measured.most_fraction(), basis),
             claims.freshness_quality(measured.gain(), basis),

@@ -35,4 +35,6 @@ def start(command: Command, options: FreshnessOptions, output: Output) -> None:
             f"{given}: found it without --cost-only, expected both: a replay knows which rows it "
             "touches"
         )
+    if options.sweep:
+        command = replace(command, experiment="lorabench.experiments.freshness.sweep:Sweep")
     run(command, options, output)

@@ -19,6 +19,10 @@ _NOT_BESIDE_PROTOCOL = {
     *("emt_bytes", "link_gbps", "push_interval_s", "links", "link_efficiency", "round_trip_s"),
     *("hosts", "compute_model", "save_compute_model", "deltas", "sweep"),
 }
+_NOT_BESIDE_SWEEP = {
+    *("adapter", "save_adapter", "deltas", "save_deltas", "save_touch_trace"),
+    "save_compute_model",
+}
 
 
 def _pair(text: str) -> tuple[str, ...]:
@@ -104,8 +108,18 @@ class StudyOptions(LinkOptions):
                 f"{given}: found --data beside it, expected a preset: rows that are there drift "
                 "as they do"
             )
-        if not self.sweep and self.sweep_of != StudyOptions.sweep_of:
+        if self.sweep:
+            self._check_sweep()
+        elif self.sweep_of != StudyOptions.sweep_of:
             raise InputError("--sweep-of: found it without --sweep, expected both")
+
+    def _check_sweep(self) -> None:
+        for one, known in options_of(type(self)):
+            if one.name in _NOT_BESIDE_SWEEP and getattr(self, one.name) != one.default:
+                raise InputError(
+                    f"{flags(one, known)[0]}: found it beside --sweep, whose points differ; "
+                    "expected one or the other"
+                )
 
     def _check_protocol(self) -> None:
         for one, known in options_of(type(self)):

@@ -13,6 +13,7 @@ from rich.table import Table
 from lorabench.experiments.freshness.check_link_view import is_check, render_check
 from lorabench.experiments.freshness.cost_view import is_cost, render_cost
 from lorabench.experiments.freshness.protocol_view import is_protocol, render_protocol
+from lorabench.experiments.freshness.sweep_view import is_sweep, render_sweep
 from lorabench.report.terminal import ROUNDS_FOR_INTERVAL, plain_table, render_claims
 from lorabench.results.schema import Metric, Result
 
@@ -35,6 +36,9 @@ def render(result: Result, console: Console) -> None:
         return
     if is_check(result):
         render_check(result, console)
+        return
+    if is_sweep(result):
+        render_sweep(result, console)
         return
     if is_protocol(result):
         render_protocol(result, console)
