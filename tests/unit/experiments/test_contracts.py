@@ -78,6 +78,21 @@ class TestFreshness(ExperimentContract):
         return FreshnessOptions(preset="tiny", rows=600, windows=2, strategies=("none", "lora"))
 
 
+class TestSweep(ExperimentContract):
+    command = replace(freshness.COMMAND, experiment="lorabench.experiments.freshness.sweep:Sweep")
+
+    def small(self, folder: Path) -> FreshnessOptions:
+        return FreshnessOptions(
+            preset="tiny",
+            rows=600,
+            windows=2,
+            seeds=1,
+            strategies=("none", "lora"),
+            sweep=("memory-budget=0.01,0.02",),
+            sweep_of=("lora", "none"),
+        )
+
+
 class TestCheckingTheLink(ExperimentContract):
     command = replace(
         freshness.COMMAND, experiment="lorabench.experiments.freshness.check_link:LinkCheck"
