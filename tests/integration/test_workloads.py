@@ -304,6 +304,6 @@ def test_strategies_are_replayed_on_the_same_rows(run: Run, refuse: Run, tmp_pat
     refused = refuse(*common[:-1], "--adapter", saved, "--seeds", "2")
     assert refused.returncode == 2
     assert "--adapter: found --seeds 2 beside it" in refused.stderr
-    refused = refuse("freshness", "--preset", "tiny", "--strategies", "none,full")
+    refused = refuse("freshness", "--preset", "tiny", "--strategies", "none,later")
     assert refused.returncode == 2
-    assert "--strategies: found 'full'" in refused.stderr
+    assert "--strategies: found 'later'" in refused.stderr
