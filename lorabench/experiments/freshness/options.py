@@ -62,7 +62,7 @@ class FreshnessOptions(CheckOptions, StudyOptions):
     )
     minutes: float | None = option(
         None,
-        "Minutes of the stream to replay; generated rows are as many as that takes.",
+        "Minutes to replay; generated rows are as many as that takes.",
         above=0,
         below=float("inf"),
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lorabench.bench.options import INPUT, OUTPUT, RARE, flags, names, option, options_of
+from lorabench.bench.options import RARE, flags, names, option, options_of
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.link_options import LinkOptions
 
@@ -38,9 +38,9 @@ class StudyOptions(LinkOptions):
 
     sweep: tuple[str, ...] = option(
         (),
-        "Replay at each of these values, or at each pair where given twice: push-interval, "
-        "link-gbps, links, emt-bytes, drift-strength, drift-kind, rank or memory-budget.",
+        "Replay at each of these values, such as push-interval=60,600; given twice, at each pair.",
         metavar="NAME=V,V...",
+        panel=RARE,
     )
     sweep_of: tuple[str, ...] = option(
         ("lora", "delta"),
@@ -54,6 +54,7 @@ class StudyOptions(LinkOptions):
         "Replay as others have printed it: Monolith's Algorithm 1, or train on windows up to T "
         "and evaluate window T + 1.",
         choices=(MONOLITH, NEXT_WINDOW),
+        panel=RARE,
     )
     shards: int | None = option(
         None, "Of --protocol monolith.", shown=str(SHARDS), least=2, panel=RARE
@@ -77,13 +78,13 @@ class StudyOptions(LinkOptions):
         None, "Of the workload's drift, only this.", choices=DRIFT_KINDS, panel=RARE
     )
     deltas: str | None = option(
-        None, "Recorded pushes, which the strategy deltas sends.", metavar="DIR", panel=INPUT
+        None, "Recorded pushes, which the strategy deltas sends.", metavar="DIR", panel=RARE
     )
     save_deltas: str | None = option(
         None,
         "Record the pushes of delta, or of the only strategy that sends any, as files.",
         metavar="DIR",
-        panel=OUTPUT,
+        panel=RARE,
     )
 
     def check_study(self) -> None:
