@@ -198,13 +198,15 @@ class Sweep(Experiment):
         first = next(iter(self._streams.values())).fresh
         several = 1 if options.data is None else options.replicates
         blocks = blocks_of(options.windows, several)
-        measured = SweepTable(self._grid, options.sweep_of, list(self._arms()), blocks)
+        # Interrupted, one stream may have come to a seed that another has not.
+        seeds = min(map(len, self._found.values()))
+        measured = SweepTable(self._grid, options.sweep_of, list(self._arms(seeds)), blocks)
         config: dict[str, Any] = {
             "experiment": resolved(options),
             "sweep": {"axes": self._grid.told(), "of": list(options.sweep_of)},
             "replicates": {
                 "of": "seeds" if options.data is None else "time",
-                "seeds": list(self._seeds)[: max(map(len, self._found.values()))],
+                "seeds": list(self._seeds)[:seeds],
                 "windows": [len(block) for block in blocks],
             },
             "workload": {
@@ -219,14 +221,14 @@ class Sweep(Experiment):
             config, hashed, measured.table, series=measured.series, unavailable=self._missing
         )
 
-    def _arms(self) -> Iterator[tuple[Point, str, Point, Sequence[Replayed]]]:
+    def _arms(self, seeds: int) -> Iterator[tuple[Point, str, Point, Sequence[Replayed]]]:
         """Return each point's strategies: what of it they depend on, and their replays."""
         for key, replays in self._found.items():
             stream = self._streams[key]
             for point in stream.points:
                 for spec in stream.fresh.specs:
                     depends = self._depends(spec, point)
-                    found = [replay[spec.name, depends] for replay in replays]
+                    found = [replay[spec.name, depends] for replay in replays[:seeds]]
                     yield point, spec.name, dict(depends) | dict(key), found
 
 

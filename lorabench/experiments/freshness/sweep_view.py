@@ -105,6 +105,9 @@ def _about(result: Result, axes: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"{len(blocks)} replicates: blocks of time of one stream"
     else:
         yield "one replay: what differences of other seeds are is not known"
+    if within(result.config, "workload", "kind") == "criteo-tsv":
+        rate = within(result.config, "workload", "spec", "rows_per_s")
+        yield f"the rows have no times of their own: they come in their order, {rate:g} a second"
     several = max(len(seeds), len(blocks)) >= ROUNDS_FOR_INTERVAL
     if several and len(axes) == 2 and len(axes[1]["values"]) > _WIDE:
         yield "*: told from 0 by the 95 % interval, each point by itself"

@@ -151,6 +151,21 @@ def test_another_drift_is_another_stream(options) -> None:
     assert "drift-strength   difference" in shown(found)
 
 
+def test_of_an_interrupted_sweep_seeds_are_kept_that_all_streams_have(options) -> None:
+    asked = replace(
+        options,
+        strategies=("none", "ideal"),
+        sweep=("drift-strength=0,8",),
+        sweep_of=("ideal", "none"),
+    )
+    run = Sweep(asked)
+    with pytest.raises(KeyboardInterrupt):
+        run.measure(Interrupting("stream 4 of 4: seed 1: replaying", 0.5))
+    found = run.findings()
+    assert found.config["replicates"]["seeds"] == [0]
+    assert [len(values) for values in found.table.named("auc_difference").values()] == [1, 1]
+
+
 def test_where_no_point_can_be_run_that_is_an_error(options) -> None:
     asked = replace(options, strategies=("lora", "delta"), sweep=("push-interval=600,900",))
     with pytest.raises(InputError, match=r"--push-interval: found 600 s, expected less than the"):
