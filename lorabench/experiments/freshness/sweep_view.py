@@ -146,6 +146,8 @@ def _changes(result: Result, axis: dict[str, Any], where: dict[str, Any]) -> str
         return "; ".join(_crossing(axis["name"], one, points) for one in found)
     ours, theirs = result.config["sweep"]["of"]
     signs = {estimate > 0 for _, estimate in points if estimate}
+    if len(points) > 1 and not signs:
+        return "no difference at any point"
     if len(points) < 2 or len(signs) != 1:
         return "too few points to say"
     return f"no change of sign, {ours if signs.pop() else theirs} is ahead"
