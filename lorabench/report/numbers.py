@@ -1,10 +1,10 @@
 """Numbers as people write them: few digits, and units that make them neither tiny nor huge."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lorabench.results.schema import Metric
+from lorabench.results.units import number
 
 # Memory and caches are made, and options ask for them, in powers of two; bandwidths are told in
 # powers of ten.
@@ -14,8 +14,6 @@ _PREFIXES = {
     "B": _BYTES,
     "B/s": ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")),
 }
-_DIGITS = 3
-_HUGE, _TINY = 1e7, 1e-4
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,6 @@ def scale_of(unit: str, values: Iterable[float | None]) -> Scale:
     middle = sizes[len(sizes) // 2] if sizes else 1.0
     listed = _PREFIXES[unit]
     return Scale(*next((one for one in listed if middle >= one[0]), listed[-1]))
-
-
-def number(value: float) -> str:
-    """Write a number with three significant digits, or all of a whole one's."""
-    if not math.isfinite(value):
-        return "-"
-    size = abs(value)
-    if size and not _TINY <= size < _HUGE:
-        return f"{value:.{_DIGITS - 1}e}" if size < _TINY or size >= 1e15 else f"{value:,.0f}"
-    if float(value).is_integer():
-        return f"{value:,.0f}"
-    decimals = max(0, _DIGITS - 1 - math.floor(math.log10(size))) if size else 0
-    return f"{value:,.{decimals}f}"
 
 
 def interval(bounds: tuple[float, float] | None, scale: Scale) -> str:

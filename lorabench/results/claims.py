@@ -1,12 +1,12 @@
 """From estimates to verdicts: met, missed, inconclusive or unavailable, each with its reason.
 
 Pure functions; no verdict is reached anywhere else, but for those about latency, in
-`lorabench.results.latency`, and those that an interval alone gives, in `lorabench.results.limit`.
+`lorabench.results.latency`, those about freshness, in `lorabench.results.freshness`, and those that
+an interval alone gives, in `lorabench.results.limit`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from lorabench.results import limit as targets
 from lorabench.results.headroom import Peak
@@ -18,13 +18,6 @@ MIN_ROUNDS = targets.MIN_ROUNDS
 
 BUDGET = Limit(
     "memory.budget", "all LoRA state under 2 % of the EMT bytes, at every moment", 0.02, strict=True
-)
-QUALITY = Limit(
-    "freshness.quality",
-    "higher AUC than delta updates inside the freshness window",
-    0.0,
-    strict=True,
-    least=True,
 )
 
 ROWS = {
@@ -50,55 +43,6 @@ def memory_budget(fraction: float | None, basis: Basis) -> Claim:
         )
     measured = None if fraction is None else Estimate(fraction, None, 1)
     return claim(BUDGET, measured, verdict, basis, reason)
-
-
-@dataclass(frozen=True)
-class Gain:
-    """What a judgement about quality rests on.
-
-    Parameters
-    ----------
-    strategy : str
-        Learns beside the servers.
-    against : str
-        Ships delta updates.
-    area : Estimate or None
-        Difference of their AUCs, window by window or seed by seed; None where none gave both.
-    over : {"windows", "seeds"}
-        What `area` has a value of each.
-    """
-
-    strategy: str
-    against: str
-    area: Estimate | None
-    over: Literal["windows", "seeds"] = "windows"
-
-
-def freshness_quality(gain: Gain | None, basis: Basis) -> Claim:
-    """Judge ``freshness.quality``: AUC above that of delta updates in the same windows.
-
-    None where not both were replayed.
-    """
-    estimate = gain.area if gain else None
-    verdict: Verdict = "unavailable"
-    reason = "no strategy that ships delta updates was replayed beside one that learns here"
-    if gain and estimate is None:
-        reason = f"{gain.strategy} and {gain.against} have no AUC to compare in the same windows"
-    elif gain and estimate:
-        verdict = "inconclusive"
-        reason = (
-            f"on {ROWS[basis]}, {gain.strategy} had {100 * estimate.value:+.2f} points of AUC on "
-            f"{gain.against} over {estimate.n} {gain.over}"
-        )
-        if estimate.n < MIN_ROUNDS or estimate.interval is None:
-            reason += f", but at least {MIN_ROUNDS} are needed (--{gain.over})"
-        else:
-            low, high = estimate.interval
-            reason += f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f})"
-            verdict = QUALITY.verdict(low, high)
-            if verdict == "inconclusive":
-                reason += f", but the interval contains 0; replay more {gain.over} (--{gain.over})"
-    return claim(QUALITY, estimate, verdict, basis, reason)
 
 
 @dataclass(frozen=True)

@@ -135,12 +135,16 @@ _QUALITY = {
         auc="area under the ROC curve of the window's predictions as they were served; of "
         "`freshness`, the mean over a replicate's windows",
         auc_last_third="`auc` of the last third of the windows, taken together",
+        auc_slice="`auc` of a part of each window's rows (`slice`), the mean over a replicate's "
+        "windows",
     ),
     **_higher(
         "1",
         signed=True,
         auc_difference="`auc` of a strategy minus that of another (`against`) in the same "
         "windows, the mean over a replicate's windows",
+        auc_slice_difference="`auc_slice` of a strategy minus that of another (`against`), "
+        "likewise",
         gap_recovered="share of the AUC between `none` and `ideal` recovered, over all windows "
         "of a replicate; the estimate is the gains over the gaps, each summed over replicates",
         gap_recovered_first_quarter="`gap_recovered` over the first quarter of the windows, "
@@ -153,6 +157,10 @@ _QUALITY = {
         "of the constant click rate; of `freshness`, the mean over a replicate's windows",
         auc_difference_detectable="smallest `auc_difference` that the run would have shown with "
         "a power of 80 %, at two-sided 5 %, by its own spread over seeds",
+        auc_difference_holm="p-value of an `auc_difference` from `delta`, that of all of them "
+        "considered (Holm)",
+        auc_standard_error="how far a replay's mean AUC may be off by the draw of its rows alone "
+        "(Hanley and McNeil), the mean over replays",
         windows_below_none="windows of a replicate in which the AUC is below that of `none`",
         log_loss="mean log loss of a window's samples, each before it was learned from",
     ),
@@ -247,6 +255,9 @@ _UPDATES = {
         staleness_p95="95th percentile of that age",
         learn_cpu_s="CPU time of learning in the whole replay; of a strategy that is trained "
         "elsewhere, of its training cluster",
+        update_latency_p50_bound="lower bound of `update_latency_p50` where that lies beyond the "
+        "end of a replay: labels not served before it count with what they had waited",
+        update_latency_p95_bound="lower bound of `update_latency_p95`, likewise",
         push_s="from taking a push's rows to serving them: encoding, the link and writing; the "
         "mean over the pushes of a replay that landed, or over those under way",
         push_apply_s="what writing the rows of a push takes a serving host, the mean over such "
@@ -255,14 +266,23 @@ _UPDATES = {
     **_lower(
         "B",
         pushed_bytes="bytes put on the link in the whole replay, of the tables that it stands for",
-        held_bytes="what a strategy holds at the serving side beside the tables, when it was most",
+        undo_bytes="undo log of the largest push of a replay: what its rows held before",
+        held_bytes="what a strategy holds at the serving side beside the tables, when it was most: "
+        "LoRA state, a memory of errors, an undo log",
     ),
     **_lower(
         "1",
         held_fraction="`held_bytes` over the table bytes",
+        unserved_share="labels that were not served before the end of a replay, over all that came",
         push_share="rows of a push over all rows, the mean over the pushes of a replay",
     ),
-    **_higher("1", pushes="pushes that landed in the whole replay"),
+    **_higher(
+        "1",
+        pushes="pushes that landed in the whole replay",
+        on_pareto_front="1 where no other strategy recovers as much of the gap (or has as high an "
+        "AUC, where there is none) for as little (`cost`) and is better in one of the two, else 0; "
+        "by the estimates",
+    ),
     **_lower(
         "1",
         pushes_refused="pushes that were unfit to be served, or rolled back after they had been",

@@ -165,6 +165,51 @@ def detectable_difference(
     return quantiles * float(np.std(found, ddof=1)) / math.sqrt(n)
 
 
+def paired_p(values: Sequence[float | None]) -> float | None:
+    """Return how likely a mean so far from 0 is where nothing differs: two-sided paired t test.
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        Differences taken within a block, one each.
+
+    Returns
+    -------
+    float or None
+        None with fewer than two values. Of values that are all the same it is 0, or 1 where they
+        are 0.
+    """
+    found = [value for value in values if value is not None]
+    n = len(found)
+    if n < 2:
+        return None
+    from scipy.special import stdtr
+
+    centre, spread = math.fsum(found) / n, float(np.std(found, ddof=1))
+    if not spread:
+        return 0.0 if centre else 1.0
+    return float(2 * stdtr(n - 1, -abs(centre) / (spread / math.sqrt(n))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values of several tests, each as if all had been one (Holm 1979).
+
+    A test whose adjusted p-value is below 5 % says so among all of them: that any of those which
+    hold no difference seems to is no more likely than 5 %, however they depend on each other.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.5, 0.02])
+    [0.03, 0.5, 0.04]
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    found, most = [0.0] * len(p_values), 0.0
+    for place, number in enumerate(order):
+        most = max(most, min(1.0, (len(p_values) - place) * p_values[number]))
+        found[number] = most
+    return found
+
+
 def ratio_of_sums(
     pairs: Sequence[tuple[float, float] | None], level: float = LEVEL
 ) -> Estimate | None:

@@ -146,6 +146,7 @@ class Pushed(Strategy):
         found: dict[str, list[float]] = {
             "pushes": [float(len(self._landed))],
             "pushed_bytes": [self._sent_bytes],
+            "undo_bytes": [float(self.served.counts.undo_bytes)],
             "pushes_refused": [
                 float(self.served.counts.refused.total() + self.served.counts.rolled_back.total())
             ],

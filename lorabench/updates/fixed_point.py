@@ -95,3 +95,11 @@ class Settled:
     share: float
     cost: Cost
     fixed_point_s: float | None
+
+    @property
+    def update_latency_s(self) -> float:
+        """Median time from when a row is learned to when it is served.
+
+        It waits for the next push to begin, half a period in the median, and for that push.
+        """
+        return self.period_s / 2 + self.cost.total_s

@@ -190,15 +190,23 @@ class Arm:
         Has the strategy learn.
     trainer : Learner
         Who learns for it: that same, or that of its training cluster.
+    cluster : Learner, optional
+        That of its training cluster, where it learns for itself too.
     """
 
     def __init__(
-        self, strategy: Strategy, found: Replayed, learner: Learner, trainer: Learner
+        self,
+        strategy: Strategy,
+        found: Replayed,
+        learner: Learner,
+        trainer: Learner,
+        cluster: Learner | None = None,
     ) -> None:
         self.strategy = strategy
         self.found = found
         self.learner = learner
         self.trainer = trainer
+        self._cluster = cluster
         self.delays = Delays()
         self.scores: list[Floats] = []
 
@@ -242,6 +250,8 @@ class Arm:
     def told(self) -> None:
         """Write down what a window took."""
         self.found.learned, self.found.learn_s = self.trainer.samples, self.trainer.cpu_s
+        if self._cluster is not None:
+            self.found.cluster_s = self._cluster.cpu_s
 
     def finish(self, last_ns: int, history: History) -> None:
         """Write down that the stream is over; `last_ns` is when the last batch was predicted."""
@@ -249,6 +259,6 @@ class Arm:
         delays = self.delays
         self.found.staleness_s = np.array(delays.staleness_s, np.float32)
         self.found.latency_s = np.concatenate([np.empty(0, np.float32), *delays.latency_s])
-        labels = history.label_ns(delays.served, history.rows)
-        self.found.unserved = int((labels <= last_ns).sum())
+        waited = (last_ns - history.label_ns(delays.served, history.rows)) / NS
+        self.found.waiting_s = waited[waited >= 0].astype(np.float32)
         self.found.finish(self.strategy)

@@ -119,7 +119,7 @@ class CostOnly(Experiment):
             config,
             hashed,
             table=table,
-            claims=[_claim()],
+            claims=[sync_claim()],
             series=[
                 Series.of("touched_share", _ROWS, curve.times_s, curve.shares, units=("s", "1"))
             ],
@@ -199,7 +199,7 @@ def _add_shares(table: MetricTable, sync: Sync, where: dict[str, Label]) -> None
         table.add("sync_s", case, cost.total_s)
 
 
-def _claim() -> Claim:
+def sync_claim() -> Claim:
     """Judge the times that the claim is about, whatever was asked for."""
     link = Link(100e9)
     return claims.sync_delta10(

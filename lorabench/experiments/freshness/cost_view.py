@@ -11,13 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lorabench.bench.sizes import write_size
-from lorabench.report.numbers import number
 from lorabench.report.terminal import plain_table, render_claims
 from lorabench.results.case import Label
 from lorabench.results.schema import Metric, Result
-
-_TIMES = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (1.0, 1.0, "s"), (0.0, 1e-3, "ms"))
-_BYTES = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+from lorabench.results.units import number, size_text, time_text
 
 
 def is_cost(result: Result) -> bool:
@@ -103,7 +100,7 @@ def _about(result: Result) -> Iterator[str]:
     """Say what is touched, and what a row takes."""
     touched = result.config["touched"]
     if touched["of"] == "figure":
-        share, within = 100 * touched["share"], _time(touched["within_s"])
+        share, within = 100 * touched["share"], time_text(touched["within_s"])
         yield (
             f"{share:g} % of the rows touched in {within}, and in proportion in other times: "
             "an upper bound beyond that, a lower one before"
@@ -111,7 +108,7 @@ def _about(result: Result) -> Iterator[str]:
     else:
         yield (
             f"rows touched as in the trace, {touched['rows_counted']:,} of {touched['rows']:,} "
-            f"within {_time(touched['known_s'])}; beyond that in proportion: an upper bound"
+            f"within {time_text(touched['known_s'])}; beyond that in proportion: an upper bound"
         )
         if touched["rows_sampled"] < 1:
             yield f"counted by a sample of {100 * touched['rows_sampled']:g} % of the rows"
@@ -131,13 +128,15 @@ def _shares(asked: _Asked, sizes: Sequence[Label]) -> Table:
         table.add_column(f"{100 * float(share):g} %", justify="right")
     for size in sizes:
         times = (asked.value("sync_s", share=share, emt_bytes=size) for share in shares)
-        table.add_row(write_size(float(size)), *map(_time, times))
+        table.add_row(write_size(float(size)), *map(time_text, times))
     return table
 
 
 def _strategies(asked: _Asked) -> Table:
     """Lay out what each strategy sends, and what its pushes come to."""
-    table = plain_table(f"{asked.tables} over {asked.line}, a push every {_time(asked.interval_s)}")
+    table = plain_table(
+        f"{asked.tables} over {asked.line}, a push every {time_text(asked.interval_s)}"
+    )
     table.add_column("strategy", no_wrap=True)
     for heading in ("push", "takes", "to send", "link load", "back to back"):
         table.add_column(heading, justify="right")
@@ -146,9 +145,9 @@ def _strategies(asked: _Asked) -> Table:
         rate, load = asked.value("sync_bytes_per_s", **of), asked.value("link_load", **of)
         table.add_row(
             str(name),
-            _size(asked.value("sync_bytes", **of)),
-            _time(asked.value("sync_s", **of)),
-            f"{_size(rate)}/s" if rate else "nothing",
+            size_text(asked.value("sync_bytes", **of)),
+            time_text(asked.value("sync_s", **of)),
+            f"{size_text(rate)}/s" if rate else "nothing",
             number(load or 0.0),
             _back_to_back(asked, name),
         )
@@ -162,8 +161,8 @@ def _back_to_back(asked: _Asked, name: Label) -> str:
         load = asked.value("link_load", strategy=name) or 0.0
         return "keeps up" if load <= 1 else "falls behind"
     if found.estimate is None:
-        return f"all rows: {_time(asked.value('sync_settled_s', strategy=name))}"
-    return _time(found.estimate) if asked.value("sync_bytes", strategy=name) else "-"
+        return f"all rows: {time_text(asked.value('sync_settled_s', strategy=name))}"
+    return time_text(found.estimate) if asked.value("sync_bytes", strategy=name) else "-"
 
 
 def _settled(asked: _Asked, of: str, label: str, values: Sequence[Label]) -> Table:
@@ -187,7 +186,7 @@ def _push(asked: _Asked, labels: dict[str, Label]) -> str:
     mark = ""
     if period_s > asked.interval_s:
         mark = "*" if asked.value("sync_fixed_point_s", **labels) is not None else " all"
-    return f"{_time(asked.value('sync_settled_s', **labels))}{mark}"
+    return f"{time_text(asked.value('sync_settled_s', **labels))}{mark}"
 
 
 def _grows(asked: _Asked) -> Iterator[str]:
@@ -200,28 +199,10 @@ def _grows(asked: _Asked) -> Iterator[str]:
         rate = asked.value("sync_bytes_per_s", strategy=name) or 0.0
         load = asked.value("link_load", strategy=name) or 1.0
         yield (
-            f"{name}: rows are touched faster ({_size(rate)}/s) than the link carries "
-            f"({_size(rate / load)}/s): pushes grow until all rows go, {_time(period_s)}"
+            f"{name}: rows are touched faster ({size_text(rate)}/s) than the link carries "
+            f"({size_text(rate / load)}/s): pushes grow until all rows go, {time_text(period_s)}"
         )
 
 
 def _links(count: Label) -> str:
     return "1 link" if count == 1 else f"{count} links"
-
-
-def _time(seconds: float | None) -> str:
-    """Write a time in the unit that people would tell it in."""
-    if seconds is None:
-        return "-"
-    if not seconds:
-        return "0"
-    scale, unit = next((scale, unit) for least, scale, unit in _TIMES if seconds >= least)
-    return f"{number(seconds / scale)} {unit}"
-
-
-def _size(size: float | None) -> str:
-    """Write bytes in decimal units, as links are told in."""
-    if not size:
-        return "-"
-    scale, unit = next(one for one in (*_BYTES, (0.0, "B")) if size >= one[0])
-    return f"{number(size / (scale or 1.0))} {unit}"

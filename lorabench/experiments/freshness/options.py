@@ -18,6 +18,9 @@ SEEDS = 5
 RECORDED = "deltas"
 """The strategy that sends what was recorded."""
 
+WINDOWS = 12
+"""Stretches of the stream, unless asked for otherwise."""
+
 LEAST_ROWS = 256
 """Of a window: an area of fewer rows says little."""
 
@@ -66,7 +69,12 @@ class FreshnessOptions(CheckOptions, StudyOptions):
         above=0,
         below=float("inf"),
     )
-    windows: int = option(12, "Stretches of the stream that get a quality each.", least=2)
+    windows: int | None = option(
+        None,
+        "Stretches of the stream that get a quality each.",
+        shown=f"{WINDOWS}; of --data with few rows fewer",
+        least=2,
+    )
     memory_budget: float = option(
         0.02, "LoRA state, or memory's, as a share of the table bytes, at most.", above=0, most=1
     )
@@ -184,7 +192,7 @@ class FreshnessOptions(CheckOptions, StudyOptions):
         """Stretches of the stream that get a quality each: windows, or a protocol's shards."""
         if self.protocol == MONOLITH:
             return self.shards or SHARDS
-        return self.windows
+        return self.windows or WINDOWS
 
     @property
     def _of_one_seed(self) -> str | None:

@@ -11,8 +11,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench.results.quality import auc, normalized_entropy
+from lorabench.results.quality import auc, auc_standard_error, normalized_entropy
 from lorabench.strategies.base import Strategy, StrategySpec
+from lorabench.updates.touch import TouchCurve
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -53,6 +54,8 @@ class Quality:
         or where fewer than three windows have no third.
     slices : dict of str to list of float or None
         AUC of a part of each window's rows, by what part.
+    standard_errors : list of float
+        Of the AUC of each window that has one, by the draw of its rows alone.
     """
 
     windows: int
@@ -60,6 +63,7 @@ class Quality:
     normalized_entropy: list[float | None] = field(default_factory=list)
     auc_last_third: float | None = None
     slices: dict[str, list[float | None]] = field(default_factory=dict)
+    standard_errors: list[float] = field(default_factory=list)
     _kept: list[tuple[NDArray[np.int8], Floats]] = field(default_factory=list)
 
     @property
@@ -83,7 +87,11 @@ class Quality:
         for name, rows in (parts or {}).items():
             before: list[float | None] = [None] * len(self.auc)
             self.slices.setdefault(name, before).append(auc(label[rows], scores[rows]))
-        self.auc.append(auc(label, scores))
+        area, positives = auc(label, scores), int(label.sum())
+        self.auc.append(area)
+        if area is not None:
+            error = auc_standard_error(area, positives, len(label) - positives)
+            self.standard_errors.append(error)
         self.normalized_entropy.append(normalized_entropy(label, scores))
         if len(self.auc) > self.windows - part(self.windows, 3):
             self._kept.append((label, scores))
@@ -112,13 +120,15 @@ class Replayed:
         Samples that have been learned from, by itself or by its training cluster.
     learn_s : float
         CPU time that this took.
+    cluster_s : float
+        CPU time of the training cluster beside that, where it learns here and there.
     staleness_s : float32 array
         How old what was served was, a batch each.
     latency_s : float32 array
         From a label to the first batch that was predicted with it, of each sample that came to be
         served.
-    unserved : int
-        Samples whose label came and that were not served before the end.
+    waiting_s : float32 array
+        From a label to the end, of each sample whose label came and that was not served before.
     done : bool
         It has gone through all windows.
     diverged : bool
@@ -132,9 +142,10 @@ class Replayed:
     peak_bytes: dict[str, int] = field(default_factory=dict)
     learned: int = 0
     learn_s: float = 0.0
+    cluster_s: float = 0.0
     staleness_s: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     latency_s: Floats = field(default_factory=lambda: np.empty(0, np.float32))
-    unserved: int = 0
+    waiting_s: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     done: bool = False
     diverged: bool = False
 
@@ -148,17 +159,31 @@ class Replayed:
         """How fast it learns; None where it has learned nothing."""
         return self.learned / self.learn_s if self.learned else None
 
+    def staleness(self, quantile: float) -> float:
+        """Return a quantile of how old what was served was, s."""
+        return float(np.quantile(self.staleness_s, quantile))
+
+    @property
+    def unserved_share(self) -> float | None:
+        """Share of the labels that were not served before the end; None where none came."""
+        count = len(self.latency_s) + len(self.waiting_s)
+        return len(self.waiting_s) / count if count else None
+
     def latency(self, quantile: float) -> float | None:
         """Return a quantile of the update latency, s; None where it lies beyond the replay's end.
 
-        Samples that were not served before the end took longer than any that were: with what had
-        come in time known to wait less, the quantile is exact as long as it lies among the served.
+        Samples that were not served before the end count as if they took longer than any that
+        were, which some of the last may not have: it is never too low.
         """
-        count = len(self.latency_s) + self.unserved
-        place = int(np.ceil(quantile * count)) - 1
-        if not 0 <= place < len(self.latency_s):
-            return None
-        return float(np.partition(self.latency_s, place)[place])
+        return _order_statistic(self.latency_s, quantile, len(self.latency_s) + len(self.waiting_s))
+
+    def latency_bound(self, quantile: float) -> float | None:
+        """Return what that quantile is at least, s; None where no label came.
+
+        Samples that were not served before the end count with what they had waited until then.
+        """
+        every = np.concatenate([self.latency_s, self.waiting_s])
+        return _order_statistic(every, quantile, len(every))
 
     def note(
         self,
@@ -186,6 +211,12 @@ class Replayed:
         self.diverged = True
 
 
+def _order_statistic(values: Floats, quantile: float, count: int) -> float | None:
+    """Return a quantile of so many values, of which these are known and the others are greater."""
+    place = int(np.ceil(round(quantile * count, 9))) - 1
+    return float(np.partition(values, place)[place]) if 0 <= place < len(values) else None
+
+
 @dataclass(frozen=True)
 class Replicate:
     """What is kept of a replay.
@@ -206,6 +237,16 @@ class Replicate:
         Those that have finished a window or diverged.
     ceiling : Quality or None
         Of the planted truth; None where nothing is planted.
+    rows : int
+        Of its windows together.
+    one_class : int
+        Windows whose rows are all of one class, which have no AUC.
+    touched : TouchCurve or None
+        Which share of the tables' rows it touched within a time; None where nothing learned.
+    dim : int
+        D of the tables.
+    span_s : float
+        From its first row to its last, of the windows so far, in s of the stream.
     """
 
     seed: int
@@ -215,3 +256,8 @@ class Replicate:
     times_s: Sequence[float]
     strategies: Sequence[Replayed]
     ceiling: Quality | None
+    rows: int = 0
+    one_class: int = 0
+    touched: TouchCurve | None = None
+    dim: int = 1
+    span_s: float = 0.0

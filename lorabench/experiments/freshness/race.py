@@ -21,6 +21,7 @@ from lorabench.experiments.freshness.quality import Replayed
 from lorabench.experiments.freshness.slices import Rows, Slices, joined, most
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment, Pushes
+from lorabench.strategies.shipping import Shipping
 from lorabench.updates.cluster import TrainingCluster
 from lorabench.workload.block import Block
 
@@ -116,7 +117,10 @@ class Race:
         trainer = learner
         if not spec.kind.learns_here and spec.kind.trained_by is not None:
             trainer = self._trainer(spec.cluster(self._deployment))
-        arm = Arm(strategy, found, learner, trainer)
+        beside = None
+        if spec.kind.learns_here and isinstance(strategy, Shipping):
+            beside = self._trainer(strategy.cluster)
+        arm = Arm(strategy, found, learner, trainer, beside)
         self.arms.append(arm)
         return arm
 

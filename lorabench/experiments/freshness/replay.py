@@ -21,6 +21,7 @@ from lorabench.errors import InputError
 from lorabench.experiments.freshness.options import LEAST_ROWS, FreshnessOptions
 from lorabench.experiments.freshness.quality import Floats, Quality, Replayed, Replicate
 from lorabench.experiments.freshness.race import Entrant, Pace, Race
+from lorabench.experiments.freshness.replicates import DELTA
 from lorabench.host.memory import available_memory
 from lorabench.model.prepare import Prepared
 from lorabench.model.tables import TableLayout
@@ -30,6 +31,7 @@ from lorabench.strategies.pushed import Pushed
 from lorabench.updates.delta import Delta
 from lorabench.updates.delta_files import write_delta
 from lorabench.updates.delta_header import NamedTables
+from lorabench.updates.touch_counter import TouchCounter
 from lorabench.updates.touch_trace import TouchWriter
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.planted import sigmoid
@@ -42,7 +44,14 @@ _BATCH = 1024
 _RESERVE_BYTES = 2 << 30
 _COPY = 1.5
 
+# Of the push interval, and in s: what is touched within one tick is touched once.
+_TICKS_OF_INTERVAL = 16
+_LEAST_TICK_S, _MOST_TICK_S = 0.05, 1.0
+
 Report = Callable[[str, float], None]
+
+Touched = Callable[[NDArray[np.int64], NDArray[np.int32]], None]
+"""Told times [B] and rows [B, C] of a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +67,11 @@ class Window:
 
     time_s: float
     label: NDArray[np.int8]
+
+    @property
+    def of_one_class(self) -> bool:
+        """Whether all of its labels are the same."""
+        return bool((self.label == self.label[0]).all())
 
 
 class Replay:
@@ -119,15 +133,18 @@ class Replay:
         if limit is not None:
             self._end = min(self._end, self._first + limit)
         available = self._end - self._first
-        self._rows = available // options.windows
+        self._rows = available // options.stretches
         if self._rows < LEAST_ROWS:
             raise InputError(
                 f"{source.description}: found {available} rows behind those to pre-train on, "
-                f"expected at least {options.windows * LEAST_ROWS} for {options.windows} windows"
+                f"expected at least {options.stretches * LEAST_ROWS} for {options.stretches} "
+                "windows"
             )
         self.windows: list[Window] = []
         self.strategies: list[Replayed] = []
-        self.ceiling = Quality(options.windows) if source.truth is not None else None
+        self.ceiling = Quality(options.stretches) if source.truth is not None else None
+        self._counter: TouchCounter | None = None
+        self._first_ns = self._last_ns = 0
 
     def replicate(self) -> Replicate:
         """Return what is known so far, without rows and model."""
@@ -139,6 +156,11 @@ class Replay:
             times_s=[window.time_s for window in self.windows],
             strategies=[one for one in self.strategies if one.quality.auc or one.diverged],
             ceiling=self.ceiling,
+            rows=sum(len(window.label) for window in self.windows),
+            one_class=sum(window.of_one_class for window in self.windows),
+            touched=self._counter.curve() if self._counter is not None else None,
+            span_s=(self._last_ns - self._first_ns) / 1e9,
+            dim=self._prepared.tables.layout.dim,
         )
 
     def run(
@@ -175,16 +197,19 @@ class Replay:
                 race = Race(deployment, delay_s, self._pace, slices=self._slices)
                 stack.callback(race.close)
                 for one in group:
-                    found = Replayed(one.spec, Quality(self._options.windows))
+                    found = Replayed(one.spec, Quality(self._options.stretches))
                     self.strategies.append(found)
                     arm = race.enter(one.spec, found, one.pushes, one.memory_budget)
                     if one.spec.name in saved:
                         arm.strategy.resume(saved[one.spec.name])
                     self._record(arm.strategy, one.spec.name)
-                touches = self._touches() if number == 0 else None
-                if touches is not None:
-                    stack.enter_context(touches)
-                self._run(race, touches)
+                touched: list[Touched] = []
+                if number == 0:
+                    if (touches := self._touches()) is not None:
+                        touched.append(stack.enter_context(touches).add)
+                    if self._slices and any(one.spec.name == DELTA for one in entrants):
+                        touched.append(self._touch_counter().add)
+                self._run(race, touched)
 
     def _record(self, strategy: Strategy, name: str) -> None:
         """Let pushes be written as files, of the strategy that is asked for."""
@@ -213,16 +238,16 @@ class Replay:
         resolution_s = self._options.touch_resolution_s
         return TouchWriter(Path(path), layout.rows, hotness, resolution_s)
 
-    def _run(self, race: Race, touches: TouchWriter | None) -> None:
-        """Take all of a race through the stream."""
+    def _run(self, race: Race, touched: Sequence[Touched]) -> None:
+        """Take all of a race through the stream, and tell which rows are looked up when."""
         for number, (begin, rows) in enumerate(self._stretches()):
             batches = list(_batches(rows))
             for place, batch in enumerate(batches):
-                done = (number + place / len(batches)) / self._options.windows
+                done = (number + place / len(batches)) / self._options.stretches
                 self._report("replaying", done)
                 race.step(batch)
-                if touches is not None:
-                    touches.add(batch.time_ns, batch.sparse)
+                for tell in touched:
+                    tell(batch.time_ns, batch.sparse)
             if len(self.windows) == number:
                 self._add_window(rows, begin)
             race.end_window(rows.label)
@@ -247,9 +272,11 @@ class Replay:
     def _spread(self, specs: Sequence[StrategySpec]) -> None:
         """Predict windows spread over the stream by models as they are."""
         rows = min(self._options.window_rows, self._rows)
-        starts = np.linspace(self._first, self._end - rows, self._options.windows).astype(np.int64)
+        starts = np.linspace(self._first, self._end - rows, self._options.stretches).astype(
+            np.int64
+        )
         for spec in specs:
-            found = Replayed(spec, Quality(self._options.windows))
+            found = Replayed(spec, Quality(self._options.stretches))
             self.strategies.append(found)
             with (
                 closing(self._deployment()) as deployment,
@@ -269,19 +296,29 @@ class Replay:
                     found.finish(strategy)
         self._report("predicting", 1.0)
 
+    def _touch_counter(self) -> TouchCounter:
+        """Return what counts the rows touched, fine enough for a push interval."""
+        tick_s = self._options.push_interval_s / _TICKS_OF_INTERVAL
+        tick_s = min(max(tick_s, _LEAST_TICK_S), _MOST_TICK_S)
+        self._counter = TouchCounter(self._prepared.tables.layout, tick_s)
+        return self._counter
+
     def _deployment(self) -> Deployment:
         """Return what strategies are deployed on."""
         return Deployment(self._prepared.model, self._options.memory_budget, self._pushes)
 
     def _stretches(self) -> Iterator[tuple[int, Block]]:
         """Return each window's first row and its rows; the last one takes what is left over."""
-        count = self._options.windows
+        count = self._options.stretches
         edges = [*(self._first + self._rows * number for number in range(count)), self._end]
         stream = RowStream(self._source, self._first)
         for begin, end in pairwise(edges):
             yield begin, stream.take(end - begin)
 
     def _add_window(self, rows: Block, first: int) -> None:
+        if not self.windows:
+            self._first_ns = int(rows.time_ns[0])
+        self._last_ns = int(rows.time_ns[-1])
         self.windows.append(Window(float(rows.time_ns.mean()) / 1e9, rows.label))
         if self.ceiling is not None and self._source.truth is not None:
             truth = sigmoid(self._source.truth().logit(rows, first)).astype(np.float32)

@@ -7,7 +7,7 @@ strategies, the classifier that knows the planted truth.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -17,18 +17,27 @@ from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.compute_model import ComputeModel, measure_handling
+from lorabench.experiments.freshness.cost import sync_claim
 from lorabench.experiments.freshness.metrics import FreshnessTable
-from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.options import LEAST_ROWS, SEEDS, WINDOWS, FreshnessOptions
 from lorabench.experiments.freshness.protocol import Protocol
 from lorabench.experiments.freshness.quality import Replicate, blocks_of
 from lorabench.experiments.freshness.race import CLUSTER, Entrant
 from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
+from lorabench.experiments.freshness.verdicts import (
+    gain,
+    handling_of,
+    lateness,
+    most_bytes,
+    most_fraction,
+)
 from lorabench.host.missing import Missing
 from lorabench.model.prepare import prepare
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.results import claims, schema
 from lorabench.results.files import write_bytes
+from lorabench.results.freshness import freshness_latency, freshness_quality
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Pushes
 from lorabench.strategies.pushed import Pushed
@@ -63,7 +72,8 @@ class Freshness(Experiment):
         self._protocol = Protocol.of(options)
         if self._protocol is not None:
             options = self._protocol.applied(options)
-        super().__init__(replace(options, seeds=options.replicates))
+        self._given = options
+        super().__init__(_settled(options))
         # Rows that are there are replayed once.
         replays = 1 if options.data is not None else options.replicates
         self._seeds = range(options.seed, options.seed + replays)
@@ -107,6 +117,15 @@ class Freshness(Experiment):
         """Strategies that are replayed, with the rates and decays that they have by now."""
         return self._tuning.specs
 
+    def _replayed_rows(self) -> int:
+        """Return how many rows a replay goes through."""
+        source = self.source
+        before = self._pretrain_rows(source)
+        if before is None:
+            before = min(source.spec.pretrain_rows, source.rows // 2)
+        rows = source.rows - before
+        return min(rows, self.options.limit(source.spec.rows_per_s) or rows)
+
     def check_pushes(self, options: FreshnessOptions) -> None:
         """Refuse a push interval that the replay does not last.
 
@@ -115,16 +134,10 @@ class Freshness(Experiment):
         InputError
             Naming both.
         """
-        source = self.source
         pushing = [spec.name for spec in self._tuning.specs if spec.kind.by_interval]
         if not pushing or options.protocol is not None:
             return
-        before = self._pretrain_rows(source)
-        if before is None:
-            before = min(source.spec.pretrain_rows, source.rows // 2)
-        rows = source.rows - before
-        limit = options.limit(source.spec.rows_per_s)
-        lasts_s = min(rows, limit or rows) / source.spec.rows_per_s
+        lasts_s = self._replayed_rows() / self.source.spec.rows_per_s
         if options.push_interval_s >= lasts_s:
             raise InputError(
                 f"--push-interval: found {options.push_interval_s:g} s, expected less than the "
@@ -170,6 +183,7 @@ class Freshness(Experiment):
         InputError
             Too few rows for the windows, bad data, or memory that does not suffice.
         """
+        self._fit_windows()
         if self.options.tune:
             self.tune(observer.stage)
         for seed in self._seeds:
@@ -178,6 +192,21 @@ class Freshness(Experiment):
         path = self.options.save_compute_model
         if path is not None:
             write_bytes(Path(path), self._measured().text().encode())
+
+    def _fit_windows(self) -> None:
+        """Take fewer windows than usual of rows that are too few for them.
+
+        Raises
+        ------
+        InputError
+            More blocks of time are asked for than there are windows then.
+        """
+        if self.options.data is None or self._given.windows is not None:
+            return
+        windows = max(2, min(WINDOWS, self._replayed_rows() // LEAST_ROWS))
+        fitted = replace(self._given, windows=windows)
+        fitted.check()
+        self.options = _settled(fitted)
 
     def tune(self, report: Report) -> None:
         """Choose each one's rate and decay.
@@ -197,13 +226,8 @@ class Freshness(Experiment):
                 if one.learned and one.spec.learns:
                     name = one.spec.name if one.spec.kind.learns_here else CLUSTER
                     seconds.setdefault(name, []).append(one.learn_s / one.learned)
-        handling = self._handling or [Handling()]
         return ComputeModel(
-            {name: fmean(found) for name, found in seconds.items()},
-            Handling(
-                fmean(one.encode_s_per_byte for one in handling),
-                fmean(one.apply_s_per_byte for one in handling),
-            ),
+            {name: fmean(found) for name, found in seconds.items()}, handling_of(self._handling)
         )
 
     def _pushes(self, tables: TableSet) -> Callable[[FreshnessOptions], Pushes]:
@@ -305,19 +329,32 @@ class Freshness(Experiment):
         )
 
     def _blocks(self) -> list[range]:
-        """Return the windows of each replicate within a replay."""
-        several = 1 if self.options.data is None else self.options.replicates
-        return blocks_of(self.options.windows, several)
+        """Return the windows of each replicate within a replay: of the only one, blocks of time."""
+        options = self.options
+        several = options.replicates if options.data is not None else 1
+        if options.data is None and len(self._seeds) == 1:
+            several = min(SEEDS, options.stretches)
+        return blocks_of(options.stretches, several)
 
     def _config(self, found: Sequence[Replicate]) -> dict[str, Any]:
         learning = [spec for spec in self._tuning.specs if spec.learns]
         source = self.source
+        handling = handling_of(self._handling)
         return {
             "experiment": resolved(self.options),
             "replicates": {
-                "of": "seeds" if self.options.data is None else "time",
+                "of": "seeds" if len(self._seeds) > 1 else "time",
                 "seeds": [one.seed for one in found],
                 "windows": [len(block) for block in self._blocks()],
+                "rows": [one.rows for one in found],
+                "one_class_windows": [one.one_class for one in found],
+            },
+            "pushes": {
+                "table_bytes": found[0].table_bytes,
+                "hosts": self.options.spread,
+                "encode_s_per_byte": handling.encode_s_per_byte,
+                "apply_s_per_byte": handling.apply_s_per_byte,
+                "span_s": found[0].span_s,
             },
             "learning_rates": {spec.name: spec.learning_rate for spec in learning},
             "accumulator_decays": {spec.name: spec.accumulator_decay for spec in learning},
@@ -334,24 +371,23 @@ class Freshness(Experiment):
                 "origins": [one.origin for one in found],
                 "pretrain_rows": found[0].pretrain_rows,
             },
-            "memory": _most_bytes(found),
+            "memory": most_bytes(found),
         }
 
     def _claims(self, measured: FreshnessTable) -> list[schema.Claim]:
-        """Judge what the strategies held, and whether the best beats delta updates."""
-        basis = self.source.basis
-        return [
-            claims.memory_budget(measured.most_fraction(), basis),
-            claims.freshness_quality(measured.gain(), basis),
+        """Judge what the strategies held, and how they compare with delta updates."""
+        basis, found = self.source.basis, measured.found
+        judged = [
+            claims.memory_budget(most_fraction(found), basis),
+            freshness_quality(gain(measured), basis),
         ]
+        # By a protocol nothing is sent over a link.
+        if self._protocol is None:
+            late = lateness(found, self.options, handling_of(self._handling))
+            judged.append(freshness_latency(late, basis))
+        return [*judged, sync_claim()]
 
 
-def _most_bytes(found: Iterable[Replicate]) -> dict[str, dict[str, int]]:
-    """Return what each strategy held at most, by purpose, in the replicate in which that was."""
-    most: dict[str, dict[str, int]] = {}
-    for replicate in found:
-        for one in replicate.strategies:
-            before = most.get(one.spec.name, {})
-            if sum(one.peak_bytes.values()) > sum(before.values()):
-                most[one.spec.name] = one.peak_bytes
-    return most
+def _settled(options: FreshnessOptions) -> FreshnessOptions:
+    """Return options with what follows from others in its place."""
+    return replace(options, seeds=options.replicates, windows=options.stretches)

@@ -197,7 +197,7 @@ class Sweep(Experiment):
         options = self.options
         first = next(iter(self._streams.values())).fresh
         several = 1 if options.data is None else options.replicates
-        blocks = blocks_of(options.windows, several)
+        blocks = blocks_of(options.stretches, several)
         # Interrupted, one stream may have come to a seed that another has not.
         seeds = min(map(len, self._found.values()))
         measured = SweepTable(self._grid, options.sweep_of, list(self._arms(seeds)), blocks)

@@ -1,32 +1,40 @@
-"""A `freshness` result as text for the terminal, in 80 columns with as many as seven strategies.
+"""A `freshness` result as text for the terminal, in 80 columns with as many as a dozen strategies.
 
-Quality by window, one column a strategy; what each recovers of the gap, and by how much they
-differ, with intervals over replicates; what that cost.
+A row a strategy: its quality and how late it is, what that costs, parts of the windows. Quality by
+window, a column a strategy, where they are few; what each recovers of the gap, and by how much they
+differ, with intervals over replicates.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
+from lorabench.experiments.freshness import view_notes as notes
+from lorabench.experiments.freshness import view_strategies as strategies
 from lorabench.experiments.freshness.check_link_view import is_check, render_check
 from lorabench.experiments.freshness.cost_view import is_cost, render_cost
 from lorabench.experiments.freshness.protocol_view import is_protocol, render_protocol
 from lorabench.experiments.freshness.sweep_view import is_sweep, render_sweep
-from lorabench.report.terminal import ROUNDS_FOR_INTERVAL, plain_table, render_claims
+from lorabench.experiments.freshness.view_cells import (
+    DELTA,
+    IDEAL,
+    NONE,
+    POINTS,
+    RECOVERED,
+    detectable,
+    figure,
+    has_interval,
+    interval,
+)
+from lorabench.report.terminal import plain_table, render_claims
 from lorabench.results.schema import Metric, Result
 
 _HOUR_S = 3600.0
 _MOST_WITH_ENTROPY = 4
-_POINTS = 100.0
-_NONE, _IDEAL = "none", "ideal"
-_RECOVERED = {
-    "gap_recovered": "all windows",
-    "gap_recovered_first_quarter": "first quarter",
-    "gap_recovered_last_third": "last third",
-}
-_COMPARED = (*_RECOVERED, "auc_difference")
+_UNBOUND = 10_000
+_COMPARED = (*RECOVERED, "auc_difference")
 
 
 def render(result: Result, console: Console) -> None:
@@ -43,16 +51,48 @@ def render(result: Result, console: Console) -> None:
     if is_protocol(result):
         render_protocol(result, console)
         return
-    console.print(_windows(result))
-    for line in _about(result):
+    windows = _windows(result)
+    # What does not fit would be cut.
+    unbound = console.options.update(width=_UNBOUND)
+    few = Measurement.get(console, unbound, windows).minimum <= console.width
+    if few:
+        console.print(windows)
+    for line in (*_about(result), *_notes(result)):
         console.print(line, highlight=False, markup=False)
-    for table in (_recovered(result), _differences(result), _state(result)):
+    if not few:
+        console.print(
+            "AUC by window: in the result's series, and drawn by lorabench report", highlight=False
+        )
+    tables = (
+        strategies.quality(result),
+        _recovered(result),
+        _differences(result, few=few),
+        strategies.slices(result),
+        strategies.costs(result),
+        _state(result),
+        strategies.fronts(result),
+    )
+    for table in tables:
         if table.row_count:
             console.print()
             console.print(table)
-    for line in (*_shows(result), *_diverged(result), *_rates(result)):
+    below = [] if few else notes.below_none(result, _windows_of(result))
+    for line in (*_shows(result), *below, *notes.diverged(result), *notes.rates(result)):
         console.print(line, highlight=False)
     render_claims(result, console)
+
+
+def _notes(result: Result) -> Iterable[str]:
+    """Say what has to be known before the tables are read."""
+    for tell in (
+        notes.scale_and_link,
+        notes.never_landed,
+        notes.beyond_the_end,
+        notes.given_times,
+        notes.one_class,
+        notes.few_rows,
+    ):
+        yield from tell(result)
 
 
 def _windows(result: Result) -> Table:
@@ -72,9 +112,10 @@ def _windows(result: Result) -> Table:
         for name, short in shown.items():
             heading = f"{strategy} {short}" if name == "auc" else short
             # Broken at its dashes where there are many.
-            table.add_column(heading.replace("-", " "), justify="right")
+            heading = heading.replace("-", " ").replace("+", "+ ")
+            table.add_column(heading, justify="right")
             columns.append(series.get((name, strategy), {}))
-            means.append(_figure(result.metric(name, strategy.text), ".4f"))
+            means.append(figure(result.metric(name, strategy.text), ".4f"))
     for time_s in sorted(set().union(*columns)):
         cells = [f"{column[time_s]:.4f}" if time_s in column else "-" for column in columns]
         table.add_row(f"{time_s / _HOUR_S:.2f}", *cells)
@@ -95,8 +136,12 @@ def _about(result: Result) -> Iterable[str]:
     else:
         yield f"model: {model.get('origin')}"
     if len(blocks) > 1:
-        yield f"{len(blocks)} replicates: blocks of time of one stream, of {_span(blocks)}"
-    if any(_has_interval(result, one) for name in _COMPARED for one in result.select(name)):
+        yield (
+            f"{len(blocks)} replicates: blocks of time of one stream, of {_span(blocks)}; they are "
+            "no independent draws, so that their intervals tell how it went from time to time, and "
+            "not what another stream would give"
+        )
+    if any(has_interval(result, one) for name in _COMPARED for one in result.select(name)):
         trend = ", and include how models age from block to block" if len(blocks) > 1 else ""
         yield f"[a..b]: 95 % intervals, Student's t over replicates; differences are paired{trend}"
 
@@ -112,31 +157,39 @@ def _recovered(result: Result) -> Table:
     """Lay out what each strategy recovers of the gap between none and ideal."""
     table = plain_table("share of the AUC gap from none to ideal that is recovered, %")
     table.add_column("strategy", no_wrap=True)
-    for heading in _RECOVERED.values():
+    for heading in RECOVERED.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for recovered in result.select("gap_recovered"):
         name = recovered.condition
-        found = (result.metric(metric, name) for metric in _RECOVERED)
-        table.add_row(name, *(_interval(result, one, ".1f") for one in found))
+        found = (result.metric(metric, name) for metric in RECOVERED)
+        table.add_row(name, *(interval(result, one, ".1f") for one in found))
     return table
 
 
-def _differences(result: Result) -> Table:
-    """Lay out by how much strategies differ, and what difference the run could have shown."""
-    shown = [one for one in result.select("auc_difference") if not _in_recovered(result, one)]
-    least = _detectable(result)
+def _differences(result: Result, *, few: bool) -> Table:
+    """Lay out by how much strategies differ, and what difference the run could have shown.
+
+    Those from `delta` are in the first table, and then those from `none` of many in the document.
+    """
+    told = {DELTA} if few else {DELTA, NONE}
+    shown = [
+        one
+        for one in result.select("auc_difference")
+        if one.labels["against"] not in told and not _in_recovered(result, one)
+    ]
+    least = detectable(result)
     table = plain_table("difference of mean AUC, points")
     table.add_column("pair", no_wrap=True)
     for heading in ("difference", *(("shows",) if least else ()), "windows below none"):
         table.add_column(heading, justify="right")
     for found in shown:
         below = None
-        if found.labels["against"] == _NONE:
+        if found.labels["against"] == NONE:
             below = result.metric("windows_below_none", str(found.labels["strategy"]))
         table.add_row(
             found.condition,
-            _interval(result, found, "+.2f"),
-            *((_figure(least.get(found.condition), ".2f", _POINTS),) if least else ()),
+            interval(result, found, "+.2f"),
+            *((figure(least.get(found.condition), ".2f", POINTS),) if least else ()),
             _total(below, _windows_of(result)),
         )
     return table
@@ -148,29 +201,16 @@ def _in_recovered(result: Result, found: Metric) -> bool:
     Not of two trainers of ideal, which are there to be held against each other.
     """
     pair = {str(found.labels["strategy"]), str(found.labels["against"])}
-    others = pair - {_IDEAL}
-    if len(others) > 1 or _NONE in pair or any(one.startswith(f"{_IDEAL}-") for one in others):
+    others = pair - {IDEAL}
+    if len(others) > 1 or NONE in pair or any(one.startswith(f"{IDEAL}-") for one in others):
         return False
     recovered = result.metric("gap_recovered", *others)
     return recovered is not None and recovered.estimate is not None
 
 
-def _detectable(result: Result) -> dict[str, Metric]:
-    """Return what differences the run could have shown, by pair.
-
-    Of few replicates, as few as have no interval, the spread is not known; of blocks of time it
-    includes a trend.
-    """
-    if result.config.get("replicates", {}).get("of") == "time":
-        return {}
-    pairs = (one.condition for one in result.select("auc_difference") if _has_interval(result, one))
-    found = {name: result.metric("auc_difference_detectable", name) for name in pairs}
-    return {name: metric for name, metric in found.items() if metric is not None}
-
-
 def _shows(result: Result) -> Iterable[str]:
     """Say what the smallest differences are that the run could have shown."""
-    if _detectable(result):
+    if detectable(result):
         yield (
             "shows: a true difference of so many points would have been told from 0 in 80 % of "
             "such runs (at two-sided 5 %, each pair by itself), about, by this run's own spread"
@@ -207,85 +247,10 @@ def _state(result: Result) -> Table:
         table.add_column(heading, justify="right")
     for name in (one.condition for one in result.select("auc")):
         found = {key: result.metric(key, name) for key in columns}
-        if any(found.values()):  # documents from before rates were told have the others
-            cells = (_figure(found[key], form, s) for key, (_, form, s) in columns.items())
+        pushed = result.metric("pushes", name)
+        own = {key for key, one in found.items() if one is not None}
+        # What a cluster learned for those that push is among the costs.
+        if own - {"train_samples_per_s"} or (own and pushed is None):
+            cells = (figure(found[key], form, s) for key, (_, form, s) in columns.items())
             table.add_row(name, *cells)
     return table
-
-
-def _diverged(result: Result) -> Iterable[str]:
-    """Say who diverged in how many replays."""
-    asked = result.config.get("experiment", {}).get("save_adapter") is not None
-    for metric in result.select("diverged"):
-        count = sum(value == 1.0 for value in metric.values)
-        if count:
-            where = "" if len(metric.values) == 1 else f" in {count} of {len(metric.values)} seeds"
-            kept = "; no adapter of it is saved" if asked and metric.condition != _IDEAL else ""
-            yield (
-                f"{metric.condition} diverged{where}: what it learned was not finite any more, and "
-                f"no comparison has it there{kept}"
-            )
-
-
-def _rates(result: Result) -> Iterable[str]:
-    """Say which learning rates and decays there were, and how they were come by."""
-    rates = result.config.get("learning_rates", {})
-    decays = result.config.get("accumulator_decays", {})
-    tuning: Mapping[str, list[Any]] = result.config.get("tuning", {})
-    if rates:
-        told = "learning rates x decay of the accumulators a window"
-        unlearned = [name for name, tried in tuning.items() if _all_equal(tried)]
-        chosen = [name for name in rates if name not in unlearned]
-        for names, how in (
-            (chosen, "chosen on a held-out seed" if tuning else "as given"),
-            (unlearned, "as before tuning, whose losses are all equal: too few rows to learn from"),
-        ):
-            if names:
-                text = ", ".join(f"{name} {rates[name]:g} x {decays[name]:g}" for name in names)
-                yield f"{told}, {how}: {text}"
-    for name, tried in tuning.items():
-        failed = [f"{rate:g} x {decay:g}" for rate, decay, found in tried if found is None]
-        if failed:
-            yield f"{name} diverged while tuned, at {', '.join(failed)}"
-        known = [rate for rate, _, found in tried if found is not None]
-        if (
-            not _all_equal(tried)
-            and len(set(known)) > 1
-            and rates[name] in (min(known), max(known))
-        ):
-            yield f"{name}'s rate is the last of those tried that learn: the best may lie beyond"
-
-
-def _all_equal(tried: Sequence[Sequence[float | None]]) -> bool:
-    """Whether no rate or decay that was tried made any difference to the loss."""
-    known = [loss for _, _, loss in tried if loss is not None]
-    return len(known) > 1 and len(set(known)) == 1
-
-
-def _interval(result: Result, metric: Metric | None, form: str) -> str:
-    """Write an estimate in points or per cent, with its interval where there is one to show."""
-    text = _figure(metric, form, _POINTS)
-    if metric is None or metric.ci95 is None or not _has_interval(result, metric):
-        return text
-    low, high = (format(bound * _POINTS, form) for bound in metric.ci95)
-    return f"{text} [{low}..{high}]"
-
-
-def _has_interval(result: Result, metric: Metric) -> bool:
-    """Whether an interval is shown, which takes a few replicates to say anything."""
-    values = metric.values
-    if metric.name in _RECOVERED:
-        # A replicate without a gap has no share of its own, but is in the estimate.
-        name = metric.condition
-        for one, other in ((name, _IDEAL), (_IDEAL, name)):
-            paired = result.metric("auc_difference", strategy=one, against=other)
-            if paired is not None and len(paired.values) == len(values):
-                values = paired.values
-    known = sum(value is not None for value in values)
-    return metric.ci95 is not None and known >= ROUNDS_FOR_INTERVAL
-
-
-def _figure(metric: Metric | None, form: str, scale: float = 1.0) -> str:
-    if metric is None or metric.estimate is None:
-        return "-"
-    return format(metric.estimate * scale, form)

@@ -30,7 +30,7 @@ _POINTS = 160
 # Of a line with few points they show.
 _FEW_POINTS = 24
 # So many lines can be told apart, and have room for their names.
-_MOST_NAMED = 12
+_MOST_NAMED = 16
 _MOST_TICKS = 12
 
 # Its colour, its dash, whether it bears its name.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lorabench.report.content import Figure, Section, Table
 from lorabench.report.numbers import scale_of, with_bounds
 from lorabench.report.plots.common import Rule
+from lorabench.report.sections.fronts import fronts
 from lorabench.report.sections.reader import Reader, curves, estimates
 from lorabench.results.schema import Metric, Series
 
@@ -18,6 +19,7 @@ _SPECTRA = {
 }
 # A longer table is folded.
 _MANY_ROWS = 16
+_MOST_BESIDE_CEILING = 8
 _OVER_WINDOWS = {
     "weighted_rank_by_window": ("Rank of the updates over time", "mean rank, tables by energy"),
     "rank_by_window": ("Rank of each table's updates over time", "components"),
@@ -110,7 +112,7 @@ def freshness(reader: Reader) -> Iterator[Section]:
     result = reader.result
     if result.command != "freshness":
         return
-    figures = (*_quality(reader), *_compared(reader), *_state(reader))
+    figures = (*_quality(reader), *_compared(reader), *fronts(reader), *_state(reader))
     shown = tuple(figure for figure in figures if figure is not None)
     table = _strategies(reader)
     yield Section(
@@ -152,15 +154,40 @@ def _compared(reader: Reader) -> Iterator[Figure | None]:
         log=False,
         heading="strategy",
     )
+    pairs = reader.metrics("auc_difference")
+    from_delta = [one for one in pairs if one.labels.get("against") == "delta"]
+    for title, listed in (
+        ("Differences of AUC from delta", from_delta),
+        ("Differences of AUC", [one for one in pairs if one not in from_delta]),
+    ):
+        yield estimates(
+            title,
+            "Paired: the same windows and replicates. One that holds 0 shows no difference.",
+            "difference of mean AUC",
+            {"difference": listed},
+            rules=(Rule(0.0, "no difference"),),
+            log=False,
+            heading="pair",
+        )
     yield estimates(
-        "Differences of AUC",
-        "Paired: the same windows and replicates. One that holds 0 shows no difference.",
-        "difference of mean AUC",
-        {"difference": reader.metrics("auc_difference")},
+        "Differences of AUC from delta by part",
+        "The third of each window's rows that has most of it: ids that no row had before in the "
+        "replay, had rarely, had often, or whose updates a strategy did not send.",
+        "difference of AUC",
+        _by_slice(reader),
         rules=(Rule(0.0, "no difference"),),
+        name=lambda one: str(one.labels.get("strategy")),
         log=False,
-        heading="pair",
+        heading="strategy",
     )
+
+
+def _by_slice(reader: Reader) -> dict[str, list[Metric]]:
+    """Return the differences of each part."""
+    found: dict[str, list[Metric]] = {}
+    for one in reader.metrics("auc_slice_difference"):
+        found.setdefault(str(one.labels.get("slice")), []).append(one)
+    return found
 
 
 def _state(reader: Reader) -> Iterator[Figure | None]:
@@ -182,8 +209,14 @@ def _state(reader: Reader) -> Iterator[Figure | None]:
 
 
 def _means(reader: Reader, name: str) -> list[Series]:
-    """Return the series of strategies; those of single replicates are left to the document."""
-    return [one for one in reader.series(name) if "seed" not in one.labels]
+    """Return the series of strategies; those of single replicates are left to the document.
+
+    Beside many the ceiling, far above, would leave them no room.
+    """
+    found = [one for one in reader.series(name) if "seed" not in one.labels]
+    if len(found) <= _MOST_BESIDE_CEILING:
+        return found
+    return [one for one in found if one.condition != "ceiling"]
 
 
 def _strategies(reader: Reader) -> Table | None:
@@ -191,6 +224,13 @@ def _strategies(reader: Reader) -> Table | None:
     listed = {
         "auc": "AUC",
         "normalized_entropy": "normalized entropy",
+        "staleness_p50": "staleness p50",
+        "update_latency_p50": "update latency p50",
+        "pushed_bytes": "on the link",
+        "pushes": "pushes that landed",
+        "push_s": "a push takes",
+        "learn_cpu_s": "core-seconds",
+        "held_fraction": "held over the tables",
         "train_samples_per_s": "samples",
         "rank": "rank",
         "lora_used_bytes": "LoRA state in use",

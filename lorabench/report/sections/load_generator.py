@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from lorabench.report.conditions import under_load_generator
 from lorabench.report.content import Section, Table
-from lorabench.report.numbers import number, scale_of, with_bounds
+from lorabench.report.numbers import scale_of, with_bounds
 from lorabench.report.plots.common import Rule
 from lorabench.report.sections.reader import Reader, estimates
+from lorabench.results.units import number
 
 _PLAIN = scale_of("1", ())
 

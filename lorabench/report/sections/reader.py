@@ -5,12 +5,13 @@ from typing import Any
 
 from lorabench.report.conditions import in_order
 from lorabench.report.content import Figure, Table
-from lorabench.report.numbers import Scale, interval, number, scale_of
+from lorabench.report.numbers import Scale, interval, scale_of
 from lorabench.report.plots.common import Rule
 from lorabench.report.plots.intervals import Mark, intervals
 from lorabench.report.plots.lines import Axes, Line, lines, thin
 from lorabench.results.nested import within
 from lorabench.results.schema import Metric, Result, Series
+from lorabench.results.units import number
 
 MOST_MARKS = 40
 """Rows of a plot; a table has more."""

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from lorabench.report.conditions import in_order, under_load_generator
 from lorabench.report.content import MOST_ROWS, Figure, Section, Table
-from lorabench.report.numbers import Scale, number, scale_of, with_bounds
+from lorabench.report.numbers import Scale, scale_of, with_bounds
 from lorabench.report.plots.common import Rule
 from lorabench.report.plots.lines import Axes, Line, lines
 from lorabench.report.sections.reader import Reader, curves, estimates
@@ -21,6 +21,7 @@ from lorabench.results.evidence import (
     saturated_shares,
 )
 from lorabench.results.schema import Metric, Series
+from lorabench.results.units import number
 
 _OfCaseT = TypeVar("_OfCaseT", Metric, Series)
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lorabench.report.content import Section, Table, Verdict
-from lorabench.report.numbers import Scale, interval, number, scale_of
+from lorabench.report.numbers import Scale, interval, scale_of
 from lorabench.report.sections.machine import neighbours
 from lorabench.report.sections.reader import Reader
 from lorabench.results.claims import ROWS
 from lorabench.results.nested import flat
 from lorabench.results.schema import Claim, Result
+from lorabench.results.units import number
 
 _PER_CENT = Scale(0.01, "%")
 # What claims are about, where that is neither a ratio nor a count.

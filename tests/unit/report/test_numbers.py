@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorabench.report.numbers import number, scale_of
+from lorabench.report.numbers import scale_of
+from lorabench.results.units import number
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ import pytest
 
 from lorabench.results import claims as verdict
 from lorabench.results.claims import (
-    Gain,
     Idle,
     SyncTimes,
-    freshness_quality,
     headroom_idle,
     memory_budget,
     sync_delta10,
 )
+from lorabench.results.freshness import Gain, freshness_quality
 from lorabench.results.headroom import Peak
 from lorabench.results.statistics import Estimate
 

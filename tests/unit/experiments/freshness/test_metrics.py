@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from lorabench.experiments.freshness.metrics import FreshnessTable, difference_case
+from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.quality import Quality, Replayed, Replicate, blocks_of
+from lorabench.experiments.freshness.replicates import difference_case
+from lorabench.experiments.freshness.verdicts import gain, most_fraction
 from lorabench.results.statistics import detectable_difference, mean, ratio_of_sums
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.lora import Lora
@@ -197,7 +199,7 @@ def test_a_replicate_that_diverged_takes_part_in_no_mean_of_a_learners_state() -
     assert ranks["lora"] == [4.0] * WINDOWS
     assert ranks["lora, seed 1"] == [8.0]
     # It held its memory nonetheless.
-    assert found.most_fraction() == 0.03
+    assert most_fraction(found.found) == 0.03
 
 
 def test_where_every_seed_diverged_there_is_no_mean_over_them() -> None:
@@ -223,10 +225,12 @@ def test_the_most_of_any_replicate_is_held_against_the_budget() -> None:
         usual(0, peak_bytes={"slots": 10, "basis": 5}), usual(1, peak_bytes={"slots": 20})
     )
     assert found.table.values("lora_bytes", "lora") == [15.0, 20.0]
-    assert found.most_fraction() == 0.02
-    assert measured(usual(0)).most_fraction() is None
+    assert most_fraction(found.found) == 0.02
+    assert most_fraction(measured(usual(0)).found) is None
     beside = replayed("memory", (0.5, 0.55, 0.6, 0.7), peak_bytes={"ids": 30})
-    assert measured(replicate(0, beside)).most_fraction() is None  # no LoRA state
+    alone = measured(replicate(0, beside))
+    assert most_fraction(alone.found) is None  # no LoRA state
+    assert alone.table.values("held_bytes", "memory") == [30.0]
 
 
 class Delta(Lora):
@@ -243,12 +247,12 @@ def with_delta(seed: int, areas: Sequence[float | None], **known: object) -> Rep
 
 
 def test_a_gain_is_over_seeds_where_there_are_several_else_over_windows() -> None:
-    several = measured(with_delta(0, NONE), with_delta(1, IDEAL)).gain()
+    several = gain(measured(with_delta(0, NONE), with_delta(1, IDEAL)))
     assert (several.strategy, several.against, several.over) == ("lora", "delta", "seeds")
     assert several.area.n == 2
     assert several.area.value == pytest.approx((0.0875 - 0.0625) / 2)
-    alone = measured(with_delta(0, NONE), blocks=2).gain()
+    alone = gain(measured(with_delta(0, NONE), blocks=2))
     assert (alone.over, alone.area.n) == ("windows", WINDOWS)
     assert alone.area.value == pytest.approx(0.0875)
-    assert measured(with_delta(0, NONE[:2], diverged=True)).gain().area is None
-    assert measured(usual(0)).gain() is None
+    assert gain(measured(with_delta(0, NONE[:2], diverged=True))).area is None
+    assert gain(measured(usual(0))) is None

@@ -94,7 +94,8 @@ def test_blocks_of_time_are_told_from_seeds() -> None:
     assert line(page, "lora - none", "difference of mean AUC").endswith("0 of 12")
     assert "include how models age" in " ".join(page.split())
     assert "shows" not in page
-    assert "of one stream, of 1 window\n" in shown([replicate(0)], blocks=WINDOWS)
+    assert "of one stream, of 1 window;" in shown([replicate(0)], blocks=WINDOWS)
+    assert "not what another stream would give" in " ".join(page.split())
 
 
 def test_two_replicates_show_neither_intervals_nor_what_could_be_shown() -> None:

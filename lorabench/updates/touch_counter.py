@@ -1,0 +1,96 @@
+"""The touch curve of rows as they come: how many a replay touches within windows of some length.
+
+As `lorabench.updates.touch_count` counts a trace, for rows that are numbered and never leave the
+process: the last touch of each is in an array. Lengths are 1, 2, 4, ... and 3, 6, 12, ... ticks.
+Each is a multiple of the one before it, so that a touch that is not its row's first in a short
+window is none in a longer one either, and need not be looked at again.
+"""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.model.tables import TableLayout
+from lorabench.updates.touch import TouchCurve
+
+_NS = 1e9
+_DOUBLINGS = 40
+
+
+class TouchCounter:
+    """Counts the distinct rows of windows while rows come in the order of time.
+
+    Parameters
+    ----------
+    layout : TableLayout
+        Of the tables.
+    resolution_s : float
+        A tick, within which a row is touched once.
+    """
+
+    def __init__(self, layout: TableLayout, resolution_s: float) -> None:
+        hotness = layout.hotness or (1,) * len(layout.rows)
+        starts = np.cumsum([0, *layout.rows])
+        self._column_base = np.repeat(starts[:-1], hotness)
+        self._last = np.full(int(starts[-1]), -1, np.int64)
+        self._place = np.empty(int(starts[-1]), np.int32)
+        self._resolution_s = resolution_s
+        self._tick_ns = max(1, round(resolution_s * _NS))
+        self._began_ns: int | None = None
+        self._ticks = 0
+        self._firsts: dict[int, list[int]] = {}
+
+    def add(self, time_ns: NDArray[np.int64], sparse: NDArray[np.int32]) -> None:
+        """Count a batch.
+
+        Parameters
+        ----------
+        time_ns : int64 [B]
+            Ascending.
+        sparse : int32 [B, C]
+            Rows of each column's table.
+        """
+        if self._began_ns is None:
+            self._began_ns = int(time_ns[0])
+        ticks = (time_ns - self._began_ns) // self._tick_ns
+        edges = [0, *(np.flatnonzero(np.diff(ticks)) + 1), len(ticks)]
+        for begin, end in pairwise(edges):
+            rows = (sparse[begin:end] + self._column_base).ravel()
+            self._count(int(ticks[begin]), self._each_once(rows))
+
+    def _each_once(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return rows without those that are there twice, which takes no sorting."""
+        places = np.arange(len(rows), dtype=np.int32)
+        self._place[rows] = places
+        return np.asarray(rows[self._place[rows] == places])
+
+    def _count(self, tick: int, rows: NDArray[np.int64]) -> None:
+        before = self._last[rows]
+        self._last[rows] = tick
+        self._ticks = max(self._ticks, tick + 1)
+        before = before[before != tick]
+        for first in (1, 3):
+            left = before
+            for length in (first << n for n in range(_DOUBLINGS)):
+                window = tick // length
+                left = left[(left < 0) | (left // length != window)]
+                if not len(left):
+                    break
+                firsts = self._firsts.setdefault(length, [])
+                firsts.extend([0] * (window + 1 - len(firsts)))
+                firsts[window] += len(left)
+
+    def points(self) -> Iterable[tuple[float, float]]:
+        """Return lengths of windows, s, and the mean share of the rows that whole ones touch."""
+        for length, firsts in sorted(self._firsts.items()):
+            # A window that the end cuts short has had less time.
+            whole = self._ticks // length
+            if whole:
+                share = sum(firsts[:whole]) / whole / len(self._last)
+                yield length * self._resolution_s, share
+
+    def curve(self) -> TouchCurve | None:
+        """Return the curve; None before anything was touched."""
+        return TouchCurve.of(self.points()) if self._ticks else None
