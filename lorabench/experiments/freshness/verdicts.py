@@ -166,7 +166,11 @@ def _model(
 
 
 def _size_at(latency_s: Callable[[float], float], wanted_s: float) -> float | None:
-    """Return the size of the tables whose latency is a given one; None where none is so low."""
+    """Return the size of the tables whose latency is a given one; None where none is so low.
+
+    Where the latency leaps, from pushes that the link outruns to such that grow, it is the size at
+    which it leaps over that one.
+    """
     low, high = _LEAST_BYTES, _MOST_BYTES
     if latency_s(low) > wanted_s:
         return None

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from lorabench.results.statistics import (
     Estimate,
     detectable_difference,
     geometric_mean,
+    holm,
     mean,
     median,
+    paired_p,
     quantile,
     ratio_of_sums,
     saturated,
@@ -199,3 +202,23 @@ def test_the_median_lies_in_its_interval_whatever_the_order(values: list[float])
     low, high = found.interval
     assert low <= found.value <= high
     assert found == median(values[::-1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_the_order_and_lowers_nothing(p_values) -> None:
+    found = holm(p_values)
+    assert all(one >= p for one, p in zip(found, p_values, strict=True))
+    assert max(found) <= 1.0
+    ordered = [one for _, one in sorted(zip(p_values, found, strict=True))]
+    assert ordered == sorted(ordered)
+    assert min(found) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.2, 0.4], [-1.0, 0.5, None, 0.3, 2.0]])
+def test_a_paired_p_value_is_that_of_a_t_test(values) -> None:
+    there = [value for value in values if value is not None]
+    assert paired_p(values) == pytest.approx(ttest_1samp(there, 0.0).pvalue)
+
+
+def test_the_same_difference_throughout_is_sure() -> None:
+    assert (paired_p([0.1, 0.1]), paired_p([0.0, 0.0]), paired_p([0.1])) == (0.0, 1.0, None)

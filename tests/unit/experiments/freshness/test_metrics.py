@@ -1,46 +1,14 @@
 """What is made of replicates whose qualities are known."""
 
-from collections.abc import Sequence
-
 import pytest
+from replays import IDEAL, NONE, WINDOWS, measured, replayed, replicate, usual
 
 from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.quality import Quality, Replayed, Replicate, blocks_of
 from lorabench.experiments.freshness.replicates import difference_case
-from lorabench.experiments.freshness.verdicts import gain, most_fraction
+from lorabench.experiments.freshness.verdicts import most_fraction
 from lorabench.results.statistics import detectable_difference, mean, ratio_of_sums
-from lorabench.strategies.base import StrategySpec
-from lorabench.strategies.lora import Lora
 from lorabench.strategies.registry import parse
-
-WINDOWS = 4
-NONE = [0.5, 0.5, 0.5, 0.5]
-IDEAL = [0.6, 0.6, 0.7, 0.7]
-
-
-def replayed(name: str, areas: Sequence[float | None], **known: object) -> Replayed:
-    quality = Quality(WINDOWS, list(areas), list(areas), areas[-1] if areas else None)
-    found = Replayed(parse(name), quality, done=len(areas) == WINDOWS)
-    for key, value in known.items():
-        setattr(found, key, value)
-    return found
-
-
-def replicate(seed: int, *strategies: Replayed) -> Replicate:
-    times = [10.0 * number + seed for number in range(WINDOWS)]
-    return Replicate(seed, 1000, 0, "made up", times, strategies, None)
-
-
-def measured(*replays: Replicate, blocks: int = 1) -> FreshnessTable:
-    found = FreshnessTable(replays, blocks_of(WINDOWS, blocks))
-    found.fill()
-    return found
-
-
-def usual(seed: int, lora: Sequence[float | None] = (0.5, 0.55, 0.6, 0.7), **known) -> Replicate:
-    return replicate(
-        seed, replayed("none", NONE), replayed("lora", lora, **known), replayed("ideal", IDEAL)
-    )
 
 
 def test_each_seed_has_one_value_of_each_metric() -> None:
@@ -218,41 +186,3 @@ def test_what_a_strategy_tells_is_finite_or_left_out() -> None:
     table = measured(usual(0, **odd), usual(1, at_end={"rebase_loss": [1.0, 3.0]})).table
     assert table.values("rank", "lora") == [4.0, None]
     assert table.values("rebase_loss", "lora") == [None, 2.0]
-
-
-def test_the_most_of_any_replicate_is_held_against_the_budget() -> None:
-    found = measured(
-        usual(0, peak_bytes={"slots": 10, "basis": 5}), usual(1, peak_bytes={"slots": 20})
-    )
-    assert found.table.values("lora_bytes", "lora") == [15.0, 20.0]
-    assert most_fraction(found.found) == 0.02
-    assert most_fraction(measured(usual(0)).found) is None
-    beside = replayed("memory", (0.5, 0.55, 0.6, 0.7), peak_bytes={"ids": 30})
-    alone = measured(replicate(0, beside))
-    assert most_fraction(alone.found) is None  # no LoRA state
-    assert alone.table.values("held_bytes", "memory") == [30.0]
-
-
-class Delta(Lora):
-    """As if it shipped what was trained elsewhere."""
-
-    colocatable = False
-    ships_deltas = True
-
-
-def with_delta(seed: int, areas: Sequence[float | None], **known: object) -> Replicate:
-    delta = replayed("lora-r2", areas, **known)
-    delta.spec = StrategySpec("delta", Delta, 0.1)
-    return replicate(seed, replayed("lora", (0.5, 0.55, 0.6, 0.7)), delta)
-
-
-def test_a_gain_is_over_seeds_where_there_are_several_else_over_windows() -> None:
-    several = gain(measured(with_delta(0, NONE), with_delta(1, IDEAL)))
-    assert (several.strategy, several.against, several.over) == ("lora", "delta", "seeds")
-    assert several.area.n == 2
-    assert several.area.value == pytest.approx((0.0875 - 0.0625) / 2)
-    alone = gain(measured(with_delta(0, NONE), blocks=2))
-    assert (alone.over, alone.area.n) == ("windows", WINDOWS)
-    assert alone.area.value == pytest.approx(0.0875)
-    assert gain(measured(with_delta(0, NONE[:2], diverged=True))).area is None
-    assert gain(measured(usual(0))) is None

@@ -1,0 +1,75 @@
+"""What verdicts on replays rest on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from replays import IDEAL, NONE, WINDOWS, late, measured, replayed, replicate, usual
+
+from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.quality import Replicate
+from lorabench.experiments.freshness.verdicts import gain, lateness, most_fraction
+from lorabench.strategies.base import StrategySpec
+from lorabench.strategies.lora import Lora
+from lorabench.updates.link import Handling
+from lorabench.updates.touch import TouchCurve
+
+
+def test_the_most_of_any_replicate_is_held_against_the_budget() -> None:
+    found = measured(
+        usual(0, peak_bytes={"slots": 10, "basis": 5}), usual(1, peak_bytes={"slots": 20})
+    )
+    assert found.table.values("lora_bytes", "lora") == [15.0, 20.0]
+    assert most_fraction(found.found) == 0.02
+    assert most_fraction(measured(usual(0)).found) is None
+    beside = replayed("memory", (0.5, 0.55, 0.6, 0.7), peak_bytes={"ids": 30})
+    alone = measured(replicate(0, beside))
+    assert most_fraction(alone.found) is None  # no LoRA state
+    assert alone.table.values("held_bytes", "memory") == [30.0]
+
+
+class Delta(Lora):
+    """As if it shipped what was trained elsewhere."""
+
+    colocatable = False
+    ships_deltas = True
+
+
+def with_delta(seed: int, areas: Sequence[float | None], **known: object) -> Replicate:
+    delta = replayed("lora-r2", areas, **known)
+    delta.spec = StrategySpec("delta", Delta, 0.1)
+    return replicate(seed, replayed("lora", (0.5, 0.55, 0.6, 0.7)), delta)
+
+
+def test_a_gain_is_over_seeds_where_there_are_several_else_over_windows() -> None:
+    several = gain(measured(with_delta(0, NONE), with_delta(1, IDEAL)))
+    assert (several.strategy, several.against, several.over) == ("lora", "delta", "seeds")
+    assert several.area.n == 2
+    assert several.area.value == pytest.approx((0.0875 - 0.0625) / 2)
+    alone = gain(measured(with_delta(0, NONE), blocks=2))
+    assert (alone.over, alone.area.n) == ("windows", WINDOWS)
+    assert alone.area.value == pytest.approx(0.0875)
+    assert gain(measured(with_delta(0, NONE[:2], diverged=True))).area is None
+    assert gain(measured(usual(0))) is None
+
+
+def test_the_size_at_which_latencies_are_2_to_1_is_where_the_model_says_so() -> None:
+    curve = TouchCurve((0.0, 1.0, 10.0, 100.0), (0.0, 0.05, 0.1, 0.3))
+    replays = [
+        Replicate(
+            0, 1000, 0, "made up", [0.0] * WINDOWS,
+            [late("lora", IDEAL, [10.0]), late("delta", IDEAL, [30.0])], None,
+            touched=curve, dim=16,
+        )
+    ]  # fmt: skip
+    found = measured(*replays).found
+    options = FreshnessOptions(push_interval_s=2.0, emt_bytes=1e12, hosts=1)
+    late_by = lateness(found, options, Handling(0.0, 1e-10))
+    assert late_by.ratios == [(3.0, 3.0)]
+    # Learned after 10 s, as lora's; then half a period and a push make 10 s more.
+    at = replace(options, emt_bytes=late_by.twice_bytes)
+    assert lateness(found, at, Handling(0.0, 1e-10)).modelled_s == pytest.approx(20.0)
+    slow = lateness(found, replace(options, push_interval_s=100.0), Handling(0.0, 1e-10))
+    assert slow.twice_bytes is None
+    back = replace(options, emt_bytes=slow.back_to_back_bytes, push_interval_s=1e-9)
+    assert lateness(found, back, Handling(0.0, 1e-10)).modelled_s == pytest.approx(20.0)
