@@ -182,6 +182,11 @@ class Strategy(ABC):
         """
         return {} if name in cls.forms else None
 
+    @classmethod
+    def training(cls, spec: StrategySpec) -> StrategySpec:
+        """Return the spec by whose rate and decay its training cluster learns."""
+        return spec
+
     @classmethod  # noqa: B027 - most ask for nothing
     def check(
         cls, spec: StrategySpec, layout: TableLayout, memory_budget: float, saved: Any = None

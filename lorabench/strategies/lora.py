@@ -16,7 +16,7 @@ from lorabench._kernels.lookup import Tables
 from lorabench.lora.basis import fitted
 from lorabench.lora.file import SavedTable, load_adapter, save_adapter
 from lorabench.lora.layout import AdapterPlan, plan_adapter
-from lorabench.lora.learner import LEARNING_RATE, Learner, LearnerConfig
+from lorabench.lora.learner import LEARNING_RATE, Learner, LearnerConfig, Stage
 from lorabench.lora.writer import Adapter, AdapterOwner
 from lorabench.model.dlrm import DenseNet
 from lorabench.model.tables import TableLayout
@@ -24,6 +24,35 @@ from lorabench.strategies.base import Strategy, StrategySpec
 from lorabench.strategies.deployment import Deployment
 
 _NAME = re.compile(r"lora(?:-r(?P<rank>[0-9]+)(?P<random>-random)?)?")
+
+
+class ServedCount:
+    """How many of the samples that a learner was given are in what it publishes.
+
+    None are before a basis is chosen and after the guard has tripped: the base is served then.
+
+    Parameters
+    ----------
+    learner : Learner
+        Who learns.
+
+    Attributes
+    ----------
+    step : int
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._given = 0
+        self.step = 0
+
+    def learned(self, samples: int, epoch: int | None) -> None:
+        """Count a batch that the learner was given, and the epoch that it returned."""
+        self._given += samples
+        if epoch is not None:
+            self.step = self._given
+        elif self._learner.stage in (Stage.BASIS, Stage.OFF):
+            self.step = 0
 
 
 class Lora(Strategy):
@@ -40,6 +69,7 @@ class Lora(Strategy):
         self._adapter = Adapter(self.plan(spec, model.tables.layout, 1, deployment.memory_budget))
         self._owner = AdapterOwner(self._adapter.handle)
         self._learner = self.learner(spec, model.tables.kernels, model.net, self._owner)
+        self._count = ServedCount(self._learner)
 
     @classmethod
     def read(cls, name: str) -> Mapping[str, Any] | None:
@@ -89,9 +119,14 @@ class Lora(Strategy):
     ) -> None:
         """Take one step and publish it."""
         self._learner.begin()
-        self._learner.learn(dense, sparse, labels)
+        self._count.learned(len(labels), self._learner.learn(dense, sparse, labels))
         # What is published has to be copied over, and a window may end: that is part of learning.
         self._learner.begin()
+
+    @property
+    def step(self) -> int:
+        """Samples that went into the adapter that is served; none while it warms up."""
+        return self._count.step
 
     def window_metrics(self) -> Mapping[str, float]:
         """Return the mean rank of adapted tables, and the bytes in use."""

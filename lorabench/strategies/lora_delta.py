@@ -19,7 +19,7 @@ from lorabench.model.tables import TableLayout
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.ideal import Ideal
-from lorabench.strategies.lora import Lora
+from lorabench.strategies.lora import Lora, ServedCount
 from lorabench.strategies.pushed import Flight
 from lorabench.strategies.shipping import Deltas
 from lorabench.updates.apply import Applied, Refused
@@ -45,15 +45,20 @@ class LoraDelta(Deltas):
     ships_deltas = False
 
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
-        rate, decay = spec.params.get("cluster", (Ideal.default_rate, Ideal.default_decay))
-        trained = replace(spec, learning_rate=rate, accumulator_decay=decay)
-        super().__init__(trained, deployment)
+        super().__init__(self.training(spec), deployment)
         lora = _adapter_spec(spec)
         budget = _WITHOUT_NOTE * deployment.memory_budget
         self._adapter = Adapter(Lora.plan(lora, self.layout, 1, budget))
         self._owner = AdapterOwner(self._adapter.handle)
         self._learner = Lora.learner(lora, self.kernels, self.cluster.net, self._owner)
+        self._count = ServedCount(self._learner)
         self._noted: Snapshot | None = None
+
+    @classmethod
+    def training(cls, spec: StrategySpec) -> StrategySpec:
+        """Return the spec with the cluster's rate and decay."""
+        rate, decay = spec.params.get("cluster", (Ideal.default_rate, Ideal.default_decay))
+        return replace(spec, learning_rate=rate, accumulator_decay=decay)
 
     @classmethod
     def read(cls, name: str) -> Mapping[str, Any] | None:
@@ -69,7 +74,11 @@ class LoraDelta(Deltas):
         Lora.check(_adapter_spec(spec), layout, _WITHOUT_NOTE * memory_budget, saved)
 
     def send(self, delta: Delta, begin_s: float) -> Flight:
-        """Put a push on the link, and note what the adapter holds at that moment."""
+        """Put a push on the link, and note what the adapter holds at that moment.
+
+        As if the cluster had learned as much by then. Where it lags behind the adapter, what the
+        adapter alone has learned of these rows goes with the note when they land.
+        """
         self._noted = self._learner.note()
         return super().send(delta, begin_s)
 
@@ -93,13 +102,13 @@ class LoraDelta(Deltas):
         """Take one step of the adapter's and publish it."""
         super().learn(dense, sparse, labels)
         self._learner.begin()
-        self._learner.learn(dense, sparse, labels)
+        self._count.learned(len(labels), self._learner.learn(dense, sparse, labels))
         self._learner.begin()
 
     @property
-    def step(self) -> int | None:
-        """None: all that it learned is served at once."""
-        return None
+    def step(self) -> int:
+        """Samples in what is served, by the adapter or the last push, whichever has more."""
+        return max(self._count.step, self.served.version.step)
 
     def final_metrics(self) -> Mapping[str, Sequence[float]]:
         """Return how much was sent, and what the adapter's learner had to do."""

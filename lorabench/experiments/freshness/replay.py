@@ -344,10 +344,9 @@ def _scores(strategy: Strategy, batches: Iterable[Block]) -> Floats | None:
 
 def copies_of(specs: Sequence[StrategySpec]) -> int:
     """Return how many copies of the tables strategies take that replay side by side."""
+    trained = [spec.kind.training(spec) for spec in specs if spec.kind.trained_by is not None]
     clusters = {
-        (spec.kind.trained_by, spec.learning_rate, spec.accumulator_decay)
-        for spec in specs
-        if spec.kind.trained_by is not None
+        (spec.kind.trained_by, spec.learning_rate, spec.accumulator_decay) for spec in trained
     }
     return len(clusters) + sum(spec.kind.copies for spec in specs)
 

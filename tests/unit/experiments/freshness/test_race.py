@@ -167,3 +167,22 @@ def test_a_compute_time_delays_what_is_learned(prepared, batches):
             steps.append(arm.delays.served)
     # The first batch has come after half a second, and is learned a second later.
     assert steps[:8] == [0, 0, 0, 500, 500, 1000, 1000, 1500]
+
+
+def test_what_warms_up_serves_nothing_of_what_it_was_given(prepared, batches):
+    """The basis takes 4,096 samples; the batch behind them is the first that is served."""
+    with (
+        closing(Deployment(prepared.model, 0.2)) as home,
+        closing(Race(home, 0.0, lambda _: 0.0)) as race,
+    ):
+        arm = race.enter(parse("lora"), Replayed(parse("lora"), Quality(1)))
+        steps = []
+        for rows in batches:
+            race.step(rows)
+            steps.append(arm.delays.served)
+    assert steps == [0] * 10 + [5000, 5500]
+
+
+def test_a_cluster_of_lora_and_delta_is_that_of_delta() -> None:
+    specs = [parse(name) for name in ("delta", "lora+delta", "ideal")]
+    assert replay_module.copies_of(specs) == 1 + 2
