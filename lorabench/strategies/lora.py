@@ -26,6 +26,12 @@ from lorabench.strategies.deployment import Deployment
 _NAME = re.compile(r"lora(?:-r(?P<rank>[0-9]+)(?P<random>-random)?)?")
 
 
+def adapter_metrics(plan: AdapterPlan) -> Mapping[str, float]:
+    """Return the mean rank of adapted tables, and the bytes in use."""
+    rank = float(np.mean([rank for rank in plan.ranks if rank]))
+    return {"rank": rank, "lora_used_bytes": float(plan.used_bytes)}
+
+
 class ServedCount:
     """How many of the samples that a learner was given are in what it publishes.
 
@@ -130,9 +136,7 @@ class Lora(Strategy):
 
     def window_metrics(self) -> Mapping[str, float]:
         """Return the mean rank of adapted tables, and the bytes in use."""
-        plan = self._owner.plan
-        rank = float(np.mean([rank for rank in plan.ranks if rank]))
-        return {"rank": rank, "lora_used_bytes": float(plan.used_bytes)}
+        return adapter_metrics(self._owner.plan)
 
     def final_metrics(self) -> Mapping[str, Sequence[float]]:
         """Return what the bases' changes cost, and what the guard had to do."""

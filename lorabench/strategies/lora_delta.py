@@ -19,7 +19,7 @@ from lorabench.model.tables import TableLayout
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.ideal import Ideal
-from lorabench.strategies.lora import Lora, ServedCount
+from lorabench.strategies.lora import Lora, ServedCount, adapter_metrics
 from lorabench.strategies.pushed import Flight
 from lorabench.strategies.shipping import Deltas
 from lorabench.updates.apply import Applied, Refused
@@ -109,6 +109,10 @@ class LoraDelta(Deltas):
     def step(self) -> int:
         """Samples in what is served, by the adapter or the last push, whichever has more."""
         return max(self._count.step, self.served.version.step)
+
+    def window_metrics(self) -> Mapping[str, float]:
+        """Return the mean rank of adapted tables, and the bytes in use."""
+        return adapter_metrics(self._owner.plan)
 
     def final_metrics(self) -> Mapping[str, Sequence[float]]:
         """Return how much was sent, and what the adapter's learner had to do."""

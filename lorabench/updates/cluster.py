@@ -100,7 +100,8 @@ class TrainingCluster:
         self._in_window = 0
         layout = model.tables.layout
         self._columns = np.cumsum([0, *(layout.hotness or (1,) * len(layout.rows))])
-        self._touched = [np.zeros(rows, np.int64) for rows in layout.rows]
+        # Filled, not zeroed: pages that are first met while learning would count as learning.
+        self._touched = [np.full(rows, 0, np.int64) for rows in layout.rows]
         self._watched = False
         self.counts: list[NDArray[np.float32]] = []
         self.energy: list[NDArray[np.float32]] = []
@@ -113,8 +114,8 @@ class TrainingCluster:
         """
         if not self._watched:
             self._watched = True
-            self.counts = [np.zeros(len(one), np.float32) for one in self._touched]
-            self.energy = [np.zeros(len(one), np.float32) for one in self._touched]
+            self.counts = [np.full(len(one), 0, np.float32) for one in self._touched]
+            self.energy = [np.full(len(one), 0, np.float32) for one in self._touched]
 
     def learn(
         self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]

@@ -181,8 +181,9 @@ class Replay:
             What was saved does not fit, or memory does not suffice.
         """
         every = [one if isinstance(one, Entrant) else Entrant(one) for one in entrants]
-        by_protocol = self._options.protocol is not None
-        if by_protocol or any(one.spec.learns or one.spec.kind.ships_deltas for one in every):
+        # A trace is of all rows, whoever learns from them.
+        whole = self._options.protocol is not None or self._options.save_touch_trace is not None
+        if whole or any(one.spec.learns or one.spec.kind.ships_deltas for one in every):
             self._replay(every, saved or {})
         else:
             self._spread([one.spec for one in every])

@@ -150,7 +150,18 @@ def _changes(result: Result, axis: dict[str, Any], where: dict[str, Any]) -> str
         return "no difference at any point"
     if len(points) < 2 or len(signs) != 1:
         return "too few points to say"
+    if not any(_told(result, axis, value, where) for value, _ in points):
+        return "no change of sign; at no point is the difference told from 0"
     return f"no change of sign, {ours if signs.pop() else theirs} is ahead"
+
+
+def _told(result: Result, axis: dict[str, Any], value: Any, where: dict[str, Any]) -> bool:
+    """Whether the difference at a point is told from 0 by an interval of enough replicates."""
+    metric = _difference(result, **{axis["field"]: value}, **where)
+    if metric is None or metric.ci95 is None or len(metric.values) < ROUNDS_FOR_INTERVAL:
+        return False
+    low, high = metric.ci95
+    return low > 0 or high < 0
 
 
 def _crossing(axis: str, metric: Metric, points: Sequence[tuple[Any, float]]) -> str:

@@ -4,6 +4,7 @@ time are in test_replicates.py.
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from interrupting import Interrupting
@@ -119,3 +120,12 @@ def test_a_saved_adapter_is_where_the_next_run_begins(options, tmp_path) -> None
     assert first.condition == second.condition == "lora-r2"
     assert len(first.y) == len(second.y) == WINDOWS
     assert first.y != second.y
+
+
+def test_a_touch_trace_is_written_where_nothing_learns(options, tmp_path) -> None:
+    path = tmp_path / "touches.parquet"
+    traced = replace(options, strategies=("none",), save_touch_trace=str(path), rows=2048)
+    run = Freshness(replace(traced, windows=2))
+    run.measure(Interrupting())
+    assert all(Path(one).exists() for one in run.also_written())
+    assert path.exists()
