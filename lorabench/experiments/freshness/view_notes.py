@@ -134,32 +134,44 @@ def diverged(result: Result) -> Iterable[str]:
 
 
 def rates(result: Result) -> Iterable[str]:
-    """Say which learning rates and decays there were, and how they were come by."""
+    """Say which learning rates and decays there were, and how they were come by.
+
+    A training cluster's trials are under the name of what serves its tables as they are, which need
+    not have been asked for; whoever was and has no trials of its own has the cluster's rate.
+    """
     rates = result.config.get("learning_rates", {})
     decays = result.config.get("accumulator_decays", {})
     tuning: Mapping[str, list[Any]] = result.config.get("tuning", {})
+    clusters = [name for name in tuning if name not in rates]
     if rates:
         told = "learning rates x decay of the accumulators a window"
         unlearned = [name for name, tried in tuning.items() if _all_equal(tried)]
+        if clusters and set(clusters) <= set(unlearned):
+            unlearned += [name for name in rates if name not in tuning]
         chosen = [name for name in rates if name not in unlearned]
         for names, how in (
             (chosen, "chosen on a held-out seed" if tuning else "as given"),
-            (unlearned, "as before tuning, whose losses are all equal: too few rows to learn from"),
+            (
+                [name for name in unlearned if name in rates],
+                "as before tuning, whose losses are all equal: too few rows to learn from",
+            ),
         ):
             if names:
                 text = ", ".join(f"{name} {rates[name]:g} x {decays[name]:g}" for name in names)
                 yield f"{told}, {how}: {text}"
     for name, tried in tuning.items():
+        whose = f"the training cluster ({name})" if name in clusters else name
         failed = [f"{rate:g} x {decay:g}" for rate, decay, found in tried if found is None]
         if failed:
-            yield f"{name} diverged while tuned, at {', '.join(failed)}"
-        known = [rate for rate, _, found in tried if found is not None]
-        if (
-            not _all_equal(tried)
-            and len(set(known)) > 1
-            and rates[name] in (min(known), max(known))
-        ):
-            yield f"{name}'s rate is the last of those tried that learn: the best may lie beyond"
+            yield f"{whose} diverged while tuned, at {', '.join(failed)}"
+        losses = [(found, rate) for rate, _, found in tried if found is not None]
+        known = {rate for _, rate in losses}
+        if len(known) > 1 and not _all_equal(tried):
+            best = rates[name] if name in rates else min(losses)[1]
+            if best in (min(known), max(known)):
+                yield (
+                    f"{whose}'s rate is the last of those tried that learn: the best may lie beyond"
+                )
 
 
 def _all_equal(tried: Sequence[Sequence[float | None]]) -> bool:

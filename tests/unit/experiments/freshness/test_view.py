@@ -158,3 +158,23 @@ def test_where_tuning_learned_nothing_that_is_told_instead_of_a_choice() -> None
     assert "chosen on a held-out seed: ideal 0.3 x 0.5" in page
     assert "losses are all equal: too few rows to learn from: lora 0.3 x 0.5" in page
     assert "rate is the last of those tried" not in page
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ((0.9, 0.8, None), "the training cluster (ideal)'s rate is the last of those tried"),
+        ((0.8, 0.8, 0.8), "too few rows to learn from: lora 0.3 x 0.5, delta 0.3 x 0.5"),
+    ],
+)
+def test_trials_of_a_cluster_nobody_serves_as_it_is_are_told_as_its_own(losses, told) -> None:
+    tried = [[rate, 0.5, loss] for rate, loss in zip((0.15, 0.3, 0.6), losses, strict=True)]
+    rates = dict.fromkeys(("lora", "delta"), 0.3)
+    tuning = {"ideal": tried, "lora": [[0.3, 0.5, 0.9], [0.6, 0.5, 0.9]]}
+    page = shown(
+        [replicate(0)],
+        tuning=tuning,
+        learning_rates=rates,
+        accumulator_decays=dict.fromkeys(rates, 0.5),
+    )
+    assert told in " ".join(page.split())
