@@ -47,7 +47,8 @@ from lorabench.workload.source import RowSource, generated, open_source, with_di
 from lorabench.workload.spec import with_rows
 from lorabench.workload.speeds import with_drift
 
-Arrange = Callable[[Callable[[FreshnessOptions], Pushes]], Sequence[Entrant]]
+PushesOf = Callable[[FreshnessOptions], Pushes]
+Arrange = Callable[[PushesOf], Sequence[Entrant]]
 
 
 class Freshness(Experiment):
@@ -216,7 +217,12 @@ class Freshness(Experiment):
         InputError
             The rows are not generated.
         """
-        self._tuning = tune(self.source, self.options, self._tuning.specs, report)
+        source, options, specs = self.source, self.options, self._tuning.specs
+
+        def pushes(tables: TableSet) -> Pushes:
+            return self._pushes(tables, [])(options)
+
+        self._tuning = tune(source, options, specs, report, pushes=pushes, pace=self._pace)
 
     def _measured(self) -> ComputeModel:
         """Return what learning and pushing took, in the mean over replicates."""
@@ -230,15 +236,15 @@ class Freshness(Experiment):
             {name: fmean(found) for name, found in seconds.items()}, handling_of(self._handling)
         )
 
-    def _pushes(self, tables: TableSet) -> Callable[[FreshnessOptions], Pushes]:
-        """Return from options to how updates come from the training cluster."""
+    def _pushes(self, tables: TableSet, noted: list[Handling]) -> PushesOf:
+        """Return from options to how updates come from the cluster; note what both ends do."""
         size = tables.layout.table_bytes
         if (protocol := self._protocol) is not None:
             return lambda options: protocol.pushes(size, options.full_every)
         handling: Handling | None = None
         if any(issubclass(spec.kind, Pushed) for spec in self._tuning.specs):
             handling = self._compute.handling if self._compute else measure_handling(tables)
-            self._handling.append(handling)
+            noted.append(handling)
         return lambda options: Pushes(
             options.sync(size, handling), options.push_interval_s, options.full_every
         )
@@ -275,7 +281,7 @@ class Freshness(Experiment):
         source = self._open(seed) if self.options.data is None else self.source
         pretrain_rows = self._pretrain_rows(source)
         prepared = prepare(source, None, seed, told, accumulators=True, pretrain_rows=pretrain_rows)
-        pushes = self._pushes(prepared.tables)
+        pushes = self._pushes(prepared.tables, self._handling)
         self._under_way = Replay(
             source,
             prepared,

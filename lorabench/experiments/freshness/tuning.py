@@ -12,13 +12,17 @@ from functools import partial
 
 from lorabench.errors import InputError
 from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.race import Pace
 from lorabench.experiments.freshness.replay import Replay, Report
 from lorabench.model.prepare import prepare
+from lorabench.model.tables import TableSet
 from lorabench.strategies.base import StrategySpec
+from lorabench.strategies.deployment import Pushes
 from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.registry import strategies
 from lorabench.updates.cluster import TrainerKind
 from lorabench.workload.source import RowSource, generated
+from lorabench.workload.spec import with_rows
 
 Tried = dict[float, float | None]
 
@@ -99,12 +103,19 @@ def search(
 
 
 def tune(
-    source: RowSource, options: FreshnessOptions, specs: Sequence[StrategySpec], report: Report
+    source: RowSource,
+    options: FreshnessOptions,
+    specs: Sequence[StrategySpec],
+    report: Report,
+    *,
+    pushes: Callable[[TableSet], Pushes] | None = None,
+    pace: Pace = lambda _: None,
 ) -> Tuning:
     """Choose each one's learning rate and decay by the log loss on another stream.
 
     A training cluster's are chosen once, by ``ideal``: all that ship what it learns have them. Its
     seed is the first behind those of the replicates; the second half of `tune_rows` counts.
+    Updates come by the run's `pushes`, and learning takes what it has by `pace`, as in `Replay`.
 
     Raises
     ------
@@ -117,11 +128,18 @@ def tune(
             "another seed; or give --learning-rate"
         )
     seed = options.seed + options.replicates
-    held_out = generated(source.spec, seed)
+    spec = source.spec
+    if options.minutes is not None:  # these are as many as the replay takes, and no more
+        behind = spec.pretrain_rows
+        enough = max(behind + options.tune_rows, 2 * behind)
+        spec = with_rows(spec, max(spec.rows, enough))
+    held_out = generated(spec, seed)
     prepared = prepare(held_out, None, seed, report, accumulators=True)
+    shipped = None if pushes is None else pushes(prepared.tables)
     shorter = replace(
         options,
         rows=options.tune_rows,
+        minutes=None,
         windows=2,
         tune=False,
         protocol=None,
@@ -136,7 +154,7 @@ def tune(
             rate, decay = spec.learning_rate, spec.accumulator_decay
             report(f"tuning {spec.name}: {rate:g} x {decay:g}", done)
 
-        replay = Replay(held_out, prepared, shorter, told)
+        replay = Replay(held_out, prepared, shorter, told, pushes=shipped, pace=pace, slices=False)
         replay.run([spec])
         (found,) = replay.strategies
         return None if found.diverged else found.quality.normalized_entropy[-1]

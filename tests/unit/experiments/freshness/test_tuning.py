@@ -12,6 +12,7 @@ from lorabench.bench.progress import ProgressObserver
 from lorabench.errors import InputError
 from lorabench.experiments.freshness import tuning
 from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.replay import Replay
 from lorabench.experiments.freshness.run import Freshness
 from lorabench.experiments.freshness.tuning import _best, search, tune
 from lorabench.strategies.base import StrategySpec
@@ -105,6 +106,52 @@ def test_all_that_ship_what_a_cluster_learns_have_its_rate(freshness_spec, monke
     assert rates.pop("lora+delta") == (2 * specs[3].learning_rate, 0.125)
     assert set(rates.values()) == {(0.1, 0.125)}
     assert found.specs[3].params["cluster"] == (0.1, 0.125)
+
+
+def at_two_rates(spec, rate, entropy):
+    rates = rate / 4, rate
+    tried = [(one, 0.5, entropy(replace(spec, learning_rate=one))) for one in rates]
+    return spec, tried
+
+
+def test_an_adapter_between_pushes_is_tuned_by_what_it_learns_itself(
+    freshness_spec, monkeypatch
+) -> None:
+    """Were pushes free and at once, its loss would be that of ideal at any rate."""
+    monkeypatch.setattr(tuning, "_best", at_two_rates)
+    run = Freshness(
+        FreshnessOptions(
+            preset=str(freshness_spec),
+            strategies=("lora+delta",),
+            memory_budget=0.2,
+            push_interval_s=4.0,
+            seeds=1,
+        )
+    )
+    run.tune(lambda *_: None)
+    low, high = (loss for _, _, loss in run._tuning.tried["lora+delta"])
+    assert low != high
+    # What the run itself measures of pushes is of its own replays.
+    assert run._handling == []
+
+
+def test_as_many_rows_are_tuned_on_as_asked_for_whatever_the_minutes(
+    freshness_spec, monkeypatch
+) -> None:
+    rows = []
+
+    class Counted(Replay):
+        def run(self, *arguments) -> None:
+            super().run(*arguments)
+            rows.append(self.replicate().rows)
+
+    monkeypatch.setattr(tuning, "Replay", Counted)
+    monkeypatch.setattr(tuning, "_best", at_two_rates)
+    options = FreshnessOptions(
+        preset=str(freshness_spec), strategies=("ideal",), minutes=0.05, tune_rows=6000, seeds=1
+    )
+    Freshness(options).tune(lambda *_: None)
+    assert rows == [6000, 6000]
 
 
 def test_the_rate_is_sought_again_at_the_decay_that_was_chosen() -> None:
