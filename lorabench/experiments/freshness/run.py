@@ -385,7 +385,7 @@ class Freshness(Experiment):
         basis, found = self.source.basis, measured.found
         judged = [
             claims.memory_budget(most_fraction(found), basis),
-            freshness_quality(gain(measured), basis),
+            freshness_quality(gain(measured, stored=self.options.data is not None), basis),
         ]
         # By a protocol nothing is sent over a link.
         if self._protocol is None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from lorabench.experiments.freshness.metrics import FreshnessTable
 from lorabench.experiments.freshness.options import FreshnessOptions
@@ -13,18 +12,15 @@ from lorabench.experiments.freshness.replicates import (
     IDEAL,
     Replicates,
     mean_difference,
-    strategy_case,
 )
 from lorabench.experiments.freshness.states import fraction
 from lorabench.results import statistics
-from lorabench.results.freshness import Gain, Lateness, UpdateLatency
-from lorabench.results.statistics import Estimate
+from lorabench.results.freshness import Gain, Lateness, Over, UpdateLatency
 from lorabench.updates.fixed_point import PushCycle
 from lorabench.updates.link import Handling
 from lorabench.updates.payload import PAYLOADS
 
-# Beside the best that ships, these are named one by one.
-_NAMED = ("delta", "delta-int8", "priority")
+_LORA, _FULL = "lora", "full"
 
 _MEDIAN = 0.5
 _LEAST_BYTES, _MOST_BYTES = 1.0, 1e24
@@ -42,42 +38,52 @@ def most_fraction(found: Replicates) -> float | None:
     return max(held, default=None)
 
 
-def gain(measured: FreshnessTable) -> Gain | None:
-    """Return what the best strategy gains on the best of those that ship deltas.
+def _judged(found: Replicates) -> str | None:
+    """Return which strategy that learns beside the servers is judged; None where there is none.
 
-    A value a seed where there are several, else one a window; None where there are not both.
+    Chosen by its name and before there are figures: the best of several by the figures that it is
+    judged by would seem better than it is.
+    """
+    beside = [name for name, spec in found.specs.items() if spec.kind.colocatable]
+    return _LORA if _LORA in beside else next(iter(beside), None)
+
+
+def gain(measured: FreshnessTable, *, stored: bool) -> Gain | None:
+    """Return what a strategy gains on each of those that ship deltas, paired by replicate.
+
+    Parameters
+    ----------
+    measured : FreshnessTable
+        Whose replicates are those that its differences of AUC are over.
+    stored : bool
+        The rows are there, so that there are no others like them.
+
+    Returns
+    -------
+    Gain or None
+        None where not both were replayed.
     """
     found = measured.found
-    specs = found.specs.values()
-    deltas = [spec.name for spec in specs if spec.kind.ships_deltas]
-    beside = [spec.name for spec in specs if spec.kind.colocatable]
-    if not deltas or not beside:
+    # Who sends whole tables sends no deltas.
+    deltas = [
+        name for name, spec in found.specs.items() if spec.kind.ships_deltas and name != _FULL
+    ]
+    strategy = _judged(found)
+    if not deltas or strategy is None:
         return None
-
-    def mean_area(name: str) -> float:
-        estimate = measured.table.estimate("auc", strategy_case(name))
-        return estimate.value if estimate else 0.0
-
-    strategy, against = (max(names, key=mean_area) for names in (beside, deltas))
-    others = {
-        name: one
-        for name in deltas
-        if name != against and name.startswith(_NAMED)
-        if (one := _difference(found, strategy, name)) is not None
+    areas = {
+        name: statistics.mean(found.paired(strategy, name, mean_difference)) for name in deltas
     }
-    over: Literal["seeds", "windows"] = "seeds" if len(found.replays) > 1 else "windows"
-    return Gain(strategy, against, _difference(found, strategy, against), over, others)
+    over: Over = "seeds"
+    if len(found.blocks) > 1:
+        over = "blocks" if stored else "blocks of one seed"
+    return Gain(strategy, areas, over, [name for name in deltas if _never_landed(found, name)])
 
 
-def _difference(found: Replicates, strategy: str, against: str) -> Estimate | None:
-    """Return the difference of AUC, a value a seed where there are several, else one a window."""
-    if len(found.replays) > 1:
-        return statistics.mean(found.paired(strategy, against, mean_difference))
-    (ours,), (theirs,) = found.of(strategy), found.of(against)
-    if ours.diverged or theirs.diverged:
-        return None
-    pairs = zip(ours.quality.auc, theirs.quality.auc, strict=False)
-    return statistics.mean([a - b for a, b in pairs if a is not None and b is not None])
+def _never_landed(found: Replicates, name: str) -> bool:
+    """Whether no push of a strategy came to be served in any replay."""
+    pushes = [one.at_end["pushes"] for one in found.of(name) if "pushes" in one.at_end]
+    return bool(pushes) and not any(map(sum, pushes))
 
 
 def lateness(found: Replicates, options: FreshnessOptions, handling: Handling) -> Lateness | None:
@@ -98,7 +104,7 @@ def lateness(found: Replicates, options: FreshnessOptions, handling: Handling) -
         None where not both were replayed to the end and had labels.
     """
     specs = found.specs
-    beside = next((name for name, spec in specs.items() if spec.kind.colocatable), None)
+    beside = _judged(found)
     if beside is None or DELTA not in specs:
         return None
     pairs = [

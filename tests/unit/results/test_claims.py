@@ -12,7 +12,6 @@ from lorabench.results.claims import (
     memory_budget,
     sync_delta10,
 )
-from lorabench.results.freshness import Gain, freshness_quality
 from lorabench.results.headroom import Peak
 from lorabench.results.statistics import Estimate
 
@@ -28,42 +27,6 @@ def test_the_budget_is_a_bound_that_is_not_reached() -> None:
     assert "1.999985 % of the table bytes" in memory_budget(0.01999985, "measured-real").reason
     assert "1.99999998 % of the table bytes" in memory_budget(0.0199999998, "measured-real").reason
     assert memory_budget(None, "measured-real").verdict == "unavailable"
-
-
-@pytest.mark.parametrize(
-    ("area", "verdict", "words"),
-    [
-        (ratio(0.001, 0.002), "met", "lora had +0.15 points of AUC on delta over 8 windows"),
-        (ratio(-0.002, -0.001), "missed", "(95 % interval -0.20 to -0.10)"),
-        (ratio(-0.001, 0.002), "inconclusive", "the interval contains 0"),
-        (ratio(0.001, 0.002, 2), "inconclusive", "at least 6 are needed"),
-        (None, "unavailable", "lora and delta have no AUC to compare"),
-    ],
-)
-def test_quality_is_judged_by_the_gain_over_delta_updates(area, verdict, words) -> None:
-    found = freshness_quality(Gain("lora", "delta", area), "measured-synthetic")
-    assert found.verdict == verdict
-    assert words in found.reason
-
-
-@pytest.mark.parametrize(
-    ("area", "words"),
-    [
-        (ratio(-0.001, 0.001), "over 8 seeds (95 % interval -0.10 to +0.10), but the interval "),
-        (ratio(0.001, 0.002, 5), "over 5 seeds, but at least 6 are needed (--seeds)"),
-    ],
-)
-def test_a_gain_over_seeds_asks_for_more_of_them(area, words) -> None:
-    found = freshness_quality(Gain("lora", "delta", area, over="seeds"), "measured-synthetic")
-    assert found.verdict == "inconclusive"
-    assert words in found.reason
-    assert found.reason.endswith("(--seeds)")
-
-
-def test_quality_is_not_judged_without_delta_updates() -> None:
-    found = freshness_quality(None, "measured-real")
-    assert (found.verdict, found.measured) == ("unavailable", None)
-    assert "no strategy that ships delta updates was replayed" in found.reason
 
 
 def low_rank(**changes) -> verdict.LowRank:

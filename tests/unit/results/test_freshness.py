@@ -66,14 +66,85 @@ def test_latency_is_not_judged_without_delta() -> None:
     assert (found.verdict, found.measured) == ("unavailable", None)
 
 
-def test_others_that_ship_are_named_beside_the_best_of_them() -> None:
-    others = {
-        "delta": Estimate(0.02, (0.015, 0.025), 6),
-        "priority": Estimate(0.03, (0.01, 0.05), 5),
-    }
-    gain = Gain("lora", "stream", Estimate(0.01, (0.005, 0.015), 6), "seeds", others)
-    found = freshness_quality(gain, "measured-synthetic")
-    assert found.verdict == "met"
-    assert found.reason.endswith(
-        "stream is the best that ships, and it had +2.00 [+1.50..+2.50] on delta, +3.00 on priority"
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict", "measured", "words"),
+    [
+        # Ours beyond the end: theirs over it is no ratio, and not 0.
+        ([UpdateLatency(1.0, None)], [known(100.0)], "inconclusive", None, "ratio of at most 100"),
+        ([UpdateLatency(90.0, None)], [known(100.0)], "missed", None, "lora's at least 90 s"),
+        (
+            [UpdateLatency(1.0, None)], [UpdateLatency(3.0, None)], "inconclusive", None,
+            "delta's median update latency was at least 3 s and lora's at least 1 s, a ratio of "
+            "which no bound",
+        ),
+        (
+            [known(1.0), UpdateLatency(2.0, None)], [known(9.0)] * 2, "inconclusive", None,
+            "lora's lies beyond the end of 1 of 2 replays",
+        ),
+        (
+            [known(1.0)] * 2, [known(4.0), UpdateLatency(9.0, None)], "met", 6.0,
+            "a ratio of at least 6",
+        ),
+        ([known(0.0)], [known(9.0)], "met", None, "a ratio without bound"),
+        ([known(0.0), known(1.0)], [known(9.0)] * 2, "met", 9.0, "a ratio of at least 9"),
+        ([known(0.0)], [known(0.0)], "missed", 1.0, "a ratio of 1"),
+    ],
+)  # fmt: skip
+def test_a_latency_beyond_the_end_or_of_0_makes_no_ratio_of_0(
+    ours, theirs, verdict, measured, words
+) -> None:
+    found = judged(ours, theirs)
+    assert found.verdict == verdict
+    assert found.measured == (None if measured is None else pytest.approx(measured))
+    assert words in found.reason
+
+
+def area(low: float, high: float, n: int = 8) -> Estimate:
+    return Estimate((low + high) / 2, (low, high), n)
+
+
+ABOVE, BELOW, EITHER = area(0.001, 0.002), area(-0.002, -0.001), area(-0.001, 0.002)
+
+
+@pytest.mark.parametrize(
+    ("areas", "verdict", "words"),
+    [
+        ({"delta": ABOVE}, "met", "lora had +0.15 [+0.10..+0.20] points of AUC on delta over 8 se"),
+        ({"delta": BELOW}, "missed", "-0.15 [-0.20..-0.10] points of AUC on delta"),
+        ({"delta": EITHER}, "inconclusive", "contains 0: replay more seeds"),
+        ({"delta": area(0.001, 0.002, 5)}, "inconclusive", "at least 6 seeds (--seeds 6)"),
+        ({"delta": None}, "unavailable", "lora and delta have no AUC to compare"),
+        # Of several, the worst: it has to be above each of them.
+        ({"delta": area(0.5, 0.6), "priority-5": ABOVE}, "met", "on priority-5 over 8 seeds"),
+        ({"delta": ABOVE, "stream": EITHER}, "inconclusive", "it had +0.15 [+0.10..+0.20] on "),
+        ({"delta": EITHER, "delta-int8": BELOW, "stream": ABOVE}, "missed", "on delta-int8 over 8"),
+        ({"delta": ABOVE, "stream": None}, "inconclusive", "no AUC to compare with stream"),
+    ],
+)  # fmt: skip
+def test_quality_is_judged_by_the_worst_over_all_that_ship_deltas(areas, verdict, words) -> None:
+    found = freshness_quality(Gain("lora", areas), "measured-synthetic")
+    assert found.verdict == verdict
+    assert words in found.reason
+
+
+def test_blocks_of_one_generated_stream_are_no_draws_to_judge_by() -> None:
+    alone = freshness_quality(
+        Gain("lora", {"delta": ABOVE}, "blocks of one seed"), "measured-synthetic"
     )
+    assert alone.verdict == "inconclusive"
+    assert alone.reason.endswith("a verdict takes at least 6 seeds (--seeds 6)")
+    there = Gain("lora", {"delta": ABOVE}, "blocks")
+    assert freshness_quality(there, "measured-real").verdict == "met"
+
+
+def test_it_is_said_that_deltas_never_landed() -> None:
+    gain = Gain("lora", {"delta": ABOVE}, never_landed=["delta"])
+    assert freshness_quality(gain, "measured-synthetic").reason.endswith(
+        "; no push of delta landed within the replay: it was held against the pre-trained model"
+    )
+
+
+def test_quality_is_not_judged_without_delta_updates() -> None:
+    found = freshness_quality(None, "measured-real")
+    assert (found.verdict, found.measured) == ("unavailable", None)
+    assert "no strategy that ships delta updates was replayed" in found.reason

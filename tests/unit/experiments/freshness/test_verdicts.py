@@ -7,7 +7,7 @@ import pytest
 from replays import IDEAL, NONE, WINDOWS, late, measured, replayed, replicate, usual
 
 from lorabench.experiments.freshness.options import FreshnessOptions
-from lorabench.experiments.freshness.quality import Replicate
+from lorabench.experiments.freshness.quality import Replayed, Replicate
 from lorabench.experiments.freshness.verdicts import gain, lateness, most_fraction
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.lora import Lora
@@ -35,22 +35,61 @@ class Delta(Lora):
     ships_deltas = True
 
 
+def shipping(name: str, areas: Sequence[float | None], **known: object) -> Replayed:
+    found = replayed("lora-r2", areas, **known)
+    found.spec = StrategySpec(name, Delta, 0.1)
+    return found
+
+
 def with_delta(seed: int, areas: Sequence[float | None], **known: object) -> Replicate:
-    delta = replayed("lora-r2", areas, **known)
-    delta.spec = StrategySpec("delta", Delta, 0.1)
-    return replicate(seed, replayed("lora", (0.5, 0.55, 0.6, 0.7)), delta)
+    lora = replayed("lora", (0.5, 0.55, 0.6, 0.7))
+    return replicate(seed, lora, shipping("delta", areas, **known))
 
 
-def test_a_gain_is_over_seeds_where_there_are_several_else_over_windows() -> None:
-    several = gain(measured(with_delta(0, NONE), with_delta(1, IDEAL)))
-    assert (several.strategy, several.against, several.over) == ("lora", "delta", "seeds")
-    assert several.area.n == 2
-    assert several.area.value == pytest.approx((0.0875 - 0.0625) / 2)
-    alone = gain(measured(with_delta(0, NONE), blocks=2))
-    assert (alone.over, alone.area.n) == ("windows", WINDOWS)
-    assert alone.area.value == pytest.approx(0.0875)
-    assert gain(measured(with_delta(0, NONE[:2], diverged=True))).area is None
-    assert gain(measured(usual(0))) is None
+def test_a_gain_is_over_what_the_table_is_over() -> None:
+    table = measured(with_delta(0, NONE), with_delta(1, IDEAL))
+    several = gain(table, stored=False)
+    assert (several.strategy, several.over) == ("lora", "seeds")
+    assert several.areas["delta"].n == 2
+    assert several.areas["delta"].value == pytest.approx((0.0875 - 0.0625) / 2)
+    for stored, over in ((True, "blocks"), (False, "blocks of one seed")):
+        table = measured(with_delta(0, NONE), blocks=2)
+        alone = gain(table, stored=stored)
+        assert alone.over == over
+        assert alone.areas["delta"] == table.table.estimate("auc_difference", "lora - delta")
+        assert alone.areas["delta"].n == 2
+    diverged = gain(measured(with_delta(0, NONE[:2], diverged=True)), stored=False)
+    assert diverged.areas == {"delta": None}
+    assert gain(measured(usual(0)), stored=False) is None
+
+
+def test_lora_is_judged_whatever_does_better_and_else_the_first_asked_for() -> None:
+    delta, better = shipping("delta", NONE), replayed("lora-r4", IDEAL)
+    worse = replayed("lora", NONE)
+    assert gain(measured(replicate(0, better, worse, delta)), stored=False).strategy == "lora"
+    first = replicate(0, replayed("lora-r2", NONE), better, delta)
+    assert gain(measured(first), stored=False).strategy == "lora-r2"
+    timed = replicate(
+        0, late("lora-r4", IDEAL, [1.0]), late("lora", IDEAL, [2.0]), late("delta", IDEAL, [8.0])
+    )
+    assert lateness(measured(timed).found, FreshnessOptions(), Handling()).strategy == "lora"
+
+
+def test_whole_tables_are_no_deltas_and_what_never_landed_is_named() -> None:
+    lora = replayed("lora", IDEAL)
+    one, other = (
+        replicate(
+            seed,
+            lora,
+            shipping("full", NONE, at_end={"pushes": [0.0]}),
+            shipping("delta", NONE, at_end={"pushes": [0.0]}),
+            shipping("stream", NONE, at_end={"pushes": [float(seed)]}),
+        )
+        for seed in range(2)
+    )
+    found = gain(measured(one, other), stored=False)
+    assert set(found.areas) == {"delta", "stream"}
+    assert found.never_landed == ["delta"]
 
 
 def test_the_size_at_which_latencies_are_2_to_1_is_where_the_model_says_so() -> None:
