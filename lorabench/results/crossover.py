@@ -23,11 +23,14 @@ class Crossing:
         Where, interpolated.
     low, high : float
         Values of the axis that it lies between; both are `at` where the difference is 0 there.
+    rises : bool
+        From below 0 to above.
     """
 
     at: float
     low: float
     high: float
+    rises: bool
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,13 @@ class Crossover:
     crossing : Crossing
         Of the mean.
     values : list of float or None
-        Of each replicate: where it changes sign; None where it does not, or more than once.
+        Of each replicate: where it changes sign as the mean does; None where it does not, changes
+        it the other way, or more than once.
     estimate : Estimate
         That of the mean with Student's t interval over replicates, of logarithms on a logarithmic
-        axis; without one where not every replicate changes sign once, as the mean does.
+        axis, cut off at the ends of the axis, beyond which nothing was measured. Without one where
+        not every replicate changes sign once, as the mean does, and where it would not hold the
+        mean's: what crosses in replicates is then not what crosses in their mean.
     """
 
     crossing: Crossing
@@ -75,10 +81,10 @@ def crossings(xs: Sequence[float], ys: Sequence[float | None], *, log: bool) -> 
         if last is not None and (last[1] < 0) != (y < 0):
             if zeros:
                 at = _between(zeros[0], zeros[-1], 0.5, log)
-                found.append(Crossing(at, zeros[0], zeros[-1]))
+                found.append(Crossing(at, zeros[0], zeros[-1], y > 0))
             else:
                 share = last[1] / (last[1] - y)
-                found.append(Crossing(_between(last[0], x, share, log), last[0], x))
+                found.append(Crossing(_between(last[0], x, share, log), last[0], x, y > 0))
         last, zeros = (x, y), []
     return found
 
@@ -100,14 +106,31 @@ def crossovers(
     means = [statistics.mean(at) for at in zip(*replicates, strict=True)]
     found = crossings(xs, [None if one is None else one.value for one in means], log=log)
     each = [crossings(xs, ys, log=log) for ys in replicates]
-    values = [one[0].at if len(one) == 1 and len(found) == 1 else None for one in each]
-    interval = None
+    if len(found) != 1:
+        none: list[float | None] = [None] * len(replicates)
+        return [Crossover(one, none, Estimate(one.at, None, 0)) for one in found]
+    (mean,) = found
+    values = [one[0].at if len(one) == 1 and one[0].rises == mean.rises else None for one in each]
     known = [value for value in values if value is not None]
-    if found and len(known) == len(replicates):
-        logs = log and min(known) > 0
-        mean = statistics.geometric_mean(known) if logs else statistics.mean(known)
-        interval = None if mean is None else mean.interval
-    return [Crossover(one, values, Estimate(one.at, interval, len(known))) for one in found]
+    interval = None
+    if len(known) == len(replicates):
+        interval = _interval(mean.at, known, (xs[0], xs[-1]), log)
+    return [Crossover(mean, values, Estimate(mean.at, interval, len(known)))]
+
+
+def _interval(
+    at: float, values: Sequence[float], axis: tuple[float, float], log: bool
+) -> tuple[float, float] | None:
+    """Return the interval of values within the axis; None where it does not hold `at`."""
+    logs = log and min(values) > 0
+    found = statistics.geometric_mean(values) if logs else statistics.mean(values)
+    if found is None or found.interval is None:
+        return None
+    low, high = (min(max(one, axis[0]), axis[1]) for one in found.interval)
+    # Replicates that are all alike give an interval of no width, but for rounding.
+    if not low <= at <= high and not any(math.isclose(at, one) for one in (low, high)):
+        return None
+    return low, high
 
 
 def _between(low: float, high: float, share: float, log: bool) -> float:

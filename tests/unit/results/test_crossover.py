@@ -25,6 +25,8 @@ def test_there_are_as_many_as_signs_change_and_each_lies_between_its_neighbours(
     for one in found:
         assert one.low <= one.at <= one.high
         assert {one.low, one.high} <= set(xs)
+    # They alternate, and the last goes where the last sign is.
+    assert [one.rises for one in found] == [b for a, b in itertools.pairwise(signs) if a != b]
     mirrored = crossings(xs, [y and -y for y in ys], log=log)
     assert [one.at for one in mirrored] == pytest.approx([one.at for one in found])
 
@@ -38,7 +40,7 @@ def test_over_the_logarithm_half_way_is_the_geometric_mean() -> None:
 
 def test_touching_zero_is_no_change_and_lying_on_it_is_one() -> None:
     assert crossings([1, 2, 3], [1.0, 0.0, 1.0], log=False) == []
-    assert crossings([1, 2, 3], [1.0, 0.0, -1.0], log=False) == [Crossing(2, 2, 2)]
+    assert crossings([1, 2, 3], [1.0, 0.0, -1.0], log=False) == [Crossing(2, 2, 2, False)]
     assert crossings([1, 2, 3], [0.0, 0.0, -1.0], log=False) == []
 
 
@@ -53,3 +55,23 @@ def test_replicates_give_an_interval_where_each_changes_sign_once() -> None:
     assert without.estimate.interval is None
     assert without.values[1] is None
     assert crossovers(xs, [[1, 1, 1], [1, None, 1]], log=True) == []
+
+
+def test_a_replicate_that_crosses_the_other_way_has_no_value_and_leaves_no_interval() -> None:
+    (one,) = crossovers([1.0, 10.0], [[-3, 3], [-3, 3], [1, -1]], log=True)
+    assert one.crossing.rises
+    assert one.values[2] is None
+    assert (one.estimate.n, one.estimate.interval) == (2, None)
+
+
+def test_an_interval_ends_where_the_axis_does_and_holds_its_estimate_or_is_none() -> None:
+    xs = [1.0, 10.0, 100.0]
+    (wide,) = crossovers(xs, [[-0.01, 1, 1], [-1, -1, 0.01]], log=True)
+    assert wide.estimate.interval == (1.0, 100.0)
+    # One large difference draws the mean to where no replicate crosses.
+    alike = [[-0.01, 1, 1]] * 3 + [[-0.02, 1, 1]] * 3 + [[-100, -0.1, 1]]
+    (apart,) = crossovers(xs, alike, log=True)
+    assert None not in apart.values
+    assert apart.estimate.interval is None
+    (same,) = crossovers(xs, [[-1, 2, 3]] * 3, log=True)
+    assert same.estimate.interval == pytest.approx((same.estimate.value,) * 2)
