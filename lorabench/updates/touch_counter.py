@@ -83,13 +83,34 @@ class TouchCounter:
                 firsts[window] += len(left)
 
     def points(self) -> Iterable[tuple[float, float]]:
-        """Return lengths of windows, s, and the mean share of the rows that whole ones touch."""
-        for length, firsts in sorted(self._firsts.items()):
-            # A window that the end cuts short has had less time.
-            whole = self._ticks // length
-            if whole:
-                share = sum(firsts[:whole]) / whole / len(self._last)
-                yield length * self._resolution_s, share
+        """Return lengths of windows, s, and the mean share of the rows that those touch.
+
+        Whole windows of each length end elsewhere before the stream does, so that of a stream that
+        changes their plain means are of different stretches: with a growing rate a longer window
+        may touch less. What is compared is each length and the one before it within the stretch
+        that both divide, and these ratios are chained, as of an index number, from the mean of all
+        ticks. A longer window so touches no fewer rows, and no more than its parts do together.
+        """
+        if not self._ticks:
+            return
+        one = sum(self._firsts[1]) / self._ticks / len(self._last)
+        yield self._resolution_s, one
+        for first in (1, 3):
+            shorter, share = 1, one
+            for length in (first << n for n in range(_DOUBLINGS)):
+                # A window that the end cuts short has had less time.
+                whole = self._ticks // length
+                if not whole:
+                    break
+                parts = whole * length // shorter
+                ours, theirs = (
+                    sum(self._firsts[each][:count]) / count
+                    for each, count in ((length, whole), (shorter, parts))
+                )
+                share = min(1.0, share * ours / theirs)
+                shorter = length
+                if length > 1:
+                    yield length * self._resolution_s, share
 
     def curve(self) -> TouchCurve | None:
         """Return the curve; None before anything was touched."""
