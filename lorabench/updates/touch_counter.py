@@ -40,7 +40,9 @@ class TouchCounter:
         self._tick_ns = max(1, round(resolution_s * _NS))
         self._began_ns: int | None = None
         self._ticks = 0
+        # Of each length whose first window is over; in that one all rows seen so far were touched.
         self._firsts: dict[int, list[int]] = {}
+        self._seen = 0
 
     def add(self, time_ns: NDArray[np.int64], sparse: NDArray[np.int32]) -> None:
         """Count a batch.
@@ -75,12 +77,15 @@ class TouchCounter:
             left = before
             for length in (first << n for n in range(_DOUBLINGS)):
                 window = tick // length
+                if not window:
+                    break
                 left = left[(left < 0) | (left // length != window)]
                 if not len(left):
                     break
-                firsts = self._firsts.setdefault(length, [])
+                firsts = self._firsts.setdefault(length, [self._seen])
                 firsts.extend([0] * (window + 1 - len(firsts)))
                 firsts[window] += len(left)
+        self._seen += int(np.count_nonzero(before < 0))
 
     def points(self) -> Iterable[tuple[float, float]]:
         """Return lengths of windows, s, and the mean share of the rows that those touch.
@@ -93,7 +98,7 @@ class TouchCounter:
         """
         if not self._ticks:
             return
-        one = sum(self._firsts[1]) / self._ticks / len(self._last)
+        one = self._mean(1, self._ticks) / len(self._last)
         yield self._resolution_s, one
         for first in (1, 3):
             shorter, share = 1, one
@@ -103,14 +108,15 @@ class TouchCounter:
                 if not whole:
                     break
                 parts = whole * length // shorter
-                ours, theirs = (
-                    sum(self._firsts[each][:count]) / count
-                    for each, count in ((length, whole), (shorter, parts))
-                )
-                share = min(1.0, share * ours / theirs)
+                ratio = self._mean(length, whole) / self._mean(shorter, parts)
+                share = min(1.0, share * ratio)
                 shorter = length
                 if length > 1:
                     yield length * self._resolution_s, share
+
+    def _mean(self, length: int, windows: int) -> float:
+        """Return the rows touched in the mean of the first windows of a length."""
+        return sum(self._firsts.get(length, [self._seen])[:windows]) / windows
 
     def curve(self) -> TouchCurve | None:
         """Return the curve; None before anything was touched."""
