@@ -44,9 +44,12 @@ _BATCH = 1024
 _RESERVE_BYTES = 2 << 30
 _COPY = 1.5
 
-# Of the push interval, and in s: what is touched within one tick is touched once.
+# Of the push interval, and in s: what is touched within one tick is touched once. Below a tick the
+# curve is a line, and what pushes back to back come to leaps there: ticks are far below the latency
+# of what learns here, about 1 s, but a tick of few rows would cost time and tell nothing.
 _TICKS_OF_INTERVAL = 16
 _LEAST_TICK_S, _MOST_TICK_S = 0.05, 1.0
+_ROWS_OF_TICK = 32
 
 Report = Callable[[str, float], None]
 
@@ -298,9 +301,8 @@ class Replay:
         self._report("predicting", 1.0)
 
     def _touch_counter(self) -> TouchCounter:
-        """Return what counts the rows touched, fine enough for a push interval."""
-        tick_s = self._options.push_interval_s / _TICKS_OF_INTERVAL
-        tick_s = min(max(tick_s, _LEAST_TICK_S), _MOST_TICK_S)
+        """Return what counts the rows touched, fine enough for a push interval and a latency."""
+        tick_s = touch_tick_s(self._options.push_interval_s, self._source.spec.rows_per_s)
         self._counter = TouchCounter(self._prepared.tables.layout, tick_s)
         return self._counter
 
@@ -341,6 +343,12 @@ def _scores(strategy: Strategy, batches: Iterable[Block]) -> Floats | None:
             return None
         parts.append(sigmoid(logits.astype(np.float64)).astype(np.float32))
     return np.concatenate(parts)
+
+
+def touch_tick_s(push_interval_s: float, rows_per_s: float) -> float:
+    """Return the ticks, s, in which touched rows are counted."""
+    fine_s = min(_ROWS_OF_TICK / rows_per_s, _MOST_TICK_S)
+    return max(_LEAST_TICK_S, min(push_interval_s / _TICKS_OF_INTERVAL, fine_s))
 
 
 def copies_of(specs: Sequence[StrategySpec]) -> int:

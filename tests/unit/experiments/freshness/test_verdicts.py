@@ -8,6 +8,7 @@ from replays import IDEAL, NONE, WINDOWS, late, measured, replayed, replicate, u
 
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.quality import Replayed, Replicate
+from lorabench.experiments.freshness.replay import touch_tick_s
 from lorabench.experiments.freshness.verdicts import gain, lateness, most_fraction
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.lora import Lora
@@ -112,3 +113,31 @@ def test_the_size_at_which_latencies_are_2_to_1_is_where_the_model_says_so() -> 
     assert slow.twice_bytes is None
     back = replace(options, emt_bytes=slow.back_to_back_bytes, push_interval_s=1e-9)
     assert lateness(found, back, Handling(0.0, 1e-10)).modelled_s == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("ours_s", [0.3, 1.04])
+def test_ticks_are_fine_enough_for_the_latency_to_be_twice_ours_where_it_is_said_to_be(
+    ours_s: float,
+) -> None:
+    tick_s = touch_tick_s(600.0, 1000.0)
+    lengths = [tick_s * 2**k for k in range(16)]
+    curve = TouchCurve.of((each, 0.3 * (each / 3600) ** 0.5) for each in lengths)
+    replays = [
+        Replicate(
+            0, 1000, 0, "made up", [0.0] * WINDOWS,
+            [late("lora", IDEAL, [ours_s]), late("delta", IDEAL, [300.0])], None,
+            touched=curve, dim=128,
+        )
+    ]  # fmt: skip
+    found = measured(*replays).found
+    options = FreshnessOptions(push_interval_s=600.0, emt_bytes=1e12)
+    size = lateness(found, options, Handling()).back_to_back_bytes
+    for near in (0.999, 1.001):
+        at = replace(options, emt_bytes=near * size, push_interval_s=1e-9)
+        assert lateness(found, at, Handling()).modelled_s == pytest.approx(2 * ours_s, rel=0.01)
+
+
+def test_a_tick_is_no_shorter_than_rows_come_and_no_longer_than_a_second() -> None:
+    assert touch_tick_s(600.0, 76.0) == pytest.approx(32 / 76)
+    assert touch_tick_s(600.0, 1.0) == 1.0
+    assert touch_tick_s(0.0, 1.0) == 0.05
