@@ -24,7 +24,8 @@ class Stream(Deltas):
     """Chunks of what waits, the longest waiting first; parameters as of `Strategy`.
 
     A chunk is what the link carries until time is let go on again, or in a second where that is
-    longer. The next one goes out once it has been transferred, while it is being written.
+    longer. Chunks are encoded, sent and written at the same time, each stage one after the other:
+    the next one goes out once the slowest of the three is through with the last.
     """
 
     forms = ("stream",)
@@ -58,7 +59,9 @@ class Stream(Deltas):
         while self._waiting and self._free_s < now_s + gap_s:
             begin_s = max(now_s, self._free_s)
             flight = self.send(self._take(most, begin_s), begin_s)
-            self._free_s = begin_s + flight.cost.transfer_s
+            cost = flight.cost
+            # A host that writes slower than the link carries would else write chunks side by side.
+            self._free_s = begin_s + max(cost.encode_s, cost.transfer_s, cost.apply_s)
         self._land(now_s)
 
     def _take(self, most: int, at_s: float) -> Delta:

@@ -15,7 +15,7 @@ from lorabench.model.prepare import prepare
 from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.strategies.registry import parse
 from lorabench.strategies.shipping import Deltas
-from lorabench.updates.link import Link, Scale, Sync
+from lorabench.updates.link import Handling, Link, Scale, Sync
 from lorabench.workload.source import open_source
 
 BATCH = 500
@@ -142,6 +142,17 @@ def test_a_poisoned_push_is_not_served_and_its_rows_are_sent_again(
     assert delta.at_end["pushes_refused"] == [1.0]
     assert np.array_equal(scores[4], found["none"][0][4])
     assert np.array_equal(scores[8], found["ideal"][0][8])
+
+
+@pytest.mark.parametrize("slow", [Handling(1e-4, 0.0), Handling(0.0, 1e-4)])
+def test_a_stream_sends_no_faster_than_its_ends_encode_and_write(prepared, batches, slow):
+    free = pushes(prepared, 1.0, bits_per_s=8e5)
+    when = replace(free, sync=replace(free.sync, handling=slow))
+    told = run(prepared, batches, when, "stream")["stream"][1].at_end
+    # A host handles 10 kB/s, the link would carry 100; what a chunk holds is sent on ahead.
+    seconds = told["pushed_bytes"][0] * (slow.encode_s_per_byte + slow.apply_s_per_byte)
+    lasts_s = len(batches) * BATCH / 1000
+    assert lasts_s / 2 < seconds < lasts_s + 2 * max(told["push_s"])
 
 
 def test_priority_holds_back_what_it_does_not_send(prepared, batches):
