@@ -16,6 +16,7 @@ from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.strategies.registry import parse
 from lorabench.strategies.shipping import Deltas
 from lorabench.updates.link import Handling, Link, Scale, Sync
+from lorabench.workload.block import dense_features
 from lorabench.workload.source import open_source
 
 BATCH = 500
@@ -197,3 +198,43 @@ def test_what_warms_up_serves_nothing_of_what_it_was_given(prepared, batches):
 def test_a_cluster_of_lora_and_delta_is_that_of_delta() -> None:
     specs = [parse(name) for name in ("delta", "lora+delta", "ideal")]
     assert replay_module.copies_of(specs) == 1 + 2
+
+
+def test_priority_serves_labels_once_no_row_of_theirs_is_held_back(prepared, batches):
+    when = replace(pushes(prepared, 1.0), full_every=4)
+    with (
+        closing(Deployment(prepared.model, 0.2, when)) as home,
+        closing(Race(home, 0.0, lambda _: 0.0)) as race,
+    ):
+        arm = race.enter(parse("priority-1"), Replayed(parse("priority-1"), Quality(1)))
+        served, same = [], []
+        for rows in batches:
+            race.step(rows)
+            one = arm.strategy
+            served.append(one.step)
+            same.append(
+                all(map(np.array_equal, one.served.tables.arrays, one.cluster.tables.arrays))
+            )
+    # Pushes begin with every second batch; the fourth is a full one.
+    assert served[:8] == [0] * 8
+    assert (served[8], same[8]) == (4000, True)
+    # All that the full one left to learn waits since then.
+    assert served[9:] == [4000] * (len(batches) - 9)
+    assert not any(same[9:])
+
+
+@pytest.mark.parametrize("by", ["delta-norm", "grad-energy", "freq-grad"])
+def test_rows_of_a_refused_push_wait_with_the_score_that_they_had(prepared, batches, by):
+    with (
+        closing(Deployment(prepared.model, 0.2, pushes(prepared, 0.0))) as home,
+        closing(parse(f"priority-{by}-1").make(home)) as strategy,
+    ):
+        for rows in batches[:2]:
+            strategy.cluster.learn(dense_features(rows.dense), rows.sparse, rows.label)
+        pushed = strategy.select(0, 0.0)
+        strategy.refused(pushed)
+        held = strategy.held_back(batches[0].sparse)
+        assert (held == batches[0].sparse.shape[1]).all()
+        again = strategy.select(1, 1.0)
+        assert all(map(np.array_equal, pushed.rows, again.rows))
+        assert (again.count, again.step) == (pushed.count, 0)
