@@ -1,7 +1,8 @@
 """``deltas``: pushes that were recorded as files, by this program or by another, sent again.
 
 Each is put on the link once the stream has come to the time at which its rows were taken, and the
-push before it has landed. What a training cluster did meanwhile is in the files: here nothing is
+push before it has landed. One that claims to have learned labels that have not come by then is
+refused: no cluster can have. What a training cluster did meanwhile is in the files: here nothing is
 trained.
 """
 
@@ -17,6 +18,7 @@ from lorabench.model.tables import TableLayout
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.pushed import Pushed
+from lorabench.updates.apply import Reason
 from lorabench.updates.delta import Delta
 from lorabench.updates.delta_files import PushFile, push_files, read_delta
 from lorabench.updates.delta_header import NamedTables
@@ -38,7 +40,7 @@ class Recorded(Pushed):
         self._files: Iterator[PushFile] = iter(files)
         self._next = next(self._files, None)
         self._size = 0
-        self._given = 0
+        self._given = self._batch = 0
 
     @classmethod
     def check(
@@ -63,6 +65,14 @@ class Recorded(Pushed):
         """Let pushes land, and begin those whose time has come as soon as the link is free."""
         self._land(now_s)
         while self._next is not None and not self._flights and self._next.version.time_s <= now_s:
+            ahead = self._next.version.step - self._given
+            if ahead > self._batch:
+                self.served.counts.refused[Reason.STALE] += 1
+                self._next = next(self._files, None)
+                continue
+            if ahead > 0:
+                # Labels of a part of a batch may have come: once they all have, it can begin.
+                break
             delta = read_delta(self._next.path, self._tables)
             self._size = self._next.size(delta)
             self._next = next(self._files, None)
@@ -79,9 +89,10 @@ class Recorded(Pushed):
     def learn(
         self, dense: NDArray[np.float32], sparse: NDArray[np.int32], labels: NDArray[np.int8]
     ) -> None:
-        """Keep the batch for a canary."""
+        """Keep the batch for a canary; all its labels have come."""
         super().learn(dense, sparse, labels)
         self._given += len(labels)
+        self._batch = max(self._batch, len(labels))
 
     @property
     def step(self) -> int | None:

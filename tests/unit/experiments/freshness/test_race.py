@@ -15,6 +15,8 @@ from lorabench.model.prepare import prepare
 from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.strategies.registry import parse
 from lorabench.strategies.shipping import Deltas
+from lorabench.updates.delta_files import write_delta
+from lorabench.updates.delta_header import NamedTables
 from lorabench.updates.link import Handling, Link, Scale, Sync
 from lorabench.workload.block import dense_features
 from lorabench.workload.source import open_source
@@ -238,3 +240,28 @@ def test_rows_of_a_refused_push_wait_with_the_score_that_they_had(prepared, batc
         again = strategy.select(1, 1.0)
         assert all(map(np.array_equal, pushed.rows, again.rows))
         assert (again.count, again.step) == (pushed.count, 0)
+
+
+def test_a_recorded_push_that_learned_labels_of_the_future_is_refused(prepared, batches, tmp_path):
+    tables = NamedTables(prepared.tables.layout)
+    with (
+        closing(Deployment(prepared.model, 0.2)) as home,
+        closing(Race(home, 0.0, lambda _: 0.0)) as race,
+    ):
+        source = parse("ideal").cluster(home)
+        for rows in batches:
+            source.learn(dense_features(rows.dense), rows.sparse, rows.label)
+        told = source.delta(source.touched_since(0), 0.0)
+        # The second learned a part of the batch of 2 s: it begins once all of that is known. The
+        # third claims two batches more than have come.
+        for number, (step, time_s) in enumerate([(1400, 1.5), (2200, 2.0), (3500, 2.5)]):
+            write_delta(tmp_path, number, replace(told, step=step, time_s=time_s), tables)
+        spec = parse("deltas").given(folder=tmp_path)
+        arm = race.enter(spec, Replayed(spec, Quality(1)))
+        served = []
+        for rows in batches:
+            race.step(rows)
+            served.append(arm.delays.served)
+    assert served == [0] * 3 + [1400] * 2 + [2200] * 7
+    assert arm.strategy.final_metrics()["pushes"] == [2.0]
+    assert arm.strategy.final_metrics()["pushes_refused"] == [1.0]
