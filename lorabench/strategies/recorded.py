@@ -7,6 +7,7 @@ trained.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from lorabench.updates.apply import Reason
 from lorabench.updates.delta import Delta
 from lorabench.updates.delta_files import PushFile, push_files, read_delta
 from lorabench.updates.delta_header import NamedTables
+from lorabench.updates.payload import KEY_BYTES, SCALE_AND_OFFSET_BYTES
 
 
 class Recorded(Pushed):
@@ -35,6 +37,8 @@ class Recorded(Pushed):
     def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
         super().__init__(spec, deployment)
         self._tables = NamedTables(self.layout)
+        self._of_fp32 = self._pushes
+        self._of_int8 = replace(self._pushes, sync=self._pushes.sync.of_int8)
         folder = spec.params.get("folder")
         files = [] if folder is None else push_files(folder, self._tables)
         self._files: Iterator[PushFile] = iter(files)
@@ -75,6 +79,8 @@ class Recorded(Pushed):
                 break
             delta = read_delta(self._next.path, self._tables)
             self._size = self._next.size(delta)
+            is_int8 = self._next.row_bytes == KEY_BYTES + SCALE_AND_OFFSET_BYTES + self.layout.dim
+            self._pushes = self._of_int8 if is_int8 else self._of_fp32
             self._next = next(self._files, None)
             self.send(delta, now_s)
             self._land(now_s)

@@ -123,6 +123,10 @@ class QuantisedDeltas(Deltas):
     forms = ("delta-int8",)
     encoding = "int8"
 
+    def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
+        super().__init__(spec, deployment)
+        self._pushes = replace(self._pushes, sync=self._pushes.sync.of_int8)
+
     @property
     def row_bytes(self) -> int:
         """Of a row on the link: its key, scale, offset and values."""

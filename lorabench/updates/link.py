@@ -6,7 +6,9 @@ served tables by as many hosts as these are spread over; each of the three is a 
 follow one another.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,37 @@ class Handling:
         Gathering and encoding rows at the trainers' end.
     apply_s_per_byte : float
         Decoding them and writing them into the served tables.
+    encode_int8_s_per_byte, apply_int8_s_per_byte : float, optional
+        Of a byte of rows in 8 bits, which are quantised and restored besides; as of any other where
+        that is not known.
     """
 
     encode_s_per_byte: float = 0.0
     apply_s_per_byte: float = 0.0
+    encode_int8_s_per_byte: float | None = None
+    apply_int8_s_per_byte: float | None = None
+
+    @property
+    def of_int8(self) -> "Handling":
+        """What is done to rows in 8 bits."""
+        encode, apply = self.encode_int8_s_per_byte, self.apply_int8_s_per_byte
+        return Handling(
+            self.encode_s_per_byte if encode is None else encode,
+            self.apply_s_per_byte if apply is None else apply,
+        )
+
+    @classmethod
+    def mean(cls, every: "Sequence[Handling]") -> "Handling":
+        """Return the mean of several; of none, what takes no time."""
+        if not every:
+            return cls()
+        int8 = [one.of_int8 for one in every]
+        return cls(
+            fmean(one.encode_s_per_byte for one in every),
+            fmean(one.apply_s_per_byte for one in every),
+            fmean(one.encode_s_per_byte for one in int8),
+            fmean(one.apply_s_per_byte for one in int8),
+        )
 
 
 @dataclass(frozen=True)
@@ -120,6 +149,11 @@ class Sync:
     link: Link
     scale: Scale
     handling: Handling = Handling()
+
+    @property
+    def of_int8(self) -> "Sync":
+        """The same for rows in 8 bits."""
+        return replace(self, handling=self.handling.of_int8)
 
     def cost(self, size: float) -> Cost:
         """Return what so many bytes of the replay's tables come to."""

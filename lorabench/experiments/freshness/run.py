@@ -233,7 +233,7 @@ class Freshness(Experiment):
                     name = one.spec.name if one.spec.kind.learns_here else CLUSTER
                     seconds.setdefault(name, []).append(one.learn_s / one.learned)
         return ComputeModel(
-            {name: fmean(found) for name, found in seconds.items()}, handling_of(self._handling)
+            {name: fmean(found) for name, found in seconds.items()}, Handling.mean(self._handling)
         )
 
     def _pushes(self, tables: TableSet, noted: list[Handling]) -> PushesOf:
