@@ -72,6 +72,11 @@ def _other_type(path: Path, schema: Any, name: str, expected: str) -> InputError
     return InputError(f"{path}: column {name}: found {found:.80}, expected {expected}")
 
 
+def _up_to(count: int) -> str:
+    """Return which places there are among so many."""
+    return "no rows" if not count else "0" if count == 1 else f"0 to {count - 1}"
+
+
 class DeltaRows:
     """The rows of a file so far.
 
@@ -85,9 +90,16 @@ class DeltaRows:
         Those that are served.
     count : int
         Rows that there will be, by the file's metadata.
+
+    Raises
+    ------
+    InputError
+        They are fewer than none.
     """
 
     def __init__(self, path: Path, header: Header, tables: NamedTables, count: int) -> None:
+        if count < 0:
+            raise InputError(f"{path}: found {count} rows by its metadata, expected 0 or more")
         self._path = path
         self._header = header
         self._dim = tables.layout.dim
@@ -158,6 +170,13 @@ class DeltaRows:
         places = packed.indices.to_numpy()
         # None for a null among a dictionary's values, which no null of the column has shown.
         numbers = np.array([self._numbers.get(name, -1) for name in names], np.int32)
+        # Arrow hands on places that a damaged file has wrong.
+        self._refuse(
+            (places < 0) | (places >= len(names)),
+            "found place {} among the names of tables",
+            f"expected {_up_to(len(names))}",
+            places,
+        )
         table = np.asarray(numbers[places], np.int32)
         known = f"expected one of {', '.join(self._numbers):.200}, those of its metadata"
         bad = table < 0

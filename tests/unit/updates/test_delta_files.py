@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from lorabench.errors import InputError
 from lorabench.model.tables import TableLayout
 from lorabench.updates.delta import Delta, Version
+from lorabench.updates.delta_batch import DeltaRows
 from lorabench.updates.delta_files import read_delta, read_deltas, write_delta
-from lorabench.updates.delta_header import KEY, NamedTables
+from lorabench.updates.delta_header import KEY, Header, NamedTables
 from lorabench.updates.quantise import quantise
 
 DIM = 3
@@ -279,6 +280,29 @@ def test_what_is_no_file_of_rows_is_refused(
     with pytest.raises(InputError) as refused:
         read_delta(path, TABLES)
     assert str(refused.value).startswith(f"{path}: {text}")
+
+
+def read_as_rows(count: int, place: int = 0) -> None:
+    """Read the columns, each row's table by its place in a dictionary of one name."""
+    columns = {name: pa.array(values) for name, values in COLUMNS.items()}
+    places = pa.array([0, 0, place, 0], pa.int32())
+    columns["table"] = pa.DictionaryArray.from_arrays(places, pa.array(["user"]), safe=False)
+    served = Header.of(TABLES, 5, 1.5)
+    DeltaRows(Path("a"), served, TABLES, count).add(pa.RecordBatch.from_pydict(columns))
+
+
+@pytest.mark.parametrize("place", [1, -1])
+def test_a_place_outside_the_tables_dictionary_is_refused(place: int) -> None:
+    """A reader hands on what a damaged file says; numpy would count -1 from the end."""
+    with pytest.raises(
+        InputError, match=rf"^a: row 2: found place {place} among the names of tables, expected 0$"
+    ):
+        read_as_rows(4, place)
+
+
+def test_less_than_no_rows_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^a: found -3 rows by its metadata, expected 0 or more$"):
+        read_as_rows(-3)
 
 
 @given(st.data())
