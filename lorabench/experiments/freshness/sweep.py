@@ -46,19 +46,34 @@ def grid_of(options: FreshnessOptions) -> Grid:
     return Grid.parse(options.sweep, known)
 
 
+class _Rows(Freshness):
+    """What replays the points of one workload."""
+
+    def windows(self) -> int | None:
+        """Return how many windows its rows are replayed in: of few rows fewer than usual.
+
+        Raises
+        ------
+        InputError
+            More blocks of time are asked for than there are windows then.
+        """
+        self._fit_windows()
+        return self.options.windows
+
+
 @dataclass(frozen=True, eq=False)
 class _Stream:
     """Points of one workload.
 
     Attributes
     ----------
-    fresh : Freshness
+    fresh : _Rows
         Replays it.
     points : list of Point
         That can be run.
     """
 
-    fresh: Freshness
+    fresh: _Rows
     points: list[Point]
 
 
@@ -76,6 +91,7 @@ class Sweep(Experiment):
     def __init__(self, options: FreshnessOptions) -> None:
         if options.strategies == FreshnessOptions.strategies:
             options = replace(options, strategies=STRATEGIES)
+        self._given = options
         super().__init__(replace(options, seeds=options.replicates))
         absent = [name for name in options.sweep_of if name not in options.strategies]
         if absent:
@@ -105,7 +121,7 @@ class Sweep(Experiment):
                     raise unusable[key]
                 if key not in found:
                     try:
-                        fresh = Freshness(replace(self.options, **drift))
+                        fresh = _Rows(replace(self._given, **drift))
                     except InputError as error:
                         unusable[key] = error
                         raise
@@ -142,6 +158,10 @@ class Sweep(Experiment):
         InputError
             Too few rows for the windows, bad data, or memory that does not suffice.
         """
+        # Rows that are there are one stream, and so are windows that depend on them.
+        for stream in self._streams.values():
+            fitted = replace(self._given, windows=stream.fresh.windows())
+            self.options = replace(fitted, seeds=fitted.replicates)
         total = len(self._seeds) * len(self._streams)
         number = 0
         if self.options.tune:
@@ -151,7 +171,9 @@ class Sweep(Experiment):
             for key, stream in self._streams.items():
                 number += 1
                 report = _numbered(observer.stage, number, total)
-                self._found.setdefault(key, []).append(self._replay(stream, seed, report))
+                # Only what is whole: a replay may end in an interruption.
+                replayed = self._replay(stream, seed, report)
+                self._found.setdefault(key, []).append(replayed)
 
     def _replay(
         self, stream: _Stream, seed: int, report: Callable[[str, float], None]
@@ -191,7 +213,7 @@ class Sweep(Experiment):
         return key_of(part)
 
     def findings(self) -> Findings | None:
-        """Return what the seeds say that are through."""
+        """Return what the seeds say that are through; before one is, the streams that are."""
         if not self._found:
             return None
         options = self.options

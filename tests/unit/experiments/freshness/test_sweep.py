@@ -151,19 +151,51 @@ def test_another_drift_is_another_stream(options) -> None:
     assert "drift-strength   difference" in shown(found)
 
 
-def test_of_an_interrupted_sweep_seeds_are_kept_that_all_streams_have(options) -> None:
+@pytest.mark.parametrize(
+    ("stream", "points"), [(1, None), (2, ["0"]), (4, ["0", "8"])], ids=["none", "one", "a seed"]
+)
+def test_of_an_interrupted_sweep_what_is_whole_is_kept(options, stream, points) -> None:
+    """A seed that all streams have; in the first, the streams that are through."""
     asked = replace(
         options,
+        rows=1_024,
         strategies=("none", "ideal"),
         sweep=("drift-strength=0,8",),
         sweep_of=("ideal", "none"),
     )
     run = Sweep(asked)
     with pytest.raises(KeyboardInterrupt):
-        run.measure(Interrupting("stream 4 of 4: seed 1: replaying", 0.5))
+        seed = (stream - 1) // 2
+        run.measure(Interrupting(f"stream {stream} of 4: seed {seed}: replaying", 0.5))
     found = run.findings()
+    if points is None:
+        assert found is None
+        return
     assert found.config["replicates"]["seeds"] == [0]
-    assert [len(values) for values in found.table.named("auc_difference").values()] == [1, 1]
+    differences = found.table.named("auc_difference")
+    assert [case.labels["drift_strength"] for case in differences] == [*map(float, points)]
+    assert [len(values) for values in differences.values()] == [1] * len(points)
+    assert "drift-strength   difference" in shown(found)
+
+
+def test_of_few_rows_there_are_fewer_windows_as_without_a_sweep(options, criteo_rows) -> None:
+    """As many as of 256 rows go into the 1,000 behind those that are pre-trained on."""
+    asked = replace(
+        options,
+        preset="tiny",
+        data=criteo_rows,
+        drift_strength=1.0,
+        seeds=None,
+        windows=None,
+        strategies=("delta", "none"),
+        sweep=("push-interval=0.2,0.4",),
+        sweep_of=("delta", "none"),
+        emt_bytes=10e9,
+    )
+    found = measured(Sweep(asked))
+    assert found.config["experiment"]["windows"] == found.config["experiment"]["seeds"] == 3
+    assert found.config["replicates"]["windows"] == [1, 1, 1]
+    assert [len(values) for values in found.table.named("auc_difference").values()] == [3, 3]
 
 
 def test_where_no_point_can_be_run_that_is_an_error(options) -> None:
