@@ -128,12 +128,12 @@ def tune(
             "another seed; or give --learning-rate"
         )
     seed = options.seed + options.replicates
-    spec = source.spec
+    workload = source.spec
     if options.minutes is not None:  # these are as many as the replay takes, and no more
-        behind = spec.pretrain_rows
+        behind = workload.pretrain_rows
         enough = max(behind + options.tune_rows, 2 * behind)
-        spec = with_rows(spec, max(spec.rows, enough))
-    held_out = generated(spec, seed)
+        workload = with_rows(workload, max(workload.rows, enough))
+    held_out = generated(workload, seed)
     prepared = prepare(held_out, None, seed, report, accumulators=True)
     shipped = None if pushes is None else pushes(prepared.tables)
     shorter = replace(
