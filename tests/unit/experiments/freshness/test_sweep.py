@@ -164,8 +164,8 @@ def test_of_an_interrupted_sweep_what_is_whole_is_kept(options, stream, points) 
         sweep_of=("ideal", "none"),
     )
     run = Sweep(asked)
+    seed = (stream - 1) // 2
     with pytest.raises(KeyboardInterrupt):
-        seed = (stream - 1) // 2
         run.measure(Interrupting(f"stream {stream} of 4: seed {seed}: replaying", 0.5))
     found = run.findings()
     if points is None:
