@@ -97,7 +97,7 @@ def test_grid_and_crossover_line_are_shown_and_reported(found) -> None:
     text = shown(found)
     words = " ".join(text.split())
     assert "lora-r2 - delta, points of AUC, by push-interval and emt-bytes" in words
-    assert "along push-interval, emt-bytes 1GB: no change of sign, delta is ahead" in words
+    assert "along push-interval, emt-bytes 1GB: no change of sign; at no point is the" in words
     assert re.search(r"along emt-bytes, push-interval 4 s: changes sign at [0-9.]+[GT]B", words)
     assert "between 1GB and 20TB" in words
     (line,) = found.table.named("crossover_emt_bytes").keys() & {
