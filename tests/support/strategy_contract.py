@@ -1,4 +1,8 @@
-"""What every update strategy has to do. To test a new one, subclass `StrategyContract`."""
+"""What every update strategy has to do. To test a new one, subclass `StrategyContract`.
+
+What holds of strategies of other packages too is held by `lorabench.testing.check_strategy`: the
+same twice, a base that is left alone, a budget that is kept, metrics that there are.
+"""
 
 import gc
 from pathlib import Path
@@ -12,7 +16,6 @@ from lorabench.lora.writer import Adapter, AdapterOwner, attach_reader
 from lorabench.model.dlrm import DenseNet, DlrmShape
 from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
-from lorabench.results.registry import metric_spec
 from lorabench.strategies.base import Strategy, StrategySpec
 from lorabench.strategies.deployment import Deployment
 from lorabench.strategies.registry import parse, strategies
@@ -115,7 +118,6 @@ class StrategyContract:
             rows.close(strategy)
 
     def test_what_is_served_gets_better_exactly_if_it_learns(self, rows: Rows, specs) -> None:
-        before = [table.copy() for table in rows.tables.arrays]
         for spec in specs:
             strategy = rows.make(spec)
             first = rows.predict(strategy)
@@ -125,8 +127,6 @@ class StrategyContract:
                 assert rows.loss(last) < rows.loss(first)
             else:
                 np.testing.assert_array_equal(first, last)
-            for table, kept in zip(rows.tables.arrays, before, strict=True):
-                np.testing.assert_array_equal(table, kept)
             rows.close(strategy)
 
     def test_a_new_one_predicts_as_the_base_does(self, rows: Rows, specs) -> None:
@@ -136,33 +136,16 @@ class StrategyContract:
             np.testing.assert_allclose(rows.predict(strategy), base, rtol=1e-6, atol=1e-6)
             rows.close(strategy)
 
-    def test_it_does_the_same_twice(self, rows: Rows, specs) -> None:
-        for spec in specs:
-            twins = [rows.make(spec) for _ in range(2)]
-            for twin in twins:
-                rows.learn(twin)
-            np.testing.assert_array_equal(*(rows.predict(twin) for twin in twins))
-            for twin in twins:
-                rows.close(twin)
-
-    def test_memory_is_let_go_of(self, rows: Rows, specs) -> None:
+    def test_memory_is_let_go_of(self, specs) -> None:
+        rows = Rows(())
         before = mapped()
         for spec in specs:
             strategy = rows.make(spec)
             rows.learn(strategy, 1)
             rows.close(strategy)
             del strategy
-            assert mapped() == before
-
-    def test_what_it_tells_are_metrics_that_there_are(self, rows: Rows, specs) -> None:
-        for spec in specs:
-            strategy = rows.make(spec)
-            rows.learn(strategy)
-            told = {**strategy.window_metrics(), **strategy.final_metrics()}
-            assert all(metric_spec(name) for name in told)
-            spent = sum(strategy.peak_bytes.values())
-            assert 0 <= spent <= BUDGET * rows.tables.layout.table_bytes
-            rows.close(strategy)
+        # Once: a collection goes through all that is loaded.
+        assert mapped() == before
 
     def test_what_was_saved_is_served_again(self, rows: Rows, specs, tmp_path: Path) -> None:
         for spec in specs:

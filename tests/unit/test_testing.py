@@ -33,11 +33,16 @@ def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     "name",
     [
         *("none", "full", "delta", "delta-int8", "priority-freq-grad-5", "stream", "lora"),
-        *("lora+delta", "memory", "ideal"),
+        *("lora-r4-random", "lora+delta", "memory", "ideal"),
     ],
 )
 def test_ours_keep_to_it(name: str, hotness: tuple[int, ...]) -> None:
     check_strategy(name, hotness=hotness)
+
+
+@pytest.mark.usefixtures("with_fbgemm")
+def test_the_peer_of_ideal_keeps_to_it() -> None:
+    check_strategy("ideal-fbgemm")
 
 
 def test_a_strategy_of_another_package_is_read_and_checked(register) -> None:
