@@ -121,6 +121,7 @@ def test_points_that_cannot_be_run_are_unavailable(options) -> None:
             sweep=("drift-kind=shared-taste,trades", "rank=2,99"),
             sweep_of=("lora", "none"),
             seeds=1,
+            rows=512,
         )
     )
     found = measured(sweep)
@@ -141,6 +142,8 @@ def test_another_drift_is_another_stream(options) -> None:
                 strategies=("none", "ideal"),
                 sweep=("drift-strength=0,8",),
                 sweep_of=("ideal", "none"),
+                seeds=1,
+                rows=5_120,
             )
         )
     )
@@ -158,7 +161,7 @@ def test_of_an_interrupted_sweep_what_is_whole_is_kept(options, stream, points) 
     """A seed that all streams have; in the first, the streams that are through."""
     asked = replace(
         options,
-        rows=1_024,
+        rows=512,
         strategies=("none", "ideal"),
         sweep=("drift-strength=0,8",),
         sweep_of=("ideal", "none"),
