@@ -338,26 +338,26 @@ class Freshness(Experiment):
         """Return the windows of each replicate within a replay: of the only one, blocks of time."""
         options = self.options
         several = options.replicates if options.data is not None else 1
-        if options.data is None and len(self._seeds) == 1:
+        if options.data is None and len(self._seeds) == 1 and self._protocol is None:
             several = min(SEEDS, options.stretches)
         return blocks_of(options.stretches, several)
 
     def _config(self, found: Sequence[Replicate]) -> dict[str, Any]:
         learning = [spec for spec in self._tuning.specs if spec.learns]
-        source = self.source
+        source, options, blocks = self.source, self.options, self._blocks()
         handling = handling_of(self._handling)
         return {
-            "experiment": resolved(self.options),
+            "experiment": resolved(options),
             "replicates": {
-                "of": "seeds" if len(self._seeds) > 1 else "time",
+                "of": "seeds" if options.data is None and len(blocks) == 1 else "time",
                 "seeds": [one.seed for one in found],
-                "windows": [len(block) for block in self._blocks()],
+                "windows": [len(block) for block in blocks],
                 "rows": [one.rows for one in found],
                 "one_class_windows": [one.one_class for one in found],
             },
             "pushes": {
                 "table_bytes": found[0].table_bytes,
-                "hosts": self.options.spread,
+                "hosts": options.spread,
                 "encode_s_per_byte": handling.encode_s_per_byte,
                 "apply_s_per_byte": handling.apply_s_per_byte,
                 "span_s": found[0].span_s,
