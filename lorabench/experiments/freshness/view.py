@@ -23,6 +23,8 @@ from lorabench.experiments.freshness.view_cells import (
     NONE,
     POINTS,
     RECOVERED,
+    TIGHT,
+    broken,
     detectable,
     figure,
     has_interval,
@@ -155,14 +157,15 @@ def _span(counts: list[int]) -> str:
 
 def _recovered(result: Result) -> Table:
     """Lay out what each strategy recovers of the gap between none and ideal."""
-    table = plain_table("share of the AUC gap from none to ideal that is recovered, %")
+    title = "share of the AUC gap from none to ideal that is recovered, %"
+    table = plain_table(title, padding=TIGHT)
     table.add_column("strategy", no_wrap=True)
     for heading in RECOVERED.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right")
     for recovered in result.select("gap_recovered"):
         name = recovered.condition
         found = (result.metric(metric, name) for metric in RECOVERED)
-        table.add_row(name, *(interval(result, one, ".1f") for one in found))
+        table.add_row(broken(name), *(interval(result, one, ".1f") for one in found))
     return table
 
 
@@ -179,9 +182,9 @@ def _differences(result: Result, *, few: bool) -> Table:
     ]
     least = detectable(result)
     table = plain_table("difference of mean AUC, points")
-    table.add_column("pair", no_wrap=True)
+    table.add_column("pair")
     for heading in ("difference", *(("shows",) if least else ()), "windows below none"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for found in shown:
         below = None
         if found.labels["against"] == NONE:

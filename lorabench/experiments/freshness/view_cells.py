@@ -5,6 +5,10 @@ from lorabench.results.schema import Metric, Result
 
 NONE, DELTA, IDEAL = "none", "delta", "ideal"
 POINTS = 100.0
+TIGHT = (0, 1, 0, 0)
+"""Padding of cells, closer together than in other tables: there is much in a row."""
+
+_NAME = 14
 RECOVERED = {
     "gap_recovered": "all windows",
     "gap_recovered_first_quarter": "first quarter",
@@ -54,3 +58,19 @@ def detectable(result: Result) -> dict[str, Metric]:
     pairs = (one.condition for one in result.select("auc_difference") if has_interval(result, one))
     found = {name: result.metric("auc_difference_detectable", name) for name in pairs}
     return {name: metric for name, metric in found.items() if metric is not None}
+
+
+def broken(name: str) -> str:
+    r"""Break a long name at its dashes, so that all of it is there.
+
+    Examples
+    --------
+    >>> broken("priority-grad-energy-10")
+    'priority-grad-\n energy-10'
+    """
+    lines = [""]
+    for part in name.replace("-", "-\0").split("\0"):
+        if len(lines[-1]) + len(part) > _NAME and lines[-1].strip():
+            lines.append(" ")
+        lines[-1] += part
+    return "\n".join(lines)

@@ -7,6 +7,8 @@ from rich.table import Table
 from lorabench.experiments.freshness.view_cells import (
     DELTA,
     POINTS,
+    TIGHT,
+    broken,
     detectable,
     figure,
     has_interval,
@@ -15,7 +17,6 @@ from lorabench.report.terminal import plain_table
 from lorabench.results.schema import Metric, Result
 from lorabench.results.units import number, size_text, time_text
 
-_NAME = 14
 _MOST_SLICES = 4
 _HOLM = 0.05
 
@@ -37,31 +38,14 @@ def _laid_out(
     names = [one.condition for one in result.select("auc")] if named is None else named
     cells = {heading: [cell(result, name) for name in names] for heading, cell in columns.items()}
     shown = {heading: found for heading, found in cells.items() if any(found)}
-    # Closer together than other tables: there is much in a row.
-    table = plain_table(title, padding=(0, 1, 0, 0))
+    table = plain_table(title, padding=TIGHT)
     table.add_column("strategy", no_wrap=True)
     for heading in shown:
         table.add_column(heading, justify="right", no_wrap=True)
     for place, name in enumerate(names if shown else ()):
         told = [found[place] or "-" for found in shown.values()]
-        table.add_row(_broken(name), *told)
+        table.add_row(broken(name), *told)
     return table
-
-
-def _broken(name: str) -> str:
-    r"""Break a long name at its dashes, so that all of it is there.
-
-    Examples
-    --------
-    >>> _broken("priority-grad-energy-10")
-    'priority-grad-\n energy-10'
-    """
-    lines = [""]
-    for part in name.replace("-", "-\0").split("\0"):
-        if len(lines[-1]) + len(part) > _NAME and lines[-1].strip():
-            lines.append(" ")
-        lines[-1] += part
-    return "\n".join(lines)
 
 
 def _text(metric: str, write: Callable[[float], str]) -> Cell:
@@ -94,7 +78,7 @@ def quality(result: Result) -> Table:
         "NE": _text("normalized_entropy", "{:.4f}".format),
     }
     if any(result.select("auc_difference", against=DELTA)):
-        columns |= {"- delta, points": _difference, "shows": _shows}
+        columns |= {"- delta,\npoints": _difference, "shows": _shows}
         if any(one.estimate is not None for one in result.select("auc_difference_holm")):
             title += "; *: the difference is told from 0, all of them considered (Holm, 5 %)"
     columns |= {
@@ -184,7 +168,7 @@ def slices(result: Result) -> Table:
 def _heading(part: str) -> str:
     """Write a slice as a heading: a strategy's name breaks at its dashes."""
     unsent, by, name = part.partition(" by ")
-    return f"{unsent} by\n{_broken(name)}" if by else part
+    return f"{unsent} by\n{broken(name)}" if by else part
 
 
 def fronts(result: Result) -> Table:
