@@ -37,7 +37,7 @@ from lorabench.workload.block import Block, dense_features
 from lorabench.workload.planted import sigmoid
 from lorabench.workload.source import RowSource, RowStream
 
-_BATCH = 1024
+BATCH_ROWS = 1024
 
 # What is left for all else than copies of the tables; what goes with a copy, rows on their way
 # included, as a multiple of it.
@@ -329,7 +329,7 @@ class Replay:
 
 
 def _batches(rows: Block) -> Iterator[Block]:
-    return (rows.slice(begin, begin + _BATCH) for begin in range(0, len(rows), _BATCH))
+    return (rows.slice(begin, begin + BATCH_ROWS) for begin in range(0, len(rows), BATCH_ROWS))
 
 
 def _scores(strategy: Strategy, batches: Iterable[Block]) -> Floats | None:

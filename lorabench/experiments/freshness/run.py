@@ -23,7 +23,7 @@ from lorabench.experiments.freshness.options import LEAST_ROWS, SEEDS, WINDOWS, 
 from lorabench.experiments.freshness.protocol import Protocol
 from lorabench.experiments.freshness.quality import Replicate, blocks_of
 from lorabench.experiments.freshness.race import CLUSTER, Entrant
-from lorabench.experiments.freshness.replay import Replay, Report
+from lorabench.experiments.freshness.replay import BATCH_ROWS, Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
 from lorabench.experiments.freshness.verdicts import (
     gain,
@@ -348,6 +348,7 @@ class Freshness(Experiment):
         handling = handling_of(self._handling)
         return {
             "experiment": resolved(options),
+            "batch_rows": BATCH_ROWS,
             "replicates": {
                 "of": "seeds" if options.data is None and len(blocks) == 1 else "time",
                 "seeds": [one.seed for one in found],

@@ -88,6 +88,7 @@ def _notes(result: Result) -> Iterable[str]:
     """Say what has to be known before the tables are read."""
     for tell in (
         notes.scale_and_link,
+        notes.coarse_batches,
         notes.never_landed,
         notes.beyond_the_end,
         notes.given_times,
@@ -221,9 +222,10 @@ def _shows(result: Result) -> Iterable[str]:
 
 
 def _windows_of(result: Result) -> int:
-    """Return how many windows all replicates have together."""
+    """Return how many windows all replicates have together that have an AUC."""
     replicates = result.config["replicates"]
-    return int(sum(replicates["windows"]) * len(replicates["seeds"]))
+    undefined = sum(replicates.get("one_class_windows") or [])
+    return int(sum(replicates["windows"]) * len(replicates["seeds"]) - undefined)
 
 
 def _total(metric: Metric | None, of: int) -> str:

@@ -18,6 +18,8 @@ _POINTS = 100.0
 # Of a true difference, in standard errors of it, that is told from 0 in 80 % of cases at two-sided
 # 5 %: the quantiles of the normal law at 97.5 and 80 %.
 _TOLD = 1.960 + 0.842
+# In a push interval there should be so many batches.
+_SPANS = 4
 
 
 def scale_and_link(result: Result) -> Iterator[str]:
@@ -32,6 +34,20 @@ def scale_and_link(result: Result) -> Iterator[str]:
         f"host{'s' if hosts != 1 else ''}; {line}{'s' if links != 1 else ''}; a push every "
         f"{time_text(experiment['push_interval_s'])}"
     )
+
+
+def coarse_batches(result: Result) -> Iterator[str]:
+    """Say where a batch spans so much of the stream that it decides on delays."""
+    config = result.config
+    rows, rate = config.get("batch_rows"), within(config, "workload", "spec", "rows_per_s")
+    if not rows or not rate or "protocol" in config or not any(_sending(result)):
+        return
+    span_s = rows / rate
+    if _SPANS * span_s > config["experiment"]["push_interval_s"]:
+        yield (
+            f"a batch of {rows:,} rows spans {time_text(span_s)} of the stream: pushes begin at "
+            "most that often, and no delay below that is seen"
+        )
 
 
 def _sending(result: Result) -> Iterator[str]:
