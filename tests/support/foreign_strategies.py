@@ -6,8 +6,9 @@ import numpy as np
 
 from lorabench.strategies.base import Strategy, StrategySpec, table_logits
 from lorabench.strategies.deployment import Deployment
+from lorabench.strategies.ideal import Ideal
 from lorabench.strategies.shipping import Deltas
-from lorabench.updates.cluster import FULL_PRECISION
+from lorabench.updates.cluster import FULL_PRECISION, TrainingCluster
 
 
 class Bias(Strategy):
@@ -138,6 +139,60 @@ class Free(Deltas):
         return {"pushes": [1.0]}
 
 
+class OneByte(Deltas):
+    """Tells a byte a push, so that none takes any time."""
+
+    forms = ("one-byte",)
+
+    def size(self, delta) -> int:
+        return 1
+
+
+class Ahead(Deltas):
+    """Says that all that its cluster learned is served."""
+
+    forms = ("ahead",)
+
+    @property
+    def step(self) -> int:
+        return self.cluster.step
+
+
+class Live(Deltas):
+    """Serves the cluster's tables as they are, once anything landed."""
+
+    forms = ("live",)
+
+    def predict(self, dense, sparse):
+        kernels = self.cluster.tables.kernels if self._landed else self.kernels
+        return table_logits(self.net, kernels, dense, sparse)
+
+
+class Hidden(Strategy):
+    """Holds a copy of the tables that it does not tell."""
+
+    forms = ("hidden",)
+    default_rate = Ideal.default_rate
+    default_decay = Ideal.default_decay
+
+    def __init__(self, spec: StrategySpec, deployment: Deployment) -> None:
+        rate, decay = spec.learning_rate or 0.0, spec.accumulator_decay
+        self.own = TrainingCluster(deployment.model, FULL_PRECISION, rate, decay)
+
+    def predict(self, dense, sparse):
+        return table_logits(self.own.net, self.own.tables.kernels, dense, sparse)
+
+    def learn(self, dense, sparse, labels) -> None:
+        self.own.learn(dense, sparse, labels)
+
+    @property
+    def peak_bytes(self):
+        return {"adapter": 16}
+
+    def close(self) -> None:
+        self.own.close()
+
+
 WRONG = {
     Wrong: "above that of a model that was right all along",
     Stubborn: "on a stream that drifts, expected it below the",
@@ -150,5 +205,9 @@ WRONG = {
     Holds: "found 1073741824 bytes held",
     Tells: "found a metric 'happiness'",
     Unsent: "it serves what was never sent",
-    Free: "found pushed_bytes 0 where what it serves changed",
+    Free: "found pushed_bytes 0 where ",
+    OneByte: "found pushed_bytes 11 where ",
+    Ahead: "expected at most 0: so many labels can have crossed the link",
+    Live: "it serves what was learned once a push had been taken",
+    Hidden: "bytes of memory mapped, expected at most 40000 with 0 copies",
 }

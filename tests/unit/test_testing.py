@@ -32,8 +32,8 @@ def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     "name",
     [
-        *("none", "full", "delta", "delta-int8", "priority-freq-grad-5", "stream", "lora"),
-        *("lora-r4-random", "lora+delta", "memory", "ideal"),
+        *("none", "full", "delta", "delta-int8", "priority-freq-grad-5", "priority-1", "stream"),
+        *("lora", "lora-r4-random", "lora+delta", "memory", "ideal"),
     ],
 )
 def test_ours_keep_to_it(name: str, hotness: tuple[int, ...]) -> None:
