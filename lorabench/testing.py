@@ -9,6 +9,8 @@ package that does so::
         check_strategy("mine")
 
 Small streams are made here, and replayed as `lorabench freshness` replays one.
+
+Longer than 400 lines: every property is one short check, and all are held against the same streams.
 """
 
 import os
