@@ -251,6 +251,7 @@ class Arm:
         """Write down what a window took."""
         self.found.learned, self.found.learn_s = self.trainer.samples, self.trainer.cpu_s
         if self._cluster is not None:
+            self.found.cluster_learned = self._cluster.samples
             self.found.cluster_s = self._cluster.cpu_s
 
     def finish(self, last_ns: int, history: History) -> None:

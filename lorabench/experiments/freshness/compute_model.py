@@ -45,7 +45,8 @@ class ComputeModel:
     Parameters
     ----------
     per_sample : mapping of str to float
-        What learning a sample takes, s, by strategy; `CLUSTER` is the training cluster.
+        What learning a sample takes, s, by strategy; `CLUSTER` is every training cluster, whatever
+        trains it.
     handling : Handling
         What encoding and applying a byte of a push take.
     """

@@ -120,8 +120,10 @@ class Replayed:
         Samples that have been learned from, by itself or by its training cluster.
     learn_s : float
         CPU time that this took.
+    cluster_learned : int
+        Samples that a training cluster learned from beside that, where it learns here and there.
     cluster_s : float
-        CPU time of the training cluster beside that, where it learns here and there.
+        CPU time that this took.
     staleness_s : float32 array
         How old what was served was, a batch each.
     latency_s : float32 array
@@ -142,6 +144,7 @@ class Replayed:
     peak_bytes: dict[str, int] = field(default_factory=dict)
     learned: int = 0
     learn_s: float = 0.0
+    cluster_learned: int = 0
     cluster_s: float = 0.0
     staleness_s: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     latency_s: Floats = field(default_factory=lambda: np.empty(0, np.float32))

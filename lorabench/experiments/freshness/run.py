@@ -225,13 +225,15 @@ class Freshness(Experiment):
         self._tuning = tune(source, options, specs, report, pushes=pushes, pace=self._pace)
 
     def _measured(self) -> ComputeModel:
-        """Return what learning and pushing took, in the mean over replicates."""
+        """Return what learning and pushing took, in the mean over replicates, and over clusters."""
         seconds: dict[str, list[float]] = {}
         for replicate in self._finished:
             for one in replicate.strategies:
                 if one.learned and one.spec.learns:
                     name = one.spec.name if one.spec.kind.learns_here else CLUSTER
                     seconds.setdefault(name, []).append(one.learn_s / one.learned)
+                if one.cluster_learned:
+                    seconds.setdefault(CLUSTER, []).append(one.cluster_s / one.cluster_learned)
         return ComputeModel(
             {name: fmean(found) for name, found in seconds.items()}, Handling.mean(self._handling)
         )

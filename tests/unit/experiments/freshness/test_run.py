@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lorabench.bench.runner import document
 from lorabench.experiments.freshness import view
+from lorabench.experiments.freshness.compute_model import ComputeModel
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.experiments.freshness.run import Freshness
 
@@ -129,3 +130,16 @@ def test_a_touch_trace_is_written_where_nothing_learns(options, tmp_path) -> Non
     run.measure(Interrupting())
     assert all(Path(one).exists() for one in run.also_written())
     assert path.exists()
+
+
+def test_a_saved_compute_model_is_enough_where_a_cluster_trains_beside_a_learner(
+    options, tmp_path
+) -> None:
+    file = str(tmp_path / "times.toml")
+    both = replace(options, strategies=("none", "lora+delta"), push_interval_s=2.0)
+    Freshness(replace(both, save_compute_model=file)).measure(Interrupting())
+    again = Freshness(replace(both, compute_model=file))
+    assert again.findings() is None
+    times = ComputeModel.read(file).per_sample
+    assert set(times) == {"lora+delta", "cluster"}
+    assert min(times.values()) > 0
