@@ -18,6 +18,9 @@ SEEDS = 5
 RECORDED = "deltas"
 """The strategy that sends what was recorded."""
 
+BLOCKS = 6
+"""Blocks of time of a lone stream, unless asked for otherwise: a verdict takes as many."""
+
 WINDOWS = 12
 """Stretches of the stream, unless asked for otherwise."""
 
@@ -47,6 +50,21 @@ def _each_once(text: str) -> tuple[str, ...]:
     """Read names; ``all`` stands for `ALL`."""
     each = (ALL if name == "all" else (name,) for name in names(text))
     return tuple(dict.fromkeys(name for several in each for name in several))
+
+
+def even_blocks(windows: int) -> int:
+    """Return into how many blocks of as many windows each a lone stream falls.
+
+    Of unequal blocks each window would weigh by the block that it is in. At least `BLOCKS`, or as
+    many as there are windows.
+
+    Examples
+    --------
+    >>> even_blocks(12), even_blocks(16), even_blocks(7), even_blocks(4)
+    (6, 8, 7, 4)
+    """
+    least = min(BLOCKS, windows)
+    return next(blocks for blocks in range(least, windows + 1) if windows % blocks == 0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,7 @@ class FreshnessOptions(CheckOptions, StudyOptions):
         None,
         "Replicates: --seed and those behind it, each with rows and a model of its own; with "
         "--data, blocks of time of the one stream.",
-        shown=f"{SEEDS}; with an adapter or deltas and no --data 1",
+        shown=f"{SEEDS}; with --data {BLOCKS} or more; with an adapter or deltas and no --data 1",
         least=1,
     )
     window_rows: int = option(
@@ -184,8 +202,19 @@ class FreshnessOptions(CheckOptions, StudyOptions):
         if self.seeds is not None:
             return self.seeds
         if self.data is not None:
-            return min(SEEDS, self.stretches)
+            return even_blocks(self.stretches)
         return SEEDS if self._of_one_seed is None else 1
+
+    @property
+    def blocks(self) -> int:
+        """Into how many blocks of time a replay falls: 1 where there are several replays.
+
+        A protocol's average is over all its shards, as it is in print.
+        """
+        if self.data is not None:
+            return self.replicates
+        several = self.replicates > 1 or self.protocol is not None
+        return 1 if several else even_blocks(self.stretches)
 
     @property
     def stretches(self) -> int:

@@ -19,7 +19,7 @@ from lorabench.errors import InputError
 from lorabench.experiments.freshness.compute_model import ComputeModel, measure_handling
 from lorabench.experiments.freshness.cost import sync_claim
 from lorabench.experiments.freshness.metrics import FreshnessTable
-from lorabench.experiments.freshness.options import LEAST_ROWS, SEEDS, WINDOWS, FreshnessOptions
+from lorabench.experiments.freshness.options import LEAST_ROWS, WINDOWS, FreshnessOptions
 from lorabench.experiments.freshness.protocol import Protocol
 from lorabench.experiments.freshness.quality import Replicate, blocks_of
 from lorabench.experiments.freshness.race import CLUSTER, Entrant
@@ -338,11 +338,7 @@ class Freshness(Experiment):
 
     def _blocks(self) -> list[range]:
         """Return the windows of each replicate within a replay: of the only one, blocks of time."""
-        options = self.options
-        several = options.replicates if options.data is not None else 1
-        if options.data is None and len(self._seeds) == 1 and self._protocol is None:
-            several = min(SEEDS, options.stretches)
-        return blocks_of(options.stretches, several)
+        return blocks_of(self.options.stretches, self.options.blocks)
 
     def _config(self, found: Sequence[Replicate]) -> dict[str, Any]:
         learning = [spec for spec in self._tuning.specs if spec.learns]

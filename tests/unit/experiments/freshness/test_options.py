@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from lorabench.bench.command import Output
@@ -13,10 +15,11 @@ from lorabench.cli import app
 from lorabench.errors import GateError, InputError
 from lorabench.experiments.freshness import COMMAND
 from lorabench.experiments.freshness import run as run_module
-from lorabench.experiments.freshness.options import FreshnessOptions
+from lorabench.experiments.freshness.options import FreshnessOptions, even_blocks
 from lorabench.lora.layout import plan_adapter
 from lorabench.model import fbgemm
 from lorabench.model.tables import TableLayout
+from lorabench.results.limit import MIN_ROUNDS
 from lorabench.strategies.registry import strategies
 from lorabench.workload.spec import load_spec
 
@@ -64,17 +67,25 @@ def test_bad_options_are_told(options, expected) -> None:
         ({"seeds": 3}, 3),
         ({"adapter": "a"}, 1),
         ({"save_adapter": "a"}, 1),
-        ({"data": Path("d")}, 5),
+        ({"data": Path("d")}, 6),
+        ({"data": Path("d"), "windows": 16}, 8),
         ({"data": Path("d"), "windows": 3}, 3),
         ({"data": Path("d"), "windows": 3, "seeds": 2}, 2),
         # One replay whatever the blocks, so that the adapter belongs to its tables.
-        ({"data": Path("d"), "adapter": "a"}, 5),
+        ({"data": Path("d"), "adapter": "a"}, 6),
     ],
 )
 def test_there_are_as_many_replicates_as_the_rows_allow(given, replicates) -> None:
     options = FreshnessOptions(**given)
     options.check()
     assert options.replicates == replicates
+
+
+@given(st.integers(1, 200))
+def test_blocks_of_a_lone_stream_are_of_as_many_windows_each(windows) -> None:
+    blocks = even_blocks(windows)
+    assert windows % blocks == 0
+    assert blocks >= min(MIN_ROUNDS, windows)
 
 
 def test_the_seed_is_the_strategies_too() -> None:
