@@ -18,6 +18,7 @@ from lorabench.experiments.freshness.replicates import (
 )
 from lorabench.results.metrics import MetricTable
 from lorabench.results.pareto import front
+from lorabench.results.statistics import Estimate
 
 COSTS = ("pushed_bytes", "learn_cpu_s", "held_bytes", "update_latency_p50")
 """What freshness is bought with, each with a front of its own."""
@@ -114,13 +115,14 @@ def _add_costs(table: MetricTable, found: Replicates, name: str) -> None:
 def add_fronts(table: MetricTable, found: Replicates) -> None:
     """Write down who is on the front of each cost, of those that can be deployed.
 
-    A cost that is the same for all has none.
+    A cost that is the same for all has none. A latency that lies beyond the end costs what it is at
+    least, which is in its favour.
     """
     specs = found.specs
     names = [name for name, spec in specs.items() if deployable(spec.kind)]
     worth = _worth(table, names)
     for metric in COSTS:
-        costs = {name: table.estimate(metric, strategy_case(name)) for name in names}
+        costs = {name: _cost(table, metric, name) for name in names}
         points = {
             name: (cost.value, worth[name])
             for name, cost in costs.items()
@@ -132,6 +134,12 @@ def add_fronts(table: MetricTable, found: Replicates) -> None:
         for name in points:
             case = strategy_case(name).also(metric, cost=metric)
             table.add("on_pareto_front", case, float(name in kept))
+
+
+def _cost(table: MetricTable, metric: str, name: str) -> Estimate | None:
+    """Return a cost, or the lower bound of one that is known by that alone."""
+    case = strategy_case(name)
+    return table.estimate(metric, case) or table.estimate(f"{metric}_bound", case)
 
 
 def _worth(table: MetricTable, names: Sequence[str]) -> dict[str, float]:

@@ -64,3 +64,21 @@ def test_fronts_are_of_what_can_be_deployed_by_each_cost() -> None:
         ("update_latency_p50", "delta"): 0.0,
         ("update_latency_p50", "lora"): 1.0,
     }
+
+
+def test_a_latency_beyond_the_end_is_on_the_front_by_what_it_is_at_least() -> None:
+    table = measured(
+        replicate(
+            0,
+            late("none", NONE, ()),
+            late("delta", [0.55] * WINDOWS, [9.0], [7.0, 5.0, 3.0]),
+            late("lora", [0.6] * WINDOWS, [1.0]),
+            late("ideal", IDEAL, [1.0]),
+        )
+    ).table
+    on = {
+        str(case.labels["strategy"]): values[0]
+        for case, values in table.named("on_pareto_front").items()
+        if case.labels["cost"] == "update_latency_p50"
+    }
+    assert on == {"delta": 0.0, "lora": 1.0}
