@@ -26,13 +26,13 @@ def test_what_is_sent_arrives(pair: TransferPair, content: str) -> None:
         assert (found.encode_s > 0) == (found.decode_s > 0) == (content != "bytes")
 
 
-def test_an_end_that_is_killed_is_told_by_its_name() -> None:
-    with TransferPair(on_wire=False) as pair:
-        os.kill(pair.pids[1], signal.SIGKILL)
-        with pytest.raises(TransferError, match="receiver ended by SIGKILL before its time"):
-            pair.transfer(Format("bytes", 1), 1_000, 0, 60)
-
-
 def test_loopback_is_never_shaped(pair: TransferPair) -> None:
     with pytest.raises(AssertionError):
         pair.shape(1e6)
+
+
+def test_an_end_that_is_killed_is_told_by_its_name(pair: TransferPair) -> None:
+    """The last: each pair imports torch twice, and this one is spent."""
+    os.kill(pair.pids[1], signal.SIGKILL)
+    with pytest.raises(TransferError, match="receiver ended by SIGKILL before its time"):
+        pair.transfer(Format("bytes", 1), 1_000, 0, 60)
