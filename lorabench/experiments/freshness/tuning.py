@@ -122,18 +122,8 @@ def tune(
     InputError
         The rows are not generated, so that there is no other stream like them.
     """
-    if source.kind != "generated":
-        raise InputError(
-            f"--tune: found {source.description}, expected a preset: rates are chosen on rows of "
-            "another seed; or give --learning-rate"
-        )
     seed = options.seed + options.replicates
-    workload = source.spec
-    if options.minutes is not None:  # these are as many as the replay takes, and no more
-        behind = workload.pretrain_rows
-        enough = max(behind + options.tune_rows, 2 * behind)
-        workload = with_rows(workload, max(workload.rows, enough))
-    held_out = generated(workload, seed)
+    held_out = _held_out(source, options, seed)
     prepared = prepare(held_out, None, seed, report, accumulators=True)
     shipped = None if pushes is None else pushes(prepared.tables)
     shorter = replace(
@@ -159,6 +149,28 @@ def tune(
         (found,) = replay.strategies
         return None if found.diverged else found.quality.normalized_entropy[-1]
 
+    return _tuned(specs, entropy)
+
+
+def _held_out(source: RowSource, options: FreshnessOptions, seed: int) -> RowSource:
+    """Return rows of another seed, as many as tuning takes."""
+    if source.kind != "generated":
+        raise InputError(
+            f"--tune: found {source.description}, expected a preset: rates are chosen on rows of "
+            "another seed; or give --learning-rate"
+        )
+    workload = source.spec
+    if options.minutes is not None:  # these are as many as the replay takes, and no more
+        behind = workload.pretrain_rows
+        enough = max(behind + options.tune_rows, 2 * behind)
+        workload = with_rows(workload, max(workload.rows, enough))
+    return generated(workload, seed)
+
+
+def _tuned(
+    specs: Sequence[StrategySpec], entropy: Callable[[StrategySpec], float | None]
+) -> Tuning:
+    """Choose the rates and decays of strategies, and of their training clusters, once each."""
     tuning = Tuning()
     clusters: dict[TrainerKind, StrategySpec] = {}
     for spec in specs:
