@@ -94,7 +94,11 @@ class FreshnessOptions(CheckOptions, StudyOptions):
         least=2,
     )
     memory_budget: float = option(
-        0.02, "LoRA state, or memory's, as a share of the table bytes, at most.", above=0, most=1
+        0.02,
+        "LoRA state, or memory's, as a share of the table bytes, at most.",
+        above=0,
+        most=1,
+        panel=RARE,
     )
     tune: bool = option(
         False, "Choose each one's learning rate and decay on a stream of another seed first."

@@ -23,6 +23,9 @@ from lorabench.results.statistics import Estimate
 COSTS = ("pushed_bytes", "learn_cpu_s", "held_bytes", "update_latency_p50")
 """What freshness is bought with, each with a front of its own."""
 
+# Those that have a lower bound where they lie beyond the end of a replay.
+_BOUNDED = ("update_latency_p50",)
+
 _QUANTILES = {"p50": 0.5, "p95": 0.95}
 
 
@@ -139,7 +142,10 @@ def add_fronts(table: MetricTable, found: Replicates) -> None:
 def _cost(table: MetricTable, metric: str, name: str) -> Estimate | None:
     """Return a cost, or the lower bound of one that is known by that alone."""
     case = strategy_case(name)
-    return table.estimate(metric, case) or table.estimate(f"{metric}_bound", case)
+    found = table.estimate(metric, case)
+    if found is None and metric in _BOUNDED:
+        return table.estimate(f"{metric}_bound", case)
+    return found
 
 
 def _worth(table: MetricTable, names: Sequence[str]) -> dict[str, float]:

@@ -187,10 +187,14 @@ def fronts(result: Result) -> Table:
 
 
 def _cheapest_first(result: Result, cost: str, found: Sequence[Metric]) -> list[str]:
-    """Return the strategies of some metrics, the cheapest first."""
-
-    def of(name: str) -> float:
-        one = result.metric(cost, name)
-        return one.estimate if one is not None and one.estimate is not None else 0.0
-
-    return sorted((str(one.labels["strategy"]) for one in found), key=of)
+    """Return the strategies of some metrics, the cheapest first; > where a cost is a bound."""
+    costs: list[tuple[float, str]] = []
+    for name in (str(one.labels["strategy"]) for one in found):
+        known, least = result.metric(cost, name), result.metric(f"{cost}_bound", name)
+        if known is not None and known.estimate is not None:
+            costs.append((known.estimate, name))
+        elif least is not None and least.estimate is not None:
+            costs.append((least.estimate, f"{name} (>)"))
+        else:
+            costs.append((0.0, name))
+    return [name for _, name in sorted(costs, key=lambda one: one[0])]

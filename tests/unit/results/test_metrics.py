@@ -9,7 +9,7 @@ from lorabench.results.metrics import MetricTable
 from lorabench.results.registry import FAMILIES, METRICS, metric_spec
 from lorabench.results.statistics import Estimate, geometric_mean, mean
 
-UNITS = {"1", "s", "B", "1/s", "B/s", "CPUs"}
+UNITS = {"1", "s", "B", "1/s", "B/s", "bit/s", "CPUs"}
 
 
 def test_units_are_si_without_prefix() -> None:
