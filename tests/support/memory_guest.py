@@ -65,7 +65,7 @@ def ordinary_pages(group: Path) -> None:
     before = settled(left)
     region = region_on("4k", 64 * MIB)
     after = settled(left)
-    # Once and not twice; beside it the guest's own processes are charged for what they do meanwhile.
+    # Once and not twice; the guest's own processes are charged for what they do meanwhile.
     assert 60 * MIB < before - after < 80 * MIB, (before, after)
     region.close()
 
