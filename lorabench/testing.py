@@ -36,6 +36,7 @@ from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.strategies.registry import parse
 from lorabench.updates.link import Link, Scale, Sync
+from lorabench.updates.rows import RowNumbers
 from lorabench.workload.block import Block
 from lorabench.workload.planted import sigmoid
 
@@ -125,7 +126,7 @@ class _World:
             )
 
     def _draw(self, rng: np.random.Generator) -> list[Block]:
-        hot = self.tables.layout.hotness or (1,) * len(_ROWS)
+        hot = self.tables.layout.lookups
         found = []
         for number in range(_BATCHES):
             sparse = np.concatenate(
@@ -197,8 +198,8 @@ class _World:
 
         Of samples that have no row in common, each has one where its prediction is not the base's.
         """
-        starts = np.cumsum([0, *_ROWS[:-1]]).repeat(self.tables.layout.hotness or (1,) * len(_ROWS))
-        rows = np.concatenate([one.sparse for one in self.rows]) + starts
+        sparse = np.concatenate([one.sparse for one in self.rows])
+        rows = RowNumbers(self.tables.layout).of_samples(sparse)
         base = self.drifting(parse("none")).probabilities
         known: set[int] = set()
         count = 0

@@ -42,9 +42,14 @@ class TableLayout:
     hotness: tuple[int, ...] = ()
 
     @property
+    def lookups(self) -> tuple[int, ...]:
+        """L_f of each of the F tables, whether or not all are one."""
+        return self.hotness or (1,) * len(self.rows)
+
+    @property
     def columns(self) -> int:
         """Rows that a sample looks up in all tables, C."""
-        return sum(self.hotness) if self.hotness else len(self.rows)
+        return sum(self.lookups)
 
     @property
     def offsets(self) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ class FbgemmTrainer:
         self._set = tables
         self._net = net
         self._dim = layout.dim
-        self._hotness = layout.hotness or (1,) * len(layout.rows)
+        self._hotness = layout.lookups
         *begins, end = layout.offsets
         self._optimizer = fbgemm.RowwiseAdagrad(
             torch.from_numpy(tables.region.array(np.float32, (end // 4,), 0)),

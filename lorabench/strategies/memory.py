@@ -134,7 +134,7 @@ class IdKeys:
     """
 
     def __init__(self, layout: TableLayout, buckets: Sequence[int]) -> None:
-        hotness = np.array(layout.hotness or (1,) * len(layout.rows))
+        hotness = np.array(layout.lookups)
         starts = np.cumsum([0, *buckets[:-1]])
         # Of each column of the samples.
         self._start = np.repeat(starts, hotness)

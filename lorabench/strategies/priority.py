@@ -65,7 +65,7 @@ class Priority(Deltas):
         # a row learned has been sent, else `_SENT`; `_held` as the servers miss it.
         self._waiting = [np.full(rows, _SENT, np.int64) for rows in self.layout.rows]
         self._undo: list[_Undo] = []
-        self._held = [np.zeros(rows, np.bool_) for rows in self.layout.rows]
+        self._held = np.zeros(self.numbers.count, np.bool_)
         if self._by != "delta-norm":
             self.cluster.watch()
             self._count_sent = [one.copy() for one in self.cluster.counts]
@@ -100,7 +100,7 @@ class Priority(Deltas):
         if (number + 1) % self._full_every:
             chosen = self._first(chosen)
         self._undo = [self._take(f, rows) for f, rows in enumerate(chosen)]
-        self._held = [one != _SENT for one in self._waiting]
+        self._held = self._changed()
         delta = self.cluster.delta([rows.astype(np.int32) for rows in chosen], now_s)
         return replace(delta, step=self._complete())
 
@@ -120,7 +120,7 @@ class Priority(Deltas):
 
     def _complete(self) -> int:
         """Return the step up to which every label is in what has been sent."""
-        left = [one[held] for one, held in zip(self._waiting, self._held, strict=True)]
+        left = (one[one != _SENT] for one in self._waiting)
         return min([self.cluster.step, *(int(one.min()) for one in left if len(one))])
 
     def _first(self, waiting: list[_Rows]) -> list[_Rows]:
@@ -144,7 +144,11 @@ class Priority(Deltas):
             if undo.count_sent is not None and undo.energy_sent is not None:
                 self._count_sent[f][undo.rows] = undo.count_sent
                 self._energy_sent[f][undo.rows] = undo.energy_sent
-        self._held = [one != _SENT for one in self._waiting]
+        self._held = self._changed()
+
+    def _changed(self) -> NDArray[np.bool_]:
+        """Return of each row, all tables numbered through, whether a change of it waits."""
+        return np.concatenate([one != _SENT for one in self._waiting])
 
     def _score(self, f: int, rows: _Rows) -> NDArray[np.float32]:
         if self._by == "delta-norm":
@@ -158,10 +162,5 @@ class Priority(Deltas):
 
     def held_back(self, sparse: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return how many rows of each sample [B] had changed when the last push left them out."""
-        hotness = self.layout.hotness or (1,) * len(self.layout.rows)
-        found = np.zeros(len(sparse), np.int64)
-        column = 0
-        for held, hot in zip(self._held, hotness, strict=True):
-            found += held[sparse[:, column : column + hot]].sum(axis=1)
-            column += hot
+        found: NDArray[np.int64] = self._held[self.numbers.of_samples(sparse)].sum(axis=1)
         return found

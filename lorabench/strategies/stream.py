@@ -35,15 +35,13 @@ class Stream(Deltas):
         super().__init__(spec, deployment)
         self._waiting: deque[tuple[int, NDArray[np.int64]]] = deque()
         self._is_waiting = np.zeros(self.numbers.count, np.bool_)
-        hotness = self.layout.hotness or (1,) * len(self.layout.rows)
-        self._column_base = np.repeat(self.numbers.starts[:-1], hotness)
         self._free_s = self._last_s = -np.inf
         self._before = self.cluster.step
         self.cluster.listeners.append(self._enqueue)
 
     def _enqueue(self, sparse: NDArray[np.int32]) -> None:
         """Let the rows of a step wait, but for those that wait already."""
-        rows = (sparse + self._column_base).ravel()
+        rows = self.numbers.of_samples(sparse).ravel()
         rows = np.unique(rows[~self._is_waiting[rows]])
         self._is_waiting[rows] = True
         self._waiting.append((self._before, rows))

@@ -99,7 +99,7 @@ class TrainingCluster:
         self._decay = decay
         self._in_window = 0
         layout = model.tables.layout
-        self._columns = np.cumsum([0, *(layout.hotness or (1,) * len(layout.rows))])
+        self._columns = np.cumsum([0, *layout.lookups])
         # Filled, not zeroed: pages that are first met while learning would count as learning.
         self._touched = [np.full(rows, 0, np.int64) for rows in layout.rows]
         self._watched = False

@@ -37,6 +37,15 @@ class RowNumbers:
         """Rows of all tables."""
         return int(self.starts[-1])
 
+    @cached_property
+    def of_columns(self) -> NDArray[np.int64]:
+        """Number of the first row of the table that each column of a sample asks, int64 [C]."""
+        return np.repeat(self.starts[:-1], self.layout.lookups)
+
+    def of_samples(self, sparse: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the numbers int64 [B, C] of the rows that samples [B, C] look up."""
+        return sparse + self.of_columns
+
     def join(self, rows: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
         """Return the numbers int64 [n] of each table's rows, table by table."""
         return np.concatenate(

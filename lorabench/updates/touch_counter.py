@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.model.tables import TableLayout
+from lorabench.updates.rows import RowNumbers
 from lorabench.updates.touch import TouchCurve
 
 _NS = 1e9
@@ -31,11 +32,9 @@ class TouchCounter:
     """
 
     def __init__(self, layout: TableLayout, resolution_s: float) -> None:
-        hotness = layout.hotness or (1,) * len(layout.rows)
-        starts = np.cumsum([0, *layout.rows])
-        self._column_base = np.repeat(starts[:-1], hotness)
-        self._last = np.full(int(starts[-1]), -1, np.int64)
-        self._place = np.empty(int(starts[-1]), np.int32)
+        self._numbers = RowNumbers(layout)
+        self._last = np.full(self._numbers.count, -1, np.int64)
+        self._place = np.empty(self._numbers.count, np.int32)
         self._resolution_s = resolution_s
         self._tick_ns = max(1, round(resolution_s * _NS))
         self._began_ns: int | None = None
@@ -58,8 +57,9 @@ class TouchCounter:
             self._began_ns = int(time_ns[0])
         ticks = (time_ns - self._began_ns) // self._tick_ns
         edges = [0, *(np.flatnonzero(np.diff(ticks)) + 1), len(ticks)]
+        numbers = self._numbers.of_samples(sparse)
         for begin, end in pairwise(edges):
-            rows = (sparse[begin:end] + self._column_base).ravel()
+            rows = numbers[begin:end].ravel()
             self._count(int(ticks[begin]), self._each_once(rows))
 
     def _each_once(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

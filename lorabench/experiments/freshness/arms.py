@@ -192,6 +192,8 @@ class Arm:
         Who learns for it: that same, or that of its training cluster.
     cluster : Learner, optional
         That of its training cluster, where it learns for itself too.
+    slices : bool
+        Ask the strategy what it holds back.
     """
 
     def __init__(
@@ -201,14 +203,18 @@ class Arm:
         learner: Learner,
         trainer: Learner,
         cluster: Learner | None = None,
+        *,
+        slices: bool = True,
     ) -> None:
         self.strategy = strategy
         self.found = found
         self.learner = learner
         self.trainer = trainer
         self._cluster = cluster
+        self._slices = slices
         self.delays = Delays()
         self.scores: list[Floats] = []
+        self._held: list[NDArray[np.int64]] = []
 
     def turn(self, batch: Batch, began_ns: int, history: History) -> bool:
         """Predict a batch by what is served at that moment; False where that is not finite.
@@ -232,6 +238,9 @@ class Arm:
         if not np.isfinite(logits).all():
             return False
         self.scores.append(sigmoid(logits.astype(np.float64)).astype(np.float32))
+        held = self.strategy.held_back(batch.rows.sparse) if self._slices else None
+        if held is not None:
+            self._held.append(held)
         return True
 
     def _step(self) -> int:
@@ -245,6 +254,12 @@ class Arm:
         """Return the click probabilities since the last time."""
         found = np.concatenate(self.scores)
         self.scores.clear()
+        return found
+
+    def take_held(self) -> NDArray[np.int64] | None:
+        """Return how many rows of each sample were held back since then; None where all is sent."""
+        found = np.concatenate(self._held) if self._held else None
+        self._held.clear()
         return found
 
     def told(self) -> None:

@@ -2,23 +2,25 @@
 
 One training cluster learns for all that ship what it learned. Strategies share nothing else but the
 base tables, so that they take their turns at the same time, a thread each; what each does is the
-same however these fall. torch keeps to one thread meanwhile, which makes its sums the same on every
-number of cores.
+same however these fall. torch and numpy's BLAS keep to one thread meanwhile: sums are the same on
+every number of cores, the time that a thread takes is all that its work takes, and none of BLAS's
+own threads waits busily on a core that an arm could use.
 """
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lorabench.experiments.freshness.arms import NS, Arm, Batch, History, Learner
 from lorabench.experiments.freshness.quality import Replayed
-from lorabench.experiments.freshness.slices import Rows, Slices, joined, most
+from lorabench.experiments.freshness.slices import Rows, Slices, most
 from lorabench.strategies.base import StrategySpec
 from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.strategies.shipping import Shipping
@@ -29,6 +31,9 @@ Pace = Callable[[str], float | None]
 """From a strategy's name, or `CLUSTER`, to what learning a sample takes, s; None: as measured."""
 
 CLUSTER = "cluster"
+
+Look = Callable[[NDArray[np.int64], NDArray[np.int32]], None]
+"""Told times [B] and rows [B, C] of a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,8 @@ class Race:
     ----------
     arms : list of Arm
         That are still going on.
+    lookers : list of callable
+        Told the times [B] and rows [B, C] of each batch, while the arms take their turns.
     """
 
     def __init__(
@@ -78,14 +85,14 @@ class Race:
         self._history = History(int(delay_s * NS))
         self._clusters: dict[TrainingCluster, Learner] = {}
         self._slices = Slices(deployment.model.tables.layout) if slices else None
-        self._held: dict[str, list[NDArray[np.int64]]] = {}
+        self.lookers: list[Look] = []
         self._number = 0
         self._began_ns: int | None = None
         self._last_ns = 0
         self._stack = ExitStack()
-        self._threads = torch.get_num_threads()
+        self._stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)
-        self._stack.callback(torch.set_num_threads, self._threads)
+        self._stack.enter_context(threadpool_limits(1, user_api="blas"))
         # torch's number of threads is each thread's own.
         self._pool = self._stack.enter_context(
             ThreadPoolExecutor(
@@ -120,7 +127,8 @@ class Race:
         beside = None
         if spec.kind.learns_here and isinstance(strategy, Shipping):
             beside = self._trainer(strategy.cluster)
-        arm = Arm(strategy, found, learner, trainer, beside)
+        slices = self._slices is not None
+        arm = Arm(strategy, found, learner, trainer, beside, slices=slices)
         self.arms.append(arm)
         return arm
 
@@ -136,31 +144,23 @@ class Race:
         self._last_ns = batch.now_ns
         if self._began_ns is None:
             self._began_ns = batch.now_ns
-        began_ns = self._began_ns
         clusters = [
             self._pool.submit(each.catch_up, batch.now_ns) for each in self._clusters.values()
         ]
         # What is independent of a cluster need not wait for it.
-        apart = [arm for arm in self.arms if arm.found.spec.kind.trained_by is None]
-        turns = {arm: self._pool.submit(arm.turn, batch, began_ns, self._history) for arm in apart}
+        apart = {arm for arm in self.arms if arm.found.spec.kind.trained_by is None}
+        turns = self._begin(batch, apart)
         if self._slices is not None:
             self._slices.add(batch.rows.sparse)
+        for look in self.lookers:
+            look(batch.rows.time_ns, batch.rows.sparse)
         for each in clusters:
             each.result()
-        turns |= {
-            arm: self._pool.submit(arm.turn, batch, began_ns, self._history)
-            for arm in self.arms
-            if arm not in turns
-        }
+        turns |= self._begin(batch, set(self.arms) - apart)
         finite = {arm: turn.result() for arm, turn in turns.items()}
-        for arm in list(self.arms):
-            if not finite[arm]:
-                self._drop(arm)
-            elif (
-                self._slices is not None
-                and (held := arm.strategy.held_back(batch.rows.sparse)) is not None
-            ):
-                self._held.setdefault(arm.found.spec.name, []).append(held)
+        for arm in [one for one in self.arms if not finite[one]]:
+            self.arms.remove(arm)
+            arm.found.diverge(arm.strategy)
         self._history.add(batch)
         self._history.forget(
             min(
@@ -171,17 +171,23 @@ class Race:
             else self._number
         )
 
-    def _drop(self, arm: Arm) -> None:
-        self.arms.remove(arm)
-        self._held.pop(arm.found.spec.name, None)
-        arm.found.diverge(arm.strategy)
+    def _begin(self, batch: Batch, arms: Set[Arm]) -> dict[Arm, Future[bool]]:
+        """Let arms take their turns; those that learn first, lest the others wait for them."""
+        assert self._began_ns is not None
+        order = sorted(
+            (arm for arm in self.arms if arm in arms),
+            key=lambda arm: not arm.found.spec.kind.learns_here,
+        )
+        return {
+            arm: self._pool.submit(arm.turn, batch, self._began_ns, self._history) for arm in order
+        }
 
     def end_window(self, label: NDArray[np.int8]) -> None:
         """Write down how well all predicted the rows since the last window."""
         parts: dict[str, Rows] = dict(self._slices.end_window()) if self._slices else {}
-        for name, held in self._held.items():
-            parts[f"unsent by {name}"] = most(joined(held))
-        self._held.clear()
+        for arm in self.arms:
+            if (held := arm.take_held()) is not None:
+                parts[f"unsent by {arm.found.spec.name}"] = most(held)
         for arm in self.arms:
             arm.told()
             arm.found.note(arm.strategy, label, arm.take_scores(), parts)

@@ -53,9 +53,6 @@ _ROWS_OF_TICK = 32
 
 Report = Callable[[str, float], None]
 
-Touched = Callable[[NDArray[np.int64], NDArray[np.int32]], None]
-"""Told times [B] and rows [B, C] of a batch."""
-
 
 @dataclass(frozen=True, eq=False)
 class Window:
@@ -207,13 +204,12 @@ class Replay:
                     if one.spec.name in saved:
                         arm.strategy.resume(saved[one.spec.name])
                     self._record(arm.strategy, one.spec.name)
-                touched: list[Touched] = []
                 if number == 0:
                     if (touches := self._touches()) is not None:
-                        touched.append(stack.enter_context(touches).add)
+                        race.lookers.append(stack.enter_context(touches).add)
                     if self._slices and any(one.spec.name == DELTA for one in entrants):
-                        touched.append(self._touch_counter().add)
-                self._run(race, touched)
+                        race.lookers.append(self._touch_counter().add)
+                self._run(race)
 
     def _record(self, strategy: Strategy, name: str) -> None:
         """Let pushes be written as files, of the strategy that is asked for."""
@@ -238,20 +234,17 @@ class Replay:
         if path is None:
             return None
         layout = self._prepared.tables.layout
-        hotness = layout.hotness or (1,) * len(layout.rows)
         resolution_s = self._options.touch_resolution_s
-        return TouchWriter(Path(path), layout.rows, hotness, resolution_s)
+        return TouchWriter(Path(path), layout.rows, layout.lookups, resolution_s)
 
-    def _run(self, race: Race, touched: Sequence[Touched]) -> None:
-        """Take all of a race through the stream, and tell which rows are looked up when."""
+    def _run(self, race: Race) -> None:
+        """Take all of a race through the stream."""
         for number, (begin, rows) in enumerate(self._stretches()):
             batches = list(_batches(rows))
             for place, batch in enumerate(batches):
                 done = (number + place / len(batches)) / self._options.stretches
                 self._report("replaying", done)
                 race.step(batch)
-                for tell in touched:
-                    tell(batch.time_ns, batch.sparse)
             if len(self.windows) == number:
                 self._add_window(rows, begin)
             race.end_window(rows.label)

@@ -6,12 +6,13 @@ row before it had in the replay, `cold` and `hot` by how often, on average on a 
 the replay had them before. Each part is the third of a window's rows that has most of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.model.tables import TableLayout
+from lorabench.updates.rows import RowNumbers
 
 Rows = NDArray[np.int64]
 
@@ -26,16 +27,14 @@ class Slices:
     """
 
     def __init__(self, layout: TableLayout) -> None:
-        hotness = layout.hotness or (1,) * len(layout.rows)
-        bases = np.cumsum([0, *layout.rows])
-        self._column_base = np.repeat(bases[:-1], hotness)
-        self._counts = np.zeros(int(bases[-1]), np.uint32)
+        self._numbers = RowNumbers(layout)
+        self._counts = np.zeros(self._numbers.count, np.uint32)
         self._new: list[NDArray[np.int64]] = []
         self._heat: list[NDArray[np.float64]] = []
 
     def add(self, sparse: NDArray[np.int32]) -> None:
         """Look at a batch's ids [B, C], then count them."""
-        rows = sparse + self._column_base
+        rows = self._numbers.of_samples(sparse)
         counts = self._counts[rows]
         self._new.append((counts == 0).sum(axis=1))
         self._heat.append(np.log1p(counts).mean(axis=1))
@@ -65,8 +64,3 @@ def most(of_each: NDArray[np.int64] | NDArray[np.float64], *, also_zero: bool = 
     """
     first = np.argsort(-of_each, kind="stable")[: max(1, len(of_each) // 3)]
     return np.sort(first if also_zero else first[of_each[first] > 0])
-
-
-def joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return what batches gave as one."""
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lorabench.model.tables import TableLayout
 from lorabench.targets.load import Schedule
 from lorabench.targets.trace import NS
+from lorabench.updates.rows import RowNumbers
 
 # What is written of a delta before anybody may interrupt: some hundred microseconds of work.
 _PIECE_BYTES = 512 << 10
@@ -60,9 +61,9 @@ def delta_push(sparse: NDArray[np.int32], layout: TableLayout, share: float, see
     seed : int
         Equal seeds, equal deltas.
     """
-    bases = _bases(layout)
-    touched = np.zeros(int(bases[-1]), np.bool_)
-    for column, base in enumerate(_column_bases(layout)):
+    numbers = RowNumbers(layout)
+    touched = np.zeros(numbers.count, np.bool_)
+    for column, base in enumerate(numbers.of_columns):
         touched[sparse[:, column] + base] = True
     hot, wanted = int(touched.sum()), share * len(touched)
     of_hot, of_others = min(1.0, wanted / max(1, hot)), 0.0
@@ -75,11 +76,11 @@ def delta_push(sparse: NDArray[np.int32], layout: TableLayout, share: float, see
         lot = rng.random(len(part), np.float32)
         chosen.append(begin + np.flatnonzero(lot < np.where(part, of_hot, of_others)))
     flat = np.concatenate(chosen)
-    edges = np.searchsorted(flat, bases)
+    edges = np.searchsorted(flat, numbers.starts)
     cuts = np.arange(0, len(flat), max(1, _PIECE_BYTES // (4 * layout.dim)))
     ends = np.append(cuts[1:], len(flat))[: len(cuts)]
     offsets = np.clip(edges, cuts[:, None], ends[:, None])
-    return Push(_numbers(flat, bases), offsets)
+    return Push(np.concatenate(numbers.split(flat)), offsets)
 
 
 def stream_push(
@@ -105,38 +106,21 @@ def stream_push(
     delay_s : float
         From a query to its labels.
     """
-    bases, of_column = _bases(layout), _column_bases(layout)
+    numbers = RowNumbers(layout)
     first, count = served.first_rows(len(sparse)), served.rows.astype(np.int64)
     before = np.cumsum(count) - count
     sample = np.repeat(first - before, count) + np.arange(int(count.sum()))
     due = np.repeat(served.arrivals + int(delay_s * NS), count)
-    rows, offsets, due_ns = [np.zeros(0, np.int64)], [], []
+    rows, offsets, due_ns = [np.zeros(0, np.int32)], [], []
     at = 0
     for begin in range(0, len(sample), batch):
-        each = np.unique(sparse[sample[begin : begin + batch]] + of_column)
-        rows.append(each)
-        offsets.append(at + np.searchsorted(each, bases))
+        each = np.unique(numbers.of_samples(sparse[sample[begin : begin + batch]]))
+        rows += numbers.split(each)
+        offsets.append(at + np.searchsorted(each, numbers.starts))
         due_ns.append(due[min(begin + batch, len(sample)) - 1])
         at += len(each)
     return Push(
-        np.concatenate([_numbers(each, bases) for each in rows]),
-        np.array(offsets, np.int64).reshape(-1, len(bases)),
+        np.concatenate(rows),
+        np.array(offsets, np.int64).reshape(-1, len(numbers.starts)),
         np.array(due_ns, np.int64),
     )
-
-
-def _bases(layout: TableLayout) -> NDArray[np.int64]:
-    """Return where each table begins when all rows are numbered through, and the end."""
-    return np.cumsum([0, *layout.rows], dtype=np.int64)
-
-
-def _column_bases(layout: TableLayout) -> NDArray[np.int64]:
-    """Return the same of the table that each column of a sample asks, [C]."""
-    return np.repeat(_bases(layout)[:-1], layout.hotness or (1,) * len(layout.rows))
-
-
-def _numbers(flat: NDArray[np.int64], bases: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return the rows' numbers within their tables; `flat` ascends."""
-    of_table = np.diff(np.searchsorted(flat, bases))
-    numbers: NDArray[np.int32] = (flat - np.repeat(bases[:-1], of_table)).astype(np.int32)
-    return numbers
