@@ -1,6 +1,6 @@
 """How a served model ages, and what keeps it fresh: quality over workload time, by strategy.
 
-The stream's head pre-trains the model; the rest is replayed without a network
+The stream's head pre-trains the model; the rest is replayed behind a link that is modelled
 (`lorabench.experiments.freshness.replay`), with generated rows once a seed and one seed after the
 other, so that no two models are held at once. On generated rows ``ceiling`` stands beside the
 strategies, the classifier that knows the planted truth.
@@ -27,7 +27,6 @@ from lorabench.experiments.freshness.replay import BATCH_ROWS, Replay, Report
 from lorabench.experiments.freshness.tuning import Tuning, tune
 from lorabench.experiments.freshness.verdicts import (
     gain,
-    handling_of,
     lateness,
     most_bytes,
     most_fraction,
@@ -184,7 +183,7 @@ class Freshness(Experiment):
         InputError
             Too few rows for the windows, bad data, or memory that does not suffice.
         """
-        self._fit_windows()
+        self.fit_windows()
         if self.options.tune:
             self.tune(observer.stage)
         for seed in self._seeds:
@@ -194,7 +193,7 @@ class Freshness(Experiment):
         if path is not None:
             write_bytes(Path(path), self._measured().text().encode())
 
-    def _fit_windows(self) -> None:
+    def fit_windows(self) -> None:
         """Take fewer windows than usual of rows that are too few for them.
 
         Raises
@@ -343,7 +342,7 @@ class Freshness(Experiment):
     def _config(self, found: Sequence[Replicate]) -> dict[str, Any]:
         learning = [spec for spec in self._tuning.specs if spec.learns]
         source, options, blocks = self.source, self.options, self._blocks()
-        handling = handling_of(self._handling)
+        handling = Handling.mean(self._handling)
         return {
             "experiment": resolved(options),
             "batch_rows": BATCH_ROWS,
@@ -388,7 +387,7 @@ class Freshness(Experiment):
         ]
         # By a protocol nothing is sent over a link.
         if self._protocol is None:
-            late = lateness(found, self.options, handling_of(self._handling))
+            late = lateness(found, self.options, Handling.mean(self._handling))
             judged.append(freshness_latency(late, basis))
         return [*judged, sync_claim()]
 

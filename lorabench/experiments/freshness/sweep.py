@@ -46,34 +46,19 @@ def grid_of(options: FreshnessOptions) -> Grid:
     return Grid.parse(options.sweep, known)
 
 
-class _Rows(Freshness):
-    """What replays the points of one workload."""
-
-    def windows(self) -> int | None:
-        """Return how many windows its rows are replayed in: of few rows fewer than usual.
-
-        Raises
-        ------
-        InputError
-            More blocks of time are asked for than there are windows then.
-        """
-        self._fit_windows()
-        return self.options.windows
-
-
 @dataclass(frozen=True, eq=False)
 class _Stream:
     """Points of one workload.
 
     Attributes
     ----------
-    fresh : _Rows
+    fresh : Freshness
         Replays it.
     points : list of Point
         That can be run.
     """
 
-    fresh: _Rows
+    fresh: Freshness
     points: list[Point]
 
 
@@ -121,7 +106,7 @@ class Sweep(Experiment):
                     raise unusable[key]
                 if key not in found:
                     try:
-                        fresh = _Rows(replace(self._given, **drift))
+                        fresh = Freshness(replace(self._given, **drift))
                     except InputError as error:
                         unusable[key] = error
                         raise
@@ -160,7 +145,8 @@ class Sweep(Experiment):
         """
         # Rows that are there are one stream, and so are windows that depend on them.
         for stream in self._streams.values():
-            fitted = replace(self._given, windows=stream.fresh.windows())
+            stream.fresh.fit_windows()
+            fitted = replace(self._given, windows=stream.fresh.options.windows)
             self.options = replace(fitted, seeds=fitted.replicates)
         total = len(self._seeds) * len(self._streams)
         number = 0

@@ -189,16 +189,6 @@ def _size_at(latency_s: Callable[[float], float], wanted_s: float) -> float | No
     return low
 
 
-def handling_of(every: Sequence[Handling]) -> Handling:
-    """Return the mean of what was measured, a replay each; nothing where nothing was."""
-    if not every:
-        return Handling()
-    return Handling(
-        math.fsum(one.encode_s_per_byte for one in every) / len(every),
-        math.fsum(one.apply_s_per_byte for one in every) / len(every),
-    )
-
-
 def most_bytes(found: Iterable[Replicate]) -> dict[str, dict[str, int]]:
     """Return what each strategy held at most, by purpose, in the replicate in which that was."""
     most: dict[str, dict[str, int]] = {}
