@@ -40,7 +40,7 @@ class Findings:
         What of it makes two runs the same run; None for all of it.
     table : MetricTable
         What was measured.
-    claims, series, rounds, unavailable : sequence
+    claims, series, rounds, unavailable, notes : sequence
         As the document has them.
     environment : dict
         What is known of where it was measured, beside what is asked of every machine.
@@ -63,6 +63,7 @@ class Findings:
     series: Sequence[schema.Series] = ()
     rounds: Sequence[schema.Round] = ()
     unavailable: Sequence[Missing] = ()
+    notes: Sequence[str] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] | None = None
     raw: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)

@@ -149,6 +149,7 @@ def document(
         metrics=found.table.metrics(),
         claims=list(found.claims),
         unavailable=[schema.Unavailable(**asdict(lack)) for lack in found.unavailable],
+        notes=list(dict.fromkeys(found.notes)),
         series=list(found.series),
     )
 

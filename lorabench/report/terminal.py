@@ -55,12 +55,19 @@ def plain_table(title: str | None = None, **settings: Any) -> Table:
 
 
 def render_claims(result: Result, console: Console) -> None:
-    """Print the verdicts, then what was not available and what would change that."""
+    """Print notes and verdicts, then what was not available and what would change that."""
+    render_notes(result, console)
     for claim in result.claims:
         console.print(_verdict(claim), highlight=False)
     for missing in result.unavailable:
         text = Text.assemble((f"{missing.what}: unavailable", "yellow"), f": {missing.why}")
         console.print(text.append(f"; to have it, {missing.enable}"), highlight=False)
+
+
+def render_notes(result: Result, console: Console) -> None:
+    """Print what a reader has to know before the figures."""
+    for note in result.notes:
+        console.print(Text.assemble(("note", "bold yellow"), f": {note}"), highlight=False)
 
 
 def _verdict(claim: Claim) -> Group:

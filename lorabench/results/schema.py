@@ -254,7 +254,14 @@ class LogFolder(Part):
 
 
 class Result(Part):
-    """A result document."""
+    """A result document.
+
+    Attributes
+    ----------
+    notes : list of str
+        What a reader has to know before the figures, a sentence each: what of the input was left
+        out, folded or assumed, and what about it looks wrong.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True
@@ -274,6 +281,7 @@ class Result(Part):
     metrics: Many[Metric]
     claims: Many[Claim]
     unavailable: Many[Unavailable]
+    notes: Many[str] = []
     series: Many[Series]
     raw: RawFile | None = None
     logs: LogFolder | None = None

@@ -87,6 +87,7 @@ class Counting(Experiment):
         if self.options.said:
             found.logs = {"n0/mlperf_log_detail.txt": self.options.said.encode()}
         found.environment = {"mood": "calm"}
+        found.notes = ["one hand was hidden"] * 2
         found.partial = self.options.ends_at is not None
         return found
 

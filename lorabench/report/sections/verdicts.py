@@ -104,7 +104,9 @@ def asked(reader: Reader) -> Iterator[Section]:
     """Return what was asked, on which machine, and what that could not give."""
     result = reader.result
     facts = [*_run(reader), *_machine(reader)]
-    notes = dict.fromkeys(note for block in result.rounds for note in block.notes)
+    notes = dict.fromkeys(
+        [*result.notes, *(note for block in result.rounds for note in block.notes)]
+    )
     wraps = max((block.wraps for block in result.rounds), default=0)
     words = [f"{note[:1].upper()}{note[1:]}." for note in list(notes)[:20]]
     if wraps:

@@ -43,6 +43,7 @@ def test_what_was_measured_is_saved_with_its_labels_and_shown(tmp_path: Path, ca
     assert [metric.values for metric in result.metrics] == [[0.0], [1.0], [2.0]]
     assert (result.command, result.partial) == ("count", False)
     assert result.environment == {"cpu": "abacus", "mood": "calm"}
+    assert result.notes == ["one hand was hidden"]
     printed = capsys.readouterr()
     assert printed.out.splitlines() == ["counted 3", "", f"result: {tmp_path / 'out.json'}"]
     assert printed.err == ""

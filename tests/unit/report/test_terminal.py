@@ -4,7 +4,9 @@ import io
 
 import pytest
 
-from lorabench.report.terminal import terminal
+from documents import document
+
+from lorabench.report.terminal import render_claims, terminal
 
 
 def test_what_stdout_cannot_encode_is_shown_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,3 +15,11 @@ def test_what_stdout_cannot_encode_is_shown_by_its_number(monkeypatch: pytest.Mo
     terminal().print("3 µs")
     page.flush()
     assert page.buffer.getvalue() == b"3 \\xb5s\n"
+
+
+def test_notes_come_before_verdicts_and_an_older_document_has_none() -> None:
+    page = io.StringIO()
+    console = terminal(file=page, width=100)
+    render_claims(document({}, notes=["3 tensors are no tables and were left out"]), console)
+    render_claims(document({}), console)
+    assert page.getvalue() == "note: 3 tensors are no tables and were left out\n"
