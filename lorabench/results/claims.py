@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lorabench.results import limit as targets
 from lorabench.results.headroom import Peak
+from lorabench.results.learnable import Learned
 from lorabench.results.limit import Limit, claim
 from lorabench.results.schema import Basis, Claim, Verdict
 from lorabench.results.statistics import Estimate
@@ -65,6 +66,8 @@ class LowRank:
         How often the rows ended and began anew meanwhile.
     otherwise : mapping of str to float
         What the rank would have been had something else moved the rows, by what, in words.
+    learned : Learned
+        What shows that there was something to learn.
     """
 
     dim: int
@@ -74,6 +77,7 @@ class LowRank:
     rows: int
     wraps: int = 0
     otherwise: Mapping[str, float] = field(default_factory=dict)
+    learned: Learned = field(default_factory=Learned)
 
 
 LOW_RANK_SHARE = 0.05
@@ -87,6 +91,7 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
 
     At another share of the variance it is another claim, ``lowrank.variance[V=0.9]``. There is no
     verdict where rows came round again: updates that are learned twice are not those of a stream.
+    Nor is there one where nothing could be learned, or nothing was.
     """
     limit = int(LOW_RANK_SHARE * evidence.dim)
     share = f"{evidence.variance * 100:.3g} %"
@@ -128,7 +133,11 @@ def _held_against(target: Limit, evidence: LowRank) -> tuple[Verdict, list[str]]
     if limit == 0:
         verdict = "unavailable"
         obstacles.append(f"5 % of {evidence.dim} components are less than one")
-    if evidence.rows and evidence.rows < LEAST_WINDOW_ROWS:
+    if (impossible := evidence.learned.impossible) is not None:
+        return "unavailable", [*obstacles, impossible]
+    if (doubt := evidence.learned.doubt) is not None:
+        obstacles.append(doubt)
+    elif evidence.rows and evidence.rows < LEAST_WINDOW_ROWS:
         obstacles.append(
             f"{evidence.windows * evidence.rows:,} rows are too few for a verdict, which takes "
             f"windows of {LEAST_WINDOW_ROWS:,}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from lorabench.results import statistics
 from lorabench.results.case import Case
+from lorabench.results.learnable import LabelCount
 from lorabench.results.limit import MIN_ROUNDS, Limit
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Basis, Round
@@ -76,6 +77,8 @@ class Run:
         What a block lacks for a p99, and what to do.
     more : str
         What to do for a narrower interval.
+    labels : LabelCount
+        Of the rows that were served.
     """
 
     table: MetricTable
@@ -86,6 +89,7 @@ class Run:
     machine: str | None = None
     lacking: str | None = None
     more: str = "run more rounds (--rounds)"
+    labels: LabelCount = field(default_factory=lambda: LabelCount(0, 0))
 
     def estimate(self, name: str, case: Case | str | None = None) -> Estimate | None:
         """Return a metric of a case, by default of the judged one, at the run's level."""
@@ -166,6 +170,8 @@ def unfit(run: Run) -> Iterator[str]:
 
 def untrained(run: Run) -> Iterator[str]:
     """Return what shows that training did not go on."""
+    if (nothing := run.labels.obstacle) is not None:
+        yield nothing
     if any(value for value in run.table.values("diverged", run.judged or "") if value):
         yield "training diverged: lower --learning-rate"
     trips = sum(value or 0 for value in run.table.values("guard_trips", run.judged or ""))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from lorabench.results import statistics
 from lorabench.results.claims import ROWS
+from lorabench.results.learnable import LabelCount
 from lorabench.results.limit import MIN_ROUNDS, Limit, claim
 from lorabench.results.schema import Basis, Claim, Verdict
 from lorabench.results.statistics import Estimate
@@ -24,6 +25,9 @@ LATENCY = Limit(
     least=True,
 )  # fmt: skip
 
+
+ANY = LabelCount(0, 0)
+"""Labels of which nothing is known."""
 
 Over = Literal["seeds", "blocks", "blocks of one seed"]
 """What replicates are: seeds, blocks of time of rows that are there, or such of generated rows."""
@@ -52,13 +56,16 @@ class Gain:
     never_landed: Sequence[str] = ()
 
 
-def freshness_quality(gain: Gain | None, basis: Basis) -> Claim:
+def freshness_quality(gain: Gain | None, basis: Basis, labels: LabelCount = ANY) -> Claim:
     """Judge ``freshness.quality``: AUC above that of all that ship deltas, of each by itself.
 
     The verdict is the worst of all pairs. To be met each has to be, at its own level: such an
     intersection-union test needs no correction for how many there are (Berger 1982). None where
-    not both kinds were replayed.
+    not both kinds were replayed. `labels` are those of the rows that were replayed.
     """
+    if labels.obstacle is not None:
+        reason = f"on {ROWS[basis]}, {labels.obstacle}"
+        return claim(QUALITY, None, "unavailable", basis, reason)
     if gain is None:
         reason = "no strategy that ships delta updates was replayed beside one that learns here"
         return claim(QUALITY, None, "unavailable", basis, reason)
@@ -201,15 +208,18 @@ def _over(theirs_s: float, ours_s: float) -> float:
     return math.inf if theirs_s > 0 else 1.0
 
 
-def freshness_latency(lateness: Lateness | None, basis: Basis) -> Claim:
+def freshness_latency(lateness: Lateness | None, basis: Basis, labels: LabelCount = ANY) -> Claim:
     """Judge ``freshness.latency``: the median update latency of ``delta`` over that of LoRA.
 
     A replay's median is that of all its labels, so that it is no draw to have an interval of: the
     verdict is that of the replay in which the ratio is the least, or where it is missed, the
     greatest. Where a median lies beyond the end of a replay it is known by what it is at least, so
     that the ratio is a lower bound, an upper bound, or neither. None where not both were replayed
-    and had labels.
+    and had labels; `labels` are those of the rows that were replayed.
     """
+    if labels.obstacle is not None:
+        reason = f"on {ROWS[basis]}, {labels.obstacle}"
+        return claim(LATENCY, None, "unavailable", basis, reason)
     if lateness is None or not lateness.ratios:
         reason = "delta was not replayed beside a strategy that learns here"
         return claim(LATENCY, None, "unavailable", basis, reason)

@@ -71,11 +71,18 @@ def normalized_entropy(labels: NDArray[np.int8], scores: NDArray[np.float32]) ->
         Below 1 is better than the click rate alone; None where one class is absent, or a
         score is not finite.
     """
-    rate = float(labels.mean()) if len(labels) else 0.0
-    if rate in (0.0, 1.0) or not np.isfinite(scores).all():
+    best = mean_entropy(int(labels.sum()), len(labels))
+    if not best or not np.isfinite(scores).all():
         return None
-    loss = float(log_losses(labels, scores).mean())
-    return float(loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
+    return float(log_losses(labels, scores).mean()) / best
+
+
+def mean_entropy(positives: int, rows: int) -> float:
+    """Return the log loss of always predicting the rate of `positives` among `rows`, in nats."""
+    if positives in (0, rows):
+        return 0.0
+    rate = positives / rows
+    return -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
 
 
 def log_losses(labels: NDArray[np.int8], scores: NDArray[np.float32]) -> NDArray[np.float64]:

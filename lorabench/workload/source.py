@@ -54,6 +54,8 @@ class RowSource(Protocol):
         What a claim measured on these rows may call itself.
     truth : callable or None
         Makes the planted model of generated rows, which knows each row's click probability.
+    labelled : bool
+        Its rows have labels; where not, those of its blocks are all 0 and mean nothing.
     """
 
     @property
@@ -73,6 +75,9 @@ class RowSource(Protocol):
 
     @property
     def truth(self) -> "Callable[[], PlantedModel] | None": ...  # noqa: D102
+
+    @property
+    def labelled(self) -> bool: ...  # noqa: D102
 
     @property
     def rows(self) -> int:
@@ -96,6 +101,7 @@ class _OpenedSource:
     read: Callable[[int], Iterator[Block]]
     known_rows: int | None = None
     truth: Callable[[], PlantedModel] | None = None
+    labelled: bool = True
 
     @cached_property
     def rows(self) -> int:

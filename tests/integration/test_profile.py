@@ -108,3 +108,34 @@ def test_bad_input_is_one_line(refuse: Run, tmp_path: Path) -> None:
         assert all(line.startswith("lorabench: ") for line in progress), run.stderr
         assert expected in said
         assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["constant", "random"])
+def test_labels_that_teach_nothing_give_no_verdict(
+    kind: str, lorabench: Run, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60_000) if kind == "random" else np.zeros(60_000, np.int64)
+    ids = rng.integers(0, 1000, (60_000, 2))
+    rows = zip(labels, *ids.T, strict=True)
+    (tmp_path / "rows.csv").write_text(
+        "label,a,b\n" + "".join(f"{label},{a},{b}\n" for label, a, b in rows)
+    )
+    (tmp_path / "map.toml").write_text('label = "label"\nsparse = ["a", "b"]\n')
+    taken = lorabench(
+        "ingest", tmp_path / "rows.csv", "--columns", tmp_path / "map.toml", "-o", tmp_path / "rows"
+    )
+    assert taken.returncode == 0, taken.stderr
+    path = tmp_path / "out.json"
+    run = lorabench(
+        *("profile", "--data", tmp_path / "rows", "--dim", 64, "--window", 4096, "--windows", 6),
+        *("-o", path),
+    )
+    assert run.returncode == 0, run.stderr
+    (claim,) = read_result(path).claims
+    if kind == "constant":
+        assert claim.verdict == "unavailable"
+        assert "all 24,576 labels were negative: there was nothing to learn" in claim.reason
+    else:
+        assert claim.verdict == "inconclusive"
+        assert "the loss did not fall below that of predicting the mean" in claim.reason

@@ -256,6 +256,12 @@ class ServingExperiment(Experiment):
             "query_rows": str(traffic.query_rows),
         }
 
+    def _nothing_to_learn(self) -> Iterator[str]:
+        assert self.node is not None
+        found = self.state.labels(known=self.node.source.labelled).obstacle
+        if found is not None:
+            yield f"{found}; what was served is measured, and what training costs is not judged"
+
     def findings(self) -> Findings | None:
         """Return what the finished rounds say; None before the first."""
         node, state = self.node, self.state
@@ -281,6 +287,7 @@ class ServingExperiment(Experiment):
             rounds=state.rounds,
             series=list(state.series()),
             unavailable=self.unavailable,
+            notes=[*node.prepared.notes, *self._nothing_to_learn()],
             environment={
                 "pages": state.pages,
                 "course": None if state.course is None else state.course.as_document(),

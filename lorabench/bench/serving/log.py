@@ -16,6 +16,7 @@ from lorabench.bench.serving.node import Measured, ServingNode
 from lorabench.bench.serving.slices import Course
 from lorabench.isolation.resctrl import CounterSeries
 from lorabench.results import schema, statistics
+from lorabench.results.learnable import LabelCount
 from lorabench.results.metrics import MetricTable
 from lorabench.results.statistics import Estimate
 from lorabench.targets.service import Stalls, stalls
@@ -53,6 +54,8 @@ class RunState:
         What resctrl counted in its last slice.
     switches : dict of ServingCase to list of pairs of arrays
         Of every query: how long after the switch to its case it came, s, and its latency, s.
+    rows, positives : int
+        Rows of all rounds so far, and those of them whose label is 1.
     """
 
     table: MetricTable = field(default_factory=MetricTable)
@@ -65,6 +68,12 @@ class RunState:
     traces: dict[ServingCase, NDArray[np.float64]] = field(default_factory=dict)
     counters: dict[ServingCase, tuple[CounterSeries, ...]] = field(default_factory=dict)
     switches: dict[ServingCase, list[NDArray[np.float64]]] = field(default_factory=dict)
+    rows: int = 0
+    positives: int = 0
+
+    def labels(self, *, known: bool) -> LabelCount:
+        """Return which labels the rows of all rounds had; `known`: they have labels."""
+        return LabelCount(self.rows, self.positives, known)
 
     def summarise(self) -> None:
         """Write down what is known of all blocks together."""
@@ -132,6 +141,8 @@ class RoundLog:
     def opened(self, labels: NDArray[np.int8]) -> None:
         """Take in that a round begins anew, and the labels [N] of its rows."""
         self._labels = labels
+        self.state.rows += len(labels)
+        self.state.positives += int(labels.sum())
         self._before.clear()
 
     def warmed(self, case: ServingCase, record: Record) -> None:

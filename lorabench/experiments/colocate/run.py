@@ -302,6 +302,7 @@ class Colocate(ServingExperiment):
             machine=None if self.judged is None else self._about_machine(self.judged),
             lacking=self._lacking(),
             more="run more rounds (--rounds)" if looks is None else _LONGER,
+            labels=state.labels(known=node.source.labelled),
         )
 
     def _lacking(self) -> str | None:

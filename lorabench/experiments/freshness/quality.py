@@ -242,6 +242,8 @@ class Replicate:
         Of the planted truth; None where nothing is planted.
     rows : int
         Of its windows together.
+    positives : int
+        Of these rows.
     one_class : int
         Windows whose rows are all of one class, which have no AUC.
     touched : TouchCurve or None
@@ -260,6 +262,7 @@ class Replicate:
     strategies: Sequence[Replayed]
     ceiling: Quality | None
     rows: int = 0
+    positives: int = 0
     one_class: int = 0
     touched: TouchCurve | None = None
     dim: int = 1

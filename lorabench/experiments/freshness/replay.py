@@ -157,6 +157,7 @@ class Replay:
             strategies=[one for one in self.strategies if one.quality.auc or one.diverged],
             ceiling=self.ceiling,
             rows=sum(len(window.label) for window in self.windows),
+            positives=sum(int(window.label.sum()) for window in self.windows),
             one_class=sum(window.of_one_class for window in self.windows),
             touched=self._counter.curve() if self._counter is not None else None,
             span_s=(self._last_ns - self._first_ns) / 1e9,

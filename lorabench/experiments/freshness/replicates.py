@@ -10,6 +10,7 @@ from statistics import fmean
 
 from lorabench.experiments.freshness.quality import Areas, Replayed, Replicate
 from lorabench.results.case import Case
+from lorabench.results.learnable import LabelCount
 from lorabench.strategies.base import Strategy, StrategySpec
 
 CEILING = "ceiling"
@@ -61,6 +62,11 @@ class Replicates:
         A replay that is under way may not have come to all.
         """
         return {one.spec.name: one.spec for replay in self.replays for one in replay.strategies}
+
+    def labels(self, *, known: bool) -> LabelCount:
+        """Return which labels all replayed rows had together; `known`: they have labels."""
+        rows = sum(replay.rows for replay in self.replays)
+        return LabelCount(rows, sum(replay.positives for replay in self.replays), known)
 
     def of(self, name: str) -> list[Replayed]:
         """Return a strategy's replays: one that is through has all strategies."""

@@ -381,14 +381,15 @@ class Freshness(Experiment):
     def _claims(self, measured: FreshnessTable) -> list[schema.Claim]:
         """Judge what the strategies held, and how they compare with delta updates."""
         basis, found = self.source.basis, measured.found
+        labels = found.labels(known=self.source.labelled)
         judged = [
             claims.memory_budget(most_fraction(found), basis),
-            freshness_quality(gain(measured, stored=self.options.data is not None), basis),
+            freshness_quality(gain(measured, stored=self.options.data is not None), basis, labels),
         ]
         # By a protocol nothing is sent over a link.
         if self._protocol is None:
             late = lateness(found, self.options, Handling.mean(self._handling))
-            judged.append(freshness_latency(late, basis))
+            judged.append(freshness_latency(late, basis, labels))
         return [*judged, sync_claim()]
 
 

@@ -161,6 +161,8 @@ class ProfileTable:
         self._table.add("train_samples_per_s", every, *rates)
         self._table.add("train_time_share", every, *shares)
         self._table.add("log_loss", every, *(window.loss for window in steady))
+        entropy = [window.normalized_entropy for window in steady]
+        self._table.add("normalized_entropy", every, *entropy)
 
     def _add_table(self, case: Case, tables: Sequence[TableWindow]) -> None:
         """Write down a table's spectra: of updates, of gradients, of the signal in them."""

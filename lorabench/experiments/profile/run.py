@@ -6,7 +6,7 @@ Several embedding dims are profiled one after the other on the same rows. Tables
 trained can be compared instead (`lorabench.experiments.profile.snapshots`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from lorabench.lora.spectrum import alignment
 from lorabench.model.prepare import prepare
 from lorabench.results import claims as claim
 from lorabench.results import schema, statistics
+from lorabench.results.learnable import LabelCount, Learned
 from lorabench.workload.source import RowSource, RowStream, open_source, with_dim
 
 _LARGEST_WINDOW = 262_144
@@ -115,7 +116,19 @@ class TrainingProfile(Experiment):
             profiled.window_rows,
             profiled.wraps,
             {OTHERWISE[name]: found.value for name, found in estimates.items() if found},
+            learned(steady, known=self._source.labelled),
         )
+
+
+def learned(windows: Sequence[Window], *, known: bool = True) -> Learned:
+    """Return what shows that something was learned in windows; `known`: their rows have labels."""
+    rows, positives = (sum(getattr(one, of) for one in windows) for of in ("rows", "positives"))
+    return Learned(
+        LabelCount(rows, positives, known),
+        sum(one.positives in (0, one.rows) for one in windows),
+        len(windows),
+        statistics.mean([one.normalized_entropy for one in windows]),
+    )
 
 
 def _profile(

@@ -20,6 +20,7 @@ from lorabench.experiments.profile.otherwise import moments
 from lorabench.lora.spectrum import MomentSum, Signal, Spectrum, SplitGradientSums, rows_of
 from lorabench.model.full import FullTrainer, OptimizerName, TrainedModel
 from lorabench.model.gradients import embedding_gradients
+from lorabench.results.quality import mean_entropy
 from lorabench.workload.block import Block, dense_features
 
 # (a) is a mean over far more samples than it needs; its cost at D = 64 is not small.
@@ -69,6 +70,8 @@ class Window:
         Samples trained on.
     loss : float
         Mean log loss, each sample before it was learned from.
+    positives : int
+        Samples whose label is 1.
     train_s, measure_s : float
         Time spent in training itself, and on top of it.
     """
@@ -76,8 +79,15 @@ class Window:
     tables: tuple[TableWindow, ...]
     rows: int
     loss: float
+    positives: int
     train_s: float
     measure_s: float
+
+    @property
+    def normalized_entropy(self) -> float | None:
+        """The loss over that of always predicting the window's mean; None of labels all alike."""
+        best = mean_entropy(self.positives, self.rows)
+        return self.loss / best if best else None
 
 
 @dataclass
@@ -190,7 +200,8 @@ class WindowMeter:
         began = time.perf_counter()
         found = tuple(self._table(table, rows[table], *before[table]) for table in range(len(rows)))
         measured += time.perf_counter() - began
-        return Window(found, len(block), loss / len(block), trained, measured)
+        positives = int(block.label.sum())
+        return Window(found, len(block), loss / len(block), positives, trained, measured)
 
     def _signal_pass(self, dense: NDArray[np.float32], block: Block) -> None:
         count = min(self._config.signal_samples, len(block))

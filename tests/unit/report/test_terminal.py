@@ -3,7 +3,6 @@
 import io
 
 import pytest
-
 from documents import document
 
 from lorabench.report.terminal import render_claims, terminal

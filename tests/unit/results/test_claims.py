@@ -13,6 +13,7 @@ from lorabench.results.claims import (
     sync_delta10,
 )
 from lorabench.results.headroom import Peak
+from lorabench.results.learnable import LabelCount, Learned
 from lorabench.results.statistics import Estimate
 
 
@@ -54,6 +55,17 @@ def low_rank(**changes) -> verdict.LowRank:
         ({"rows": 0, "rank": Estimate(2.0, None, 1)}, "met", "between the two snapshots"),
         ({"wraps": 1}, "inconclusive", "2.50), but the rows ended and began anew once: take fewer"),
         ({"wraps": 3}, "inconclusive", "began anew 3 times"),
+        (
+            {"learned": Learned(LabelCount(800_000, 0), 8, 8)},
+            "unavailable",
+            "but all 800,000 labels were negative: there was nothing to learn",
+        ),
+        ({"learned": Learned(LabelCount(9, 1), 1, 8)}, "unavailable", "of 1 of 8 windows"),
+        (
+            {"learned": Learned(LabelCount(9, 1), 0, 8, Estimate(1.01, None, 8))},
+            "inconclusive",
+            "did not fall below that of predicting the mean",
+        ),
         ({"wraps": 3, "dim": 16}, "unavailable", "began anew 3 times"),
         (
             {"otherwise": {"by SGD": 1.3, "by X": 3.0}},

@@ -11,6 +11,7 @@ from lorabench.results.freshness import (
     freshness_latency,
     freshness_quality,
 )
+from lorabench.results.learnable import LabelCount
 from lorabench.results.statistics import Estimate
 
 
@@ -148,3 +149,13 @@ def test_quality_is_not_judged_without_delta_updates() -> None:
     found = freshness_quality(None, "measured-real")
     assert (found.verdict, found.measured) == ("unavailable", None)
     assert "no strategy that ships delta updates was replayed" in found.reason
+
+
+def test_labels_that_are_all_alike_decide_nothing() -> None:
+    alike = LabelCount(5000, 0)
+    for found in (
+        freshness_quality(None, "measured-real", alike),
+        freshness_latency(None, "measured-real", alike),
+    ):
+        assert found.verdict == "unavailable"
+        assert "all 5,000 labels were negative: there was nothing to learn" in found.reason

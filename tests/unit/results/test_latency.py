@@ -12,6 +12,7 @@ from lorabench.results.case import Case
 from lorabench.results.claims import sentence
 from lorabench.results.evidence import Run, saturated_shares
 from lorabench.results.latency import latency_claims, machine_answer, settled
+from lorabench.results.learnable import LabelCount
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Claim, Round
 from lorabench.results.sequential import nominal_level
@@ -104,6 +105,12 @@ def test_without_training_there_is_no_verdict_about_its_cost(
         assert claim.verdict == "inconclusive"
         assert words in sentence(claim)
     assert settled(latency_claims(run(changes)), run(changes)), "no block would change that"
+
+
+def test_rows_whose_labels_are_all_alike_cost_nothing_to_learn_from() -> None:
+    for claim in judged(labels=LabelCount(9000, 0)).values():
+        assert claim.verdict == "inconclusive"
+        assert "all 9,000 labels were negative: there was nothing to learn" in sentence(claim)
 
 
 def test_a_control_that_is_wide_blocks_nothing_and_one_that_excludes_one_blocks_ratios() -> None:
