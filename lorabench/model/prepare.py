@@ -19,6 +19,7 @@ from lorabench.errors import InputError
 from lorabench.model import pretrain
 from lorabench.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lorabench.model.dlrm import DenseNet, DlrmShape
+from lorabench.model.doubts import doubts
 from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.workload.block import Block, dense_features
@@ -47,6 +48,8 @@ class Prepared:
     accumulators : list of float32 [V_f], or None
         Of the tables' row-wise Adagrad, where pre-training left it; None where nobody asked for
         them or a user's checkpoint has none. Whoever trains on copies them (`FullTrainer` does).
+    notes : tuple of str
+        What a reader has to know of it before any figure.
     """
 
     tables: TableSet
@@ -55,6 +58,7 @@ class Prepared:
     pretrain_rows: int
     origin: str
     accumulators: list[NDArray[np.float32]] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def model(self) -> TrainedModel:
@@ -134,7 +138,8 @@ def _given(checkpoint: Checkpoint, source: RowSource, accumulators: bool) -> Pre
     checkpoint.load_into(tables, net)
     tables.region.settle()
     sums = checkpoint.load_accumulators() if accumulators else None
-    return Prepared(tables, net, 0, 0, "the given checkpoint", sums)
+    notes = doubts(TrainedModel(tables, net), source)
+    return Prepared(tables, net, 0, 0, "the given checkpoint", sums, notes)
 
 
 def _pretrained(

@@ -1,0 +1,94 @@
+"""Whether a given model fits the rows that it is to serve: it should predict their labels.
+
+Ids that were numbered in another way than the tables' rows were point at other rows, and nothing
+else shows it: shapes agree, and predictions are probabilities. So the first labelled rows are
+scored, by the model as it is and with its tables zeroed. One that does no better than the mean of
+the labels, or better without its tables, was probably not trained on such ids. Nor was one that
+predicts as well by the ids of other rows: where wrong numbers lead to rows that were hardly
+trained, it knows less but is not misled (permutation importance, Breiman 2001, "Random Forests").
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabench.model.dlrm import InferenceNet
+from lorabench.model.full import TrainedModel
+from lorabench.results.quality import log_losses, mean_entropy
+from lorabench.workload.block import Block, dense_features
+from lorabench.workload.source import RowSource
+
+SCORED_ROWS = 16_384
+_BATCH = 1024
+# Fewer rows than that may not show by chance what ids tell.
+_LEAST_SHUFFLED = 1024
+# So many standard errors, by which a model that was trained on such ids is far above.
+_SURE = 3.0
+
+
+def doubts(model: TrainedModel, source: RowSource) -> tuple[str, ...]:
+    """Return what speaks against the model having been trained on such ids, a sentence each.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        As it is served.
+    source : RowSource
+        At most its first `SCORED_ROWS` rows, and what ends their block, are read.
+    """
+    rows = _first(source)
+    first = f"the first {len(rows):,} rows"
+    if not source.labelled or rows.label.min() == rows.label.max():
+        none = f"all labels of {first} are alike" if source.labelled else "there are no labels"
+        return (f"{none}: whether the checkpoint was trained on such ids cannot be checked",)
+    losses = log_losses(rows.label, _scores(model, rows))
+    best = mean_entropy(int(rows.label.sum()), len(rows))
+    entropy = float(losses.mean()) / best
+    without = float(log_losses(rows.label, _scores(model, rows, zeroed=True)).mean()) / best
+    if entropy > 1:
+        why = "so that predicting their mean is better"
+    elif entropy > without:
+        why = f"and with its tables zeroed {without:.3f}, which is better"
+    elif len(rows) >= _LEAST_SHUFFLED and not _better_than_shuffled(model, rows, losses):
+        why = "and no worse when the ids of each column are dealt out to other rows"
+    else:
+        return ()
+    return (
+        f"these ids may not be the ones that the tables were trained on: on {first} the "
+        f"checkpoint's normalized entropy is {entropy:.3f}, {why}",
+    )
+
+
+def _better_than_shuffled(model: TrainedModel, rows: Block, losses: NDArray[np.float64]) -> bool:
+    """Whether ids tell the model anything: it predicts better by a row's own than by another's."""
+    rng = np.random.default_rng(0)
+    shuffled = replace(rows, sparse=rng.permuted(rows.sparse, axis=0))
+    gain = log_losses(rows.label, _scores(model, shuffled)) - losses
+    return bool(gain.mean() > _SURE * gain.std(ddof=1) / np.sqrt(len(rows)))
+
+
+def _first(source: RowSource) -> Block:
+    found: list[Block] = []
+    count = 0
+    for block in source.blocks():
+        found.append(block)
+        count += len(block)
+        if count >= SCORED_ROWS:
+            break
+    return Block.concat(found).slice(0, SCORED_ROWS).by_row()
+
+
+def _scores(model: TrainedModel, rows: Block, *, zeroed: bool = False) -> NDArray[np.float32]:
+    """Return click probabilities [N]."""
+    net = InferenceNet(model.net, _BATCH)
+    dense, embeddings = net.dense.numpy(), net.embeddings.numpy()
+    found = np.empty(len(rows), np.float32)
+    for begin in range(0, len(rows), _BATCH):
+        part = rows.slice(begin, begin + _BATCH)
+        count = len(part)
+        dense[:count] = dense_features(part.dense)
+        if not zeroed:
+            model.tables.kernels.lookup(part.sparse, embeddings[:count])
+        found[begin : begin + count] = net(count)
+    return found
