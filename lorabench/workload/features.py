@@ -105,6 +105,9 @@ class SparseSpec(Part):
     ----------
     cardinality : tuple of int, length F
         Distinct real ids of each feature; its table has one row more, row 0, for "missing".
+    missing_row : bool
+        False: tables have no such row, an id is its row, from 0 on, and `cardinality` is the number
+        of rows. So data are numbered that others have made ready; none are generated that way.
     zipf : tuple of float, length F
         Exponent s in [0, 100] of each feature's popularity, P(rank k) ~ k^-s; 0 is uniform.
     missing : tuple of float, length F
@@ -117,6 +120,8 @@ class SparseSpec(Part):
     """
 
     cardinality: Annotated[tuple[Cardinality, ...], Field(min_length=1)]
+    # Left out where it says nothing, so that other specs keep their text and their digest.
+    missing_row: Annotated[bool, Field(strict=True, exclude_if=lambda value: value is True)] = True
     zipf: Annotated[tuple[Magnitude, ...], _PerSparse]
     missing: Annotated[tuple[Rate, ...], _PerSparse]
     hotness: Annotated[tuple[Hotness, ...], _PerSparse, Field(default=1, validate_default=True)]

@@ -41,6 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._kernels.generate import place_ranks
+from lorabench.errors import InputError
 from lorabench.workload.block import MISSING_DENSE, Block
 from lorabench.workload.drift import Drift
 from lorabench.workload.planted import TICK_ROWS, PlantedModel, sigmoid, tick_times
@@ -97,6 +98,11 @@ class Generator:
     """
 
     def __init__(self, spec: WorkloadSpec, seed: int) -> None:
+        if not spec.sparse.missing_row:
+            raise InputError(
+                f"{spec.name}: found sparse.missing_row = false, which says how given rows are "
+                "numbered, expected it left out: generated ids begin behind a row for missing ones"
+            )
         self._spec, self._seed = spec, seed
         self._drift = Drift(spec.drift)
         self._populations = _populations(spec, seed, self._drift.has_newcomers)

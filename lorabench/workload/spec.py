@@ -233,8 +233,8 @@ class WorkloadSpec(Part):
 
     @property
     def table_rows(self) -> tuple[int, ...]:
-        """Rows V of each table: the real ids and, as row 0, the missing value."""
-        return tuple(c + 1 for c in self.sparse.cardinality)
+        """Rows V of each table: the real ids and, as row 0, the missing value if there is one."""
+        return tuple(c + self.sparse.missing_row for c in self.sparse.cardinality)
 
     @property
     def table_bytes(self) -> int:

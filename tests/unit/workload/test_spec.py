@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorabench.errors import InputError
+from lorabench.workload.generator import Generator
 from lorabench.workload.spec import WorkloadSpec, load_spec, parse_spec, preset_names, with_rows
 
 SPEC = """
@@ -175,3 +176,15 @@ def test_every_preset_has_its_data_sets_shape_and_its_own_name(name: str) -> Non
 
 def test_the_criteo_preset_has_the_published_number_of_rows() -> None:
     assert sum(load_spec("criteo-kaggle").sparse.cardinality) == 33_762_577
+
+
+def test_tables_without_a_row_for_missing_ids_have_as_many_rows_as_ids() -> None:
+    content = load_spec("tiny").model_dump()
+    content["sparse"]["missing_row"] = False
+    spec = WorkloadSpec.model_validate(content)
+    assert spec.table_rows == spec.sparse.cardinality
+    assert WorkloadSpec.model_validate(spec.model_dump(mode="json")) == spec
+    assert spec.digest != load_spec("tiny").digest
+    assert "missing_row" not in load_spec("tiny").model_dump()["sparse"]
+    with pytest.raises(InputError, match="missing_row = false"):
+        Generator(spec, 0)
