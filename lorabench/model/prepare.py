@@ -23,8 +23,9 @@ from lorabench.model.doubts import doubts
 from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.workload.block import Block, dense_features
-from lorabench.workload.source import RowSource, RowStream
+from lorabench.workload.source import RowSource
 from lorabench.workload.split import split_pretrain
+from lorabench.workload.stream import RowStream
 
 _CACHE_BYTES = 8 << 30
 

@@ -35,7 +35,8 @@ from lorabench.updates.touch_counter import TouchCounter
 from lorabench.updates.touch_trace import TouchWriter
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.planted import sigmoid
-from lorabench.workload.source import RowSource, RowStream
+from lorabench.workload.source import RowSource
+from lorabench.workload.stream import RowStream
 
 BATCH_ROWS = 1024
 

@@ -25,7 +25,8 @@ from lorabench.model.prepare import prepare
 from lorabench.results import claims as claim
 from lorabench.results import schema, statistics
 from lorabench.results.learnable import LabelCount, Learned
-from lorabench.workload.source import RowSource, RowStream, open_source, with_dim
+from lorabench.workload.source import RowSource, open_source, with_dim
+from lorabench.workload.stream import RowStream
 
 _LARGEST_WINDOW = 262_144
 

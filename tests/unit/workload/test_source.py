@@ -2,13 +2,10 @@
 
 import gzip
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from stores import write_store
 
 from lorabench.errors import InputError
@@ -16,46 +13,13 @@ from lorabench.workload.block import Block
 from lorabench.workload.criteo import read_criteo
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.source import (
-    Basis,
     RowSource,
-    RowStream,
-    SourceKind,
     open_source,
 )
-from lorabench.workload.spec import WorkloadSpec, load_spec
-from lorabench.workload.split import split_pretrain
+from lorabench.workload.spec import load_spec
 from lorabench.workload.store import Store
 
 TINY = load_spec("tiny")
-
-
-class CountingSource:
-    """`rows` numbered rows in blocks of `block_rows`; remembers how it was read."""
-
-    digest = "0" * 64
-    description = "numbered rows"
-    kind: SourceKind = "generated"
-    basis: Basis = "measured-synthetic"
-
-    def __init__(self, rows: int, block_rows: int, pretrain_rows: int = 100) -> None:
-        self.spec: WorkloadSpec = TINY.model_copy(update={"pretrain_rows": pretrain_rows})
-        self.starts: list[int] = []
-        self.rows_read = 0
-        self._rows = rows
-        self._block_rows = block_rows
-
-    def blocks(self, start: int = 0) -> Iterator[Block]:
-        self.starts.append(start)
-        for begin in range(start, self._rows, self._block_rows):
-            number = np.arange(begin, min(begin + self._block_rows, self._rows))
-            self.rows_read += len(number)
-            column = number[:, None].astype(np.int32)
-            yield Block(np.zeros(len(number), np.int8), number * 10**6, column, column)
-
-
-def numbers(block: Block) -> list[int]:
-    values: list[int] = block.dense[:, 0].tolist()
-    return values
 
 
 @pytest.fixture
@@ -169,70 +133,3 @@ def test_what_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None:
     for preset, data, words in cases:
         with pytest.raises(InputError, match=words):
             open_source(preset, data, 0)
-
-
-@settings(deadline=None)
-@given(
-    rows=st.integers(1, 40),
-    block_rows=st.integers(1, 12),
-    start_fraction=st.floats(0, 0.99),
-    takes=st.lists(st.integers(1, 90), min_size=1, max_size=6),
-)
-def test_a_stream_is_the_rows_from_start_on_over_and_over(
-    rows: int, block_rows: int, start_fraction: float, takes: list[int]
-) -> None:
-    start = int(start_fraction * rows)
-    source = CountingSource(rows, block_rows)
-    stream = RowStream(source, start)
-    taken = [stream.take(n) for n in takes]
-    assert [len(block) for block in taken] == takes
-    total = sum(takes)
-    cycle = list(range(start, rows))
-    expected = [cycle[i % len(cycle)] for i in range(total)]
-    whole = Block.concat(taken)
-    assert numbers(whole) == expected
-    assert (np.diff(whole.time_ns) > 0).all()
-    assert stream.wraps == (total - 1) // len(cycle)
-    assert stream.position == expected[-1] + 1
-    assert source.starts == [start] * (stream.wraps + 1)
-
-
-def test_a_stream_of_raw_rows_wraps(criteo_rows: Path) -> None:
-    source = open_source("tiny", criteo_rows, 0)
-    every = Block.concat(list(source.blocks()))
-    stream = RowStream(source, 999)
-    first, second = stream.take(800), stream.take(2300)
-    np.testing.assert_array_equal(first.sparse, every.sparse[999:1799])
-    np.testing.assert_array_equal(second.sparse[:200], every.sparse[1799:])
-    np.testing.assert_array_equal(second.sparse[200:1200], every.sparse[999:])
-    assert stream.wraps == 3
-
-
-def test_a_stream_without_rows_says_so() -> None:
-    with pytest.raises(InputError, match="found no row 10"):
-        RowStream(CountingSource(10, 4), 10).take(1)
-
-
-@pytest.mark.parametrize(
-    ("rows", "pretrain_rows", "expected"),
-    [(1000, 100, 100), (150, 100, 75), (64, 100, 32), (1000, 0, 0), (65, 7, 7)],
-)
-@pytest.mark.parametrize("block_rows", [1, 13, 5000])
-def test_pretraining_takes_its_rows_or_half_of_all(
-    rows: int, pretrain_rows: int, expected: int, block_rows: int
-) -> None:
-    source = CountingSource(rows, block_rows, pretrain_rows)
-    block, serving_start = split_pretrain(source)
-    assert serving_start == expected
-    assert numbers(block) == list(range(expected))
-    assert source.rows_read < max(2 * pretrain_rows, 64) + block_rows
-
-
-def test_the_raw_rows_are_divided_in_half(criteo_rows: Path) -> None:
-    block, serving_start = split_pretrain(open_source(None, criteo_rows, 0))
-    assert (len(block), serving_start) == (999, 999)
-
-
-def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(InputError, match="found 63 rows, expected at least 64"):
-        split_pretrain(CountingSource(63, 10))
