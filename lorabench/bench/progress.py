@@ -13,6 +13,8 @@ from time import monotonic, perf_counter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lorabench.report.terminal import terminal
+
 # How long there is no other line of the same stage, or of another case, after one. A stage can last
 # for a day, so that its lines come further and further apart.
 _QUIET_S = 5.0
@@ -241,7 +243,7 @@ class RowsProgress:
 @contextmanager
 def rows_progress(total: int | None, *, quiet: bool) -> Iterator[RowsProgress]:
     """Show progress on stderr, if that is a terminal; `total` is None where nobody knows it."""
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     ending = (TimeElapsedColumn(),) if total is None else (TimeRemainingColumn(),)
     with Progress(
         TextColumn("{task.description}"),

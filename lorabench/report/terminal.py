@@ -1,15 +1,21 @@
 """What the tables of all commands have in common: figures, verdicts, what was not available."""
 
 import sys
+from collections.abc import Iterator
+from copy import copy
 from io import TextIOWrapper
+from itertools import accumulate
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from lorabench.report.marks import HANDLER, drawn, has, plain
 from lorabench.results.schema import Claim, Metric, Result
 
 _STYLES = {
@@ -23,27 +29,90 @@ _STYLES = {
 ROUNDS_FOR_INTERVAL = 3
 
 
+# A rule under the headings, as `box.SIMPLE_HEAD` has, of ASCII alone.
+_ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+class _Terminal(Console):
+    """A console that says all of what it is given in what its file's encoding has."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(plain(text, self.encoding), **settings)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        if isinstance(renderable, Text):
+            renderable = _plain_text(renderable, self.encoding)
+        for segment in super().render(renderable, options):
+            # What was too long for its column ends in a mark of Rich's own.
+            text = drawn(segment.text, self.encoding)
+            yield segment if text == segment.text else segment._replace(text=text)
+
+
+def _plain_text(text: Text, encoding: str) -> Text:
+    """Replace what an encoding lacks, and move the styles along with the letters."""
+    if has(encoding, text.plain):
+        return text
+    letters = [plain(letter, encoding) for letter in text.plain]
+    ends = [0, *accumulate(map(len, letters))]
+    found = text.blank_copy("".join(letters))
+    for span in text.spans:
+        start, end = (ends[min(at, len(letters))] for at in span[:2])
+        found.stylize(span.style, start, end)
+    return found
+
+
+class _Cell:
+    """A cell with styles, measured as it will be shown."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        yield self._text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, _plain_text(self._text, console.encoding))
+
+
+class _Table(Table):
+    """A table whose cells and rule are of what the console can show."""
+
+    def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:
+        shown = (_Cell(cell) if isinstance(cell, Text) else cell for cell in cells)
+        super().add_row(*shown, **settings)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = copy(self)
+        if options.ascii_only:
+            table.box = _ASCII_HEAD
+        yield from Table.__rich_console__(table, console, options)
+
+
 def terminal(**settings: Any) -> Console:
     """Return a console that prints texts as they are.
 
     They are a document's, which may be a stranger's: brackets in them are no markup of Rich's, and
     an unpaired one no error. What a terminal itself obeys is taken out where documents are read
-    (`lorabench.results.parse`). What stdout's encoding lacks, as ASCII does µ, is shown by its
-    number.
+    (`lorabench.results.parse`). For what the encoding lacks stands what `lorabench.report.marks`
+    says.
 
     Parameters
     ----------
     **settings
         Of `rich.console.Console`.
     """
-    if "file" not in settings and isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    return Console(markup=False, emoji=False, **settings)
+    if "file" not in settings:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors=HANDLER)
+    return _Terminal(markup=False, emoji=False, **settings)
 
 
 def plain_table(title: str | None = None, **settings: Any) -> Table:
     """Return a table as all commands have them: a rule under its headings and no frame."""
-    return Table(
+    return _Table(
         title=title,
         title_justify="left",
         title_style="",

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from lorabench.bench.command import Command
 from lorabench.bench.options import check
 from lorabench.bench.progress import rows_progress
 from lorabench.errors import InputError
 from lorabench.experiments.workload import view
 from lorabench.experiments.workload.options import FolderOutput, GenerateOptions
+from lorabench.report.terminal import terminal
 from lorabench.workload.like import compare, fit_spec, sample_criteo
 from lorabench.workload.parts import check_target
 from lorabench.workload.spec import WorkloadSpec, load_spec, with_rows, with_scale
@@ -64,5 +63,5 @@ def _fitted(spec: WorkloadSpec, like: Path, seed: int, *, quiet: bool) -> Worklo
     sample = sample_criteo(like)
     fitted = fit_spec(sample, spec, f"like {like.name}")
     if not quiet:
-        view.render_fit(compare(sample, fitted, seed), sample.rows, Console(stderr=True))
+        view.render_fit(compare(sample, fitted, seed), sample.rows, terminal(stderr=True))
     return fitted
