@@ -37,10 +37,12 @@ from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.strategies.registry import parse
 from lorabench.updates.link import Link, Scale, Sync
 from lorabench.updates.rows import RowNumbers
-from lorabench.workload.block import Block
+from lorabench.workload.block import Block, dense_features
+from lorabench.workload.features import plain_dense
 from lorabench.workload.planted import sigmoid
 
 _ROWS, _DIM, _DENSE = (2000, 500), 8, 2
+_COUNTS = plain_dense(_DENSE)
 _BATCH = 256
 _BATCHES = 48
 _DELAY_S = 0.5
@@ -119,10 +121,7 @@ class _World:
         with closing(Deployment(self.model, _BUDGET)) as home:
             none = parse("none").make(home)
             self.base = np.concatenate(
-                [
-                    none.predict(np.log1p(one.dense).astype(np.float32), one.sparse)
-                    for one in self.rows
-                ]
+                [none.predict(dense_features(one.dense, _COUNTS), one.sparse) for one in self.rows]
             )
 
     def _draw(self, rng: np.random.Generator) -> list[Block]:
@@ -138,7 +137,7 @@ class _World:
             )
             # A second of the stream each.
             time_ns = number * _NS + np.arange(_BATCH, dtype=np.int64) * (_NS // _BATCH)
-            dense = rng.integers(0, 5, (_BATCH, _DENSE)).astype(np.int32)
+            dense = rng.integers(0, 5, (_BATCH, _DENSE)).astype(np.float32)
             found.append(Block(np.zeros(_BATCH, np.int8), time_ns, dense, sparse))
         return found
 
@@ -167,7 +166,7 @@ class _World:
         before = _mapped()
         with (
             closing(Deployment(self.model, _BUDGET, pushes)) as home,
-            closing(Race(home, _DELAY_S, lambda _: 1e-6)) as race,
+            closing(Race(home, _COUNTS, _DELAY_S, lambda _: 1e-6)) as race,
         ):
             arm = race.enter(spec, found)
             for block in rows:

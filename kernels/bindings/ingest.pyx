@@ -7,7 +7,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from lorabench._kernels.arrays cimport INT8, INT32, INT64, UINT8, Array, array_of
+from lorabench._kernels.arrays cimport FLOAT32, INT8, INT32, INT64, UINT8, Array, array_of
 from lorabench._kernels.headers.ingest cimport (
     LB_CRITEO_DENSE, LB_CRITEO_LINE, LB_CRITEO_SPARSE, lb_criteo_format, lb_criteo_parse,
     lb_criteo_rows, lb_dictionary, lb_dictionary_rows, lb_hash_ids,
@@ -21,14 +21,14 @@ cdef lb_criteo_rows _criteo_rows(Array label, Array dense, Array ids) except *:
             f"dense, ids: found {dense.shape} and {ids.shape}, "
             f"expected {(LB_CRITEO_DENSE, n)} and {(LB_CRITEO_SPARSE, n)}"
         )
-    return lb_criteo_rows(<int8_t *>label.view.buf, <int32_t *>dense.view.buf,
+    return lb_criteo_rows(<int8_t *>label.view.buf, <float *>dense.view.buf,
                           <int64_t *>ids.view.buf, n)
 
 
 def parse_criteo(text, label, dense, ids):
     cdef Array lines = array_of(text, "text", UINT8, 1)
     cdef Array labels = array_of(label, "label", INT8, 1, writable=True)
-    cdef Array counts = array_of(dense, "dense", INT32, 2, writable=True)
+    cdef Array counts = array_of(dense, "dense", FLOAT32, 2, writable=True)
     cdef Array values = array_of(ids, "ids", INT64, 2, writable=True)
     cdef lb_criteo_rows out = _criteo_rows(labels, counts, values)
     cdef const uint8_t *begin = <const uint8_t *>lines.view.buf
@@ -44,7 +44,7 @@ def parse_criteo(text, label, dense, ids):
 
 def format_criteo(label, dense, ids):
     cdef Array labels = array_of(label, "label", INT8, 1)
-    cdef Array counts = array_of(dense, "dense", INT32, 2)
+    cdef Array counts = array_of(dense, "dense", FLOAT32, 2)
     cdef Array values = array_of(ids, "ids", INT64, 2)
     cdef lb_criteo_rows rows = _criteo_rows(labels, counts, values)
     cdef bytearray text = bytearray(rows.stride * LB_CRITEO_LINE)

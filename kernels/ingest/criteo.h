@@ -5,6 +5,7 @@
 #ifndef LORABENCH_CRITEO_H
 #define LORABENCH_CRITEO_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -17,8 +18,9 @@ static inline uint8_t lb_hex_digit(uint8_t c) {
   return digit < 10 ? digit : letter < 6 ? (uint8_t)(letter + 10) : 255;
 }
 
-/* A decimal integer within 2^31 - 1 of 0, or nothing. Returns where it ends; NULL if it is none. */
-static inline const uint8_t *lb_criteo_integer(const uint8_t *at, int32_t *value) {
+/* A decimal integer within 2^31 - 1 of 0, or nothing, which is NaN. Returns where it ends; NULL if
+ * it is none. */
+static inline const uint8_t *lb_criteo_integer(const uint8_t *at, float *value) {
   const int negative = *at == '-';
   const uint8_t *digits = at + negative;
   int64_t sum = 0;
@@ -28,7 +30,7 @@ static inline const uint8_t *lb_criteo_integer(const uint8_t *at, int32_t *value
     if (sum > INT32_MAX)
       return NULL;
   }
-  *value = at == digits ? INT32_MIN : (int32_t)(negative ? -sum : sum);
+  *value = at == digits ? NAN : (float)(int32_t)(negative ? -sum : sum);
   return at == digits && negative ? NULL : at;
 }
 
@@ -46,9 +48,9 @@ static inline const uint8_t *lb_criteo_id(const uint8_t *at, int64_t *value) {
 }
 
 typedef struct {
-  int8_t *label;  /* [rows] */
-  int32_t *dense; /* [13, stride] */
-  int64_t *ids;   /* [26, stride]; -1 is missing */
+  int8_t *label; /* [rows] */
+  float *dense;  /* [13, stride]; NaN is missing */
+  int64_t *ids;  /* [26, stride]; -1 is missing */
   int64_t stride;
 } lb_criteo_rows;
 
@@ -96,9 +98,11 @@ static inline int64_t lb_criteo_parse(const uint8_t *text, int64_t size, const l
   return row;
 }
 
-static inline uint8_t *lb_put_integer(uint8_t *at, int32_t value) {
+/* An integer within 2^31 of 0; 2^31 - 1 and those near it, which float32 rounds up, are that. */
+static inline uint8_t *lb_put_integer(uint8_t *at, float value) {
   uint8_t digits[10];
-  uint32_t rest = value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
+  const double size = value < 0 ? -(double)value : (double)value;
+  uint32_t rest = size < INT32_MAX ? (uint32_t)size : INT32_MAX;
   int n = 0;
   if (value < 0)
     *at++ = '-';
@@ -117,9 +121,9 @@ static inline int64_t lb_criteo_format(const lb_criteo_rows *in, int64_t rows, u
   for (int64_t row = 0; row < rows; row++) {
     *at++ = (uint8_t)('0' + in->label[row]);
     for (int d = 0; d < LB_CRITEO_DENSE; d++) {
-      const int32_t value = in->dense[d * in->stride + row];
+      const float value = in->dense[d * in->stride + row];
       *at++ = '\t';
-      if (value != INT32_MIN)
+      if (!isnan(value))
         at = lb_put_integer(at, value);
     }
     for (int f = 0; f < LB_CRITEO_SPARSE; f++) {

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 def parse_criteo(
     text: NDArray[np.uint8],
     label: NDArray[np.int8],
-    dense: NDArray[np.int32],
+    dense: NDArray[np.float32],
     ids: NDArray[np.int64],
 ) -> tuple[int, int, int]:
     """Parse raw Criteo lines until one is bad, or the room is full.
@@ -17,8 +17,8 @@ def parse_criteo(
         Whole lines: it ends with a line feed.
     label : int8 [N]
         Written, as are the next two.
-    dense : int32 [13, N]
-        The smallest int32 where missing.
+    dense : float32 [13, N]
+        The integer, rounded to the nearest float32; NaN where missing.
     ids : int64 [26, N]
         -1 where missing.
 
@@ -30,9 +30,13 @@ def parse_criteo(
     """
 
 def format_criteo(
-    label: NDArray[np.int8], dense: NDArray[np.int32], ids: NDArray[np.int64]
+    label: NDArray[np.int8], dense: NDArray[np.float32], ids: NDArray[np.int64]
 ) -> bytearray:
-    """Write raw Criteo lines, the inverse of `parse_criteo`; ids as 8 digits."""
+    """Write raw Criteo lines, the inverse of `parse_criteo`; ids as 8 digits.
+
+    Dense values are integers within 2^31 of 0, or NaN; what float32 rounds to 2^31 is written as
+    2^31 - 1.
+    """
 
 def hash_ids(ids: NDArray[np.int64], cardinality: int, rows: NDArray[np.int32]) -> None:
     """Write ``1 + mix64(id) % cardinality`` of `ids` [N] to `rows` [N], 0 for a negative id.

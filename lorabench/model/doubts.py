@@ -8,8 +8,6 @@ predicts as well by the ids of other rows: where wrong numbers lead to rows that
 trained, it knows less but is not misled (permutation importance, Breiman 2001, "Random Forests").
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,15 +40,16 @@ def doubts(model: TrainedModel, source: RowSource) -> tuple[str, ...]:
     if not source.labelled or rows.label.min() == rows.label.max():
         none = f"all labels of {first} are alike" if source.labelled else "there are no labels"
         return (f"{none}: whether the checkpoint was trained on such ids cannot be checked",)
-    losses = log_losses(rows.label, _scores(model, rows))
+    dense = dense_features(rows.dense, source.spec.dense)
+    losses = log_losses(rows.label, _scores(model, rows.sparse, dense))
     best = mean_entropy(int(rows.label.sum()), len(rows))
     entropy = float(losses.mean()) / best
-    without = float(log_losses(rows.label, _scores(model, rows, zeroed=True)).mean()) / best
+    without = float(log_losses(rows.label, _scores(model, None, dense)).mean()) / best
     if entropy > 1:
         why = "so that predicting their mean is better"
     elif entropy > without:
         why = f"and with its tables zeroed {without:.3f}, which is better"
-    elif len(rows) >= _LEAST_SHUFFLED and not _better_than_shuffled(model, rows, losses):
+    elif len(rows) >= _LEAST_SHUFFLED and not _better_than_shuffled(model, rows, dense, losses):
         why = "and no worse when the ids of each column are dealt out to other rows"
     else:
         return ()
@@ -60,11 +59,16 @@ def doubts(model: TrainedModel, source: RowSource) -> tuple[str, ...]:
     )
 
 
-def _better_than_shuffled(model: TrainedModel, rows: Block, losses: NDArray[np.float64]) -> bool:
+def _better_than_shuffled(
+    model: TrainedModel,
+    rows: Block,
+    dense: NDArray[np.float32],
+    losses: NDArray[np.float64],
+) -> bool:
     """Whether ids tell the model anything: it predicts better by a row's own than by another's."""
     rng = np.random.default_rng(0)
-    shuffled = replace(rows, sparse=rng.permuted(rows.sparse, axis=0))
-    gain = log_losses(rows.label, _scores(model, shuffled)) - losses
+    shuffled = rng.permuted(rows.sparse, axis=0)
+    gain = log_losses(rows.label, _scores(model, shuffled, dense)) - losses
     return bool(gain.mean() > _SURE * gain.std(ddof=1) / np.sqrt(len(rows)))
 
 
@@ -79,16 +83,18 @@ def _first(source: RowSource) -> Block:
     return Block.concat(found).slice(0, SCORED_ROWS).by_row()
 
 
-def _scores(model: TrainedModel, rows: Block, *, zeroed: bool = False) -> NDArray[np.float32]:
-    """Return click probabilities [N]."""
+def _scores(
+    model: TrainedModel, sparse: NDArray[np.int32] | None, dense: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return click probabilities [N] of ids [N, C] and features; None zeroes the tables."""
     net = InferenceNet(model.net, _BATCH)
-    dense, embeddings = net.dense.numpy(), net.embeddings.numpy()
-    found = np.empty(len(rows), np.float32)
-    for begin in range(0, len(rows), _BATCH):
-        part = rows.slice(begin, begin + _BATCH)
-        count = len(part)
-        dense[:count] = dense_features(part.dense)
-        if not zeroed:
-            model.tables.kernels.lookup(part.sparse, embeddings[:count])
-        found[begin : begin + count] = net(count)
+    features, embeddings = net.dense.numpy(), net.embeddings.numpy()
+    found = np.empty(len(dense), np.float32)
+    for begin in range(0, len(dense), _BATCH):
+        part = slice(begin, begin + _BATCH)
+        count = len(dense[part])
+        features[:count] = dense[part]
+        if sparse is not None:
+            model.tables.kernels.lookup(sparse[part], embeddings[:count])
+        found[part] = net(count)
     return found

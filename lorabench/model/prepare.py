@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from lorabench.model.doubts import doubts
 from lorabench.model.full import TrainedModel
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.workload.block import Block, dense_features
+from lorabench.workload.features import DenseSpec
 from lorabench.workload.source import RowSource
 from lorabench.workload.split import split_pretrain
 from lorabench.workload.stream import RowStream
@@ -115,7 +117,7 @@ def prepare(
     layout = TableLayout(spec.table_rows, spec.model.dim, spec.sparse.hotness)
     tables, net = TableSet.create(layout), DenseNet(shape)
     block, serving_start = split_pretrain(source, pretrain_rows)
-    key = _cache_key(layout, shape, source.digest, len(block), seed)
+    key = _cache_key(layout, shape, source, len(block), seed)
     cached = cache_folder() / f"{key}.pt"
     loaded = _load_cached(cached, tables, net) if cached.exists() else None
     if loaded is not None:
@@ -123,7 +125,7 @@ def prepare(
         sums = loaded.load_accumulators() if accumulators else None
         origin = f"pre-trained on {len(block):,} rows, cached in {cached}"
     else:
-        sums = _pretrained(tables, net, block, seed, report)
+        sums = _pretrained(tables, net, block, seed, report, dense=spec.dense)
         model = TrainedModel(tables, net, sums)
         origin = f"pre-trained on {len(block):,} rows{_store_cached(cached, model)}"
     tables.region.settle()
@@ -144,7 +146,13 @@ def _given(checkpoint: Checkpoint, source: RowSource, accumulators: bool) -> Pre
 
 
 def _pretrained(
-    tables: TableSet, net: DenseNet, block: Block, seed: int, report: Report
+    tables: TableSet,
+    net: DenseNet,
+    block: Block,
+    seed: int,
+    report: Report,
+    *,
+    dense: DenseSpec,
 ) -> list[NDArray[np.float32]]:
     """Initialise a model and train it on a block; return the tables' accumulators."""
     report("filling the tables", 0.0)
@@ -153,7 +161,7 @@ def _pretrained(
     return pretrain.pretrain(
         tables,
         net,
-        dense_features(block.dense),
+        dense_features(block.dense, dense),
         block.sparse,
         block.label,
         progress=lambda done: report("pre-training", done),
@@ -187,16 +195,20 @@ def cache_folder() -> Path:
 
 
 def _cache_key(
-    layout: TableLayout, shape: DlrmShape, source_digest: str, rows: int, seed: int
+    layout: TableLayout, shape: DlrmShape, source: RowSource, rows: int, seed: int
 ) -> str:
-    made_from = {
+    made_from: dict[str, Any] = {
         "version": pretrain.VERSION,
         "rows": layout.rows,
         "shape": [shape.num_dense, shape.dim, shape.bottom, shape.top],
-        "source": source_digest,
+        "source": source.digest,
         "pretrain_rows": rows,
         "seed": seed,
     }
+    dense = source.spec.dense
+    if set(dense.transform) - {"log1p"}:
+        # Not a part of the digest where rows come from a file.
+        made_from["dense"] = [dense.transform, dense.mean, dense.deviation]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING_DENSE = int(np.iinfo(np.int32).min)
-"""Stands for a missing dense value."""
+from lorabench.workload.features import DenseSpec
+
+MISSING_DENSE = np.float32(np.nan)
+"""Stands for a missing dense value; `numpy.isnan` finds it."""
 
 MISSING_ROW = 0
 """The table row of a missing categorical value."""
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,9 @@ class Block:
         1 for a click, else 0.
     time_ns : int64 array [N]
         When the row was logged, workload time in ns; non-decreasing.
-    dense : int32 array [N, num_dense]
-        Raw values, `MISSING_DENSE` where missing.
+    dense : float32 array [N, num_dense]
+        Values as they were logged, `MISSING_DENSE` (NaN) where missing. Integers are exact up to
+        2^24, and rounded to the nearest float32 beyond.
     sparse : int32 array [N, C]
         Table rows, `MISSING_ROW` where missing; feature f's hotness[f] columns after those of the
         features before it.
@@ -40,7 +45,7 @@ class Block:
 
     label: NDArray[np.int8]
     time_ns: NDArray[np.int64]
-    dense: NDArray[np.int32]
+    dense: NDArray[np.float32]
     sparse: NDArray[np.int32]
 
     def __len__(self) -> int:
@@ -79,19 +84,44 @@ class Block:
         )
 
 
-def dense_features(dense: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Turn raw integers into a model's inputs: log(1 + max(x, 0)), missing as 0.
+def dense_features(dense: NDArray[np.float32], spec: DenseSpec) -> NDArray[np.float32]:
+    """Turn dense values into a model's inputs, each column by its transform.
 
-    The reference DLRM's preprocessing of Criteo (Naumov et al. 2019, ``data_utils.py``). Missing
-    values need no case of their own: `MISSING_DENSE` is negative.
+    ``log1p`` is log(1 + max(x, 0)), the reference DLRM's preprocessing of Criteo's counts (Naumov
+    et al. 2019, ``data_utils.py``); ``identity`` is x; ``standardise`` is (x - mean) / deviation.
+    A missing value is 0 under each of them. No input is infinite: what overflows float32 becomes
+    its largest value.
 
     Parameters
     ----------
-    dense : int32 array [N, num_dense]
+    dense : float32 array [N, num_dense]
+        NaN where missing; contiguous by row or by column, as are the features then.
+    spec : DenseSpec
+        Says the transform of each column, and mean and deviation.
 
     Returns
     -------
     float32 array [N, num_dense]
     """
-    features = np.maximum(dense, 0).astype(np.float32)
+    kinds = np.array(spec.transform)
+    logs = kinds == "log1p"
+    if logs.all():
+        return _log1p(dense)
+    features = np.zeros_like(dense)
+    if logs.any():
+        features[:, logs] = _log1p(dense[:, logs])
+    same = kinds == "identity"
+    features[:, same] = dense[:, same]
+    scaled = kinds == "standardise"
+    if scaled.any():
+        mean, deviation = np.array(spec.mean)[scaled], np.array(spec.deviation)[scaled]
+        # In float64: of a column that is large and varies little, float32 would leave only noise.
+        apart = (dense[:, scaled].astype(np.float64) - mean) / deviation
+        features[:, scaled] = apart.clip(-_LARGEST, _LARGEST)
+    return np.nan_to_num(features, copy=False, nan=0.0)
+
+
+def _log1p(dense: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Of NaN and 0 the larger is 0: a missing value needs no case of its own.
+    features = np.fmax(dense, np.float32(0))
     return np.log1p(features, out=features)

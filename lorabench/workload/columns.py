@@ -6,6 +6,7 @@ hashed into tables or numbered. Only the distinct texts of a batch are hashed.
 """
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorabench.errors import InputError
-from lorabench.workload.block import MISSING_DENSE
 from lorabench.workload.inputs import Input, RawBatch
 
 _BATCH_ROWS = 65_536
 _CSV_BLOCK = 8 << 20
 _PARQUET_MAGIC = b"PAR1"
+_LARGEST = float(np.finfo(np.float32).max)
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 Name = Annotated[str, Field(strict=True, min_length=1)]
@@ -42,7 +43,7 @@ class ColumnMap(BaseModel):
     time_unit : {"s", "ms", "us", "ns"}
         Of times that are numbers.
     dense : tuple of str
-        Numbers, floored to int32; nulls and NaN are missing.
+        Numbers, kept as float32; nulls and NaN are missing.
     sparse : tuple of str
         Ids of any kind; nulls and empty texts are missing.
     delimiter : str
@@ -138,9 +139,9 @@ class ColumnsInput(Input):
         reader = _Reader(batch, path, row, keep_bad=keep_bad)
         label = reader.take(columns.label, _label, "0 or 1")
         time_ns = None if columns.time is None else reader.times(columns.time, columns.time_unit)
-        number = "a number within ±2147483647, or nothing"
-        dense = np.array([reader.take(name, _dense, number) for name in columns.dense], np.int32)
-        dense = dense.reshape(len(columns.dense), batch.num_rows)
+        dense = np.empty((len(columns.dense), batch.num_rows), np.float32)
+        for values, name in zip(dense, columns.dense, strict=True):
+            values[:] = reader.numbers(name)
         ids = np.array([_ids(batch.column(name)) for name in columns.sparse], np.int64)
         good = ~reader.bad
         if time_ns is not None:
@@ -163,7 +164,7 @@ class ColumnsInput(Input):
 
 
 class _Reader:
-    """Takes columns of a batch as integers; rows with a value that is none are bad.
+    """Takes columns of a batch as numbers; rows with a value that is none are bad.
 
     Attributes
     ----------
@@ -186,8 +187,32 @@ class _Reader:
             return _fast(column, of)
         except (pa.ArrowException, ValueError, OverflowError):
             pass
-        values = np.zeros(len(column), np.int64)  # one by one, to name what is wrong
-        for i, value in enumerate(column.to_pylist()):
+        values = np.zeros(len(column), np.int64)
+        self._one_by_one(name, of, values, expected)
+        return values
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Read a column of numbers, NaN where missing."""
+        column = self._batch.column(name)
+        try:
+            values: NDArray[np.float64] = pc.cast(column, pa.float64()).to_numpy(
+                zero_copy_only=False
+            )
+        except pa.ArrowException:
+            pass
+        else:
+            # Whether NaN and infinity are written out or overflowed is the same to whoever reads.
+            if not (np.abs(values) > _LARGEST).any():
+                return values
+        values = np.zeros(len(column))
+        self._one_by_one(name, _dense, values, "a number within ±3.4e38, or nothing")
+        return values
+
+    def _one_by_one(
+        self, name: str, of: Callable[[Any], float], values: NDArray[Any], expected: str
+    ) -> None:
+        """Convert value after value, to name what is wrong."""
+        for i, value in enumerate(self._batch.column(name).to_pylist()):
             try:
                 values[i] = of(value)
             except (ValueError, OverflowError, TypeError):
@@ -199,7 +224,6 @@ class _Reader:
                     raise error from None
                 self._found.append((i, error))
                 self.bad[i] = True
-        return values
 
     def times(self, name: str, time_unit: str) -> NDArray[np.int64]:
         """Read a column of times as ns: numbers of that unit, or what says its unit itself."""
@@ -295,16 +319,13 @@ def _label(value: object) -> int:
         raise ValueError from None
 
 
-def _dense(value: Any) -> int:
-    if value is None or value == "" or value != value:  # noqa: PLR0124 (NaN)
-        return MISSING_DENSE
+def _dense(value: Any) -> float:
+    if value is None or value == "":
+        return math.nan
     number = float(value)
-    if number != number:  # noqa: PLR0124
-        return MISSING_DENSE
-    floored = int(np.floor(number)) if abs(number) < 2**40 else 2**40
-    if abs(floored) >= 2**31:
+    if abs(number) > _LARGEST:
         raise ValueError
-    return floored
+    return number
 
 
 def _time(value: Any, unit: int) -> int:

@@ -55,14 +55,14 @@ class RawRows:
     Attributes
     ----------
     label : int8 [N]
-    dense : int32 [13, N]
+    dense : float32 [13, N]
         `MISSING_DENSE` where missing.
     ids : int64 [26, N]
         The ids as numbers, -1 where missing.
     """
 
     label: NDArray[np.int8]
-    dense: NDArray[np.int32]
+    dense: NDArray[np.float32]
     ids: NDArray[np.int64]
 
     @staticmethod
@@ -70,7 +70,7 @@ class RawRows:
         """Room for so many."""
         return RawRows(
             np.empty(rows, np.int8),
-            np.empty((NUM_DENSE, rows), np.int32),
+            np.empty((NUM_DENSE, rows), np.float32),
             np.empty((NUM_SPARSE, rows), np.int64),
         )
 
@@ -259,13 +259,20 @@ def criteo_lines(block: Block) -> bytearray:
     Parameters
     ----------
     block : Block
-        With 13 integers and 26 ids a row.
+        With 13 integers within int32 and 26 ids a row.
+
+    Raises
+    ------
+    ValueError
+        A dense value is no such integer: these lines have no place for it.
     """
     ids = np.ascontiguousarray(block.sparse.T).astype(np.int64)
     ids[ids == MISSING_ROW] = -1
-    return format_criteo(
-        np.ascontiguousarray(block.label), np.ascontiguousarray(block.dense.T), ids
-    )
+    dense = np.ascontiguousarray(block.dense.T)
+    there = dense[~np.isnan(dense)]
+    if ((there != np.trunc(there)) | (abs(there) > 2**31)).any():
+        raise ValueError("dense: found values that are no int32, expected integers")
+    return format_criteo(np.ascontiguousarray(block.label), dense, ids)
 
 
 def _head(rows: RawRows, count: int) -> RawRows:

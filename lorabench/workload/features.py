@@ -1,10 +1,10 @@
-"""The features of a workload, as its spec describes them: categorical and integer ones.
+"""The features of a workload, as its spec describes them: categorical and dense ones.
 
 What is said of a feature may be one value for all, or a list with one for each.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -28,18 +28,30 @@ MOST_DENSE = 4096
 MOST_HEAD = 256
 MOST_QUANTILES = 1025
 Hotness = Annotated[int, Field(strict=True, ge=1, le=1024)]
-# One below what stands for a missing value.
+Real = Annotated[float, Field(strict=True, ge=-3e38, le=3e38)]
+Deviation = Annotated[float, Field(strict=True, gt=0, le=3e38)]
 Value = Annotated[int, Field(strict=True, gt=-(2**31), lt=2**31)]
 
+Transform = Literal["log1p", "identity", "standardise"]
+"""How a dense value becomes an input of the model (`lorabench.workload.block.dense_features`)."""
 
-def _per_feature(length_of: Callable[[ValidationInfo], int | None]) -> BeforeValidator:
-    """Broadcast a scalar to all features; hold a list to their number."""
+
+def _per_feature(
+    length_of: Callable[[ValidationInfo], int | None],
+    of: type | tuple[type, ...] = (int, float),
+    *,
+    optional: bool = False,
+) -> BeforeValidator:
+    """Broadcast a scalar to all features; hold a list to their number, or to nothing."""
+    what = "word" if of is str else "number"
 
     def broadcast(value: Any, info: ValidationInfo) -> Any:
         length = length_of(info)
         if length is None:  # what gives the length is itself wrong, and is reported
             return ()
         if isinstance(value, (list, tuple)):
+            if optional and not value:
+                return ()
             if len(value) != length:
                 raise PydanticCustomError(
                     "wrong_length",
@@ -47,10 +59,12 @@ def _per_feature(length_of: Callable[[ValidationInfo], int | None]) -> BeforeVal
                     {"expected": length, "found": f"a list of {len(value)}"},
                 )
             return value
-        if isinstance(value, (int, float)):
+        if isinstance(value, of):
             return (value,) * length
         raise PydanticCustomError(
-            "not_a_number", "a number, or a list of {expected} numbers", {"expected": length}
+            f"not_a_{what}",
+            f"a {what}, or a list of {{expected}} {what}s",
+            {"expected": length},
         )
 
     return BeforeValidator(broadcast)
@@ -90,6 +104,15 @@ def _some_or_none(length_of: Callable[[ValidationInfo], int | None], what: str) 
 
 _PerSparse = _per_feature(_sparse_length)
 _PerDense = _per_feature(_dense_length)
+_PerDenseOrNone = _per_feature(_dense_length, optional=True)
+
+
+def _is_empty(value: tuple[float, ...]) -> bool:
+    return not value
+
+
+def _are_counts(value: tuple[Transform, ...]) -> bool:
+    return set(value) <= {"log1p"}
 
 
 class Part(BaseModel):
@@ -149,7 +172,9 @@ class SparseSpec(Part):
 
 
 class DenseSpec(Part):
-    """The integer features: floor(exp(location + scale * normal)), skewed as counts are.
+    """The dense features: how they are generated, and how a model takes them in.
+
+    Generated ones are counts, floor(exp(location + scale * normal)), skewed as counts are.
 
     Parameters
     ----------
@@ -163,6 +188,12 @@ class DenseSpec(Part):
         Evenly spaced quantiles, from the least value to the largest, for data that is no
         log-normal; values are drawn by the inverse of the linear interpolation. The logarithm's
         location and scale still say how a value enters the label. Empty: log-normal.
+    mean, deviation : tuple of float, length count, or empty
+        For ``standardise``; other columns do not look at them. `lorabench.workload.ingest` takes
+        them from the rows.
+    transform : tuple of {"log1p", "identity", "standardise"}, length count
+        How a value becomes an input of the model: log(1 + max(x, 0)), which suits counts; as it
+        is; or (x - mean) / deviation. A missing value becomes 0.
     """
 
     count: Annotated[int, Field(strict=True, ge=0, le=MOST_DENSE)]
@@ -173,6 +204,14 @@ class DenseSpec(Part):
         tuple[Annotated[tuple[Value, ...], Field(max_length=MOST_QUANTILES)], ...],
         _some_or_none(_dense_length, "a list of lists of integers"),
         Field(default=(), validate_default=True),
+    ]
+    # Left out where they say nothing, so that specs of counts keep their text and their digest.
+    mean: Annotated[tuple[Real, ...], _PerDenseOrNone, Field(exclude_if=_is_empty)] = ()
+    deviation: Annotated[tuple[Deviation, ...], _PerDenseOrNone, Field(exclude_if=_is_empty)] = ()
+    transform: Annotated[
+        tuple[Transform, ...],
+        _per_feature(_dense_length, of=str),
+        Field(default="log1p", validate_default=True, exclude_if=_are_counts),
     ]
 
     @field_validator("quantiles")
@@ -186,3 +225,23 @@ class DenseSpec(Part):
                     {"found": f"{len(points)} (i{d})" if len(points) == 1 else f"a fall (i{d})"},
                 )
         return value
+
+    @field_validator("transform")
+    @classmethod
+    def _has_what_it_takes(
+        cls, value: tuple[Transform, ...], info: ValidationInfo
+    ) -> tuple[Transform, ...]:
+        known = info.data.get("mean") and info.data.get("deviation")
+        if "standardise" in value and not known:
+            raise PydanticCustomError(
+                "no_moments",
+                "dense.mean and dense.deviation beside it",
+                {"found": f"'standardise' (i{1 + value.index('standardise')}) alone"},
+            )
+        return value
+
+
+def plain_dense(count: int) -> DenseSpec:
+    """Return the spec of counts of which nothing is known but how many there are."""
+    content = {"count": count, "missing": 0.0, "location": 0.0, "scale": 1.0}
+    return DenseSpec.model_validate(content)

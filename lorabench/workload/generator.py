@@ -310,9 +310,9 @@ def _populations(spec: WorkloadSpec, seed: int, newcomers: bool) -> tuple[_Popul
     return tuple(populations)
 
 
-def _draw_dense(spec: WorkloadSpec, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Draw counts, int32 [num_dense, CHUNK_ROWS]."""
-    dense = np.empty((spec.num_dense, CHUNK_ROWS), np.int32)
+def _draw_dense(spec: WorkloadSpec, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw counts, float32 [num_dense, CHUNK_ROWS]."""
+    dense = np.empty((spec.num_dense, CHUNK_ROWS), np.float32)
     laws = zip(
         spec.dense.location, spec.dense.scale, spec.dense.missing, spec.dense.quantiles, strict=True
     )
@@ -327,7 +327,7 @@ def _draw_dense(spec: WorkloadSpec, rng: np.random.Generator) -> NDArray[np.int3
             logs += np.float32(location)
             with np.errstate(over="ignore"):  # infinity is cut on the next line
                 np.exp(logs, out=logs)
-            values[:] = np.minimum(logs, _INT32_TOP)
+            values[:] = np.trunc(np.minimum(logs, _INT32_TOP))
         if missing:
             values[rng.random(CHUNK_ROWS, np.float32) < np.float32(missing)] = MISSING_DENSE
     return dense

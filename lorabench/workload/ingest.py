@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from lorabench._kernels.ingest import Dictionary, hash_ids
 from lorabench.errors import InputError
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.criteo import row_gap_ns
+from lorabench.workload.features import plain_dense
 from lorabench.workload.inputs import Input, RawBatch
 from lorabench.workload.manifest import Format, Manifest, part_name
 from lorabench.workload.parts import Unfinished
@@ -33,7 +34,7 @@ _CHUNKS_A_PART = 64
 
 _MOST_IDS = 2**31 - 3
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass
@@ -142,12 +143,7 @@ def base_for(preset: WorkloadSpec, source: Input, table_rows: int) -> WorkloadSp
             "missing": 0.0,
         }
     if preset.num_dense != source.num_dense:
-        content["dense"] = {
-            "count": source.num_dense,
-            "missing": 0.0,
-            "location": 0.0,
-            "scale": 1.0,
-        }
+        content["dense"] = plain_dense(source.num_dense).model_dump()
     content["name"] = source.name
     return WorkloadSpec.model_validate(content)
 
@@ -324,7 +320,7 @@ class _Maker:
             totals.last_ns = int(time_ns[-1])
         totals.rows += n
         totals.clicks += int(batch.label.sum())
-        _add(totals.missing_dense, batch.dense == MISSING_DENSE)
+        _add(totals.missing_dense, np.isnan(batch.dense))
         _add(totals.missing_sparse, batch.ids < 0)
         sparse = self._rows_of.rows(batch.ids)
         totals.ids = self._rows_of.distinct()

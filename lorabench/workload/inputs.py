@@ -23,7 +23,8 @@ class RawBatch:
     label : int8 [N]
     time_ns : int64 [N] or None
         None where the data have no times.
-    dense : int32 [D, N]
+    dense : float32 [D, N]
+        NaN where missing.
     ids : int64 [F, N]
         -1 where missing.
     bad : tuple of InputError
@@ -34,7 +35,7 @@ class RawBatch:
 
     label: NDArray[np.int8]
     time_ns: NDArray[np.int64] | None
-    dense: NDArray[np.int32]
+    dense: NDArray[np.float32]
     ids: NDArray[np.int64]
     bad: tuple[InputError, ...]
     read: str

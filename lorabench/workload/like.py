@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.criteo import COLUMNS, NUM_DENSE, NUM_SPARSE, line_chunks, parse_lines
 from lorabench.workload.generator import CHUNK_ROWS, generate_blocks
 from lorabench.workload.spec import WorkloadSpec
@@ -42,6 +42,7 @@ _HEAD = 32
 _SEEN_OFTEN = 5
 _QUANTILES = 513
 _MOST_IDS = 2**31 - 3
+_INT32_TOP = 2**31 - 1  # a count as large as this is 2^31 in float32
 _PAIRS = 20  # of synthetic samples, for the noise
 
 
@@ -53,19 +54,19 @@ class Sample:
     ----------
     rows, clicks : int
         How many.
-    dense : sequence of int32 [n_d], length D
-        The values of each integer feature that are there, sorted.
+    dense : sequence of float32 [n_d], length D
+        The values of each dense feature that are there, sorted.
     counts : sequence of int64 [distinct ids], length F
         How often each id was seen, the most popular first.
     """
 
     rows: int
     clicks: int
-    dense: Sequence[NDArray[np.int32]]
+    dense: Sequence[NDArray[np.float32]]
     counts: Sequence[NDArray[np.int64]]
 
     def missing_dense(self, d: int) -> float:
-        """Share of rows without integer feature d."""
+        """Share of rows without dense feature d."""
         return 1 - len(self.dense[d]) / self.rows
 
     def missing_sparse(self, f: int) -> float:
@@ -132,7 +133,7 @@ def fit_spec(sample: Sample, base: WorkloadSpec, name: str) -> WorkloadSpec:
         )
     below_one = float(np.nextafter(1.0, 0.0))
     laws = [_law(counts) for counts in sample.counts]
-    logs = [np.log(np.maximum(values, 0) + 0.5) for values in sample.dense]
+    logs = [np.log(np.maximum(values, np.float64(0)) + 0.5) for values in sample.dense]
     content = base.model_dump()
     content["name"] = name
     content["sparse"] = {
@@ -224,13 +225,13 @@ def compare(sample: Sample, spec: WorkloadSpec, seed: int) -> list[FeatureDistan
 
 
 def _sample(
-    label: NDArray[np.int8], dense: NDArray[np.int32], ids: NDArray[np.integer], missing: int
+    label: NDArray[np.int8], dense: NDArray[np.float32], ids: NDArray[np.integer], missing: int
 ) -> Sample:
     counts = [np.unique(column[column != missing], return_counts=True)[1] for column in ids]
     return Sample(
         rows=len(label),
         clicks=int(label.sum()),
-        dense=[np.sort(values[values != MISSING_DENSE]) for values in dense],
+        dense=[np.sort(values[~np.isnan(values)]) for values in dense],
         counts=[-np.sort(-count.astype(np.int64)) for count in counts],
     )
 
@@ -288,21 +289,22 @@ def _expected_distinct(ids: int, draws: int, exponent: float) -> float:
     return float((width * -np.expm1(-draws * share)).sum())
 
 
-def _quantiles(values: NDArray[np.int32]) -> tuple[int, ...]:
+def _quantiles(values: NDArray[np.float32]) -> tuple[int, ...]:
     if not len(values):
         return ()
     places = np.linspace(0, 1, _QUANTILES)
     # Values that were seen: a mean of two would be none of the data's.
-    return tuple(int(value) for value in np.quantile(values, places, method="nearest"))
+    points = np.quantile(values, places, method="nearest")
+    return tuple(max(-_INT32_TOP, min(int(value), _INT32_TOP)) for value in points)
 
 
-def _deciles(values: NDArray[np.int32]) -> tuple[float, ...]:
+def _deciles(values: NDArray[np.float32]) -> tuple[float, ...]:
     if not len(values):
         return ()
-    return tuple(float(v) for v in np.quantile(values, np.arange(1, 10) / 10))
+    return tuple(float(v) for v in np.quantile(values.astype(np.float64), np.arange(1, 10) / 10))
 
 
-def _value_distance(a: NDArray[np.int32], b: NDArray[np.int32]) -> float:
+def _value_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     if not (len(a) and len(b)):
         return 0.0 if len(a) == len(b) else 1.0
     values = np.concatenate([a, b])

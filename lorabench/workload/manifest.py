@@ -12,6 +12,10 @@ from lorabench.workload.spec import WorkloadSpec
 
 Provenance = Literal["generated", "ingested"]
 Format = Literal["arrow", "parquet", "criteo-tsv"]
+SchemaId = Literal["lorabench.workload/2", "lorabench.workload/3"]
+SCHEMA: SchemaId = "lorabench.workload/3"
+"""Of what is written. In folders of ``/2``, which are still read, dense columns are int32."""
+
 SUFFIXES: dict[Format, str] = {"arrow": "arrow", "parquet": "parquet", "criteo-tsv": "tsv"}
 
 
@@ -45,9 +49,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_id: Annotated[
-        Literal["lorabench.workload/2"],
-        Field(validation_alias="schema", serialization_alias="schema"),
-    ] = "lorabench.workload/2"
+        SchemaId, Field(validation_alias="schema", serialization_alias="schema")
+    ] = SCHEMA
     kind: Provenance
     origin: str
     format: Format
@@ -92,5 +95,5 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "document"
         raise InputError(
-            f"{path}: {key}: {first['msg']}; expected a manifest of lorabench.workload/2"
+            f"{path}: {key}: {first['msg']}; expected a manifest of {SCHEMA}"
         ) from None

@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench._kernels.generate import plant_sums
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.drift import Drift
 from lorabench.workload.spec import WorkloadSpec
 
@@ -184,16 +184,16 @@ class PlantedModel:
         swing = self._spec.labels.strength * (self._daily_weight * daily).astype(np.float64)
         return (still.astype(np.float64) - self._mean) * self._gain + swing + self._intercept
 
-    def _counts(self, dense: NDArray[np.int32]) -> NDArray[np.float64]:
+    def _counts(self, dense: NDArray[np.float32]) -> NDArray[np.float64]:
         total = np.zeros(len(dense), np.float32)
         # A loop, not `@`: the order in which BLAS adds depends on the machine.
         for values, weight, centre in zip(
             dense.T, self._dense_weight, self._dense_centre, strict=True
         ):
-            logs = np.log(np.maximum(values, 0) + np.float32(0.5), dtype=np.float32)
+            logs = np.log(np.maximum(values, 0) + np.float32(0.5))
             logs -= centre
             logs *= weight
-            logs[values == MISSING_DENSE] = 0
+            logs[np.isnan(values)] = 0
             total += logs
         return total.astype(np.float64)
 

@@ -47,7 +47,7 @@ class LabelSpec(Part):
     rank : int
         Factors R of the pairwise interactions between features; 0 plants none.
     shares : tuple of float, length 3
-        Of the logit's variance: of preferences, of the interactions, of the integer features. They
+        Of the logit's variance: of preferences, of the interactions, of the dense features. They
         sum to 1.
     delay_s : float
         From a row to its label, in s of workload time, as the attribution window of a click is.
@@ -218,7 +218,7 @@ class WorkloadSpec(Part):
 
     @property
     def num_dense(self) -> int:
-        """Number of integer features."""
+        """Number of dense features."""
         return self.dense.count
 
     @property

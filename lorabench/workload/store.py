@@ -18,9 +18,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, criteo_lines
-from lorabench.workload.manifest import Format, Manifest, Provenance, read_manifest
+from lorabench.workload.manifest import (
+    SCHEMA,
+    Format,
+    Manifest,
+    Provenance,
+    SchemaId,
+    read_manifest,
+)
 from lorabench.workload.parts import MANIFEST, Part, check_part
 from lorabench.workload.spec import WorkloadSpec
 
@@ -145,7 +152,7 @@ class Store:
                 f"{folder / MANIFEST}: found {manifest.rows} rows, expected the sum of its parts, "
                 f"{sum(part.rows for part in manifest.parts)}"
             )
-        expected = _schema(store.spec)
+        expected = _schema(store.spec, manifest.schema_id)
         for part in manifest.parts:
             schema, rows = store._look(part)
             path = folder / part.name
@@ -297,12 +304,13 @@ def _sparse_names(spec: WorkloadSpec) -> list[str]:
     ]
 
 
-def _schema(spec: WorkloadSpec) -> Any:
+def _schema(spec: WorkloadSpec, schema_id: SchemaId = SCHEMA) -> Any:
+    number = pa.int32() if schema_id == "lorabench.workload/2" else pa.float32()
     return pa.schema(
         [
             pa.field("label", pa.int8(), nullable=False),
             pa.field("time", pa.timestamp("ns"), nullable=False),
-            *(pa.field(f"i{i}", pa.int32()) for i in range(1, spec.num_dense + 1)),
+            *(pa.field(f"i{i}", number) for i in range(1, spec.num_dense + 1)),
             *(pa.field(name, pa.int32(), nullable=False) for name in _sparse_names(spec)),
         ]
     )
@@ -321,16 +329,17 @@ def _batch(block: Block, schema: Any) -> Any:
     columns = [
         pa.array(block.label, pa.int8()),
         pa.array(block.time_ns).cast(pa.timestamp("ns")),
-        *(pa.array(column, mask=column == MISSING_DENSE) for column in dense),
+        *(pa.array(column, mask=np.isnan(column)) for column in dense),
         *(pa.array(column) for column in sparse),
     ]
     return pa.record_batch(columns, schema=schema)
 
 
 def _block(batch: Any, spec: WorkloadSpec) -> Block:
-    dense = np.empty((spec.num_dense, batch.num_rows), np.int32)
+    dense = np.empty((spec.num_dense, batch.num_rows), np.float32)
     for i in range(spec.num_dense):
-        dense[i] = batch.column(2 + i).fill_null(MISSING_DENSE).to_numpy()
+        column = batch.column(2 + i)  # int32 in a folder of lorabench.workload/2
+        dense[i] = column.to_numpy(zero_copy_only=False)  # nulls become NaN
     sparse = np.empty((spec.num_columns, batch.num_rows), np.int32)
     for i in range(spec.num_columns):
         sparse[i] = batch.column(2 + spec.num_dense + i).to_numpy()

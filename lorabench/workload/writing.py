@@ -22,8 +22,9 @@ from lorabench.workload.store import check_format, row_bytes, write_rows
 PART_ROWS = 16 * CHUNK_ROWS
 """Rows of a part: some 170 MB in Arrow, a few seconds' work to do again."""
 
-# Of what a seed draws. A run that was left unfinished by another version is not gone on with.
-_VERSION = 2
+# Of what a seed draws and how it is stored. A run that was left unfinished by another version is
+# not gone on with.
+_VERSION = 3
 
 
 class Progress(Protocol):

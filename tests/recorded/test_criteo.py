@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import recorded
 
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.criteo import read_criteo
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.like import compare, fit_spec, sample_blocks, sample_criteo
@@ -22,8 +22,9 @@ def test_reads_the_real_rows(data_dir: Path) -> None:
     path = data_dir / "criteo" / "train.tsv"
     block = Block.concat(list(read_criteo(path, BASE.sparse.cardinality)))
     assert (len(block), int(block.label.sum())) == (1999, 418)
-    assert (block.dense.dtype, block.sparse.dtype) == (np.int32, np.int32)
-    assert (block.dense[block.dense != MISSING_DENSE] < 0).any()
+    assert (block.dense.dtype, block.sparse.dtype) == (np.float32, np.int32)
+    assert (block.dense < 0).any()
+    assert np.isnan(block.dense).any()
 
 
 def test_the_real_sample_is_met_within_the_targets(data_dir: Path) -> None:

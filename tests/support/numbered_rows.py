@@ -32,7 +32,8 @@ class CountingSource:
             number = np.arange(begin, min(begin + self._block_rows, self._rows))
             self.rows_read += len(number)
             column = number[:, None].astype(np.int32)
-            yield Block(np.zeros(len(number), np.int8), number * 10**6, column, column)
+            dense = column.astype(np.float32)
+            yield Block(np.zeros(len(number), np.int8), number * 10**6, dense, column)
 
 
 def numbers(block: Block) -> list[int]:

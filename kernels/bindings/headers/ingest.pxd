@@ -10,7 +10,7 @@ cdef extern from "ingest/criteo.h" nogil:
 
     ctypedef struct lb_criteo_rows:
         int8_t *label
-        int32_t *dense
+        float *dense
         int64_t *ids
         int64_t stride
 

@@ -155,6 +155,7 @@ class ServingNode:
             train_batch=options.train_batch,
             label_delay_s=options.label_delay_s or 0.0,
             replay_bytes=options.replay_bytes,
+            dense=self.source.spec.dense,
         )
 
     def ready_for(self, cases: Sequence[ServingCase]) -> None:

@@ -16,6 +16,7 @@ from lorabench.errors import InputError
 from lorabench.experiments.freshness.quality import Floats, Replayed
 from lorabench.strategies.base import Strategy
 from lorabench.workload.block import Block, dense_features
+from lorabench.workload.features import DenseSpec
 from lorabench.workload.planted import sigmoid
 
 NS = 1_000_000_000
@@ -41,10 +42,10 @@ class Batch:
     dense: NDArray[np.float32]
 
     @classmethod
-    def of(cls, number: int, rows: Block) -> "Batch":
-        """Return rows as a batch, contiguous by row."""
+    def of(cls, number: int, rows: Block, dense: DenseSpec) -> "Batch":
+        """Return rows as a batch, contiguous by row; `dense` says what becomes of their values."""
         rows = rows.by_row()
-        return cls(number, rows, dense_features(rows.dense))
+        return cls(number, rows, dense_features(rows.dense, dense))
 
     @property
     def now_ns(self) -> int:

@@ -26,6 +26,7 @@ from lorabench.strategies.deployment import Deployment, Pushes
 from lorabench.strategies.shipping import Shipping
 from lorabench.updates.cluster import TrainingCluster
 from lorabench.workload.block import Block
+from lorabench.workload.features import DenseSpec
 
 Pace = Callable[[str], float | None]
 """From a strategy's name, or `CLUSTER`, to what learning a sample takes, s; None: as measured."""
@@ -61,6 +62,8 @@ class Race:
     ----------
     deployment : Deployment
         Of all of them; whoever made it closes it.
+    dense : DenseSpec
+        How dense values become the model's inputs.
     delay_s : float
         From a row to its label.
     pace : callable
@@ -77,10 +80,17 @@ class Race:
     """
 
     def __init__(
-        self, deployment: Deployment, delay_s: float, pace: Pace, *, slices: bool = True
+        self,
+        deployment: Deployment,
+        dense: DenseSpec,
+        delay_s: float,
+        pace: Pace,
+        *,
+        slices: bool = True,
     ) -> None:
         self.arms: list[Arm] = []
         self._deployment = deployment
+        self._dense = dense
         self._pace = pace
         self._history = History(int(delay_s * NS))
         self._clusters: dict[TrainingCluster, Learner] = {}
@@ -139,7 +149,7 @@ class Race:
 
     def step(self, rows: Block) -> None:
         """Let all predict a batch, and learn what is due by then."""
-        batch = Batch.of(self._number, rows)
+        batch = Batch.of(self._number, rows, self._dense)
         self._number += 1
         self._last_ns = batch.now_ns
         if self._began_ns is None:

@@ -34,6 +34,7 @@ from lorabench.updates.delta_header import NamedTables
 from lorabench.updates.touch_counter import TouchCounter
 from lorabench.updates.touch_trace import TouchWriter
 from lorabench.workload.block import Block, dense_features
+from lorabench.workload.features import DenseSpec
 from lorabench.workload.planted import sigmoid
 from lorabench.workload.source import RowSource
 from lorabench.workload.stream import RowStream
@@ -197,7 +198,9 @@ class Replay:
         delay_s = 0.0 if by_protocol else self._source.spec.labels.delay_s
         for number, group in enumerate(self._passes(entrants)):
             with closing(self._deployment()) as deployment, ExitStack() as stack:
-                race = Race(deployment, delay_s, self._pace, slices=self._slices)
+                race = Race(
+                    deployment, self._source.spec.dense, delay_s, self._pace, slices=self._slices
+                )
                 stack.callback(race.close)
                 for one in group:
                     found = Replayed(one.spec, Quality(self._options.stretches))
@@ -284,7 +287,7 @@ class Replay:
                 for number, start in enumerate(starts):
                     self._report("predicting", number / len(starts))
                     taken = Block.concat(list(_take(self._source.blocks(int(start)), rows)))
-                    scores = _scores(strategy, _batches(taken))
+                    scores = _scores(strategy, _batches(taken), self._source.spec.dense)
                     if len(self.windows) == number:
                         self._add_window(taken, int(start))
                     if scores is None:
@@ -327,12 +330,12 @@ def _batches(rows: Block) -> Iterator[Block]:
     return (rows.slice(begin, begin + BATCH_ROWS) for begin in range(0, len(rows), BATCH_ROWS))
 
 
-def _scores(strategy: Strategy, batches: Iterable[Block]) -> Floats | None:
+def _scores(strategy: Strategy, batches: Iterable[Block], dense: DenseSpec) -> Floats | None:
     """Return click probabilities [N]; None as soon as a logit is not finite."""
     parts = []
     for batch in batches:
         rows = batch.by_row()
-        logits = strategy.predict(dense_features(rows.dense), rows.sparse)
+        logits = strategy.predict(dense_features(rows.dense, dense), rows.sparse)
         # The sigmoid of an infinite logit would pass for a sure prediction.
         if not np.isfinite(logits).all():
             return None

@@ -149,6 +149,7 @@ def _profile(
             signal_samples=options.signal_samples,
             seed=options.seed,
         ),
+        source.spec.dense,
     )
     stream = RowStream(source, prepared.serving_start)
     total = options.warmup_windows + options.windows

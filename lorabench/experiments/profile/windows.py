@@ -22,6 +22,7 @@ from lorabench.model.full import FullTrainer, OptimizerName, TrainedModel
 from lorabench.model.gradients import embedding_gradients
 from lorabench.results.quality import mean_entropy
 from lorabench.workload.block import Block, dense_features
+from lorabench.workload.features import DenseSpec
 
 # (a) is a mean over far more samples than it needs; its cost at D = 64 is not small.
 _GRADIENT_STRIDE = 4
@@ -144,9 +145,12 @@ class WindowMeter:
         accumulators.
     config : MeterConfig
         How.
+    dense : DenseSpec
+        How dense values become the model's inputs.
     """
 
-    def __init__(self, model: TrainedModel, config: MeterConfig) -> None:
+    def __init__(self, model: TrainedModel, config: MeterConfig, dense: DenseSpec) -> None:
+        self._dense = dense
         self._tables = model.tables
         self._kernels = model.tables.kernels
         self._net = model.net
@@ -177,7 +181,7 @@ class WindowMeter:
             or worse.
         """
         began = time.perf_counter()
-        dense = dense_features(block.dense)
+        dense = dense_features(block.dense, self._dense)
         self._signal_pass(dense, block)
         rows = [
             self._touched(table, rows_of(block.sparse, table, self._kernels.hotness))

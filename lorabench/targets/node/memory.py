@@ -21,6 +21,7 @@ from lorabench.memory import MemoryPolicy, Region, RegionHandle
 from lorabench.model.tables import TableSet
 from lorabench.targets.node.exchange import Exchange
 from lorabench.workload.block import Block, dense_features
+from lorabench.workload.features import DenseSpec
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class RoundMemory:
     def create(
         cls,
         rows: Block,
+        dense: DenseSpec,
         adapter: AdapterPlan,
         *,
         ring_bytes: int,
@@ -187,6 +189,8 @@ class RoundMemory:
         ----------
         rows : Block
             What is served.
+        dense : DenseSpec
+            How dense values become the model's inputs.
         adapter : AdapterPlan
             What each adapter has room for.
         ring_bytes : int
@@ -205,7 +209,7 @@ class RoundMemory:
         labels = Region.create("labels", len(rows))
         labels.array(np.int8, (len(rows),))[:] = rows.label
         return cls(
-            feed=Feed.create(dense_features(rows.dense), rows.sparse),
+            feed=Feed.create(dense_features(rows.dense, dense), rows.sparse),
             labels=labels,
             seats=[SeatMemory.create(adapter, ring_bytes, servers, plan) for _ in range(seats)],
             load=Region.create("load", LOAD_BYTES * servers),

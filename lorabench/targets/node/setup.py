@@ -24,6 +24,7 @@ from lorabench.targets.node.processes import NodeProcesses
 from lorabench.targets.node.settings import Serving
 from lorabench.targets.trace import NS
 from lorabench.workload.block import Block
+from lorabench.workload.features import DenseSpec
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class NodeSetup:
         From a prediction to its label.
     replay_bytes : int
         Bytes of each replay ring.
+    dense : DenseSpec
+        How dense values become the model's inputs.
     """
 
     prepared: Prepared
@@ -55,6 +58,7 @@ class NodeSetup:
     train_batch: int
     label_delay_s: float
     replay_bytes: int
+    dense: DenseSpec
 
     @contextmanager
     def round(
@@ -91,6 +95,7 @@ class NodeSetup:
         with closing(
             RoundMemory.create(
                 rows,
+                self.dense,
                 self.adapter,
                 ring_bytes=self.replay_bytes,
                 servers=len(server_cpus),

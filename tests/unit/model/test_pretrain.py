@@ -25,7 +25,7 @@ def trained(rows: int) -> tuple[TableSet, DenseNet, list[float]]:
     pretrain(
         tables,
         net,
-        dense_features(block.dense),
+        dense_features(block.dense, spec.dense),
         block.sparse,
         block.label,
         progress=told.append,
@@ -39,7 +39,7 @@ def test_a_pre_trained_model_predicts_unseen_rows_better_than_the_click_rate() -
     assert told[-1] == 1.0
     fresh = next(generate_blocks(load_spec("tiny"), 0, start=30_000, rows=5_000)).by_row()
     serving = InferenceNet(net.freeze(), len(fresh))
-    serving.dense.numpy()[:] = dense_features(fresh.dense)
+    serving.dense.numpy()[:] = dense_features(fresh.dense, load_spec("tiny").dense)
     tables.kernels.lookup(fresh.sparse, serving.embeddings.numpy())
     entropy = normalized_entropy(fresh.label, serving(len(fresh)).copy())
     assert entropy is not None

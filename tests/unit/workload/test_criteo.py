@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lorabench._kernels.ingest import hash_ids
 from lorabench.errors import InputError
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.criteo import COLUMNS, criteo_lines, parse_lines, read_criteo
 from lorabench.workload.spec import load_spec
 
@@ -23,6 +23,7 @@ NO_FIXTURE_RESET = settings(
 )
 
 
+MISSING = -(2**40)  # in the lists of numbers that are compared
 GOOD_LINE = b"\t".join([b"1", *[b"7"] * 13, *[b"0a1b2c3d"] * 26])
 
 
@@ -73,14 +74,14 @@ def field_twin(column: int, field: bytes) -> int | None:
 
 def dense_twin(field: bytes) -> int | None:
     if not field:
-        return MISSING_DENSE
+        return MISSING
     # Python converts no endless digits; more than 10 that count are no int32 anyway.
     counting = field.lstrip(b"-0")
     if not re.fullmatch(rb"-?[0-9]+", field) or len(counting) > 10:
         return None
     size = int(counting or b"0")
     value = -size if field.startswith(b"-") else size
-    return value if size < 2**31 else None
+    return int(np.float32(value)) if size < 2**31 else None
 
 
 def read(path: Path, **options: int) -> Block:
@@ -88,7 +89,8 @@ def read(path: Path, **options: int) -> Block:
 
 
 def as_rows(block: Block) -> list[list[int]]:
-    return np.column_stack([block.label, block.dense, block.sparse]).tolist()
+    dense = np.where(np.isnan(block.dense), MISSING, block.dense.astype(np.float64))
+    return np.column_stack([block.label, dense, block.sparse]).astype(np.int64).tolist()
 
 
 good_label = st.sampled_from([b"0", b"1"])
@@ -174,7 +176,7 @@ def test_ids_are_hashed_by_the_documented_finaliser(ids: list[int], cardinality:
         st.tuples(
             st.integers(0, 1),
             st.lists(
-                st.one_of(st.just(MISSING_DENSE), st.integers(-(2**31) + 1, 2**31 - 1)),
+                st.one_of(st.just(np.nan), st.integers(-(2**31) + 1, 2**31 - 1)),
                 min_size=13,
                 max_size=13,
             ),
@@ -185,18 +187,18 @@ def test_ids_are_hashed_by_the_documented_finaliser(ids: list[int], cardinality:
     )
 )
 def test_lines_that_are_written_read_back(
-    rows: list[tuple[int, list[int], list[int]]],
+    rows: list[tuple[int, list[float], list[int]]],
 ) -> None:
     label, dense, sparse = zip(*rows, strict=True)
     block = Block(
         np.array(label, np.int8),
         np.zeros(len(rows), np.int64),
-        np.array(dense, np.int32),
+        np.array(dense, np.float32),
         np.array(sparse, np.int32),
     )
     raw = parse_lines(bytes(criteo_lines(block)), Path("written"), 0)
     assert raw.label.tolist() == list(label)
-    assert raw.dense.T.tolist() == [list(row) for row in dense]
+    np.testing.assert_array_equal(raw.dense.T, block.dense)
     expected = np.array(sparse)
     expected[expected == 0] = -1
     assert raw.ids.T.tolist() == expected.tolist()
@@ -225,8 +227,8 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 def test_generated_rows_read_as_its_twin_reads_them(criteo_rows: Path) -> None:
     block = read(criteo_rows)
     assert as_rows(block) == parse_twin(criteo_rows.read_bytes())[0]
-    assert (block.dense.dtype, block.sparse.dtype) == (np.int32, np.int32)
-    assert (block.dense == MISSING_DENSE).any()
+    assert (block.dense.dtype, block.sparse.dtype) == (np.float32, np.int32)
+    assert np.isnan(block.dense).any()
 
 
 def test_gzip_is_recognised_by_its_bytes_and_reads_the_same(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.features import DenseSpec, SparseSpec
 from lorabench.workload.generator import CHUNK_ROWS, Generator, generate_blocks, in_order
 from lorabench.workload.planted import TICK_ROWS, PlantedModel
@@ -72,7 +72,7 @@ def test_any_start_and_partition_gives_the_same_rows(
         joined = Block.concat(blocks)
         for name in COLUMNS:
             want = getattr(small.slice(start, start + rows), name)
-            assert np.array_equal(getattr(joined, name), want)
+            assert np.array_equal(getattr(joined, name), want, equal_nan=True)
 
 
 def test_another_seed_gives_other_rows(small: Block) -> None:
@@ -84,7 +84,7 @@ def test_another_seed_gives_other_rows(small: Block) -> None:
 def test_columns_have_the_blocks_types_and_ids_lie_in_their_tables(small: Block) -> None:
     assert len(small) == SMALL.rows
     kinds = [getattr(small, name).dtype for name in COLUMNS]
-    assert kinds == [np.int8, np.int64, np.int32, np.int32]
+    assert kinds == [np.int8, np.int64, np.float32, np.int32]
     assert (small.sparse >= 0).all()
     assert (small.sparse < np.array(SMALL.table_rows)).all()
     assert set(np.unique(small.label)) == {0, 1}
@@ -94,7 +94,7 @@ def test_missing_values_come_at_their_rates(small: Block) -> None:
     n = len(small)
     for observed, rate in [
         *zip((small.sparse == 0).sum(axis=0), SMALL.sparse.missing, strict=True),
-        *zip((small.dense == MISSING_DENSE).sum(axis=0), SMALL.dense.missing, strict=True),
+        *zip(np.isnan(small.dense).sum(axis=0), SMALL.dense.missing, strict=True),
     ]:
         assert stats.binomtest(int(observed), n, rate).pvalue > 1e-4
 
@@ -124,7 +124,9 @@ def test_dense_values_are_floored_log_normal_counts_cut_to_int32(small: Block) -
     for edge in (1, 3, 10, 50):
         below = stats.norm.cdf((np.log(edge) - 1.0) / 1.5)
         assert stats.binomtest(int((x < edge).sum()), len(x), below).pvalue > 1e-4
-    assert small.dense[:, 1].max() == 2**31 - 128
+    assert np.nanmax(small.dense[:, 1]) == 2**31 - 128
+    there = small.dense[~np.isnan(small.dense)]
+    assert (there == np.floor(there)).all()
 
 
 def test_times_never_go_back_and_keep_their_rate(small: Block) -> None:
@@ -226,7 +228,7 @@ def test_threads_do_not_change_the_rows() -> None:
     one = Block.concat(list(generate_blocks(spec, 5, rows=200_000)))
     three = Block.concat(list(generate_blocks(spec, 5, rows=200_000, jobs=3)))
     for name in COLUMNS:
-        assert np.array_equal(getattr(one, name), getattr(three, name))
+        assert np.array_equal(getattr(one, name), getattr(three, name), equal_nan=True)
 
 
 def test_in_order_stops_drawing_when_nobody_asks_any_more() -> None:
@@ -275,7 +277,7 @@ def test_trades_swap_ranks_one_to_one() -> None:
 def moved(spec: WorkloadSpec, rows: np.ndarray, first: int) -> np.ndarray:
     """What the drift adds to the log odds of samples with these rows, from 0 to row `first`."""
     n = len(rows)
-    block = Block(np.zeros(n, np.int8), np.zeros(n, np.int64), np.ones((n, 2), np.int32), rows)
+    block = Block(np.zeros(n, np.int8), np.zeros(n, np.int64), np.ones((n, 2), np.float32), rows)
     model = model_of(spec, 5)
     return np.asarray(model.logit(block, first) - model.logit(block, 0))
 

@@ -59,6 +59,25 @@ def test_the_digest_tells_workloads_apart_but_not_spellings() -> None:
     assert parsed().digest != parsed("strength = 1.35", "strength = 1.36").digest
 
 
+def test_a_transform_is_a_part_of_the_digest_and_log1p_is_said_by_nothing() -> None:
+    plain, same, one, other = (
+        parsed("scale = 0.5", f'scale = 0.5\ntransform = "{told}')
+        for told in (
+            'log1p"',
+            'identity"',
+            'standardise"\nmean = 1.0\ndeviation = 2',
+            'standardise"\nmean = 2.0\ndeviation = 2',
+        )
+    )
+    assert plain.digest == parsed().digest
+    assert plain.model_dump() == parsed().model_dump()
+    assert parsed().dense.transform == ("log1p", "log1p")
+    assert len({plain.digest, same.digest, one.digest, other.digest}) == 4
+    for spec in (plain, same, one):
+        assert WorkloadSpec.model_validate_json(spec.model_dump_json()).digest == spec.digest
+    assert one.dense.mean == (1.0, 1.0)
+
+
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         parsed().rows = 5  # type: ignore[misc]
@@ -117,6 +136,27 @@ def test_a_spec_cannot_be_changed() -> None:
             "rows = 99999999999999",
             "rows_per_s: found 10.0, expected at least 31710, so that rows = 99999999999999 end "
             "within a century",
+        ),
+        (
+            "scale = 0.5",
+            'scale = 0.5\ntransform = "log"',
+            "dense.transform[0]: found 'log', expected 'log1p', 'identity' or 'standardise'",
+        ),
+        (
+            "scale = 0.5",
+            "scale = 0.5\ntransform = 1",
+            "dense.transform: found 1, expected a word, or a list of 2 words",
+        ),
+        (
+            "scale = 0.5",
+            'scale = 0.5\nmean = 1.0\ntransform = ["log1p", "standardise"]',
+            "dense.transform: found 'standardise' (i2) alone, expected dense.mean and "
+            "dense.deviation beside it",
+        ),
+        (
+            "scale = 0.5",
+            "scale = 0.5\ndeviation = 0",
+            "dense.deviation[0]: found 0, expected greater than 0",
         ),
         (
             "pretrain_rows = 100",

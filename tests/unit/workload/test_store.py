@@ -15,7 +15,7 @@ import pytest
 from stores import write_store
 
 from lorabench.errors import InputError
-from lorabench.workload.block import MISSING_DENSE, Block
+from lorabench.workload.block import Block
 from lorabench.workload.criteo import read_criteo
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.manifest import Format, Manifest
@@ -64,7 +64,7 @@ def test_reads_back_what_was_written_from_any_row(tmp_path: Path, form: Format, 
         assert blocks == []
         return
     expected = Block.concat(list(some_blocks()))
-    assert (expected.dense == MISSING_DENSE).any()
+    assert np.isnan(expected.dense).any()
     assert_equal(Block.concat(blocks), expected.slice(start, ROWS))
 
 
@@ -83,11 +83,12 @@ def test_one_record_batch_a_block_with_the_documented_columns(folder: Path) -> N
     assert batches == [300, 300]
     assert reader.schema.field("label").type == pa.int8()
     assert reader.schema.field("time").type == pa.timestamp("ns")
+    assert reader.schema.field("i1").type == pa.float32()
     assert reader.schema.names[2:15] == [f"i{i}" for i in range(1, 14)]
     assert reader.schema.names[15:] == [f"c{i}" for i in range(1, 27)]
     table = reader.read_all()
     first = next(some_blocks()), next(iter(list(some_blocks())[1:]))
-    missing = sum(int((block.dense[:, 0] == MISSING_DENSE).sum()) for block in first)
+    missing = sum(int(np.isnan(block.dense[:, 0]).sum()) for block in first)
     assert table["i1"].null_count == missing > 0
 
 
@@ -131,7 +132,7 @@ def test_raw_criteo_lines_want_13_integers_and_26_ids() -> None:
 
 def test_the_manifest_tells_the_provenance(folder: Path) -> None:
     manifest = json.loads((folder / "workload.json").read_text())
-    assert manifest["schema"] == "lorabench.workload/2"
+    assert manifest["schema"] == "lorabench.workload/3"
     assert (manifest["kind"], manifest["rows"]) == ("generated", ROWS)
     assert [part["rows"] for part in manifest["parts"]] == [600, 400]
     for part in manifest["parts"]:
@@ -242,3 +243,52 @@ def test_rows_that_contradict_the_manifest_are_refused(folder: Path) -> None:
     path.write_text(json.dumps(manifest | {"spec": spec}))
     with pytest.raises(InputError, match=r"found columns 41 .* expected those of its spec: 40"):
         Store.open(folder)
+
+
+def as_the_version_before_wrote_it(folder: Path, form: Format) -> None:
+    """Make the dense columns int32, and say so."""
+    path = folder / "workload.json"
+    manifest = json.loads(path.read_text()) | {"schema": "lorabench.workload/2"}
+    for part in manifest["parts"]:
+        file = folder / part["name"]
+        table = pq.read_table(file) if form == "parquet" else pa.ipc.open_file(str(file)).read_all()
+        columns = [
+            column.cast(pa.int32()) if name.startswith("i") else column
+            for name, column in zip(table.schema.names, table.columns, strict=True)
+        ]
+        fields = [
+            pa.field(field.name, column.type, field.nullable)
+            for field, column in zip(table.schema, columns, strict=True)
+        ]
+        old = pa.table(columns, pa.schema(fields))
+        if form == "parquet":
+            pq.write_table(old, file)
+        else:
+            with pa.ipc.new_file(str(file), old.schema) as writer:
+                writer.write_table(old)
+        data = file.read_bytes()
+        part.update(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    path.write_text(json.dumps(manifest))
+
+
+def test_folders_with_integer_columns_still_load(tmp_path: Path, form: Format) -> None:
+    folder = tmp_path / "store"
+    write(folder, form)
+    as_the_version_before_wrote_it(folder, form)
+    store = Store.open(folder)
+    assert_equal(Block.concat(list(store.blocks())), Block.concat(list(some_blocks())))
+    assert store.spec == SPEC
+    path = folder / "workload.json"
+    path.write_text(path.read_text().replace("workload/2", "workload/3"))
+    with pytest.raises(InputError, match="expected those of its spec"):
+        Store.open(folder)
+
+
+def test_real_numbers_and_those_missing_read_back(tmp_path: Path, form: Format) -> None:
+    block = next(some_blocks())
+    dense = block.dense.copy()
+    dense[:, 0] = np.linspace(-1, 1, BLOCK_ROWS)
+    dense[5, 0] = np.nan
+    written = replace(block, dense=dense)
+    write_store(tmp_path / "store", ((written,),), SPEC, form=form, kind="ingested")
+    assert_equal(next(Store.open(tmp_path / "store").blocks()), written)

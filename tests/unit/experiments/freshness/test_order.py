@@ -14,6 +14,7 @@ from lorabench.model.tables import TableLayout, TableSet
 from lorabench.strategies.base import Strategy, StrategySpec
 from lorabench.strategies.deployment import Deployment
 from lorabench.workload.block import Block
+from lorabench.workload.features import plain_dense
 
 NS = 1_000_000_000
 IDS = 3
@@ -70,7 +71,7 @@ def model():
 
 def replayed(model: TrainedModel, rows, delay: int, s_per_sample: float) -> list[float]:
     deployment = Deployment(model, 1.0)
-    race = Race(deployment, float(delay), lambda _: s_per_sample)
+    race = Race(deployment, plain_dense(1), float(delay), lambda _: s_per_sample)
     spec = StrategySpec("counting", Counting, 1.0)
     arm = race.enter(spec, Replayed(spec, Quality(1)))
     for time_s, row, label in rows:
@@ -78,7 +79,7 @@ def replayed(model: TrainedModel, rows, delay: int, s_per_sample: float) -> list
             Block(
                 np.array([label], np.int8),
                 np.array([time_s * NS]),
-                np.zeros((1, 1), np.int32),
+                np.zeros((1, 1), np.float32),
                 np.array([[row]], np.int32),
             )
         )

@@ -61,7 +61,7 @@ def test_a_replay_is_algorithm_1(found, options) -> None:
     online, batch = [], []
     for _ in range(SHARDS):
         shard = stream.take((source.rows - before) // SHARDS)
-        dense = dense_features(shard.dense)
+        dense = dense_features(shard.dense, source.spec.dense)
         serve = train.tables.copy()
         for tables, into in ((serve, online), (prepared.tables, batch)):
             logits = table_logits(net, tables.kernels, dense, shard.sparse)

@@ -19,6 +19,7 @@ from lorabench.updates.delta_files import write_delta
 from lorabench.updates.delta_header import NamedTables
 from lorabench.updates.link import Handling, Link, Scale, Sync
 from lorabench.workload.block import dense_features
+from lorabench.workload.features import plain_dense
 from lorabench.workload.source import open_source
 
 BATCH = 500
@@ -52,7 +53,7 @@ def run(prepared, batches, when: Pushes, *names: str) -> dict[str, Replayed]:
     """Return each strategy's probabilities by batch, and what it tells."""
     with (
         closing(Deployment(prepared.model, 0.2, when)) as home,
-        closing(Race(home, 0.5, lambda _: 0.0)) as race,
+        closing(Race(home, plain_dense(13), 0.5, lambda _: 0.0)) as race,
     ):
         arms = [race.enter(parse(name), Replayed(parse(name), Quality(1))) for name in names]
         for rows in batches:
@@ -172,7 +173,7 @@ def test_a_compute_time_delays_what_is_learned(prepared, batches):
     """At 2 ms a sample a batch of 500 takes a second, and rows come at twice that rate."""
     with (
         closing(Deployment(prepared.model, 0.2)) as home,
-        closing(Race(home, 0.0, lambda _: 2e-3)) as race,
+        closing(Race(home, plain_dense(13), 0.0, lambda _: 2e-3)) as race,
     ):
         arm = race.enter(parse("ideal"), Replayed(parse("ideal"), Quality(1)))
         steps = []
@@ -187,7 +188,7 @@ def test_what_warms_up_serves_nothing_of_what_it_was_given(prepared, batches):
     """The basis takes 4,096 samples; the batch behind them is the first that is served."""
     with (
         closing(Deployment(prepared.model, 0.2)) as home,
-        closing(Race(home, 0.0, lambda _: 0.0)) as race,
+        closing(Race(home, plain_dense(13), 0.0, lambda _: 0.0)) as race,
     ):
         arm = race.enter(parse("lora"), Replayed(parse("lora"), Quality(1)))
         steps = []
@@ -206,7 +207,7 @@ def test_priority_serves_labels_once_no_row_of_theirs_is_held_back(prepared, bat
     when = replace(pushes(prepared, 1.0), full_every=4)
     with (
         closing(Deployment(prepared.model, 0.2, when)) as home,
-        closing(Race(home, 0.0, lambda _: 0.0)) as race,
+        closing(Race(home, plain_dense(13), 0.0, lambda _: 0.0)) as race,
     ):
         arm = race.enter(parse("priority-1"), Replayed(parse("priority-1"), Quality(1)))
         served, same = [], []
@@ -232,7 +233,9 @@ def test_rows_of_a_refused_push_wait_with_the_score_that_they_had(prepared, batc
         closing(parse(f"priority-{by}-1").make(home)) as strategy,
     ):
         for rows in batches[:2]:
-            strategy.cluster.learn(dense_features(rows.dense), rows.sparse, rows.label)
+            strategy.cluster.learn(
+                dense_features(rows.dense, plain_dense(13)), rows.sparse, rows.label
+            )
         pushed = strategy.select(0, 0.0)
         strategy.refused(pushed)
         held = strategy.held_back(batches[0].sparse)
@@ -246,11 +249,11 @@ def test_a_recorded_push_that_learned_labels_of_the_future_is_refused(prepared, 
     tables = NamedTables(prepared.tables.layout)
     with (
         closing(Deployment(prepared.model, 0.2)) as home,
-        closing(Race(home, 0.0, lambda _: 0.0)) as race,
+        closing(Race(home, plain_dense(13), 0.0, lambda _: 0.0)) as race,
     ):
         source = parse("ideal").cluster(home)
         for rows in batches:
-            source.learn(dense_features(rows.dense), rows.sparse, rows.label)
+            source.learn(dense_features(rows.dense, plain_dense(13)), rows.sparse, rows.label)
         told = source.delta(source.touched_since(0), 0.0)
         # The second learned a part of the batch of 2 s: it begins once all of that is known. The
         # third claims two batches more than have come.

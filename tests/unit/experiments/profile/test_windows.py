@@ -38,7 +38,9 @@ def test_updates_are_what_the_window_moved_the_tables_by(optimizer, preset: str)
     block = rows(3000, spec)
     hotness = tables.kernels.hotness
     before = [table.copy() for table in tables.arrays]
-    meter = WindowMeter(TrainedModel(tables, net), MeterConfig(batch=500, optimizer=optimizer))
+    meter = WindowMeter(
+        TrainedModel(tables, net), MeterConfig(batch=500, optimizer=optimizer), spec.dense
+    )
     window = meter.window(block)
     assert window.rows == 3000
     assert 0 < window.loss < 1
@@ -55,7 +57,9 @@ def test_windows_go_on_from_the_accumulators_of_pre_training() -> None:
     for given in (None, 1e4):
         tables, net = model()
         sums = given and [np.full(size, given, np.float32) for size in tables.layout.rows]
-        meter = WindowMeter(TrainedModel(tables, net, sums or None), MeterConfig(batch=500))
+        meter = WindowMeter(
+            TrainedModel(tables, net, sums or None), MeterConfig(batch=500), SPEC.dense
+        )
         moved.append(sum(table.update.energy for table in meter.window(rows(3000)).tables))
         assert not sums or all((one == given).all() for one in sums)
     assert moved[1] < 0.1 * moved[0]
@@ -76,7 +80,9 @@ def test_one_window_shows_what_sgd_and_empty_accumulators_would_have_done() -> N
             (begun * rng.random(size)).astype(np.float32) for size in tables.layout.rows
         ]
         meter = WindowMeter(
-            TrainedModel(tables, net, sums or None), MeterConfig(batch=500, optimizer=optimizer)
+            TrainedModel(tables, net, sums or None),
+            MeterConfig(batch=500, optimizer=optimizer),
+            SPEC.dense,
         )
         spectra[name] = meter.window(block).tables
     for name in ("sgd", "adagrad-emptied"):
@@ -95,12 +101,12 @@ def test_training_goes_on_as_one_trainer_would() -> None:
     results = []
     for carried_over in (True, False):
         tables, net = model()
-        dense = dense_features(block.dense)
+        dense = dense_features(block.dense, SPEC.dense)
         first = FullTrainer(tables, net.freeze())
         first.step(dense[:500], block.sparse[:500], block.label[:500])
         if carried_over:
             given = TrainedModel(tables, net, first.accumulators)
-            WindowMeter(given, MeterConfig(batch=500)).window(block.slice(500, 1000))
+            WindowMeter(given, MeterConfig(batch=500), SPEC.dense).window(block.slice(500, 1000))
         else:
             first.step(dense[500:], block.sparse[500:], block.label[500:])
         results.append(np.concatenate([table.ravel() for table in tables.arrays]))
@@ -112,7 +118,7 @@ def test_the_signal_pass_moves_nothing() -> None:
     for samples in (64, 3000):
         tables, net = model()
         config = MeterConfig(batch=500, signal_samples=samples)
-        meter = WindowMeter(TrainedModel(tables, net), config)
+        meter = WindowMeter(TrainedModel(tables, net), config, SPEC.dense)
         meter.window(rows(3000))
         trained.append(np.concatenate([table.ravel() for table in tables.arrays]))
     np.testing.assert_array_equal(*trained)
@@ -122,4 +128,4 @@ def test_a_rate_that_is_too_high_is_told() -> None:
     tables, net = model()
     config = MeterConfig(batch=500, optimizer="sgd", learning_rate=1e12)
     with pytest.raises(DivergedError, match="lower --learning-rate"):
-        WindowMeter(TrainedModel(tables, net), config).window(rows(5000))
+        WindowMeter(TrainedModel(tables, net), config, SPEC.dense).window(rows(5000))

@@ -28,6 +28,7 @@ from lorabench.targets.node.setup import NodeSetup
 from lorabench.targets.target import Record
 from lorabench.targets.trace import NS
 from lorabench.workload.block import Block
+from lorabench.workload.features import plain_dense
 
 CPUS = sorted(os.sched_getaffinity(0))
 LABEL_DELAY_S = 0.02
@@ -54,6 +55,7 @@ def small_setup(servers: int) -> NodeSetup:
         train_batch=64,
         label_delay_s=LABEL_DELAY_S,
         replay_bytes=1 << 18,
+        dense=plain_dense(3),
     )
 
 
@@ -63,7 +65,7 @@ def some_rows() -> Block:
     return Block(
         rng.integers(0, 2, n).astype(np.int8),
         np.zeros(n, np.int64),
-        rng.integers(0, 9, (n, 3)).astype(np.int32),
+        rng.integers(0, 9, (n, 3)).astype(np.float32),
         rng.integers(0, 300, (n, 2)).astype(np.int32),
     )
 
