@@ -28,8 +28,8 @@ MOST_DENSE = 4096
 MOST_HEAD = 256
 MOST_QUANTILES = 1025
 Hotness = Annotated[int, Field(strict=True, ge=1, le=1024)]
-Real = Annotated[float, Field(strict=True, ge=-3e38, le=3e38)]
-Deviation = Annotated[float, Field(strict=True, gt=0, le=3e38)]
+Real = Annotated[float, Field(strict=True, ge=-4e38, le=4e38)]
+Deviation = Annotated[float, Field(strict=True, gt=0, le=4e38)]
 Value = Annotated[int, Field(strict=True, gt=-(2**31), lt=2**31)]
 
 Transform = Literal["log1p", "identity", "standardise"]

@@ -10,7 +10,7 @@ as well, and an input that changed is refused.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from lorabench.workload.criteo import row_gap_ns
 from lorabench.workload.features import plain_dense
 from lorabench.workload.inputs import Input, RawBatch
 from lorabench.workload.manifest import Format, Manifest, part_name
+from lorabench.workload.moments import Moments, standardised
 from lorabench.workload.parts import Unfinished
 from lorabench.workload.spec import WorkloadSpec
 from lorabench.workload.store import write_rows
@@ -51,6 +52,16 @@ class _Totals:
     missing_dense: list[int] = field(default_factory=list)
     missing_sparse: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)  # distinct ones, of exact dictionaries
+    moments: Moments = field(default_factory=lambda: Moments([]))
+
+    def as_note(self) -> dict[str, Any]:
+        """Return them as JSON."""
+        return {**vars(self), "moments": vars(self.moments)}
+
+    @classmethod
+    def of_note(cls, note: dict[str, Any]) -> Self:
+        """Make them of what `as_note` gave."""
+        return cls(**{**note, "moments": Moments(**note["moments"])})
 
 
 def ingest(
@@ -226,7 +237,9 @@ class _Maker:
         self._gap_ns = row_gap_ns(base.rows_per_s)
         self._rows_of = _Exact(source.num_sparse) if ids == "exact" else _Hashed(base)
         self._totals = _Totals(
-            missing_dense=[0] * source.num_dense, missing_sparse=[0] * source.num_sparse
+            missing_dense=[0] * source.num_dense,
+            missing_sparse=[0] * source.num_sparse,
+            moments=Moments.of(source.transforms or ()),
         )
         self._skip_bad = skip_bad
         self._progress = progress
@@ -236,7 +249,7 @@ class _Maker:
     def _take_up(self, unfinished: Unfinished) -> None:
         """Go on behind the parts that an earlier run finished."""
         for number, done in enumerate(unfinished.done):
-            self._totals = _Totals(**done.note)
+            self._totals = _Totals.of_note(done.note)
             self._rows_of.take_up(unfinished.side(number))
         if self._progress is not None:
             self._progress.start_at(self._totals.rows)
@@ -266,8 +279,15 @@ class _Maker:
             rows=self._totals.rows,
             skipped=self._totals.skipped,
             parts=tuple(done.part for done in unfinished.done),
-            spec=_measured(self._base, self._totals, exact=self._ids == "exact"),
+            spec=self._spec(),
         )
+
+    def _spec(self) -> WorkloadSpec:
+        spec = _measured(self._base, self._totals, exact=self._ids == "exact")
+        if self._source.transforms is None:
+            return spec
+        dense = standardised(spec.dense, self._source.transforms, self._totals.moments)
+        return WorkloadSpec.model_validate({**spec.model_dump(), "dense": dense.model_dump()})
 
     def pull(self, batches: Iterator[RawBatch]) -> bool:
         """Read on until there is a row for the next part; tell whether there is one."""
@@ -292,7 +312,7 @@ class _Maker:
     def note(self, side: Path) -> dict[str, Any]:
         """Return what the run needs to go on behind the part."""
         self._rows_of.put_down(side)
-        return dict(vars(self._totals))
+        return self._totals.as_note()
 
     def _block(self, batch: RawBatch) -> Block:
         totals = self._totals
@@ -322,6 +342,8 @@ class _Maker:
         totals.clicks += int(batch.label.sum())
         _add(totals.missing_dense, np.isnan(batch.dense))
         _add(totals.missing_sparse, batch.ids < 0)
+        if totals.moments.columns:
+            totals.moments.add(batch.dense)
         sparse = self._rows_of.rows(batch.ids)
         totals.ids = self._rows_of.distinct()
         if self._progress is not None:

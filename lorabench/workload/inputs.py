@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lorabench.errors import InputError
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, line_chunks, parse_lines
+from lorabench.workload.features import Transform
 from lorabench.workload.generator import in_order
 
 
@@ -52,12 +53,15 @@ class Input:
         What must be the same when a run goes on, as JSON.
     num_dense, num_sparse : int
         Columns.
+    transforms : tuple of Transform, length num_dense, or None
+        How dense values become inputs of the model; None leaves that to the preset.
     """
 
     name: str
     identity: list[Any]
     num_dense: int
     num_sparse: int
+    transforms: tuple[Transform, ...] | None = None
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
         """Batches behind the first `done`, up to which the checksum must be `read`."""
