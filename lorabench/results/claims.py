@@ -21,8 +21,9 @@ BUDGET = Limit(
     "memory.budget", "all LoRA state under 2 % of the EMT bytes, at every moment", 0.02, strict=True
 )
 
+# Where rows come from that nobody generated here is not known: they are those that were given.
 ROWS = {
-    "measured-real": "real rows",
+    "measured-real": "given rows",
     "measured-synthetic": "planted synthetic rows",
     "derived": "derived figures",
 }
@@ -104,14 +105,14 @@ def lowrank_variance(evidence: LowRank, basis: Basis) -> Claim:
     )
     estimate = evidence.rank
     what = (
-        f"over {evidence.windows} windows of {evidence.rows:,} samples"
+        f"on {ROWS[basis]}, over {evidence.windows} windows of {evidence.rows:,} samples"
         if evidence.rows
         else "between the two snapshots"
     )
-    reason = f"on {ROWS[basis]}, {what}, no update had any energy"
+    reason = f"{what}, no update had any energy"
     if estimate is not None:
         reason = (
-            f"on {ROWS[basis]}, {what}, {estimate.value:.2f} of {evidence.dim} components held "
+            f"{what}, {estimate.value:.2f} of {evidence.dim} components held "
             f"{share} of the updates' variance (tables weighted by energy)"
         )
         if estimate.interval is not None:

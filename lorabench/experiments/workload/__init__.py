@@ -1,4 +1,4 @@
-"""Workload folders for what the other commands measure: rows generated, or real rows taken in.
+"""Workload folders for what the other commands measure: rows generated, or given rows taken in.
 
 No experiments: what comes of a run is a folder and not a result document.
 """
@@ -16,7 +16,7 @@ GENERATE = Command(
 )
 INGEST = Command(
     "ingest",
-    "Take in real rows as a workload folder, for --data.",
+    "Take in given rows as a workload folder, for --data.",
     IngestOptions,
     start="lorabench.experiments.workload.ingest:run",
     output=FolderOutput,

@@ -1,4 +1,4 @@
-"""``lorabench ingest``: real rows as a workload folder."""
+"""``lorabench ingest``: given rows as a workload folder."""
 
 from lorabench.bench.command import Command
 from lorabench.bench.options import check

@@ -56,9 +56,16 @@ def verdict_of(claim: Claim) -> Verdict:
         statement=claim.statement,
         figure="not measured" if claim.measured is None else figure,
         limit=f"{limit} {scale.unit}".strip(),
-        basis=ROWS.get(claim.basis, claim.basis),
+        basis=_basis(claim),
         reasons=tuple(f"{text[:1].upper()}{text[1:]}." for text in (claim.reason, *claim.why)),
     )
+
+
+def _basis(claim: Claim) -> str:
+    """Say what a claim was measured on."""
+    if claim.id == "headroom.idle":  # of a host, which serves no rows of ours
+        return "an observed host"
+    return ROWS.get(claim.basis, claim.basis)
 
 
 def verdicts(result: Result) -> Iterator[Section]:

@@ -78,6 +78,8 @@ def test_low_rankness_is_judged_by_its_interval(changes, expected, words) -> Non
     claim = verdict.lowrank_variance(low_rank(**changes), "measured-real")
     assert claim.verdict == expected
     assert words in claim.reason
+    # Of snapshots nobody knows which rows moved them; of rows, only that they were given.
+    assert ("on given rows" in claim.reason) == bool(low_rank(**changes).rows)
     assert claim.target == int(0.05 * changes.get("dim", 64))
 
 
