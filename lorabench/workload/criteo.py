@@ -176,7 +176,7 @@ def line_chunks(path: Path) -> Iterator[tuple[int, bytes]]:
     line = 0
     rest = b""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             first = True
             while piece := file.read(_CHUNK):
                 if first:
@@ -289,7 +289,8 @@ def _from(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, or stdin for the path ``-``; one that is gzipped is unpacked."""
     if str(path) == "-":
         yield sys.stdin.buffer
         return
