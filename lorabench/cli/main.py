@@ -1,15 +1,15 @@
 """The Typer application, and how a run ends: what the user can act on is one line and a code."""
 
-import signal
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
 import lorabench
+from lorabench.cli import streams
 from lorabench.cli.commands import COMMANDS
-from lorabench.cli.options import typer_function
-from lorabench.errors import LorabenchError
+from lorabench.cli.options import Passed, typer_function
+from lorabench.errors import StreamError, told
 
 app = typer.Typer(
     name="lorabench",
@@ -44,28 +44,42 @@ _INTERRUPTED = 130
 _UsageError = typer.BadParameter.__bases__[0]
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; turn what the user can act on into one line and an exit code."""
-    # As Ctrl-C: the run unwinds, keeps its finished rounds and ends its processes.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    streams.prepare()
+    streams.interrupt_on_signals()
     try:
         code = app(standalone_mode=False)
-    except LorabenchError as error:
-        _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", _INTERRUPTED)
-    except Exception as error:
-        if not isinstance(error, _UsageError):
-            raise
-        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
-            sys.exit(2)
-        _fail(_usage(error), 2)
-    if code == _INTERRUPTED:  # Typer turns Ctrl-C into a code and says nothing
+        sys.stdout.flush()
+    except Passed as passed:
+        _end(passed.error)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the rest is raised again
+        _end(error)
+    if code == _INTERRUPTED:  # Typer turns Ctrl-C outside of a command into a code
         _fail("interrupted", _INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage(error: Exception) -> str:
+def _end(error: BaseException) -> NoReturn:
+    """Say what has ended a command, and end."""
+    if isinstance(error, StreamError) and error.unread:
+        streams.end_unread()
+    if (known := told(error)) is not None:
+        _fail(_with_notes(str(known), error), known.exit_code)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        _fail(_with_notes(" ".join(("interrupted", *map(str, error.args))), error), _INTERRUPTED)
+    if not isinstance(error, _UsageError):
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+        sys.exit(2)
+    _fail(_usage(error), 2)
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "; ".join((message, *getattr(error, "__notes__", ())))
+
+
+def _usage(error: BaseException) -> str:
     """Put a usage error into one line that also says what was found."""
     message: str = error.format_message()  # type: ignore[attr-defined]
     option = next(iter(getattr(getattr(error, "param", None), "opts", [])), None)
@@ -76,5 +90,10 @@ def _usage(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
+    """Say a line on stderr, behind what there is on stdout, and end with a code."""
+    try:
+        sys.stdout.flush()
+    except StreamError:
+        streams.give_up()
     print(f"lorabench: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(code)

@@ -22,6 +22,20 @@ from lorabench.bench.options import (
 from lorabench.errors import InputError
 
 
+class Passed(Exception):  # noqa: N818 - it says nothing of its own
+    """Brings an exception past Typer, which would put an exit code in its place.
+
+    Parameters
+    ----------
+    error : BaseException
+        It: an interruption, with what was kept, or a broken pipe, which need not be stdout's.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def typer_function(command: Command) -> Callable[..., None]:
     """Return a function that Typer makes a subcommand of: all options, then what is output.
 
@@ -37,7 +51,10 @@ def typer_function(command: Command) -> Callable[..., None]:
             )
             for kind in kinds
         )
-        command.run(options, output)
+        try:
+            command.run(options, output)
+        except (KeyboardInterrupt, BrokenPipeError) as error:
+            raise Passed(error) from error
 
     function.__signature__ = inspect.Signature(_in_panels(kinds))  # type: ignore[attr-defined]
     function.__doc__ = _help(command)

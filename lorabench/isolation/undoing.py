@@ -9,6 +9,16 @@ from types import FrameType
 
 from lorabench.errors import MachineError
 
+INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a run to end: they come to its whole process group, and the parent of that
+decides what becomes of it."""
+
+
+def leave_to_parent() -> None:
+    """Take no notice of signals that a parent acts on; its death ends the process all the same."""
+    for number in INTERRUPTING:
+        signal.signal(number, signal.SIG_IGN)
+
 
 @dataclass
 class Report:
@@ -79,7 +89,7 @@ def undoing(undo: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait, so that a second Ctrl-C does not cut the undoing short."""
+    """Let `INTERRUPTING` signals wait, so that a second Ctrl-C does not cut the undoing short."""
     if threading.current_thread() is not threading.main_thread():  # Python interrupts only that one
         yield
         return
@@ -88,7 +98,7 @@ def signals_held() -> Iterator[None]:
     def hold(signum: int, _: FrameType | None) -> None:
         waiting.append(signum)
 
-    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.getsignal(number) for number in INTERRUPTING}
     try:
         for number, handler in old.items():
             if handler is not None:  # None is one that Python did not set and cannot set again

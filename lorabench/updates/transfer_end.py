@@ -7,7 +7,6 @@ threads stay in the one that they were started in.
 """
 
 import os
-import signal
 import time
 import traceback
 import zlib
@@ -15,8 +14,9 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from lorabench.errors import LorabenchError
+from lorabench.errors import told
 from lorabench.isolation.lifetime import die_with_parent
+from lorabench.isolation.undoing import leave_to_parent
 from lorabench.updates import shaped
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ def main(arguments: list[str]) -> None:
     """Be one end, until the parent hangs up."""
     descriptor, parent, rank = map(int, arguments)
     die_with_parent(parent)
-    # Ctrl-C goes to the whole process group; what it means is the parent's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     link = Connection(descriptor)
     end = (Sender, Receiver)[rank](rank)
     try:
@@ -170,10 +169,11 @@ def main(arguments: list[str]) -> None:
             name, values = link.recv()
             try:
                 link.send(("answer", getattr(end, name)(*values)))
-            except LorabenchError as error:
-                link.send(("refused", str(error)))
-            except Exception:  # noqa: BLE001 - the parent is to show it, whatever it was
-                link.send(("failed", traceback.format_exc()))
+            except Exception as error:  # noqa: BLE001 - the parent is to show it, whatever it was
+                if (known := told(error)) is not None:
+                    link.send(("refused", str(known)))
+                else:
+                    link.send(("failed", traceback.format_exc()))
     except (EOFError, ConnectionError):
         # The parent hung up. Nothing is said to the other end, which may be gone already.
         os._exit(0)

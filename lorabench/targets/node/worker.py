@@ -7,12 +7,12 @@ and by the socket's end if that signal should be missed. Heavy imports come afte
 made. An exception is sent to the parent as text.
 """
 
-import signal
 import traceback
 from multiprocessing.connection import Connection
 
-from lorabench.errors import LorabenchError
+from lorabench.errors import told
 from lorabench.isolation.lifetime import die_with_parent
+from lorabench.isolation.undoing import leave_to_parent
 from lorabench.targets.node.messages import (
     Failed,
     LoadGeneratorSetup,
@@ -25,17 +25,16 @@ def main(arguments: list[str]) -> None:
     """Run one worker to its end."""
     descriptor, parent = map(int, arguments)
     die_with_parent(parent)
-    # Ctrl-C goes to the whole process group; what it means is the parent's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     link = Connection(descriptor)
     try:
         _become(link.recv(), link)
     except (EOFError, ConnectionError):
         return  # the parent hung up: nothing is left to do
-    except LorabenchError as error:
-        link.send(Failed(str(error), actionable=True))
-    except Exception:  # noqa: BLE001 - the parent is to show it, whatever it was
-        link.send(Failed(traceback.format_exc()))
+    except Exception as error:  # noqa: BLE001 - the parent is to show it, whatever it was
+        known = told(error)
+        said = traceback.format_exc() if known is None else str(known)
+        link.send(Failed(said, actionable=known is not None))
 
 
 def _become(setup: ServerSetup | TrainerSetup | LoadGeneratorSetup, link: Connection) -> None:

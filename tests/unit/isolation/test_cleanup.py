@@ -299,16 +299,16 @@ def test_an_error_in_undoing_is_raised_unless_another_is_under_way() -> None:
 # A pipe holds the undoing up until the second signal has come.
 INTERRUPTED = """
 import signal, sys, time
-from lorabench.isolation.undoing import undoing
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+from lorabench.isolation.undoing import INTERRUPTING, undoing
+for number in INTERRUPTING:
+    signal.signal(number, signal.default_int_handler)
 with undoing(lambda: print(open(sys.argv[1]).read(), flush=True)):
     print("changed", flush=True)
     time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_undo_and_a_second_one_does_not_cut_that_short(
     tmp_path: Path, number: signal.Signals
 ) -> None:

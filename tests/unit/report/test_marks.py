@@ -1,20 +1,22 @@
 """What stands for marks that an encoding lacks."""
 
+import ast
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lorabench
 from lorabench.report.marks import HANDLER, PLAIN, drawn, has, plain
 
 ENCODINGS = ("ascii", "latin-1", "cp1252", "iso-8859-15", "koi8-r", "gbk", "euc-jp", "utf-8")
 
 
 @given(st.text(), st.sampled_from(ENCODINGS))
-def test_every_text_can_be_shown_and_one_that_could_stays_as_it_is(
-    text: str, encoding: str
-) -> None:
+def test_every_text_can_be_shown_and_one_that_could_stays_so(text: str, encoding: str) -> None:
     for shown in (plain(text, encoding), drawn(text, encoding)):
         assert has(encoding, shown)
         assert shown == text or not has(encoding, text)
@@ -57,3 +59,27 @@ def test_the_plainer_marks_of_a_table_are_of_ascii_and_tell_states_and_levels_ap
 @pytest.mark.parametrize("encoding", ["", "no-such-encoding"])
 def test_an_unknown_encoding_has_ascii(encoding: str) -> None:
     assert plain("3 µs", encoding) == "3 us"
+
+
+def said(source: str) -> Iterator[str]:
+    """Yield the texts of a module that are no docstrings."""
+    tree = ast.parse(source)
+    statements = [one.value for one in ast.walk(tree) if isinstance(one, ast.Expr)]
+    told = {id(one) for one in statements if isinstance(one, ast.Constant)}
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Constant) and isinstance(one.value, str) and id(one) not in told:
+            yield one.value
+
+
+def test_every_mark_that_is_printed_has_a_plainer_one() -> None:
+    root = Path(lorabench.__file__).parent
+    found = {
+        mark: path
+        for path in root.rglob("*.py")
+        if path.name not in ("marks.py", "gates.py")  # the latter has what XML must not have
+        for text in said(path.read_text(encoding="utf-8"))
+        for mark in text
+        if mark.isprintable() and not mark.isascii()
+    }
+    assert found
+    assert {mark: path.name for mark, path in found.items() if mark not in PLAIN} == {}
