@@ -28,6 +28,17 @@ class Observer(Protocol):
         """Case `number` of `total` begins."""
 
 
+class Room(Protocol):
+    """Whoever knows how much room there is."""
+
+    def __call__(self, least_bytes: int, most_bytes: int | None = None) -> None:
+        """Refuse a run that needs more."""
+
+
+def _any_room(least_bytes: int, most_bytes: int | None = None) -> None:
+    """Take all, where nothing is written."""
+
+
 @dataclass
 class Findings:
     """What an experiment has to say.
@@ -86,6 +97,10 @@ class Experiment(ABC):
         It would measure another run on this machine, and be measured by it.
     turns : Turns
         When it has the machine, where another run takes turns with it.
+    room : callable
+        Asked whether there is room on the disk as soon as it is known what goes beside the
+        document: for so many bytes at least and, where it may become more, at most. It refuses
+        (`InputError`) what has none.
     """
 
     alone: ClassVar[bool] = False
@@ -93,6 +108,7 @@ class Experiment(ABC):
     def __init__(self, options: Any) -> None:
         self.options = options
         self.turns = Turns()
+        self.room: Room = _any_room
 
     def preview(self) -> "Preview | None":
         """Return what ``--dry-run`` prints; None where the run is wanted."""

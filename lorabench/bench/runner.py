@@ -4,10 +4,12 @@ Whatever ends a run before its time, what was finished is saved and marked as pa
 """
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,19 @@ from lorabench.bench.command import Command, Output
 from lorabench.bench.experiment import Experiment, Findings, Preview
 from lorabench.bench.options import check
 from lorabench.bench.progress import Relayed, progress
+from lorabench.bench.saving import DOCUMENT_BYTES, Saved, beside, save
 from lorabench.bench.turns import Measured, open_turns
-from lorabench.errors import GateError, InputError
+from lorabench.errors import GateError, InputError, StreamError
 from lorabench.host import environment
 from lorabench.host.processor import ask
 from lorabench.host.topology import read_topology
 from lorabench.isolation.cleanup import run_lock
 from lorabench.isolation.undoing import signals_held
-from lorabench.report.pyperf import write_suite
 from lorabench.report.terminal import terminal
 from lorabench.results import files, schema
 from lorabench.results.claims import sentence
 from lorabench.results.program import program
+from lorabench.results.room import check_room, free_bytes
 
 
 def run(command: Command, options: Any, output: Output) -> None:
@@ -47,7 +50,9 @@ def run(command: Command, options: Any, output: Output) -> None:
     Raises
     ------
     InputError
-        The options cannot be run, or the result cannot be written.
+        The options cannot be run, or the result cannot be written, or not where it was to be.
+    StreamError
+        What was found cannot be printed; it has been saved.
     GateError
         A claim was missed under ``--strict``.
     """
@@ -60,24 +65,51 @@ def run(command: Command, options: Any, output: Output) -> None:
         return
     path = _path(command, output)
     if path is not None:
-        for written in (path, *_beside(command, path), *map(Path, experiment.also_written())):
+        for written in (path, *beside(command, path), *map(Path, experiment.also_written())):
             files.check_writable(written)
         if experiment.keeps_logs():
             files.check_folder(path.with_suffix(command.logs))
+        check_room(path, DOCUMENT_BYTES)
+        experiment.room = partial(_check_room, path, _say(errors))
     turns = experiment.turns = open_turns(lambda: _measured(experiment))
-    with _saved(command, experiment, path) as results, ExitStack() as stack:
+    with _saved(command, experiment, path) as kept, ExitStack() as stack:
         if experiment.alone:
             stack.enter_context(run_lock(_say(errors), within=turns.giver))
         drawn = progress(errors, quiet=output.quiet, verbose=output.verbose)
         experiment.measure(Relayed(stack.enter_context(drawn), turns.stage))
-    (result,) = results
-    command.load("view")(result, console)
-    if path is not None:
-        console.print(f"\nresult: {path}", highlight=False, soft_wrap=True)
-    if output.as_json:
-        print(result.model_dump_json(indent=1, by_alias=True))  # noqa: T201
+    (saved,) = kept
+    try:
+        _show(command, saved, console, as_json=output.as_json)
+    except StreamError as error:
+        if saved.where is not None:
+            error.add_note(saved.lost or f"the result is in {saved.where}")
+        raise
+    if saved.lost:
+        raise InputError(saved.lost)
     if output.strict:
-        _gate(result)
+        _gate(saved.result)
+
+
+def _show(command: Command, saved: Saved, console: Console, *, as_json: bool) -> None:
+    command.load("view")(saved.result, console)
+    if saved.where is not None:
+        console.print(f"\nresult: {saved.where}", highlight=False, soft_wrap=True)
+    if as_json:
+        files.print_json(saved.result.model_dump_json(indent=1, by_alias=True))
+    sys.stdout.flush()  # what it does not take is told with where the result is
+
+
+def _check_room(
+    path: Path, say: Callable[[str], None], least_bytes: int, most_bytes: int | None = None
+) -> None:
+    """Refuse a run whose result has no room, and say where it may have none."""
+    check_room(path, DOCUMENT_BYTES + least_bytes)
+    free = free_bytes(path)
+    if most_bytes is not None and free is not None and free < DOCUMENT_BYTES + most_bytes:
+        say(
+            f"{path}: {free:,} bytes are free on its disk, and what goes beside it may take up to "
+            f"{most_bytes:,}; where it does not fit, the document is kept without it"
+        )
 
 
 def _measured(experiment: Experiment) -> Measured:
@@ -86,28 +118,27 @@ def _measured(experiment: Experiment) -> Measured:
 
 
 @contextmanager
-def _saved(
-    command: Command, experiment: Experiment, path: Path | None
-) -> Iterator[list[schema.Result]]:
+def _saved(command: Command, experiment: Experiment, path: Path | None) -> Iterator[list[Saved]]:
     """Save what was found when the context is left, as partial where an exception ends it."""
-    results: list[schema.Result] = []
+    kept: list[Saved] = []
     try:
         try:
-            yield results
-        except BaseException:
+            yield kept
+        except BaseException as error:
             # Interrupted, or a worker died: what was finished is kept, whoever interrupts again.
             with signals_held():
                 found = experiment.findings()
                 if found is not None and path is not None:
                     made = document(command.name, found, pair=experiment.turns.pair, partial=True)
-                    _save(command, made, found, path)
+                    saved = save(command, made, found, path)
+                    error.add_note(saved.lost or f"what was finished is in {saved.where}")
             raise
         # The work is done, and describing the machine takes a second.
         with signals_held():
             found = experiment.findings()
             assert found is not None
             made = document(command.name, found, pair=experiment.turns.pair)
-            results.append(_save(command, made, found, path))
+            kept.append(save(command, made, found, path))
     finally:
         experiment.close()
 
@@ -154,31 +185,6 @@ def document(
     )
 
 
-def _save(
-    command: Command, result: schema.Result, found: Findings, path: Path | None
-) -> schema.Result:
-    """Write what lies beside, then the document that may name it; return that document."""
-    if path is None:
-        return result
-    for beside in _beside(command, path):
-        if command.beside == ".npz":
-            digest = files.write_raw(beside, found.raw)
-            raw = schema.RawFile(name=beside.name, sha256=digest)
-            result = result.model_copy(update={"raw": raw})
-        else:
-            write_suite(result, beside)
-    folder = path.with_suffix(command.logs)
-    if found.logs:
-        hashes = files.write_folder(folder, found.logs)
-        result = result.model_copy(
-            update={"logs": schema.LogFolder(name=folder.name, sha256=hashes)}
-        )
-    elif command.logs:
-        files.remove_logs(folder)  # they would be those of another result
-    files.write_result(result, path)
-    return result
-
-
 def _path(command: Command, output: Output) -> Path | None:
     if output.output is not None:
         path = Path(output.output)
@@ -194,11 +200,6 @@ def _path(command: Command, output: Output) -> Path | None:
     return Path("results") / f"{command.name}-{schema.new_id()}.json"
 
 
-def _beside(command: Command, path: Path) -> Iterator[Path]:
-    if command.beside:
-        yield path.with_suffix(command.beside)
-
-
 def _say(console: Console) -> Any:
     """Return who prints a line that the user has to know, whatever else is shown or not."""
     return lambda line: console.print(
@@ -210,7 +211,7 @@ def _show_preview(preview: Preview, console: Console, *, as_json: bool) -> None:
     for line in preview.lines:
         console.print(line, highlight=False, soft_wrap=True)
     if as_json:
-        print(json.dumps(preview.document, indent=1))  # noqa: T201
+        files.print_json(json.dumps(preview.document, indent=1))
 
 
 def _gate(result: schema.Result) -> None:

@@ -3,6 +3,7 @@
 Raw samples go the same way. What is in a document is `lorabench.results.schema`'s to say.
 """
 
+import codecs
 import hashlib
 import io
 import json
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lorabench.errors import InputError
+from lorabench.errors import InputError, StreamError
 from lorabench.replacing import partial_name, replacing
 from lorabench.results.parse import MOST_BYTES, parse
 from lorabench.results.schema import SCHEMA, Result
@@ -28,6 +29,8 @@ from lorabench.results.upgrade import SCHEMA_1, upgrade
 _LOG = "mlperf_log_"
 
 _SUITE = ".pyperf.json"
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 def check_writable(path: Path) -> None:
@@ -135,7 +138,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def put(target: Path | None, data: str | bytes) -> None:
-    """Write what a command makes to a file, or to stdout; text in UTF-8, whatever stdout's is.
+    """Write what a command makes to a file, or to stdout.
+
+    Text is UTF-8 in files and pipes, whatever stdout's encoding is; a terminal gets what it shows.
 
     Parameters
     ----------
@@ -148,14 +153,35 @@ def put(target: Path | None, data: str | bytes) -> None:
     ------
     InputError
         The file cannot be written.
+    StreamError
+        Nor can stdout.
     """
     encoded = data.encode() if isinstance(data, str) else data
     if target is not None:
         write_bytes(target, encoded)
-        return
-    sys.stdout.flush()  # what was printed comes first
-    sys.stdout.buffer.write(encoded)
-    sys.stdout.buffer.flush()
+    elif isinstance(data, str) and sys.stdout.isatty():
+        print(data, end="", flush=True)  # noqa: T201
+    else:
+        sys.stdout.flush()  # what was printed comes first
+        try:
+            sys.stdout.buffer.write(encoded)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise StreamError(error) from None
+
+
+def print_json(text: str) -> None:
+    """Print JSON on stdout, with escapes for what is beyond ASCII where that is not UTF-8.
+
+    Parameters
+    ----------
+    text : str
+        A document; only its strings hold such letters.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    if not (text.isascii() or codecs.lookup(encoding).name.startswith("utf")):
+        text = _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    print(text)  # noqa: T201
 
 
 def check_folder(path: Path) -> None:

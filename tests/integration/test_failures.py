@@ -194,10 +194,14 @@ def test_an_interrupted_run_saves_its_finished_rounds_and_says_so(
     running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     children = family(running)
-    running.send_signal(signal.SIGINT)
+    # As a terminal that closes: to all of them at once.
+    for child in children:
+        child.send_signal(signal.SIGHUP)
+    running.send_signal(signal.SIGHUP)
     _, errors = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert errors.splitlines()[-1] == "lorabench: interrupted"
+    kept = f"what was finished is in {tmp_path / 'out.json'}"
+    assert errors.splitlines()[-1] == f"lorabench: interrupted by SIGHUP; {kept}"
     assert "Traceback" not in errors
     assert gone(children, 2.0)
     result = read_result(tmp_path / "out.json")
@@ -215,7 +219,8 @@ def test_a_server_that_is_killed_ends_the_run_in_one_line(
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 1
     last = errors.splitlines()[-1]
-    assert last == "lorabench: server 0 ended by SIGKILL before its time"
+    kept = f"what was finished is in {tmp_path / 'out.json'}"
+    assert last == f"lorabench: server 0 ended by SIGKILL before its time; {kept}"
     assert "Traceback" not in errors
     assert gone(children, 2.0)
     assert read_result(tmp_path / "out.json").partial

@@ -44,7 +44,10 @@ def wait_for_samples(pid: int) -> None:
             time.sleep(0.05)
 
 
-def test_ctrl_c_keeps_what_was_seen(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_seen_is_kept_and_named(
+    environment: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
     path = tmp_path / "out.json"
     with subprocess.Popen(
         [COMMAND, "headroom", "--duration", "300", "-v", "-o", str(path)],
@@ -55,8 +58,11 @@ def test_ctrl_c_keeps_what_was_seen(environment: dict[str, str], tmp_path: Path)
         assert run.stderr is not None
         assert "observing host" in run.stderr.readline()
         wait_for_samples(run.pid)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
+        said = run.stderr.read().splitlines()[-1]
         assert run.wait(60) == 130
+    by = "" if number == signal.SIGINT else " by SIGHUP"
+    assert said == f"lorabench: interrupted{by}; what was finished is in {path}"
     assert read_result(path).partial
 
 

@@ -1,6 +1,7 @@
 """The smallest command: it counts, so that the runner can be seen at work."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class CountingOptions:
     together: bool = option(False, "Beside other runs.")
     ends_at: int | None = option(None, "Where there is no more to count.")
     said: str = option("", "What somebody else wrote of it.")
+    ballast: int = option(0, "Bytes of it beside.", least=0)
 
 
 class Counting(Experiment):
@@ -54,6 +56,7 @@ class Counting(Experiment):
         return bool(self.options.said)
 
     def measure(self, observer: Observer) -> None:
+        self.room(self.options.ballast, 10 * self.options.ballast)
         self.locked = VARIABLE in os.environ
         for number in range(self.options.upto):
             if number == self.options.stop_at:
@@ -62,6 +65,8 @@ class Counting(Experiment):
                 raise RuntimeError("it broke")
             if number == self.options.ends_at:
                 return
+            for act in MEANWHILE:
+                act()
             observer.case(number + 1, self.options.upto, str(number))
             self.counted.append(number)
 
@@ -84,6 +89,9 @@ class Counting(Experiment):
         )
         found.claims = [claim]
         found.raw = {"counted": np.array(self.counted)}
+        if self.options.ballast:
+            noise = np.random.default_rng(0).integers(0, 256, self.options.ballast, np.uint8)
+            found.raw = {**found.raw, "ballast": noise}
         if self.options.said:
             found.logs = {"n0/mlperf_log_detail.txt": self.options.said.encode()}
         found.environment = {"mood": "calm"}
@@ -96,6 +104,9 @@ class Counting(Experiment):
 
 
 LAST: list[Counting] = []
+
+# What happens on the machine while it counts.
+MEANWHILE: list[Callable[[], None]] = []
 
 
 def render(result: Result, console: Console) -> None:

@@ -37,6 +37,9 @@ SLO_RATIO = 1.10
 # A throttled trainer stops when so many full batches are due at one server.
 _DUE_BATCHES = 4
 
+# What a query takes among the raw samples, as they are compressed (lorabench.results.raw).
+_LEAST_QUERY_BYTES, _MOST_QUERY_BYTES = 8, 16
+
 
 class ServingExperiment(Experiment):
     """Rounds in which serving alone, twice, and cases with a trainer take turns.
@@ -116,8 +119,9 @@ class ServingExperiment(Experiment):
             node.service = calibration.service
             log.calibrated(calibration)
             options = node.options
+            rate_qps = calibration.qps * node.traffic.mean_share
             slicing = cut(
-                rate_qps=calibration.qps * node.traffic.mean_share,
+                rate_qps=rate_qps,
                 arrivals=node.traffic.arrivals,
                 duration_s=options.duration_s,
                 slice_s=options.slice_s,
@@ -126,6 +130,8 @@ class ServingExperiment(Experiment):
                 label_delay_s=options.label_delay_s or 0.0,
             )
             course = self.state.course = self._agree(calibration, slicing, start_s)
+            first, most = course.queries(rate_qps, len(CONTROLS) + len(self.cases))
+            self.room(first * _LEAST_QUERY_BYTES, most * _MOST_QUERY_BYTES)
             self._run(node, log, calibration, course, observer)
             self.finish(node, log, calibration.qps, observer)
 

@@ -156,6 +156,12 @@ class Course:
     slicing: Slicing
     looks: Looks | None = None
 
+    def queries(self, rate_qps: float, cases: int) -> tuple[int, int]:
+        """Return how many queries all cases have at the first look, and at most."""
+        first = self.shape.total if self.looks is None else self.looks.blocks[0]
+        of_block = rate_qps * self.slicing.block_s * cases
+        return int(first * of_block), int(self.shape.total * of_block)
+
     def as_document(self) -> dict[str, Any]:
         """Return what a result document says of it."""
         cut = self.slicing

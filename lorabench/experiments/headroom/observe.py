@@ -43,6 +43,9 @@ MOST_SHARE = 0.005
 _SHARE = 0.004
 _THREADS_SHARE = 0.002
 
+# Of a sample, beside a float32 a CPU: when it was, and a few tracks of three float64.
+_SAMPLE_BYTES = 256
+
 # Drawing progress costs more than a sample does.
 _REPORT_S = 5.0
 
@@ -97,6 +100,9 @@ class Observation(Experiment):
         InputError
             It had ended before anything was seen of it.
         """
+        samples = int(self._duration_s / self._interval_s)
+        cpus = len(self._topology.online)
+        self.room(samples * cpus, samples * (_SAMPLE_BYTES + 4 * cpus))
         self._bench.update(bench_load(self._root / "proc"))
         observer.stage(f"observing {self._reader.name}", 0.0)
         try:

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from lorabench.experiments.workload.options import FolderOutput
-from lorabench.report.terminal import plain_table
+from lorabench.report.terminal import plain_table, terminal
+from lorabench.results.files import print_json
 from lorabench.workload.like import FeatureDistance
 from lorabench.workload.manifest import Format, Manifest
 from lorabench.workload.spec import WorkloadSpec
@@ -15,7 +16,7 @@ from lorabench.workload.writing import Room
 
 def say(text: str) -> None:
     """Print a line for the user on stderr: stdout is for documents."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    terminal(stderr=True).print(text, highlight=False, soft_wrap=True)
 
 
 def needs(spec: WorkloadSpec, form: Format, room: Room) -> str:
@@ -33,7 +34,7 @@ def needs(spec: WorkloadSpec, form: Format, room: Room) -> str:
 def show(manifest: Manifest, rate: float, output: FolderOutput) -> None:
     """Print what was written."""
     if output.as_json:
-        print(manifest.as_text(), end="")  # noqa: T201
+        print_json(manifest.as_text().removesuffix("\n"))
     if output.quiet:
         return
     size = sum(part.size_bytes for part in manifest.parts)
