@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import lorabench
-from lorabench.cli import streams
+from lorabench.bench import streams
 from lorabench.cli.commands import COMMANDS
 from lorabench.cli.options import Passed, typer_function
 from lorabench.errors import StreamError, told
