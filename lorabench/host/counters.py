@@ -38,6 +38,8 @@ class Spent:
         How often a thread was taken off its CPU; a thread that has ended in between is left out.
     cpu_s : mapping of int to float
         CPU time of each process, by process id.
+    told : bool
+        The kernel has counted time at all; gVisor's gives none, and `cpu_busy` is 0 then.
     """
 
     cpu_busy: float
@@ -45,6 +47,7 @@ class Spent:
     idle_s: float
     involuntary_switches: int
     cpu_s: Mapping[int, float]
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Snapshot:
                 pid: max(0.0, spent - before.cpu_s.get(pid, 0.0))
                 for pid, spent in self.cpu_s.items()
             },
+            told=total > 0,
         )
 
 

@@ -8,7 +8,10 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,8 @@ def capture(topology: Topology, asked: Future[dict[str, Any]] | None = None) -> 
     asked = asked or ask()
     import pyperf
 
-    metadata = pyperf.Run([1.0]).get_metadata()
+    with _boot_time_known():
+        metadata = pyperf.Run([1.0]).get_metadata()
     cpu = asked.result()
     files = Files()
     return {
@@ -64,6 +68,29 @@ def capture(topology: Topology, asked: Future[dict[str, Any]] | None = None) -> 
             "hypervisor": "hypervisor" in (cpu["flags"] or []),
         },
     }
+
+
+@contextmanager
+def _boot_time_known() -> Iterator[None]:
+    """Let psutil say when the machine was booted where ``/proc/stat`` does not, as lxcfs's.
+
+    pyperf asks it, and all that pyperf collects would be lost with that one line.
+    """
+    import psutil
+
+    asked = psutil.boot_time
+
+    def boot_time() -> float:
+        try:
+            return float(asked())
+        except (RuntimeError, OSError):
+            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    psutil.boot_time = boot_time
+    try:
+        yield
+    finally:
+        psutil.boot_time = asked
 
 
 def pages(method: str, found: list[PageSizes]) -> dict[str, Any]:
@@ -107,6 +134,6 @@ def system_checks() -> list[str]:
     return [line for line in advices.splitlines() if ": " in line and not line.startswith("Run ")]
 
 
-def _steal_fraction(cpus: frozenset[int]) -> float:
+def _steal_fraction(cpus: frozenset[int]) -> float | None:
     total, _, steal = cpu_times(Path("/proc/stat").read_text(), cpus)
-    return steal / total if total else 0.0
+    return steal / total if total else None

@@ -6,6 +6,7 @@ caller's business (`affinity`, `scheduling`). The format is that of proc(5).
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,6 +67,27 @@ def change_threads(
             except ProcessLookupError:
                 continue  # it ended since it was listed
         done |= strays
+
+
+def descendants(pid: int) -> frozenset[int]:
+    """List a process and all that it has started, directly or not.
+
+    Not by psutil, which asks first when the machine was booted: not every ``/proc/stat`` says that
+    (lxc/lxcfs 28).
+    """
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                text = (entry / "stat").read_text(errors="replace")
+                # Behind the command's name, which may hold anything: the state, then the parent.
+                parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
+    found, grown = {pid}, True
+    while grown:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return frozenset(found)
 
 
 def start_time(pid: int) -> int | None:

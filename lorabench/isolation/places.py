@@ -14,6 +14,7 @@ from typing import Literal
 from lorabench.host.cgroups import Location, locate
 from lorabench.host.files import Files
 from lorabench.host.missing import Missing
+from lorabench.host.processes import descendants
 
 _MACHINE = Files()
 
@@ -122,7 +123,7 @@ def _obstacles(folder: Path, controller: str, evacuate: bool, here: bool) -> Ite
         yield f"{folder} is of type {kind or 'unknown'}, not domain"
     inside = set(processes_in(folder))
     if evacuate:
-        inside -= _descendants()
+        inside -= descendants(os.getpid())
     if inside and (evacuate or not enabled):
         yield (
             f"{folder} holds other processes ({', '.join(map(str, sorted(inside)[:5]))}): a v2 "
@@ -150,10 +151,3 @@ def words_in(path: Path) -> list[str]:
 def processes_in(folder: Path) -> list[int]:
     """List the processes of a group; 0 is one outside of this namespace of pids."""
     return [int(word) for word in words_in(folder / "cgroup.procs")]
-
-
-def _descendants() -> set[int]:
-    """List this process and all that it has started, directly or not."""
-    import psutil
-
-    return {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}

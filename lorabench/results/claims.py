@@ -187,6 +187,8 @@ class Idle:
         For how long.
     bench : tuple of str
         What made a bench's load on the node meanwhile.
+    lacking : str or None
+        Why the load of the node is not known, and what would tell it.
     """
 
     where: str
@@ -194,6 +196,7 @@ class Idle:
     peak: Peak | None
     observed_s: float
     bench: tuple[str, ...] = ()
+    lacking: str | None = None
 
 
 def headroom_idle(evidence: Idle) -> Claim:
@@ -209,6 +212,8 @@ def headroom_idle(evidence: Idle) -> Claim:
         more = len(evidence.bench) - _NAMED
         named += f" and {more} more" if more > 0 else ""
         reason = f"a bench made load on the node: {named}; observe it without"
+    elif evidence.lacking is not None:
+        peak, reason = None, evidence.lacking
     elif peak is None:
         reason = f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; it takes longer (--duration)"
     else:

@@ -6,6 +6,7 @@ this machine (`lorabench.targets.node`); what holds of every target is written a
 (``tests/support/target_contract.py``).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -85,7 +86,7 @@ class CpuUsage:
     Attributes
     ----------
     cpu_busy : float
-        Busy share of the CPUs; stolen time counts.
+        Busy share of the CPUs; stolen time counts. Not a number where the kernel counts no time.
     steal_s : float
         What the hypervisor gave to others, summed over these CPUs.
     involuntary_switches : int
@@ -173,6 +174,8 @@ class Record(Answers, CpuUsage):
         # A slice's own number counts from 0, however many parts went before.
         counts = np.cumsum([0, *(int(part.slices.max(initial=-1)) + 1 for part in parts[:-1])])
         busy = np.array([part.cpu_busy for part in parts])
+        told = np.isfinite(busy)
+        weights = measured[told] if measured[told].sum() > 0 else None
         return cls(
             **merged,
             **{
@@ -186,7 +189,7 @@ class Record(Answers, CpuUsage):
                     "append_s",
                 )
             },
-            cpu_busy=float(np.average(busy, weights=measured if measured.sum() > 0 else None)),
+            cpu_busy=float(np.average(busy[told], weights=weights)) if told.any() else math.nan,
             trainer_cpus=first.trainer_cpus,
             condition=first.condition,
             schedule=Schedule.joined([part.schedule for part in parts]),

@@ -4,6 +4,7 @@ Pure functions of a `Record`. What each metric is, and from when to when it is m
 in `lorabench.results.registry`.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,7 @@ def measure(
         "throughput_qps": float(record.measured(record.done).sum()) / record.measured_s,
         "wakeup_late_p99": statistics.quantile(late, 0.99),
         "batch_mean": float(record.batch[counted].mean()) if counted.any() else None,
-        "cpu_busy": record.cpu_busy,
+        "cpu_busy": None if math.isnan(record.cpu_busy) else record.cpu_busy,
         "steal_s": record.steal_s,
         "involuntary_switches": float(record.involuntary_switches),
     }

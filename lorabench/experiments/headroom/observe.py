@@ -149,11 +149,12 @@ class Observation(Experiment):
         # A process's number or a group's name says nothing to who reads it on another day.
         case = Case(self._reader.name.split()[0])
         tracks = recorder.tracks()
+        lacking = recorder.stillness.lacking
         found = Findings(
             {"experiment": self._config(case)},
             machine=environment.capture(self._topology),
             raw=recorder.raw(),
-            unavailable=self._reader.missing,
+            unavailable=(*self._reader.missing, *([lacking] if lacking else [])),
             partial=self._ended is not None,
         )
         for name, track in tracks.items():
@@ -170,6 +171,7 @@ class Observation(Experiment):
             peak=None if busy is None else peak(busy, IDLE_WINDOW_S),
             observed_s=recorder.observed_s,
             bench=tuple(sorted(self._bench)),
+            lacking=None if lacking is None else f"{lacking.why}; {lacking.enable}",
         )
         found.claims = [verdict.headroom_idle(evidence)]
         steal_s = {case.text: recorder.steal_s} if recorder.cpus else {}
@@ -192,6 +194,8 @@ class Observation(Experiment):
             notes.append(f"{self._ended} before the time was up: this is what was seen until then")
         if getattr(self._reader, "skipped_threads", False):
             notes.append("there were more threads than are asked for their run-queue delay")
+        if self._recorder is not None and (note := self._recorder.stillness.note) is not None:
+            notes.append(note)
         if self._sampler_share > MOST_SHARE:
             notes.append(
                 f"observing took {self._sampler_share * 100:.2f} % of a core, more than the "

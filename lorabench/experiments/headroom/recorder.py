@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabench.experiments.headroom.stillness import Stillness
 from lorabench.host.observe import Sample
 from lorabench.host.procfs import RunQueue
 from lorabench.results.headroom import Track
@@ -29,6 +30,7 @@ class Recorder:
         self._per_cpu: list[NDArray[np.float32]] = []
         self._values: dict[str, list[tuple[float, float, float]]] = {}
         self.turns: list[float] = []
+        self.stillness = Stillness()
         self.steal_s = 0.0
 
     @property
@@ -72,9 +74,9 @@ class Recorder:
         total = idle = steal = 0.0
         for cpu, times in now.cpus.items():
             was = before.cpus.get(cpu)
-            # The kernel's counters of idle and stolen time now and then go back by a tick.
-            if was is None or times.total_s <= was.total_s:
+            if was is None or not self.stillness.tells(cpu, was, times):
                 continue
+            # The kernel's counters of idle and stolen time now and then go back by a tick.
             spent = times.total_s - was.total_s
             spare = min(spent, max(0.0, times.idle_s - was.idle_s))
             total, idle = total + spent, idle + spare
@@ -104,13 +106,15 @@ class Recorder:
         return {name: _track(np.array(rows)) for name, rows in self._values.items()}
 
     def cpu_tracks(self) -> dict[int, Track]:
-        """Return the busy share of every single CPU over time, without the times it was offline."""
+        """Return the busy share of every CPU that is known of, but while it was offline."""
         if not self._per_cpu:
             return {}
         spans, busy = np.array(self._spans), np.array(self._per_cpu, np.float64)
         found = {}
         for place, cpu in enumerate(self.cpus):
             there = np.isfinite(busy[:, place])
+            if not there.any():
+                continue
             found[cpu] = Track(spans[there, 0], spans[there, 1], busy[there, place])
         return found
 

@@ -89,8 +89,10 @@ def steal_fraction(host: Host) -> float:
     path = "/proc/stat"
     found = re.search(r"^cpu +([0-9 ]+)$", host.files.read(path), re.MULTILINE)
     ticks = [int(field) for field in found[1].split()[:8]] if found else []
-    if len(ticks) < 8 or not sum(ticks):
+    if len(ticks) < 8:
         raise UnreadableError(path, "found no line cpu with eight times")
+    if not sum(ticks):
+        raise UnreadableError(path, "all CPU times are 0: this kernel gives none, as gVisor")
     return ticks[7] / sum(ticks)
 
 

@@ -1,5 +1,6 @@
 """What the CPUs did while a slice of a case was measured, by the kernel's counters."""
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -42,7 +43,7 @@ def follow(case: NodeCase, start_ns: int, pids: Sequence[int], trainer: int | No
     samples = np.zeros((0, 2)) if watched is None else watched.samples
     samples[:, 0] -= start_ns
     return CpuUsage(
-        cpu_busy=spent.cpu_busy,
+        cpu_busy=spent.cpu_busy if spent.told else math.nan,
         steal_s=spent.steal_s,
         involuntary_switches=spent.involuntary_switches,
         trainer_cpu_s=0.0 if trainer is None else spent.cpu_s[trainer],

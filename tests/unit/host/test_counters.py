@@ -59,6 +59,7 @@ def test_counters_that_go_back_do_not_make_time_negative():
 def test_busy_is_a_share(total: float, idle: float, steal: float):
     spent = Snapshot(total, idle, steal, {}, {}) - Snapshot(0.0, 0.0, 0.0, {}, {})
     assert 0.0 <= spent.cpu_busy <= 1.0
+    assert spent.told == (total > 0)
 
 
 def test_a_process_tells_its_cpu_time_and_one_that_ended_has_none():

@@ -1,9 +1,10 @@
 import os
+import signal
 import subprocess
 
 import pytest
 
-from lorabench.host.processes import start_time, threads
+from lorabench.host.processes import descendants, start_time, threads
 
 
 def test_a_zombie_has_ended() -> None:
@@ -29,3 +30,14 @@ def test_threads_of_a_process_that_ended_are_not_listed() -> None:
     child.wait()
     with pytest.raises(ProcessLookupError, match=str(child.pid)):
         threads(child.pid)
+
+
+def test_what_a_process_has_started_is_its_own_directly_or_not() -> None:
+    line = "sleep 600 & echo $!; wait"
+    with subprocess.Popen(["bash", "-c", line], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        grandchild = int(child.stdout.readline())
+        assert {os.getpid(), child.pid, grandchild} <= descendants(os.getpid())
+        assert descendants(child.pid) == {child.pid, grandchild}
+        os.kill(grandchild, signal.SIGKILL)
+    assert os.getppid() not in descendants(os.getpid())

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +79,92 @@ def test_whatever_counters_do_a_share_is_a_share(times: list[tuple[float, float]
         assert (track.value >= 0).all(), name
         if metric_spec(name).unit == "1" and name not in ("cpu_cores", "runqueue_waiting"):
             assert (track.value <= 1).all(), name
+
+
+def moving(seconds: int, *still: int) -> list[Sample]:
+    """Samples of four CPUs, idle for a second each; those that stand still have other values."""
+    return [
+        Sample(
+            100.0 + at,
+            cpus={
+                cpu: CpuTimes(50.0, 50.0, 0.0) if cpu in still else CpuTimes(at + 1.0, at + 1.0, 0)
+                for cpu in range(4)
+            },
+        )
+        for at in range(seconds + 1)
+    ]
+
+
+def test_counters_that_stand_still_say_nothing_of_the_host() -> None:
+    recorder = record(moving(20, 1, 2))
+    assert (lacking := recorder.stillness.lacking) is not None
+    assert lacking.why.startswith("the counters of CPUs 1-2 in /proc/stat stood still")
+    assert "50 %" in lacking.why
+    assert "--pid" in lacking.enable
+    assert set(recorder.cpu_tracks()) == {0, 3}
+    everything = record(moving(20, 0, 1, 2, 3))
+    assert everything.stillness.share == 1.0
+    assert "cpu_busy" not in everything.tracks()
+
+
+def test_a_counter_that_stood_still_once_is_left_out_and_counted() -> None:
+    samples = moving(20)
+    was = dict(samples[10].cpus)
+    samples[10] = Sample(samples[10].at_s, cpus={**was, 3: samples[9].cpus[3]})
+    recorder = record(samples)
+    assert recorder.stillness.lacking is None
+    assert recorder.stillness.note == (
+        "the counters of CPU 3 stood still in 1 of 80 samples, which are left out"
+    )
+    assert record(moving(20)).stillness.note is None
+
+
+def test_values_that_no_machine_can_have_are_none() -> None:
+    """An idle time that has run over, as lxcfs gives it, grows by more than any CPU can rest."""
+    huge = 11732815868058135187 / 100
+    samples = moving(20, 0)
+    for at, sample in enumerate(samples):
+        sample.cpus[0] = CpuTimes(huge + at * 1e4, huge + at * 1e4, 0.0)  # type: ignore[index]
+    recorder = record(samples)
+    assert recorder.stillness.still == {0: 20}
+    np.testing.assert_allclose(recorder.tracks()["cpu_busy"].value, 0.0)
+
+
+@pytest.fixture
+def host_of(tmp_path: Path) -> Callable[[str], Result]:
+    """Observe a host whose /proc/stat is this."""
+
+    def observed(stat: str) -> Result:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/stat").write_text(stat)
+        (tmp_path / "sys").symlink_to("/sys")
+        observation = Observation(HeadroomOptions(duration_s=0.1), tmp_path, interval_s=0.05)
+        observation.measure(ProgressObserver(None, None))
+        found = observation.findings()
+        assert found is not None
+        return document("headroom", found)
+
+    return observed
+
+
+@pytest.mark.parametrize(
+    ("ticks", "expected"),
+    [
+        ("0 0 0 0", "this kernel gives no CPU times: all in /proc/stat are 0, as gVisor has them"),
+        ("7 0 0 900", "the counters of CPUs 0-1 in /proc/stat stood still"),
+    ],
+)
+def test_a_kernel_without_cpu_times_is_named_with_what_would_tell_more(
+    host_of: Callable[[str], Result], ticks: str, expected: str
+) -> None:
+    lines = [f"cpu{name} {ticks} 0 0 0 0 0 0" for name in (" ", 0, 1)]
+    result = host_of("\n".join([*lines, "ctxt 0", ""]))
+    (claim,) = result.claims
+    assert (claim.id, claim.verdict) == ("headroom.idle", "unavailable")
+    assert expected in claim.reason
+    assert "(--pid, --cgroup)" in claim.reason
+    assert "--duration" not in claim.reason
+    assert "cpu_busy" in [lack.what for lack in result.unavailable]
 
 
 def test_a_process_uses_cores_and_a_share_of_the_node() -> None:
