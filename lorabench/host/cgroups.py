@@ -6,7 +6,10 @@ included, and for recorded trees as well as for this machine. Groups are made in
 ``Documentation/admin-guide/cgroup-v2.rst`` and ``cgroup-v1`` in the kernel's sources.
 """
 
+import glob
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -18,6 +21,9 @@ from lorabench.host.procfs import parse_flat
 
 # What version 1 says where there is no limit: the largest number of whole pages.
 _NO_LIMIT = 1 << 60
+
+# A machine has thousands of groups at most; of more, not all are looked into.
+_MOST_GROUPS = 20_000
 
 # In the order in which they are asked: what is in force, then what was configured (kernels before
 # 3.16 have that alone), then the names of a cpuset file system mounted without the prefix.
@@ -87,7 +93,7 @@ def locate(files: Files, task: str = "self") -> tuple[Location, ...]:
     found = []
     for mount in read_mounts(files):
         if mount.kind == "cgroup2":
-            folder, visible = _folder(files, mount, membership.get(frozenset()))
+            folder, visible = _folder(files, mount, membership.get(frozenset()), task)
             # Recordings leave files of the group out.
             offered = files.get(f"{folder}/cgroup.controllers")
             if offered is None:
@@ -96,18 +102,38 @@ def locate(files: Files, task: str = "self") -> tuple[Location, ...]:
         elif mount.kind == "cgroup":
             groups = {c: path for c, path in membership.items() if c and c <= mount.options}
             for controllers in groups or [mount.options]:
-                folder, visible = _folder(files, mount, groups.get(controllers))
+                folder, visible = _folder(files, mount, groups.get(controllers), task)
                 found.append(Location(1, mount.point, folder, visible, controllers))
     return tuple(sorted(found, key=lambda at: -at.version))
 
 
-def _folder(files: Files, mount: Mount, path: str | None) -> tuple[str, bool]:
+def _folder(files: Files, mount: Mount, path: str | None, task: str) -> tuple[str, bool]:
     """Return a group's folder and whether it can be seen; else the mount point."""
     folder = mount.folder(path) if path else None
+    if folder is None and path and mount.above and files.here:
+        folder = _unnamed(files, mount, path, task)
     if folder is not None and files.is_folder(folder):
         return folder, True
     # A container sees its group's name from outside but has only the inside mounted.
     return mount.point, False
+
+
+def _unnamed(files: Files, mount: Mount, path: str, task: str) -> str | None:
+    """Find the group of a task where a namespace hides the names of the folders above it.
+
+    The whole hierarchy is mounted then, and the group is the one that lists the task.
+    """
+    pid = str(os.getpid()) if task == "self" else task.split("/", maxsplit=1)[0]
+    parts = PurePosixPath(path).parts[1:]
+    up = sum(part == ".." for part in parts)
+    pattern = "/".join(["*"] * max(0, mount.above - up) + [glob.escape(p) for p in parts[up:]])
+    for number, found in enumerate(files.under(mount.point).glob(pattern) if pattern else ()):
+        if number >= _MOST_GROUPS:
+            break
+        with suppress(OSError):
+            if pid in (found / "cgroup.procs").read_text().split():
+                return str(found)
+    return None
 
 
 def _upwards(folder: str, point: str) -> Iterator[str]:
@@ -118,43 +144,36 @@ def _upwards(folder: str, point: str) -> Iterator[str]:
         yield folder
 
 
-def _with(files: Files, controller: str) -> Iterator[tuple[int, str]]:
-    """List version and folder of the groups in which a controller may bound this process.
+@dataclass(frozen=True)
+class Group:
+    """A control group.
+
+    Attributes
+    ----------
+    version : int
+        1 or 2.
+    folder : str
+        Where it lies, as the machine names it.
+    """
+
+    version: Literal[1, 2]
+    folder: str
+
+
+def groups_with(files: Files, controller: str, task: str = "self") -> Iterator[Group]:
+    """List the groups in which a controller may bound a process, its own first.
 
     Of version 2 all on the way up: one that is not offered the controller has no files of it, and
     is bounded all the same by those above that are.
-    """
-    for at in locate(files):
-        if at.version == 2 or controller in at.controllers:
-            yield from ((at.version, folder) for folder in _upwards(at.folder, at.point))
-
-
-def cpu_quota(files: Files) -> tuple[float, str] | None:
-    """Return the tightest limit on CPU time: CPUs and the file that sets it; None without one.
 
     Raises
     ------
-    UnreadableError
-        A limit does not parse.
+    ProcessLookupError
+        It has ended.
     """
-    found = []
-    for version, folder in _with(files, "cpu"):
-        if version == 2:
-            path = f"{folder}/cpu.max"
-            words = files.words(path) or ["max"]
-            quota, period = words[0], words[1] if len(words) > 1 else "100000"
-        else:
-            path = f"{folder}/cpu.cfs_quota_us"
-            quota = files.get(path) or "-1"
-            period = files.get(f"{folder}/cpu.cfs_period_us") or "100000"
-        if quota in ("max", "-1"):
-            continue
-        if not (quota.isdecimal() and period.isdecimal() and int(period) > 0):
-            raise UnreadableError(
-                path, f"found {quota:.20} of {period:.20}, expected a quota and a period"
-            )
-        found.append((int(quota) / int(period), path))
-    return min(found, default=None)
+    for at in locate(files, task):
+        if at.version == 2 or controller in at.controllers:
+            yield from (Group(at.version, folder) for folder in _upwards(at.folder, at.point))
 
 
 @dataclass(frozen=True)
@@ -176,14 +195,14 @@ def _limits(files: Files, controller: str, *stems: str) -> Iterator[_Limit]:
     UnreadableError
         One does not parse.
     """
-    for version, folder in _with(files, controller):
-        limit_in, used_in = _LIMIT_AND_USE[version]
+    for group in groups_with(files, controller):
+        limit_in, used_in = _LIMIT_AND_USE[group.version]
         for stem in stems:
-            path = f"{folder}/{stem}.{limit_in}"
+            path = f"{group.folder}/{stem}.{limit_in}"
             limit = _bytes(files, path)
             if limit is not None and limit < _NO_LIMIT:
-                used = _bytes(files, f"{folder}/{stem}.{used_in}") or 0
-                yield _Limit(limit, path, used, version, folder)
+                used = _bytes(files, f"{group.folder}/{stem}.{used_in}") or 0
+                yield _Limit(limit, path, used, group.version, group.folder)
 
 
 def _bytes(files: Files, path: str) -> int | None:

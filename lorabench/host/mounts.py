@@ -41,10 +41,23 @@ class Mount:
         '/sys/fs/cgroup/b'
         """
         inside = self.root in ("/", path) or path.startswith(f"{self.root}/")
-        if not inside or ".." in path.split("/"):
-            return None
         below = path[len(self.root.rstrip("/")) :].strip("/")
+        # Both are told from the root of a namespace, and may lie above it.
+        if not inside or ".." in below.split("/"):
+            return None
         return str(PurePosixPath(self.point) / below)
+
+    @property
+    def above(self) -> int:
+        """How many folders without a name lie between what is mounted and a namespace's root.
+
+        Examples
+        --------
+        >>> Mount("/sys/fs/cgroup", "cgroup2", frozenset(), "/../..").above
+        2
+        """
+        parts = self.root.strip("/").split("/")
+        return len(parts) if set(parts) == {".."} else 0
 
 
 def parse_mounts(text: str) -> tuple[Mount, ...]:

@@ -356,6 +356,22 @@ _MACHINE = {
         hugetlb_free_bytes="reserved huge pages that are free, by page size",
     ),
     **_higher("CPUs", cpu_quota="tightest limit that control groups set on CPU time"),
+    **_lower(
+        "1",
+        quota_periods="periods of a limit on CPU time in which the group that it is on had "
+        "something to run: of a case, of the servers' group in the window; of `machine`, of its "
+        "own since it was made; else of what is observed",
+        throttled_periods="those of them in which the kernel stopped that group, since it had used "
+        "up what the limit allows",
+        throttled_slices="slices in which the kernel stopped the servers' group for a limit on CPU "
+        "time: a block with one has no ratio",
+        quota_busy="busy share of the CPU time that control groups allow the observer's own group",
+    ),
+    **_lower(
+        "s",
+        throttled_s="time for which the kernel stopped that group, the CPUs on which it did added "
+        "up",
+    ),
 }
 _CROSSOVER = "where `auc_difference` of a sweep changes sign along the axis, interpolated: "
 _SWEEP = {

@@ -14,12 +14,13 @@ from typing import Any
 from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.experiments.doctor.options import DoctorOptions
 from lorabench.host import environment
-from lorabench.host.cgroups import cpu_quota, memory_limit
+from lorabench.host.cgroups import memory_limit
 from lorabench.host.checks import Capability, Host, run_checks
 from lorabench.host.checks.host import steal_fraction
 from lorabench.host.files import UnreadableError
 from lorabench.host.formats import cpu_field
 from lorabench.host.processor import ask
+from lorabench.host.quota import cpu_quota, read_throttled
 from lorabench.isolation.checks import conditions, look, missing
 from lorabench.results.metrics import MetricTable
 
@@ -132,7 +133,12 @@ def _table(host: Host, rows: tuple[Capability, ...]) -> MetricTable:
         add("steal_fraction", steal_fraction(host))
     with suppress(UnreadableError):
         quota = cpu_quota(host.files)
-        add("cpu_quota", quota[0] if quota else None)
+        add("cpu_quota", quota.cpus if quota else None)
+        throttled = read_throttled(host.files, quota.group) if quota else None
+        if throttled is not None:
+            add("quota_periods", throttled.periods)
+            add("throttled_periods", throttled.stopped)
+            add("throttled_s", throttled.stopped_s)
     with suppress(UnreadableError):
         limit = memory_limit(host.files)
         add("memory_limit_bytes", limit[0] if limit else None)

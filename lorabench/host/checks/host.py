@@ -2,10 +2,11 @@
 
 import re
 
-from lorabench.host.cgroups import cpu_quota, memory_limit
+from lorabench.host.cgroups import memory_limit
 from lorabench.host.checks.check import Finding, Host, row
 from lorabench.host.files import UnreadableError
 from lorabench.host.formats import format_bytes
+from lorabench.host.quota import cpu_quota, hides_groups, read_throttled
 
 _AREA = "host"
 _DMI = "/sys/class/dmi/id"
@@ -101,13 +102,21 @@ def quota(host: Host) -> Finding:
     """Return whether a control group stops this process when it has used up a share."""
     host.files.read("/proc/mounts")
     found = cpu_quota(host.files)
+    unseen = "; groups above this container's own cannot be seen" * hides_groups(host.files)
     if found is None:
-        return Finding("available", "no limit", "cpu.max, cpu.cfs_quota_us: none set")
-    cpus, path = found
+        evidence = f"cpu.max, cpu.cfs_quota_us: none set{unseen}"
+        return Finding("available", "no limit", evidence)
+    so_far = ""
+    throttled = read_throttled(host.files, found.group)
+    if throttled is not None and throttled.stopped:
+        so_far = (
+            f"; stopped in {throttled.stopped:,} of {throttled.periods:,} periods since it was "
+            f"made, {throttled.stopped_s:.1f} s in all"
+        )
     return Finding(
         "restricted",
-        f"{cpus:.4g} CPUs: servers are stopped for the rest of a period once that is used up",
-        f"{path}: {cpus:.4g} CPUs",
+        f"{found.cpus:.4g} CPUs: servers are stopped for the rest of a period once that is used up",
+        f"{found.path}: {found.cpus:.4g} CPUs{so_far}{unseen}",
         "start the container without --cpus (Kubernetes: no CPU limit); give it a cpuset instead",
     )
 

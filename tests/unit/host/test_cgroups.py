@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from lorabench.errors import InputError
 from lorabench.host.cgroups import (
     Cpuset,
-    cpu_quota,
     locate,
     memory_limit,
     parse_membership,
     read_cpuset,
 )
 from lorabench.host.files import Files
+from lorabench.host.quota import cpu_quota
 
 UNIFIED = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nsdelegate 0 0\n"
 SPLIT = (
@@ -165,4 +165,4 @@ def test_the_tightest_limit_on_the_way_up_counts(
     expected = min((limit for limit in limits if limit is not None), default=None)
     quota, memory = cpu_quota(machine), memory_limit(machine)
     assert (memory[0] if memory else None) == expected
-    assert (round(quota[0] * 100000) if quota else None) == expected
+    assert (round(quota.cpus * 100000) if quota else None) == expected

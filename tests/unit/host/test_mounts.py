@@ -48,3 +48,12 @@ def test_a_folder_outside_of_what_is_mounted_lies_nowhere() -> None:
     assert mount.folder("/docker/a/../b") is None
     assert Mount("/c", "cgroup2", frozenset()).folder("/../x") is None
     assert Mount("/c", "cgroup2", frozenset()).folder("/x") == "/c/x"
+
+
+def test_folders_above_the_root_of_a_namespace_have_no_names() -> None:
+    outside = Mount("/c", "cgroup", frozenset(), "/../..")
+    assert outside.above == 2
+    assert outside.folder("/") is None
+    # What lies beside that root is told from it, too.
+    assert Mount("/c", "cgroup", frozenset(), "/..").folder("/../x") == "/c/x"
+    assert Mount("/c", "cgroup", frozenset(), "/a/..b").above == 0

@@ -447,6 +447,18 @@ def test_a_group_outside_of_what_a_container_has_mounted_is_read_at_the_mount(
     assert row.evidence == "/sys/fs/cgroup/cpu.max: 1 CPUs"
 
 
+def test_a_quota_says_how_often_it_has_stopped_the_group_so_far(tmp_path: Path) -> None:
+    files = {
+        f"{GROUP}/cpu.max": "120000 100000\n",
+        f"{GROUP}/cpu.stat": "nr_periods 1712\nnr_throttled 257\nthrottled_usec 9000000\n",
+    }
+    row = table(machine_tree.write(tmp_path, files))["cpu quota"]
+    assert row.evidence == (
+        "/sys/fs/cgroup/user.slice/cpu.max: 1.2 CPUs; stopped in 257 of 1,712 periods since it was "
+        "made, 9.0 s in all"
+    )
+
+
 def garbage(path: Path) -> None:
     path.write_bytes(b"\xff\x00[] -1 \x80\n" * 3)
 
