@@ -91,6 +91,14 @@ def about_nodes(
     ]
 
 
+def about_threads(machine: UsableCores, serving: Sequence[Core]) -> list[str]:
+    """Return what a server has of its core."""
+    reasons = [f"{len(serving)} server{plural(len(serving))}, each on a physical core of its own"]
+    if any(len(core.cpus & machine.topology.allowed) > 1 for core in machine.cores):
+        reasons.append("one hardware thread a core is used: SMT siblings share caches and ports")
+    return reasons
+
+
 def _nodes(ids: Iterable[int | None]) -> str:
     known = [number for number in ids if number is not None]
     return f"node{plural(len(known))} {format_cpu_list(known)}" if known else "no node"

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 from lorabench.errors import InputError, MachineError
 from lorabench.host.topology import CpuSet, Topology, format_cpu_list
-from lorabench.isolation.core_reasons import about_caches, about_nodes, about_types, plural
+from lorabench.isolation.core_reasons import (
+    about_caches,
+    about_nodes,
+    about_threads,
+    about_types,
+    plural,
+)
 from lorabench.isolation.usable import Core, UsableCores
 
 
@@ -28,6 +34,7 @@ def choose_cores(
     servers: int | None = None,
     serving_cpus: CpuSet | None = None,
     trainer_cpus: CpuSet | None = None,
+    most: int | None = None,
 ) -> Cores:
     """Divide the cores between servers and trainer.
 
@@ -39,6 +46,9 @@ def choose_cores(
         Server processes; None lets the plan decide.
     serving_cpus, trainer_cpus : frozenset of int or None
         What was chosen by hand.
+    most : int or None
+        Cores to use, of servers and trainer together, where nobody chose how many servers; at
+        least 2. None for all.
 
     Raises
     ------
@@ -50,31 +60,28 @@ def choose_cores(
     machine = UsableCores(topology)
     _check(machine, servers, serving_cpus, trainer_cpus)
     total = len(machine.cores)
+    usual = _trainer_share(total if most is None else min(most, total))
+    if most is not None and most < total and servers is None and serving_cpus is None:
+        given = None if trainer_cpus is None else len(machine.of(trainer_cpus))
+        servers = max(1, most - (given or usual[0]))
     serving = None if serving_cpus is None else machine.of(serving_cpus)
     if serving is not None and servers is not None:
-        if servers > len(serving):
-            raise InputError(
-                f"--servers: found {servers}, expected at most {len(serving)}, the physical cores "
-                f"of --serving-cpus {format_cpu_list(serving_cpus or ())}"
-            )
         serving = serving[:servers]
     if trainer_cpus is not None:
         trainer, why = machine.of(trainer_cpus), "those of --trainer-cpus"
     else:
-        trainer, why = _choose_trainer(machine, servers, serving, serving_cpus)
+        trainer, why = _choose_trainer(machine, usual, servers, serving, serving_cpus)
     if serving is None:
         serving = _choose_servers(machine, trainer, servers)
         if servers is not None and trainer_cpus is None:
             trainer = _draw_near(machine, trainer, serving)
-    reasons = [f"the trainer gets {len(trainer)} of {total} physical cores: {why}"]
-    reasons += about_types(machine, serving, trainer)
-    reasons += about_caches(machine, serving, trainer, servers, by_hand=serving_cpus is not None)
-    reasons += about_nodes(machine, serving, trainer, by_hand=trainer_cpus is not None)
-    reasons.append(
-        f"{len(serving)} server{plural(len(serving))}, each on a physical core of its own"
-    )
-    if any(len(core.cpus & topology.allowed) > 1 for core in machine.cores):
-        reasons.append("one hardware thread a core is used: SMT siblings share caches and ports")
+    reasons = [
+        f"the trainer gets {len(trainer)} of {total} physical cores: {why}",
+        *about_types(machine, serving, trainer),
+        *about_caches(machine, serving, trainer, servers, by_hand=serving_cpus is not None),
+        *about_nodes(machine, serving, trainer, by_hand=trainer_cpus is not None),
+        *about_threads(machine, serving),
+    ]
     return Cores(
         tuple(sorted(_thread(core, serving_cpus) for core in serving)),
         tuple(sorted(_thread(core, trainer_cpus) for core in trainer)),
@@ -106,6 +113,12 @@ def _check(
             f"found {total} usable physical core (CPUs {format_cpu_list(topology.allowed)}), "
             "expected at least 2, one to serve and one to train: a p99 is not reported where "
             "processes outnumber cores"
+        )
+    chosen = machine.of(serving_cpus or ())
+    if servers is not None and serving_cpus is not None and servers > len(chosen):
+        raise InputError(
+            f"--servers: found {servers}, expected at most {len(chosen)}, the physical cores of "
+            f"--serving-cpus {format_cpu_list(serving_cpus)}"
         )
     if servers is not None and servers >= total:
         raise MachineError(
@@ -158,8 +171,16 @@ def check_apart(topology: Topology, given: dict[str, CpuSet]) -> None:
             )
 
 
+def _trainer_share(cores: int) -> tuple[int, str]:
+    """Return how many of the cores are the trainer's at most, and why."""
+    if cores < 4:
+        return 1, "a quarter would be less than the one that it needs"
+    return cores // 4, "at most a quarter, the share that serving hosts are said to leave idle"
+
+
 def _choose_trainer(
     machine: UsableCores,
+    usual: tuple[int, str],
     servers: int | None,
     serving: list[Core] | None,
     serving_cpus: CpuSet | None,
@@ -179,10 +200,7 @@ def _choose_trainer(
                 f"--serving-cpus: found {format_cpu_list(serving_cpus)}, all usable physical "
                 "cores; expected one to be left for the trainer"
             )
-    share = max(1, total // 4)
-    why = "at most a quarter, the share that serving hosts are said to leave idle"
-    if total < 4:
-        why = "a quarter would be less than the one that it needs"
+    share, why = usual
     if servers is not None and serving is None and total - servers < share:
         share = total - servers
         why = f"all that {servers} server{plural(servers)} leave{'s' if servers == 1 else ''}"

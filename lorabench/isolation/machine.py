@@ -11,16 +11,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lorabench.errors import InputError, MachineError
-from lorabench.host.files import Files
+from lorabench.host.files import Files, UnreadableError
 from lorabench.host.missing import Missing
+from lorabench.host.quota import CpuLimit, cpu_quota
 from lorabench.host.resctrl import ResctrlMount, availability
 from lorabench.host.topology import Topology, read_topology
 from lorabench.isolation.conditions import Condition, parse_condition, resolve
 from lorabench.isolation.mechanism import Evidence, missing
 from lorabench.isolation.numa import placement_unavailable
 from lorabench.isolation.places import survey
-from lorabench.isolation.plan import Request, plan, read_plan
+from lorabench.isolation.plan import Request, limited, plan, read_plan
 from lorabench.isolation.scheduling import BATCH, IDLE, cannot_leave
+
+# The kernel tells of a stop at the end of its period; a little later that has been read.
+_PERIODS = 1.1
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,17 @@ class Machine(Evidence):
     ----------
     missing : mapping of str to Missing
         Mechanisms of isolation that it does not offer.
+    limit : CpuLimit or None
+        The tightest limit on this process's CPU time.
     """
 
     missing: Mapping[str, Missing] = field(default_factory=dict)
+    limit: CpuLimit | None = None
+
+    @property
+    def carry_over_s(self) -> float:
+        """How long a stop for a limit on CPU time is felt by who comes next: s."""
+        return 0.0 if self.limit is None else _PERIODS * self.limit.period_s
 
     def nodes_of(self, cpus: Sequence[int]) -> tuple[int, ...]:
         """List the NUMA nodes that have memory and are home to one of these CPUs."""
@@ -129,20 +141,33 @@ def look_at(
     """
     found = availability(files.root, needed=1)
     info = found.info() if isinstance(found, ResctrlMount) else None
+    limit, unread = _cpu_limit(files)
+    cpus = None if limit is None else limit.cpus
     if plan_file is None:
-        planned = plan(topology, request, info)
+        planned = plan(topology, request, info, cpus)
     else:
         planned = read_plan(plan_file, topology)
         if planned.rdt is not None and info is not None:
             for schemata in (planned.rdt.serving, planned.rdt.trainer):
                 for refusal in info.refusals(schemata):
                     raise InputError(f"{plan_file}: {refusal}")
+        if planned.cpu_limit is None and planned.trainer_share == 1.0:
+            planned = limited(planned, topology, cpus)
+    planned = replace(planned, reasons=(*planned.reasons, *unread))
     if planned.rdt is not None:
         # A side that may use everything needs no group.
         sides = (planned.rdt.serving, planned.rdt.trainer)
         found = availability(files.root, needed=sum(bool(side.lines) for side in sides))
     machine = Machine(topology, planned, survey(files), found, tried)
-    return replace(machine, missing=missing(machine))
+    return replace(machine, missing=missing(machine), limit=limit)
+
+
+def _cpu_limit(files: Files) -> tuple[CpuLimit | None, list[str]]:
+    """Return the tightest limit on CPU time, and what is not known of it."""
+    try:
+        return cpu_quota(files), []
+    except UnreadableError as error:
+        return None, [f"a CPU quota is not kept to, since it cannot be read: {error}"]
 
 
 def try_out() -> dict[str, Missing]:

@@ -8,8 +8,9 @@ printed, edited and read back (`read_plan`).
 """
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -19,6 +20,7 @@ from lorabench.errors import InputError
 from lorabench.host.resctrl import Info, Schemata
 from lorabench.host.topology import CpuSet, Node, Topology, format_cpu_list
 from lorabench.isolation.cores import check_apart, choose_cores
+from lorabench.isolation.cpu_limit import trainer_share
 from lorabench.isolation.partition import RdtPlan, partition
 from lorabench.memory import MemoryPolicy
 
@@ -77,6 +79,11 @@ class Plan:
         None where there is nothing to choose.
     rdt : RdtPlan or None
         None where there is no resctrl, or nothing to divide.
+    cpu_limit : float or None
+        CPUs that control groups allow, where that is less than the cores.
+    trainer_share : float
+        Share of the time that a trainer on cores of its own may work: what a limit on CPU time
+        leaves beside a whole CPU a server.
     """
 
     serving_cpus: tuple[int, ...]
@@ -84,6 +91,8 @@ class Plan:
     reasons: tuple[str, ...]
     memory: MemoryPlan | None = None
     rdt: RdtPlan | None = None
+    cpu_limit: float | None = None
+    trainer_share: float = 1.0
 
     def as_document(self) -> dict[str, object]:
         """Return it as JSON, as `read_plan` reads it; masks as lines of a schemata file."""
@@ -103,7 +112,7 @@ class Plan:
                 "serving": str(self.rdt.serving).splitlines(),
                 "trainer": str(self.rdt.trainer).splitlines(),
             }
-        return {
+        found: dict[str, object] = {
             "schema": SCHEMA,
             "serving_cpus": list(self.serving_cpus),
             "trainer_cpus": list(self.trainer_cpus),
@@ -111,9 +120,17 @@ class Plan:
             "rdt": rdt,
             "reasons": list(self.reasons),
         }
+        if self.cpu_limit is not None:
+            found |= {"cpu_limit": self.cpu_limit, "trainer_share": self.trainer_share}
+        return found
 
 
-def plan(topology: Topology, request: Request | None = None, rdt: Info | None = None) -> Plan:
+def plan(
+    topology: Topology,
+    request: Request | None = None,
+    rdt: Info | None = None,
+    cpu_limit: float | None = None,
+) -> Plan:
     """Divide the machine between servers and trainer.
 
     Parameters
@@ -124,6 +141,8 @@ def plan(topology: Topology, request: Request | None = None, rdt: Info | None = 
         What the run wants; nothing in particular by default.
     rdt : Info or None
         What resctrl offers; None where it is not mounted.
+    cpu_limit : float or None
+        CPUs that control groups allow (`lorabench.host.quota`); None for no limit.
 
     Raises
     ------
@@ -133,14 +152,28 @@ def plan(topology: Topology, request: Request | None = None, rdt: Info | None = 
         Fewer than two usable physical cores, or fewer than the servers asked for and one more.
     """
     wanted = request or Request()
-    cores = choose_cores(topology, wanted.servers, wanted.serving_cpus, wanted.trainer_cpus)
+    most = None if cpu_limit is None else max(2, math.floor(cpu_limit))
+    cores = choose_cores(topology, wanted.servers, wanted.serving_cpus, wanted.trainer_cpus, most)
     memory, about_memory = _place_memory(topology, cores.serving)
     reasons = (*cores.reasons, *about_memory)
     divided = None
     if rdt is not None:
         divided, about_rdt = partition(topology, cores.serving, cores.trainer, rdt)
         reasons += about_rdt
-    return Plan(cores.serving, cores.trainer, reasons, memory, divided)
+    return limited(
+        Plan(cores.serving, cores.trainer, reasons, memory, divided), topology, cpu_limit
+    )
+
+
+def limited(found: Plan, topology: Topology, cpu_limit: float | None) -> Plan:
+    """Give a plan's trainer what a limit on CPU time leaves it; one of all cores binds nobody."""
+    cores = sum(bool(core & topology.allowed) for core in topology.siblings)
+    if cpu_limit is None or cpu_limit >= cores:
+        return found
+    sides = len(found.serving_cpus), len(found.trainer_cpus)
+    share, reasons = trainer_share(cpu_limit, cores, *sides)
+    because = (*found.reasons, *reasons)
+    return replace(found, cpu_limit=cpu_limit, trainer_share=share, reasons=because)
 
 
 def _place_memory(
@@ -227,6 +260,8 @@ class _Document(_Part):
     memory: _Memory | None = None
     rdt: _Rdt | None = None
     reasons: list[str] = []
+    cpu_limit: Annotated[float, Field(gt=0)] | None = None
+    trainer_share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 def read_plan(path: Path, topology: Topology) -> Plan:
@@ -274,7 +309,8 @@ def read_plan(path: Path, topology: Topology) -> Plan:
             _schemata(f"{path}: rdt.trainer", document.rdt.trainer),
         )
     reasons = tuple(document.reasons) or (f"all as {path} has it",)
-    return Plan(tuple(serving), tuple(trainer), reasons, memory, rdt)
+    of_limit = document.cpu_limit, document.trainer_share
+    return Plan(tuple(serving), tuple(trainer), reasons, memory, rdt, *of_limit)
 
 
 def _parse(path: Path) -> _Document:

@@ -54,7 +54,8 @@ class Calibration:
     baseline_p99_s : float or None
         p99 of `solo` at that load; None where too few queries lay beyond it.
     alone_samples_per_s : float or None
-        What the trainer learns on its cores with nothing beside it and no lack of samples.
+        What the trainer learns on its cores with nothing beside it and no lack of samples, for as
+        much of the time as the plan gives it.
     neighbours : Interference or None
         What the probe found.
     """
@@ -217,7 +218,8 @@ def calibrate(
     )
     if training:
         cpus = node.machine.plan.trainer_cpus
-        alone = TrainerSettings(frozenset(cpus), len(cpus))
+        share = node.machine.plan.trainer_share
+        alone = TrainerSettings(frozenset(cpus), len(cpus), duty=share)
         found = replace(
             found,
             neighbours=calibrator.neighbours(node.prepared.tables, cpus),

@@ -152,7 +152,10 @@ def trainer_settings(
         # A push is applied by one thread.
         len(cpus) if applying is None else 1,
         scheduling=condition.scheduling,
-        duty=case.duty,
+        # A sweep asks what is too much; an unconfined trainer takes what it gets.
+        duty=case.duty
+        if "duty" in case.labels or condition.place != "pinned"
+        else machine.plan.trainer_share,
         throttle=rule if throttled else None,
         batch=max(1, batch // _SHARED_STEPS) if small else None,
         reuse=case.has("reuse"),

@@ -58,3 +58,33 @@ def test_a_condition_that_cannot_be_run_is_listed_with_the_reason(tmp_path: Path
     named = [reason.what for reason in machine.unavailable(asked)]
     assert named.count("rdt") == 1
     assert "pinned+rdt" in named
+
+
+def test_a_quota_that_binds_is_planned_for_and_one_that_cannot_be_read_is_said(
+    tmp_path: Path,
+) -> None:
+    root = small_machine(tmp_path, 2)
+    (root / "proc/mounts").write_text("c /cg cgroup2 rw 0 0\n")
+    (root / "proc/self").mkdir()
+    (root / "proc/self/cgroup").write_text("0::/pod/box\n")
+    (root / "cg/pod/box").mkdir(parents=True)
+    (root / "cg/pod/cpu.max").write_text("150000 100000\n")
+    machine = inspect_machine(Request(), sysroot=root)
+    assert machine.limit is not None
+    assert machine.limit.path == "/cg/pod/cpu.max"
+    assert machine.plan.trainer_share == 0.5
+    # The kernel tells of a stop at the end of its period.
+    assert machine.carry_over_s > 0.1
+    (root / "cg/pod/cpu.max").write_text("some\n")
+    machine = inspect_machine(Request(), sysroot=root)
+    assert machine.limit is None
+    assert machine.carry_over_s == 0.0
+    assert machine.plan.trainer_share == 1.0
+    assert machine.plan.reasons[-1] == (
+        "a CPU quota is not kept to, since it cannot be read: /cg/pod/cpu.max: found some of "
+        "100000, expected a quota and a period"
+    )
+    by_hand = tmp_path / "plan.json"
+    by_hand.write_text('{"schema": "lorabench.plan/1", "serving_cpus": [1], "trainer_cpus": [0]}')
+    (root / "cg/pod/cpu.max").write_text("150000 100000\n")
+    assert inspect_machine(Request(), sysroot=root, plan_file=by_hand).plan.trainer_share == 0.5
