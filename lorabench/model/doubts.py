@@ -9,11 +9,12 @@ trained, it knows less but is not misled (permutation importance, Breiman 2001, 
 """
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import binary_cross_entropy
 
 from lorabench.model.dlrm import InferenceNet
 from lorabench.model.full import TrainedModel
-from lorabench.results.quality import log_losses, mean_entropy
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.source import RowSource
 
@@ -42,7 +43,7 @@ def doubts(model: TrainedModel, source: RowSource) -> tuple[str, ...]:
         return (f"{none}: whether the checkpoint was trained on such ids cannot be checked",)
     dense = dense_features(rows.dense, source.spec.dense)
     losses = log_losses(rows.label, _scores(model, rows.sparse, dense))
-    best = mean_entropy(int(rows.label.sum()), len(rows))
+    best = float(_losses(rows, np.full(len(rows), rows.label.mean(), np.float32)).mean())
     entropy = float(losses.mean()) / best
     without = float(log_losses(rows.label, _scores(model, None, dense)).mean()) / best
     if entropy > 1:
@@ -98,3 +99,11 @@ def _scores(
             model.tables.kernels.lookup(sparse[part], embeddings[:count])
         found[part] = net(count)
     return found
+
+
+def _losses(rows: Block, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the log loss of each row's click probability, [N]."""
+    labels = torch.from_numpy(rows.label.astype(np.float64))
+    found = binary_cross_entropy(torch.from_numpy(scores).double(), labels, reduction="none")
+    losses: NDArray[np.float64] = found.numpy()
+    return losses
