@@ -122,7 +122,7 @@ def read_criteo(
     gap_ns = row_gap_ns(rows_per_s)
 
     def parsed() -> Iterator[Block]:
-        for line, lines in _from(path, start):
+        for line, lines in lines_from(path, start):
             raw = parse_lines(lines, path, line)
             sparse = np.empty((NUM_SPARSE, len(raw)), np.int32)
             for rows, ids, cardinality in zip(sparse, raw.ids, cardinalities, strict=True):
@@ -279,8 +279,8 @@ def _head(rows: RawRows, count: int) -> RawRows:
     return RawRows(rows.label[:count], rows.dense[:, :count], rows.ids[:, :count])
 
 
-def _from(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines from number `start` on."""
+def lines_from(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines from number `start` on, as `line_chunks` gives them."""
     for line, lines in line_chunks(path):
         count = lines.count(b"\n")
         if line + count > start:

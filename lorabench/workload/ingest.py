@@ -15,11 +15,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabench._kernels.ingest import Dictionary, hash_ids
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import row_gap_ns
 from lorabench.workload.features import plain_dense
+from lorabench.workload.id_rows import ExactRows, GivenRows, HashedRows
 from lorabench.workload.inputs import Input, RawBatch
 from lorabench.workload.manifest import Format, Manifest, part_name
 from lorabench.workload.moments import Moments, standardised
@@ -32,8 +32,6 @@ Ids = Literal["hash", "exact"]
 
 # Text of a part: some 1.1 million rows. Where parts are cut depends on the input alone.
 _CHUNKS_A_PART = 64
-
-_MOST_IDS = 2**31 - 3
 
 _VERSION = 2
 
@@ -87,7 +85,8 @@ def ingest(
     base : WorkloadSpec
         Gives the model, the rate of rows without times and, for hashing, the cardinalities.
     ids : {"hash", "exact"}
-        Rows by hashing into the base's tables, or numbered as they first appear.
+        Rows by hashing into the base's tables, or numbered as they first appear. Ids that are rows
+        already stay as they are.
     form : {"arrow", "parquet"}
         Of the parts.
     skip_bad : int
@@ -159,65 +158,6 @@ def base_for(preset: WorkloadSpec, source: Input, table_rows: int) -> WorkloadSp
     return WorkloadSpec.model_validate(content)
 
 
-class _Hashed:
-    """Rows by hashing."""
-
-    def __init__(self, base: WorkloadSpec) -> None:
-        self._cardinalities = base.sparse.cardinality
-
-    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
-        rows = np.empty(ids.shape, np.int32)
-        for f, cardinality in enumerate(self._cardinalities):
-            hash_ids(ids[f], cardinality, rows[f])
-        return rows
-
-    def distinct(self) -> list[int]:
-        return []
-
-    def put_down(self, side: Path) -> None:
-        """Nothing to keep."""
-
-    def take_up(self, side: Path) -> None:
-        """Nothing was kept."""
-
-
-class _Exact:
-    """Rows by dictionaries, one a feature; each part keeps the ids that it was first to see."""
-
-    def __init__(self, features: int) -> None:
-        self._dictionaries = [Dictionary(_MOST_IDS) for _ in range(features)]
-        self._kept = [0] * features
-
-    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
-        rows = np.empty(ids.shape, np.int32)
-        for f, dictionary in enumerate(self._dictionaries):
-            try:
-                dictionary.rows(ids[f], rows[f])
-            except (OverflowError, MemoryError) as error:
-                raise InputError(
-                    f"sparse column {f + 1}: {error}; expected fewer, or --ids hash"
-                ) from None
-        return rows
-
-    def distinct(self) -> list[int]:
-        return [len(dictionary) for dictionary in self._dictionaries]
-
-    def put_down(self, side: Path) -> None:
-        new: dict[str, Any] = {}
-        for f, (dictionary, kept) in enumerate(zip(self._dictionaries, self._kept, strict=True), 1):
-            new[f"c{f}"] = np.empty(len(dictionary) - kept, np.int64)
-            dictionary.copy_ids(kept, new[f"c{f}"])
-        with side.open("wb") as file:
-            np.savez(file, **new)
-        self._kept = self.distinct()
-
-    def take_up(self, side: Path) -> None:
-        with np.load(side, allow_pickle=False) as new:
-            for f, dictionary in enumerate(self._dictionaries, 1):
-                dictionary.rows(new[f"c{f}"], np.empty(len(new[f"c{f}"]), np.int32))
-        self._kept = self.distinct()
-
-
 class _Maker:
     """Makes blocks of batches and keeps the totals."""
 
@@ -235,7 +175,11 @@ class _Maker:
         self._source = source
         self._ids = ids
         self._gap_ns = row_gap_ns(base.rows_per_s)
-        self._rows_of = _Exact(source.num_sparse) if ids == "exact" else _Hashed(base)
+        self._rows_of: HashedRows | ExactRows | GivenRows = HashedRows(base)
+        if source.rows_given:
+            self._rows_of = GivenRows()
+        elif ids == "exact":
+            self._rows_of = ExactRows(source.num_sparse)
         self._totals = _Totals(
             missing_dense=[0] * source.num_dense,
             missing_sparse=[0] * source.num_sparse,
@@ -270,20 +214,23 @@ class _Maker:
 
     def manifest(self, unfinished: Unfinished, form: Format) -> Manifest:
         """Return what the rows turned out to be."""
-        how = "hashing" if self._ids == "hash" else "exact dictionaries"
+        how = "by hashing" if self._ids == "hash" else "by exact dictionaries"
+        if self._source.rows_given:
+            how = "as they are"
         return Manifest(
             kind="ingested",
-            origin=f"{self._source.name}; ids by {how}",
+            origin=f"{self._source.name}; ids {how}",
             format=form,
             seed=None,
             rows=self._totals.rows,
             skipped=self._totals.skipped,
+            synthetic=self._source.synthetic,
             parts=tuple(done.part for done in unfinished.done),
             spec=self._spec(),
         )
 
     def _spec(self) -> WorkloadSpec:
-        spec = _measured(self._base, self._totals, exact=self._ids == "exact")
+        spec = _measured(self._base, self._totals, exact=isinstance(self._rows_of, ExactRows))
         if self._source.transforms is None:
             return spec
         dense = standardised(spec.dense, self._source.transforms, self._totals.moments)
@@ -341,7 +288,8 @@ class _Maker:
         totals.rows += n
         totals.clicks += int(batch.label.sum())
         _add(totals.missing_dense, np.isnan(batch.dense))
-        _add(totals.missing_sparse, batch.ids < 0)
+        if not self._source.rows_given:
+            _add(totals.missing_sparse, batch.ids < 0)
         if totals.moments.columns:
             totals.moments.add(batch.dense)
         sparse = self._rows_of.rows(batch.ids)

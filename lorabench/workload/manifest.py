@@ -38,6 +38,8 @@ class Manifest(BaseModel):
         Number of rows.
     skipped : int
         Bad lines that were left out.
+    synthetic : bool
+        Of ingested rows: what wrote them says that they were generated.
     ceiling : Ceiling or None
         Of generated rows: what a model that knows the truth reaches.
     parts : tuple of Part
@@ -57,9 +59,15 @@ class Manifest(BaseModel):
     seed: int | None
     rows: Annotated[int, Field(gt=0)]
     skipped: Annotated[int, Field(ge=0)] = 0
+    synthetic: Annotated[bool, Field(exclude_if=lambda value: value is False)] = False
     ceiling: Ceiling | None = None
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]
     spec: WorkloadSpec
+
+    @property
+    def generated(self) -> bool:
+        """Whether the rows were generated, and by whichever way they came here."""
+        return self.kind == "generated" or self.synthetic
 
     def as_text(self) -> str:
         """Serialise, for the file."""
@@ -97,3 +105,25 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{path}: {key}: {first['msg']}; expected a manifest of {SCHEMA}"
         ) from None
+
+
+def is_workload(path: Path) -> bool:
+    """Whether a path is a folder with a workload in it, finished or not."""
+    return (path / MANIFEST).exists() or (path / JOURNAL).is_dir()
+
+
+def manifest_beside(path: Path) -> Manifest | None:
+    """Return the manifest of the workload that a file is a part of; None where it is of none."""
+    try:
+        manifest = read_manifest(path.parent)
+        size = path.stat().st_size
+    except (InputError, OSError):
+        return None
+    known = any((part.name, part.size_bytes) == (path.name, size) for part in manifest.parts)
+    return manifest if known else None
+
+
+def is_synthetic(path: Path) -> bool:
+    """Whether the workload that a file is a part of was generated; of other files it is unknown."""
+    manifest = manifest_beside(path)
+    return manifest is not None and manifest.generated

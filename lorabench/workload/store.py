@@ -3,7 +3,8 @@
 ``part-00000.arrow`` and so on hold the rows, as Arrow IPC (mapped into memory) or Parquet;
 ``workload.json`` says what the rows are, how they came about and which bytes they are. Rows are
 written once and never changed. With the format ``criteo-tsv`` the parts are raw Criteo lines for
-other programs: ids and labels, but no times. How a folder is written, and how a killed run goes on,
+other programs, whose ids are the tables' rows; they have no times, so that read back their rows are
+evenly spaced. How a folder is written, and how a killed run goes on,
 is in `lorabench.workload.parts`.
 """
 
@@ -18,13 +19,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
-from lorabench.workload.block import Block
-from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, criteo_lines
+from lorabench.workload.block import MISSING_ROW, Block
+from lorabench.workload.criteo import (
+    NUM_DENSE,
+    NUM_SPARSE,
+    criteo_lines,
+    lines_from,
+    parse_lines,
+    row_gap_ns,
+)
 from lorabench.workload.manifest import (
     SCHEMA,
     Format,
     Manifest,
-    Provenance,
     SchemaId,
     read_manifest,
 )
@@ -132,8 +139,15 @@ class Store:
     _verified: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @staticmethod
-    def open(folder: Path) -> "Store":
+    def open(folder: Path, only: str | None = None) -> "Store":
         """Open a store; that every part is there, whole and of the right columns is checked.
+
+        Parameters
+        ----------
+        folder : Path
+            Where it lies.
+        only : str, optional
+            Open this part alone.
 
         Raises
         ------
@@ -142,18 +156,22 @@ class Store:
         """
         store = Store(folder, read_manifest(folder))
         manifest = store.manifest
-        if manifest.format == "criteo-tsv":
-            raise InputError(
-                f"{folder}: found raw Criteo lines, written for other programs, expected a "
-                "workload in the format arrow or parquet, or one of its files"
-            )
         if manifest.rows != sum(part.rows for part in manifest.parts):
             raise InputError(
                 f"{folder / MANIFEST}: found {manifest.rows} rows, expected the sum of its parts, "
                 f"{sum(part.rows for part in manifest.parts)}"
             )
+        if only is not None:
+            parts = tuple(part for part in manifest.parts if part.name == only)
+            manifest = manifest.model_copy(
+                update={"parts": parts, "rows": sum(part.rows for part in parts)}
+            )
+            store = Store(folder, manifest)
         expected = _schema(store.spec, manifest.schema_id)
         for part in manifest.parts:
+            store._check_size(part)
+            if manifest.format == "criteo-tsv":  # their rows are counted when they are read
+                continue
             schema, rows = store._look(part)
             path = folder / part.name
             if not schema.equals(expected):
@@ -181,11 +199,6 @@ class Store:
         sums = "".join(part.sha256 for part in self.manifest.parts)
         return hashlib.sha256(sums.encode()).hexdigest()
 
-    @property
-    def kind(self) -> Provenance:
-        """How the rows came about."""
-        return self.manifest.kind
-
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """Blocks from row `start` on; whole parts before it are not read.
 
@@ -201,22 +214,38 @@ class Store:
                 if part.name not in self._verified:
                     check_part(self.folder, part)
                     self._verified.add(part.name)
-                for number, batch in enumerate(self._batches(part), 1):
-                    rows = batch.num_rows
-                    if first + rows > start:
-                        block = self._checked_block(part, number, batch)
-                        yield block.slice(max(0, start - first), rows)
-                    first += rows
+                yield from self._blocks_of(part, first, start)
             first = stop
 
-    def _checked_block(self, part: Part, number: int, batch: Any) -> Block:
-        where = f"{self.folder / part.name}, batch {number}"
-        try:
-            block = _block(batch, self.spec)
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{where}: {_line(error)}; expected the rows that were written"
-            ) from error
+    def _blocks_of(self, part: Part, first: int, start: int) -> Iterator[Block]:
+        """Blocks of a part that begins at row `first`, from row `start` on."""
+        if self.manifest.format == "criteo-tsv":
+            yield from self._lines_of(part, first, start)
+            return
+        for number, batch in enumerate(self._batches(part), 1):
+            rows = batch.num_rows
+            if first + rows > start:
+                where = f"{self.folder / part.name}, batch {number}"
+                try:
+                    block = _block(batch, self.spec)
+                except pa.ArrowException as error:
+                    raise InputError(
+                        f"{where}: {_line(error)}; expected the rows that were written"
+                    ) from error
+                yield self._checked(block, where).slice(max(0, start - first), rows)
+            first += rows
+
+    def _lines_of(self, part: Part, first: int, start: int) -> Iterator[Block]:
+        path, gap_ns = self.folder / part.name, row_gap_ns(self.spec.rows_per_s)
+        for line, lines in lines_from(path, max(0, start - first)):
+            raw = parse_lines(lines, path, line)
+            # An id that is missing has the row for that, and every other is its row.
+            sparse = np.where(raw.ids < 0, MISSING_ROW, raw.ids).astype(np.uint32).view(np.int32)
+            row = first + line + np.arange(len(raw), dtype=np.int64)
+            block = Block(raw.label, row * gap_ns, raw.dense.T, sparse.T)
+            yield self._checked(block, f"{path}, line {line + 1} and on")
+
+    def _checked(self, block: Block, where: str) -> Block:
         # As unsigned, a negative id is a very large one.
         tops = np.repeat(np.array(self.spec.table_rows), self.spec.sparse.hotness)
         strays = block.sparse.view(np.uint32).max(axis=0, initial=0) >= tops
@@ -229,8 +258,7 @@ class Store:
             )
         return block
 
-    def _look(self, part: Part) -> tuple[Any, int]:
-        """Return the schema and the rows that a part says it has."""
+    def _check_size(self, part: Part) -> None:
         path = self.folder / part.name
         try:
             size = path.stat().st_size
@@ -243,6 +271,9 @@ class Store:
                 f"{path}: found {size} bytes, expected {part.size_bytes} "
                 f"by {MANIFEST}: truncated or replaced"
             )
+
+    def _look(self, part: Part) -> tuple[Any, int]:
+        """Return the schema and the rows that a part says it has."""
         if self.manifest.format == "parquet":
             with self._opened_parquet(part) as file:
                 return file.schema_arrow, file.metadata.num_rows

@@ -104,7 +104,7 @@ def test_other_programs_read_the_parquet_parts(tmp_path: Path) -> None:
         np.testing.assert_array_equal(column, expected.sparse[:, 2])
 
 
-def test_raw_criteo_parts_are_raw_criteo_rows_and_no_store(tmp_path: Path) -> None:
+def test_raw_criteo_parts_are_raw_criteo_rows(tmp_path: Path) -> None:
     write(tmp_path / "store", "criteo-tsv")
     found = Block.concat(
         [
@@ -119,8 +119,29 @@ def test_raw_criteo_parts_are_raw_criteo_rows_and_no_store(tmp_path: Path) -> No
     for f in range(26):
         pairs = set(zip(found.sparse[:, f].tolist(), expected.sparse[:, f].tolist(), strict=True))
         assert len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs})
-    with pytest.raises(InputError, match="found raw Criteo lines"):
-        Store.open(tmp_path / "store")
+
+
+def test_raw_criteo_parts_are_a_store_without_times(tmp_path: Path) -> None:
+    write(tmp_path / "store", "criteo-tsv")
+    store = Store.open(tmp_path / "store")
+    expected = Block.concat(list(some_blocks()))
+    for start in (0, 5, len(expected) - 3):
+        found = Block.concat(list(store.blocks(start)))
+        for name in ("label", "dense", "sparse"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name)[start:])
+    gap = round(1e9 / SPEC.rows_per_s)
+    times = Block.concat(list(store.blocks())).time_ns
+    np.testing.assert_array_equal(times, gap * np.arange(len(expected)))
+    last = Store.open(tmp_path / "store", "part-00001.tsv")
+    first = Store.open(tmp_path / "store", "part-00000.tsv")
+    assert first.rows + last.rows == len(expected)
+    np.testing.assert_array_equal(
+        Block.concat(list(last.blocks())).sparse, expected.sparse[first.rows :]
+    )
+    path = tmp_path / "store" / "part-00001.tsv"
+    path.write_bytes(path.read_bytes()[:-1] + b"0")
+    with pytest.raises(InputError, match=r"part-00001\.tsv"):
+        list(Store.open(tmp_path / "store").blocks())
 
 
 def test_raw_criteo_lines_want_13_integers_and_26_ids() -> None:
