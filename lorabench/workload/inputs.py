@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lorabench.errors import InputError
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, line_chunks, parse_lines
 from lorabench.workload.features import Transform
 from lorabench.workload.generator import in_order
+from lorabench.workload.manifest import is_synthetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,17 @@ class RawBatch:
     bad: tuple[InputError, ...]
     read: str
 
+    def behind(self, rows: int) -> "RawBatch":
+        """Return it without its first rows."""
+        time_ns = None if self.time_ns is None else self.time_ns[rows:]
+        return replace(
+            self,
+            label=self.label[rows:],
+            time_ns=time_ns,
+            dense=self.dense[:, rows:],
+            ids=self.ids[:, rows:],
+        )
+
 
 class Input:
     """Rows to take in.
@@ -55,6 +67,10 @@ class Input:
         Columns.
     transforms : tuple of Transform, length num_dense, or None
         How dense values become inputs of the model; None leaves that to the preset.
+    rows_given : bool
+        Ids are rows of tables, to be taken as they are.
+    synthetic : bool
+        What wrote the rows says that they were generated.
     """
 
     name: str
@@ -62,10 +78,20 @@ class Input:
     num_dense: int
     num_sparse: int
     transforms: tuple[Transform, ...] | None = None
+    rows_given = False
+    synthetic = False
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
         """Batches behind the first `done`, up to which the checksum must be `read`."""
         raise NotImplementedError
+
+    def from_row(self, start: int) -> Iterator[RawBatch]:
+        """Batches from row `start` on; here, what lies before it is read and passed over."""
+        for batch in self.batches(0, "", keep_bad=False, jobs=1):
+            rows = len(batch.label)
+            if rows > start:
+                yield batch.behind(start) if start else batch
+            start = max(0, start - rows)
 
 
 class CriteoInput(Input):
@@ -83,6 +109,7 @@ class CriteoInput(Input):
         self._paths = tuple(paths)
         self.name = ", ".join(path.name for path in self._paths)
         self.identity = [path.name for path in self._paths]
+        self.synthetic = all(map(is_synthetic, self._paths))
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
         """Parse on `jobs` threads, which has no influence on the rows."""

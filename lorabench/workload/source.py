@@ -1,19 +1,16 @@
 """Where rows come from: the one seam between a workload and the experiments.
 
-Three kinds of data stand behind the same few attributes and `blocks`: a generated stream, a stored
-one, and raw Criteo rows. Which it is gets recognised from the data, never declared. This module
-opens and walks; reading is in `lorabench.workload.criteo` and `lorabench.workload.store`, drawing
-in `lorabench.workload.generator`.
+A generated stream, a stored one, raw Criteo rows and click logs that others have made ready stand
+behind the same few attributes and `blocks`. Which it is gets recognised from the data, never
+declared. This module opens; what others wrote is read through `lorabench.workload.given`.
 """
 
-import hashlib
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Literal, Protocol
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -21,20 +18,16 @@ from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, read_criteo
 from lorabench.workload.generator import Generator, generate_blocks
+from lorabench.workload.given import PRESET, open_processed
+from lorabench.workload.manifest import is_synthetic, is_workload, manifest_beside
+from lorabench.workload.opened import Basis, OpenedSource, SourceKind, digest_of, file_digest
 from lorabench.workload.planted import PlantedModel
+from lorabench.workload.processed_files import is_processed
 from lorabench.workload.spec import WorkloadSpec, load_spec
 from lorabench.workload.store import Store
 
-SourceKind = Literal["generated", "store", "criteo-tsv"]
-Basis = Literal["measured-synthetic", "measured-real"]
-
 MINIMUM_ROWS = 64
 """Fewer rows than this cannot be both trained on and served from."""
-
-HASHED_WHOLE_BYTES = 64 << 20
-HASHED_HEAD_BYTES = 1 << 20
-
-_TSV_PRESET = "criteo-kaggle"
 
 
 class RowSource(Protocol):
@@ -48,7 +41,7 @@ class RowSource(Protocol):
         Identity of the data, 64 hex digits: equal digests, equal rows.
     description : str
         One line for the reader.
-    kind : {"generated", "store", "criteo-tsv"}
+    kind : SourceKind
         What was recognised.
     basis : {"measured-synthetic", "measured-real"}
         What a claim measured on these rows may call itself.
@@ -56,6 +49,10 @@ class RowSource(Protocol):
         Makes the planted model of generated rows, which knows each row's click probability.
     labelled : bool
         Its rows have labels; where not, those of its blocks are all 0 and mean nothing.
+    notes : tuple of str
+        What was assumed of the data and what was left out, a sentence each.
+    counted : bool
+        The number of rows is known without reading them.
     """
 
     @property
@@ -80,6 +77,12 @@ class RowSource(Protocol):
     def labelled(self) -> bool: ...  # noqa: D102
 
     @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def counted(self) -> bool: ...  # noqa: D102
+
+    @property
     def rows(self) -> int:
         """Number of rows; counting those of a raw file reads it once."""
         ...
@@ -89,41 +92,20 @@ class RowSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _OpenedSource:
-    """A `RowSource` whose rows come from a function of the start row."""
-
-    spec: WorkloadSpec
-    digest: str
-    description: str
-    kind: SourceKind
-    basis: Basis
-    read: Callable[[int], Iterator[Block]]
-    known_rows: int | None = None
-    truth: Callable[[], PlantedModel] | None = None
-    labelled: bool = True
-
-    @cached_property
-    def rows(self) -> int:
-        if self.known_rows is not None:
-            return self.known_rows
-        return sum(len(block) for block in self.read(0))
-
-    def blocks(self, start: int = 0) -> Iterator[Block]:
-        return self.read(start)
-
-
 def open_source(
     preset: str | None,
     data: Path | None,
     seed: int,
     tables: tuple[int, ...] | None = None,
+    *,
+    wrap_ids: bool = False,
 ) -> RowSource:
     """Open what the user named; the kind of `data` is recognised.
 
-    Without `data` the preset is generated. A folder is a store and brings its own spec. A file is
-    raw Criteo TSV, plain or gzipped; `preset` (default: criteo-kaggle) then gives the tables and
-    the model, and its first block is parsed at once so that bad input shows early.
+    Without `data` the preset is generated. What `generate` and `ingest` wrote, a folder or a part
+    of it, brings its own spec. With all else `preset` (default: criteo-kaggle) gives the model, and
+    with raw Criteo TSV, plain or gzipped, the tables. First rows are parsed at once so that bad
+    input shows early.
 
     Parameters
     ----------
@@ -134,7 +116,10 @@ def open_source(
     seed : int
         Seed of a generated stream.
     tables : tuple of int, length F, or None
-        Rows V of each table of a checkpoint; the ids of a TSV are then hashed to these.
+        Rows V of each table of a checkpoint: ids of text are then hashed to these, and those that
+        are rows must lie within them.
+    wrap_ids : bool
+        Take ids that are rows modulo those of their table.
 
     Raises
     ------
@@ -149,20 +134,28 @@ def open_source(
         mode = data.stat().st_mode
     except OSError as error:
         raise InputError(
-            f"{data}: {error.strerror}; expected a workload folder or a Criteo TSV file"
+            f"{data}: {error.strerror}; expected a workload folder or a file of rows"
         ) from error
-    if S_ISDIR(mode):
+    if not S_ISDIR(mode) and not S_ISREG(mode):
+        raise InputError(
+            f"{data}: found neither a file nor a folder, expected one that can be read twice"
+        )
+    if not is_workload(data) and is_processed(data):
+        return open_processed(data, preset, tables, wrap=wrap_ids)
+    if wrap_ids:
+        raise InputError(
+            f"--wrap-ids: found {data}, expected processed rows of the reference DLRM or of "
+            "TorchRec, whose ids are rows of tables"
+        )
+    part = None if S_ISDIR(mode) else manifest_beside(data)
+    if S_ISDIR(mode) or (part is not None and part.format != "criteo-tsv"):
         if preset is not None:
             raise InputError(
                 f"{data}: found --preset {preset} beside a workload folder, "
                 "which has its own spec; expected one of them"
             )
-        return _stored(data)
-    if not S_ISREG(mode):
-        raise InputError(
-            f"{data}: found neither a file nor a folder, expected one that can be read twice"
-        )
-    return _criteo(data, load_spec(preset or _TSV_PRESET), tables)
+        return _stored(data, part is not None)
+    return _criteo(data, load_spec(preset or PRESET), tables)
 
 
 def with_dim(source: RowSource, dim: int) -> RowSource:
@@ -173,7 +166,7 @@ def with_dim(source: RowSource, dim: int) -> RowSource:
     InputError
         No model can have it.
     """
-    assert isinstance(source, _OpenedSource)
+    assert isinstance(source, OpenedSource)
     content = source.spec.model_dump()
     content["model"]["dim"] = dim
     try:
@@ -185,9 +178,9 @@ def with_dim(source: RowSource, dim: int) -> RowSource:
 
 def generated(spec: WorkloadSpec, seed: int) -> RowSource:
     """Return the stream that a spec and a seed generate."""
-    return _OpenedSource(
+    return OpenedSource(
         spec=spec,
-        digest=_sha256("generated", spec.digest, str(seed)),
+        digest=digest_of("generated", spec.digest, str(seed)),
         description=f"{spec.name}, {spec.rows} generated rows, seed {seed}",
         kind="generated",
         basis="measured-synthetic",
@@ -197,18 +190,26 @@ def generated(spec: WorkloadSpec, seed: int) -> RowSource:
     )
 
 
-def _stored(folder: Path) -> RowSource:
-    store = Store.open(folder)
-    seed = store.manifest.seed
-    return _OpenedSource(
+def _stored(path: Path, alone: bool) -> RowSource:
+    """Open a workload, or a part of it alone."""
+    store = Store.open(path.parent, path.name) if alone else Store.open(path)
+    manifest = store.manifest
+    seed, lines = manifest.seed, manifest.format == "criteo-tsv"
+    known = seed is not None and manifest.kind == "generated" and not lines
+    note = (
+        f"{path}: raw lines have no times: rows are evenly spaced, and the ceiling of the "
+        "generated stream is not theirs"
+    )
+    return OpenedSource(
         spec=store.spec,
         digest=store.digest,
-        description=f"{folder}: {store.spec.name}, {store.rows} stored rows ({store.kind})",
+        description=f"{path}: {store.spec.name}, {store.rows} stored rows ({manifest.kind})",
         kind="store",
-        basis="measured-synthetic" if store.kind == "generated" else "measured-real",
+        basis="measured-synthetic" if manifest.generated else "measured-real",
         read=store.blocks,
         known_rows=store.rows,
-        truth=None if seed is None or store.kind != "generated" else _truth(store.spec, seed),
+        truth=_truth(store.spec, seed) if known and seed is not None else None,
+        notes=(note,) if lines else (),
     )
 
 
@@ -227,14 +228,14 @@ def _criteo(path: Path, spec: WorkloadSpec, tables: tuple[int, ...] | None) -> R
     cardinalities = spec.sparse.cardinality
     read = partial(_read_from, path, cardinalities, spec.rows_per_s)
     next(read(0))
-    return _OpenedSource(
+    return OpenedSource(
         spec=spec,
-        digest=_sha256(
-            "criteo-tsv", _file_digest(path), repr(cardinalities), repr(spec.rows_per_s)
+        digest=digest_of(
+            "criteo-tsv", file_digest(path), repr(cardinalities), repr(spec.rows_per_s)
         ),
         description=f"{path}: Criteo rows",
         kind="criteo-tsv",
-        basis="measured-real",
+        basis="measured-synthetic" if is_synthetic(path) else "measured-real",
         read=read,
     )
 
@@ -261,21 +262,3 @@ def _with_tables(spec: WorkloadSpec, tables: tuple[int, ...]) -> WorkloadSpec:
     content = spec.model_dump()
     content["sparse"]["cardinality"] = tuple(rows - 1 for rows in tables)
     return WorkloadSpec.model_validate(content)
-
-
-def _file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes; of a large file, of its size, mtime and first MiB.
-
-    Hashing 11 GB before every run would cost more than the run. Above `HASHED_WHOLE_BYTES` a
-    change that keeps size, modification time and head goes unseen.
-    """
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if status.st_size <= HASHED_WHOLE_BYTES:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        head = hashlib.sha256(file.read(HASHED_HEAD_BYTES)).hexdigest()
-    return _sha256(str(status.st_size), str(status.st_mtime_ns), head)
-
-
-def _sha256(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

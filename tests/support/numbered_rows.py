@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lorabench.workload.block import Block
-from lorabench.workload.source import Basis, SourceKind
+from lorabench.workload.opened import Basis, SourceKind
 from lorabench.workload.spec import WorkloadSpec, load_spec
 
 
@@ -16,6 +16,9 @@ class CountingSource:
     description = "numbered rows"
     kind: SourceKind = "generated"
     basis: Basis = "measured-synthetic"
+    truth = None
+    labelled = counted = True
+    notes: tuple[str, ...] = ()
 
     def __init__(self, rows: int, block_rows: int, pretrain_rows: int = 100) -> None:
         self.spec: WorkloadSpec = load_spec("tiny").model_copy(

@@ -293,7 +293,7 @@ class ServingExperiment(Experiment):
             rounds=state.rounds,
             series=list(state.series()),
             unavailable=self.unavailable,
-            notes=[*node.prepared.notes, *self._nothing_to_learn()],
+            notes=[*node.source.notes, *node.prepared.notes, *self._nothing_to_learn()],
             environment={
                 "pages": state.pages,
                 "course": None if state.course is None else state.course.as_document(),

@@ -145,7 +145,7 @@ class Colocate(ServingExperiment):
         node, calibration = self.node, self.state.calibration
         assert node is not None
         assert calibration is not None
-        if node.source.kind == "criteo-tsv":
+        if not node.source.counted:
             return math.inf  # counting would read a file that may be large once more
         rows = node.source.rows - node.prepared.serving_start
         rate = calibration.qps * node.traffic.mean_share * node.traffic.mean_rows

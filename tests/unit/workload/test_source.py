@@ -12,6 +12,9 @@ from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import read_criteo
 from lorabench.workload.generator import generate_blocks
+from lorabench.workload.ingest import ingest
+from lorabench.workload.inputs import CriteoInput
+from lorabench.workload.manifest import Format
 from lorabench.workload.source import (
     RowSource,
     open_source,
@@ -108,7 +111,7 @@ def test_digests_tell_data_apart(criteo_rows: Path, tmp_path: Path) -> None:
 def test_a_large_file_is_known_by_size_time_and_head(
     criteo_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lorabench.workload.source.HASHED_WHOLE_BYTES", 1000)
+    monkeypatch.setattr("lorabench.workload.opened.HASHED_WHOLE_BYTES", 1000)
     path = tmp_path / "rows.tsv"
     path.write_bytes(criteo_rows.read_bytes())
     digest = open_source(None, path, 0).digest
@@ -133,3 +136,40 @@ def test_what_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None:
     for preset, data, words in cases:
         with pytest.raises(InputError, match=words):
             open_source(preset, data, 0)
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet", "criteo-tsv"])
+def test_what_generate_writes_is_synthetic_in_every_form_and_part(
+    tmp_path: Path, form: Format
+) -> None:
+    parts = [generate_blocks(TINY, seed=1, start=start, rows=100) for start in (0, 100)]
+    manifest = write_store(tmp_path / "rows", parts, TINY, form=form)
+    whole = open_source(None, tmp_path / "rows", 0)
+    assert (whole.kind, whole.basis, whole.rows) == ("store", "measured-synthetic", 200)
+    expected = Block.concat(list(whole.blocks()))
+    path = tmp_path / "rows" / manifest.parts[1].name
+    alone = open_source(None, path, 0)
+    assert alone.basis == "measured-synthetic"
+    assert alone.rows == 100
+    found = Block.concat(list(alone.blocks()))
+    np.testing.assert_array_equal(found.dense, expected.dense[100:])
+    lines = form == "criteo-tsv"
+    # A file of lines is read as any is; the folder says what its ids are.
+    assert (alone.kind == "criteo-tsv") == lines
+    assert (found.sparse == expected.sparse[100:]).all() != lines
+    assert bool(whole.notes) == lines
+    moved = path.rename(tmp_path / path.name)
+    if lines:
+        assert open_source(None, moved, 0).basis == "measured-real"
+
+
+def test_rows_that_were_generated_stay_so_when_they_are_taken_in(tmp_path: Path) -> None:
+    manifest = write_store(
+        tmp_path / "rows", [generate_blocks(TINY, seed=1, rows=90)], TINY, form="criteo-tsv"
+    )
+    path = tmp_path / "rows" / manifest.parts[0].name
+    ingest(tmp_path / "in", CriteoInput([path]), TINY)
+    assert open_source(None, tmp_path / "in", 0).basis == "measured-synthetic"
+    moved = path.rename(tmp_path / "lines.tsv")
+    ingest(tmp_path / "other", CriteoInput([moved]), TINY)
+    assert open_source(None, tmp_path / "other", 0).basis == "measured-real"
