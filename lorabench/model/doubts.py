@@ -42,10 +42,10 @@ def doubts(model: TrainedModel, source: RowSource) -> tuple[str, ...]:
         none = f"all labels of {first} are alike" if source.labelled else "there are no labels"
         return (f"{none}: whether the checkpoint was trained on such ids cannot be checked",)
     dense = dense_features(rows.dense, source.spec.dense)
-    losses = log_losses(rows.label, _scores(model, rows.sparse, dense))
+    losses = _losses(rows, _scores(model, rows.sparse, dense))
     best = float(_losses(rows, np.full(len(rows), rows.label.mean(), np.float32)).mean())
     entropy = float(losses.mean()) / best
-    without = float(log_losses(rows.label, _scores(model, None, dense)).mean()) / best
+    without = float(_losses(rows, _scores(model, None, dense)).mean()) / best
     if entropy > 1:
         why = "so that predicting their mean is better"
     elif entropy > without:
@@ -69,7 +69,7 @@ def _better_than_shuffled(
     """Whether ids tell the model anything: it predicts better by a row's own than by another's."""
     rng = np.random.default_rng(0)
     shuffled = rng.permuted(rows.sparse, axis=0)
-    gain = log_losses(rows.label, _scores(model, shuffled, dense)) - losses
+    gain = _losses(rows, _scores(model, shuffled, dense)) - losses
     return bool(gain.mean() > _SURE * gain.std(ddof=1) / np.sqrt(len(rows)))
 
 

@@ -1,33 +1,14 @@
-r"""Traffic: when each query is due, at which server, and how many rows it asks for.
+"""Traffic: when each query is due, at which server, and how many rows it asks for.
 
 A schedule is data, drawn before anything runs. It keeps no clock and waits for nobody, which is
 what makes the server's loop an open one: a slow server cannot slow its own load down (coordinated
-omission). For a mean rate r and a schedule of length L:
-
-``poisson``
-    A Poisson process.
-``bursts``
-    A Markov-modulated Poisson process of two states (Heffes and Lucantoni 1986): bursts of
-    3 r that last 0.05 s on average and take up a tenth of the time, and 7/9 r between them.
-``diurnal``
-    A Poisson process whose rate runs through a day in the time L, from its trough, 0.3 r, up to its
-    peak, r, and back: :math:`r (1 - 0.35 (1 + \cos(2 \pi t / L)))`. Here r is the peak, so that
-    ``--load`` is the peak utilisation.
-``spike``
-    A Poisson process of rate r from 0.6 to 0.8 of the time L, and of r / 3 before and after. Here
-    too r is the peak: ``--load 0.9`` is a jump from 0.3 to 0.9.
-a file
-    Arrivals as they were recorded, one time in seconds a line, never falling; a second column,
-    after a comma, is the query's rows. Times are stretched so that the mean rate is r; the trace
-    begins at a random place and goes round.
-
-Rates that change are drawn by inversion: a Poisson process of rate 1 on the scale of the integrated
-rate.
+omission). Its arrivals are those of a law (`lorabench.targets.laws`), or as they were recorded
+(`lorabench.targets.trace`), stretched to the mean rate that is asked for; a trace begins at a
+random place and goes round.
 """
 
 import hashlib
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
+from lorabench.targets.laws import BURST_RATE, BURST_S, BURST_SHARE, CALM, LAWS, SPIKE, TROUGH
 from lorabench.targets.trace import MOST_QUERY_ROWS, NS, Trace, read_trace, replay
 
 MLPERF_SIZES = (100, 100, *(200,) * 12, 300, 300, 400, 500, 600, 700)
@@ -44,16 +26,7 @@ MLPERF_SIZES = (100, 100, *(200,) * 12, 300, 300, 400, 500, 600, 700)
 Source: ``dist_quantile.txt`` of mlcommons/inference, recommendation/dlrm (issues 784 and 1975).
 """
 
-_BURST_RATE = 3.0  # over the mean
-_BURST_SHARE = 0.1  # of the time
-_BURST_S = 0.05  # longer ones make a queue that is stable in the long run look like one that grows
-_TROUGH = 0.3  # over the peak
-_DAY_STEPS = 4096
-_SPIKE = (0.6, 0.8)  # of the time
-_CALM = 1 / 3  # over the peak
-
 QueryRows = int | Literal["mlperf"]
-Law = Callable[[float, float, np.random.Generator], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +65,9 @@ class Traffic:
         """Return what a result document says of the traffic."""
         digest = None if self.trace is None else self.trace.digest
         laws = {
-            "bursts": {"rate": _BURST_RATE, "share": _BURST_SHARE, "mean_s": _BURST_S},
-            "diurnal": {"trough": _TROUGH},
-            "spike": {"from": _SPIKE[0], "to": _SPIKE[1], "calm": _CALM},
+            "bursts": {"rate": BURST_RATE, "share": BURST_SHARE, "mean_s": BURST_S},
+            "diurnal": {"trough": TROUGH},
+            "spike": {"from": SPIKE[0], "to": SPIKE[1], "calm": CALM},
         }
         return {
             "arrivals": self.arrivals,
@@ -137,7 +110,7 @@ class Traffic:
             if self.trace.rows is not None:
                 return arrivals, self.trace.rows[place]
         else:
-            arrivals = _LAWS[self.arrivals](rate_qps, duration_s, rng)
+            arrivals = LAWS[self.arrivals](rate_qps, duration_s, rng)
         return arrivals, self.sizes(len(arrivals), rng)
 
     @property
@@ -145,14 +118,14 @@ class Traffic:
         """Mean rate as a share of the one that a load is given as."""
         if self.trace is not None:
             return 1.0
-        spike = (_SPIKE[1] - _SPIKE[0]) * (1 - _CALM) + _CALM
-        return {"diurnal": (1 + _TROUGH) / 2, "spike": spike}.get(self.arrivals, 1.0)
+        spike = (SPIKE[1] - SPIKE[0]) * (1 - CALM) + CALM
+        return {"diurnal": (1 + TROUGH) / 2, "spike": spike}.get(self.arrivals, 1.0)
 
     def spike_s(self, duration_s: float) -> tuple[float, float] | None:
         """Begin and end of the spike in a schedule of this length; None where there is none."""
         if self.trace is not None or self.arrivals != "spike":
             return None
-        return _SPIKE[0] * duration_s, _SPIKE[1] * duration_s
+        return SPIKE[0] * duration_s, SPIKE[1] * duration_s
 
     def sizes(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Draw the rows of n queries, int32 [n]."""
@@ -281,76 +254,14 @@ def open_traffic(arrivals: str, query_rows: str) -> Traffic:
         raise InputError(
             f"--query-rows: found {query_rows!r}, expected 1 to {MOST_QUERY_ROWS}, or mlperf"
         )
-    if arrivals in _LAWS:
+    if arrivals in LAWS:
         return Traffic(arrivals, rows)
     path = Path(arrivals)
     if not path.is_file():
         raise InputError(
-            f"--arrivals: found {arrivals!r}, expected {', '.join(_LAWS)}, or a file of times"
+            f"--arrivals: found {arrivals!r}, expected {', '.join(LAWS)}, or a file of times"
         )
     return Traffic(path.name, rows, read_trace(path))
-
-
-def poisson_arrivals(
-    rate_qps: float, duration_s: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw a Poisson process by its definition: a Poisson count, then that many uniform times.
-
-    Parameters
-    ----------
-    rate_qps : float
-        Mean arrivals a second.
-    duration_s : float
-        Length in s.
-    rng : numpy.random.Generator
-        Where the randomness comes from.
-
-    Returns
-    -------
-    int64 array [N]
-        Sorted times in ns, within [0, duration).
-    """
-    duration_ns = int(duration_s * NS)
-    if duration_ns == 0:
-        return np.empty(0, np.int64)
-    count = int(rng.poisson(rate_qps * duration_s))
-    arrivals = rng.integers(0, duration_ns, count, dtype=np.int64)
-    arrivals.sort()
-    return arrivals
-
-
-def burst_arrivals(
-    rate_qps: float, duration_s: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw ``bursts``; parameters and result as those of `poisson_arrivals`."""
-    calm_s = _BURST_S * (1 - _BURST_SHARE) / _BURST_SHARE
-    calm_rate = (1 - _BURST_RATE * _BURST_SHARE) / (1 - _BURST_SHARE)
-    edges, rates = [0.0], []
-    burst = bool(rng.random() < _BURST_SHARE)  # as in the long run
-    while edges[-1] < duration_s:
-        edges.append(edges[-1] + rng.exponential(_BURST_S if burst else calm_s))
-        rates.append(rate_qps * (_BURST_RATE if burst else calm_rate))
-        burst = not burst
-    edges[-1] = duration_s
-    return _by_inversion(np.array(edges), np.array(rates), rng)
-
-
-def diurnal_arrivals(
-    peak_qps: float, duration_s: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw ``diurnal``, its peak in the middle; parameters and result as `poisson_arrivals`."""
-    edges = np.linspace(0, duration_s, _DAY_STEPS + 1)
-    middle = (np.arange(_DAY_STEPS) + 0.5) / _DAY_STEPS
-    swing = (1 - _TROUGH) / 2
-    return _by_inversion(edges, peak_qps * (1 - swing * (1 + np.cos(2 * math.pi * middle))), rng)
-
-
-def spike_arrivals(
-    peak_qps: float, duration_s: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw ``spike``; parameters and result as those of `poisson_arrivals`."""
-    edges = np.array([0.0, *_SPIKE, 1.0]) * duration_s
-    return _by_inversion(edges, peak_qps * np.array([_CALM, 1.0, _CALM]), rng)
 
 
 def split_arrivals(n: int, servers: int, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -378,23 +289,3 @@ def split_arrivals(n: int, servers: int, rng: np.random.Generator) -> NDArray[np
     if servers < 1:
         raise ValueError(f"servers: found {servers}, expected at least 1")
     return rng.integers(0, servers, n, dtype=np.int32)
-
-
-_LAWS: dict[str, Law] = {
-    "poisson": poisson_arrivals,
-    "bursts": burst_arrivals,
-    "diurnal": diurnal_arrivals,
-    "spike": spike_arrivals,
-}
-
-
-def _by_inversion(
-    edges_s: NDArray[np.float64], rates: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw a Poisson process whose rate is constant between edges."""
-    integral = np.concatenate([[0.0], np.cumsum(np.diff(edges_s) * rates)])
-    count = int(rng.poisson(integral[-1]))
-    places = np.sort(rng.random(count)) * integral[-1]
-    last = max(int(edges_s[-1] * NS) - 1, 0)
-    times = (np.interp(places, integral, edges_s) * NS).astype(np.int64)
-    return np.asarray(np.minimum(times, last), np.int64)

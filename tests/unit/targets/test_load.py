@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lorabench.errors import InputError
+from lorabench.targets.laws import (
+    burst_arrivals,
+    diurnal_arrivals,
+    poisson_arrivals,
+    spike_arrivals,
+)
 from lorabench.targets.load import (
     MLPERF_SIZES,
     Schedule,
     Traffic,
-    burst_arrivals,
-    diurnal_arrivals,
     open_traffic,
-    poisson_arrivals,
-    spike_arrivals,
     split_arrivals,
 )
 from lorabench.targets.trace import read_trace
