@@ -47,6 +47,9 @@ class _Stderr(io.TextIOWrapper):
             super().flush()
 
 
+_replaced: list[TextIO | None] = []
+
+
 def prepare() -> None:
     """Take the streams as they are; one that somebody else has put in its place stays."""
     for descriptor in (0, 1, 2):
@@ -55,6 +58,8 @@ def prepare() -> None:
         except OSError:
             # The lowest that is free, which is this one. Writing to it fails as it did.
             os.open(os.devnull, os.O_RDONLY)
+    # What nobody refers to any more is closed, and with it the buffer that the new ones share.
+    _replaced.extend((sys.stdout, sys.stderr))
     sys.stdout = _as(_Stdout, sys.stdout, 1)
     sys.stderr = _as(_Stderr, sys.stderr, 2)
 
@@ -66,7 +71,7 @@ def _as(kind: type[io.TextIOWrapper], stream: TextIO | None, descriptor: int) ->
         return stream
     stream.flush()
     return kind(
-        stream.buffer,  # which `sys.__stdout__` and `sys.__stderr__` keep open
+        stream.buffer,
         encoding=stream.encoding,
         errors=HANDLER,
         line_buffering=stream.line_buffering,
