@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lorabench.errors import InputError
 from lorabench.targets.laws import BURST_RATE, BURST_S, BURST_SHARE, CALM, LAWS, SPIKE, TROUGH
-from lorabench.targets.trace import MOST_QUERY_ROWS, NS, Trace, read_trace, replay
+from lorabench.targets.trace import MOST_QUERY_ROWS, NS, TieRule, Trace, read_trace, replay
 
 MLPERF_SIZES = (100, 100, *(200,) * 12, 300, 300, 400, 500, 600, 700)
 """Rows of a query in MLPerf inference's DLRM: equally likely quantiles, mean 270.
@@ -64,6 +64,7 @@ class Traffic:
     def describe(self) -> dict[str, Any]:
         """Return what a result document says of the traffic."""
         digest = None if self.trace is None else self.trace.digest
+        parameters = {} if self.trace is None else self.trace.parameters
         laws = {
             "bursts": {"rate": BURST_RATE, "share": BURST_SHARE, "mean_s": BURST_S},
             "diurnal": {"trough": TROUGH},
@@ -71,7 +72,7 @@ class Traffic:
         }
         return {
             "arrivals": self.arrivals,
-            "parameters": laws.get(self.arrivals, {}) if self.trace is None else {},
+            "parameters": laws.get(self.arrivals, {}) if self.trace is None else parameters,
             "query_rows": self.query_rows,
             "trace_sha256": digest,
         }
@@ -112,6 +113,11 @@ class Traffic:
         else:
             arrivals = LAWS[self.arrivals](rate_qps, duration_s, rng)
         return arrivals, self.sizes(len(arrivals), rng)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results has to know of it."""
+        return () if self.trace is None else self.trace.notes
 
     @property
     def mean_share(self) -> float:
@@ -228,7 +234,9 @@ class Schedule:
         return cls(arrivals, split_arrivals(len(arrivals), servers, rng), rows)
 
 
-def open_traffic(arrivals: str, query_rows: str) -> Traffic:
+def open_traffic(
+    arrivals: str, query_rows: str, *, ties: TieRule | None = None, seed: int = 0
+) -> Traffic:
     """Make traffic of what the user named.
 
     Parameters
@@ -237,11 +245,16 @@ def open_traffic(arrivals: str, query_rows: str) -> Traffic:
         The name of a law, or the path of a trace.
     query_rows : str
         A number, or ``mlperf``.
+    ties : {"refuse", "spread", "keep"}, optional
+        What becomes of recorded arrivals that share a stamp (`read_trace`); refused where nothing
+        is asked for.
+    seed : int
+        Of the moments that these are spread to.
 
     Raises
     ------
     InputError
-        No such law or file, a bad line in it, or no number of rows.
+        No such law or file, a bad line in it, stamps that are too coarse, or no number of rows.
     """
     rows: QueryRows
     if query_rows == "mlperf":
@@ -255,13 +268,17 @@ def open_traffic(arrivals: str, query_rows: str) -> Traffic:
             f"--query-rows: found {query_rows!r}, expected 1 to {MOST_QUERY_ROWS}, or mlperf"
         )
     if arrivals in LAWS:
+        if ties is not None:
+            raise InputError(
+                f"--{ties}-ties: found --arrivals {arrivals}, expected a file of recorded times"
+            )
         return Traffic(arrivals, rows)
     path = Path(arrivals)
     if not path.is_file():
         raise InputError(
             f"--arrivals: found {arrivals!r}, expected {', '.join(LAWS)}, or a file of times"
         )
-    return Traffic(path.name, rows, read_trace(path))
+    return Traffic(path.name, rows, read_trace(path, ties or "refuse", seed))
 
 
 def split_arrivals(n: int, servers: int, rng: np.random.Generator) -> NDArray[np.int32]:

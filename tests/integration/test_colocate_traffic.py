@@ -1,4 +1,4 @@
-"""``lorabench colocate`` under MLPerf's query sizes, and with kept vectors: short runs of each."""
+"""``lorabench colocate`` under other traffic, and with kept vectors: short runs of each."""
 
 from pathlib import Path
 from typing import Any
@@ -77,3 +77,26 @@ def test_reuse_of_bags_is_counted_net(lorabench: Run, tmp_path: Path) -> None:
     raw = np.load(path.with_suffix(".npz"))
     for condition in ("pinned", "pinned+reuse"):
         assert len(raw[f"block0/{condition}/trained_first"]) > 0
+
+
+def test_a_log_of_whole_seconds_is_refused_and_spread_where_that_is_asked_for(
+    lorabench: Run, refuse: Run, tmp_path: Path
+) -> None:
+    log, path = tmp_path / "access", tmp_path / "out.json"
+    log.write_text("".join(f"{1_700_000_000 + i // 50}\n" for i in range(2000)))
+    asked = ("colocate", *SHORT, "--arrivals", log)
+    refused = refuse(*asked)
+    assert refused.returncode == 2
+    assert f"{log}, line 2: found 2,000 of 2,000 arrivals at the moment" in refused.stderr
+    assert "--spread-ties" in refused.stderr
+    assert refuse(*asked, "--spread-ties", "--keep-ties").returncode == 2
+    run = lorabench(*asked, "--spread-ties", "-o", path)
+    assert run.returncode == 0, run.stderr
+    result = read_result(path)
+    (note,) = [note for note in result.notes if "recorded arrivals" in note]
+    assert "spread within their steps" in note
+    assert "spread within their steps" in " ".join(run.stdout.split())
+    assert result.config["traffic"]["parameters"]["tied"] == 2000
+    assert result.config["experiment"]["spread_ties"] is True
+    scheduled = np.load(path.with_suffix(".npz"))["block0/solo/scheduled_ns"]
+    assert len(np.unique(scheduled)) > 0.99 * len(scheduled)

@@ -257,9 +257,11 @@ class ServingExperiment(Experiment):
         assert self.node is not None
         options, traffic = self.node.options, self.node.traffic
         # Not as typed: the same trace elsewhere is the same run.
-        return resolved(options, "checkpoint") | {
+        return resolved(options, "checkpoint", "spread_ties", "keep_ties") | {
             "arrivals": traffic.arrivals,
             "query_rows": str(traffic.query_rows),
+            # Only where they were asked for: who plays no trace keeps the hash of before.
+            **{name: True for name in ("spread_ties", "keep_ties") if getattr(options, name)},
         }
 
     def _nothing_to_learn(self) -> Iterator[str]:
@@ -293,7 +295,12 @@ class ServingExperiment(Experiment):
             rounds=state.rounds,
             series=list(state.series()),
             unavailable=self.unavailable,
-            notes=[*node.source.notes, *node.prepared.notes, *self._nothing_to_learn()],
+            notes=[
+                *node.source.notes,
+                *node.prepared.notes,
+                *node.traffic.notes,
+                *self._nothing_to_learn(),
+            ],
             environment={
                 "pages": state.pages,
                 "course": None if state.course is None else state.course.as_document(),

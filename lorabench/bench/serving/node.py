@@ -24,7 +24,7 @@ from lorabench.memory import Region
 from lorabench.model.checkpoint import load_checkpoint
 from lorabench.model.prepare import Prepared, prepare
 from lorabench.strategies.registry import parse
-from lorabench.targets.load import Schedule, open_traffic
+from lorabench.targets.load import Schedule
 from lorabench.targets.loadgen import LoadTest
 from lorabench.targets.node.memory import PlacedMemory
 from lorabench.targets.node.processes import NodeProcesses
@@ -100,7 +100,7 @@ class ServingNode:
         self.machine = machine
         self.source = source
         self.prepared = prepared
-        self.traffic = open_traffic(options.arrivals, options.query_rows)
+        self.traffic = options.traffic()
         self.stream = prepared.stream(source)
         self.servers = [frozenset({cpu}) for cpu in machine.plan.serving_cpus]
         self.cpus = frozenset(machine.plan.serving_cpus + machine.plan.trainer_cpus)

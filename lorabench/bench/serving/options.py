@@ -18,6 +18,8 @@ from lorabench.errors import InputError
 if TYPE_CHECKING:
     from lorabench.isolation.conditions import Condition
     from lorabench.isolation.plan import Request
+    from lorabench.targets.load import Traffic
+    from lorabench.targets.trace import TieRule
 
 
 def conditions(text: str) -> "tuple[Condition, ...]":
@@ -123,6 +125,17 @@ class ServingOptions(Workload):
         metavar="LAW|FILE",
         panel=RARE,
     )
+    spread_ties: bool = option(
+        False,
+        "Recorded arrivals that share a stamp come at moments within its step, drawn by --seed: "
+        "for logs that give whole seconds.",
+        panel=RARE,
+    )
+    keep_ties: bool = option(
+        False,
+        "... or at once, however coarse stamps are; by default coarse ones are refused.",
+        panel=RARE,
+    )
     query_rows: str = option(
         "32",
         "Candidate rows a query, or MLPerf's DLRM sizes: 100 to 700, mean 270.",
@@ -218,9 +231,7 @@ class ServingOptions(Workload):
         InputError
             Naming the option, what was found and what was expected.
         """
-        from lorabench.targets.load import open_traffic
-
-        traffic = open_traffic(self.arrivals, self.query_rows)
+        traffic = self.traffic()
         if self.duration_s is None:
             return
         spike_s = traffic.spike_s(self.discarded_s + self.duration_s)
@@ -230,6 +241,21 @@ class ServingOptions(Workload):
                 f"(the spike would begin {spike_s[0]:.1f} s after the start, within the first "
                 f"{self.discarded_s:.1f} s that are discarded)"
             )
+
+    def traffic(self) -> "Traffic":
+        """Open what is to be served when.
+
+        Raises
+        ------
+        InputError
+            It is none, or its stamps are too coarse.
+        """
+        from lorabench.targets.load import open_traffic
+
+        if self.spread_ties and self.keep_ties:
+            raise InputError("--spread-ties, --keep-ties: found both, expected one of them")
+        ties: TieRule | None = "spread" if self.spread_ties else "keep" if self.keep_ties else None
+        return open_traffic(self.arrivals, self.query_rows, ties=ties, seed=self.seed)
 
     def request(self) -> "Request":
         """Return what the plan has to keep to.
