@@ -1,95 +1,35 @@
 """Parquet and CSV files by a column map, as input of `lorabench.workload.ingest`.
 
-Whatever an id is, its text counts: the integer 7 of a Parquet file and the 7 of a CSV are one id. A
-text becomes a number by BLAKE2b of its UTF-8 bytes, 63 bits of it, so that ids of any kind can be
-hashed into tables or numbered. Only the distinct texts of a batch are hashed.
+Files are read batch by batch by Arrow; what a value becomes is in `lorabench.workload.values`. Rows
+keep the numbers that they have in their file, lines that are no rows included.
 """
 
+import codecs
+import gzip
 import hashlib
-import math
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorabench.errors import InputError
+from lorabench.workload.column_map import ColumnMap
+from lorabench.workload.criteo import opened
+from lorabench.workload.head import Head, read_head
 from lorabench.workload.inputs import Input, RawBatch
+from lorabench.workload.values import ColumnReader, printable
 
 _BATCH_ROWS = 65_536
-_CSV_BLOCK = 8 << 20
-_PARQUET_MAGIC = b"PAR1"
-_LARGEST = float(np.finfo(np.float32).max)
-_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
-
-Name = Annotated[str, Field(strict=True, min_length=1)]
-
-
-class ColumnMap(BaseModel):
-    """Which columns are what.
-
-    Parameters
-    ----------
-    label : str
-        0 and 1, or false and true.
-    time : str, optional
-        Timestamps, or numbers of `time_unit`; rows must be in order of it. Without it rows are
-        spaced evenly.
-    time_unit : {"s", "ms", "us", "ns"}
-        Of times that are numbers.
-    dense : tuple of str
-        Numbers, kept as float32; nulls and NaN are missing.
-    sparse : tuple of str
-        Ids of any kind; nulls and empty texts are missing.
-    delimiter : str
-        Of CSV files.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    label: Name
-    time: Name | None = None
-    time_unit: Literal["s", "ms", "us", "ns"] = "s"
-    dense: tuple[Name, ...] = ()
-    sparse: Annotated[tuple[Name, ...], Field(min_length=1)]
-    delimiter: Annotated[str, Field(strict=True, min_length=1, max_length=1)] = ","
-
-    @property
-    def names(self) -> list[str]:
-        """All columns, each once."""
-        time = () if self.time is None else (self.time,)
-        return list(dict.fromkeys((self.label, *time, *self.dense, *self.sparse)))
-
-
-def load_columns(path: Path) -> ColumnMap:
-    """Read a column map from a TOML file.
-
-    Raises
-    ------
-    InputError
-        An unreadable file, bad TOML, an unknown key or an impossible value.
-    """
-    try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a column map in TOML") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: {_line(error)}; expected a column map in TOML") from error
-    try:
-        return ColumnMap.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(ColumnMap.model_fields)
-        expected = f"one of {known}" if first["type"] == "extra_forbidden" else first["msg"]
-        raise InputError(
-            f"{path}: {key}: found {str(first['input'])[:60]!r}, expected {expected}"
-        ) from None
+# Of which a quarter is asked for at a time (`_Counted.read`).
+_CSV_BLOCK = 32 << 20
+_EMPTY_LINES = re.compile(rb"(?<=\n)\r?\n")
 
 
 class ColumnsInput(Input):
@@ -98,254 +38,347 @@ class ColumnsInput(Input):
     Parameters
     ----------
     paths : sequence of Path
-        CSV may be gzipped; its first line names the columns.
+        CSV may be gzipped.
     columns : ColumnMap
         Which are what.
+    ordered : bool
+        Refuse rows that are not in order of time; else whoever reads them sorts.
+    notes : tuple of str
+        What was recognised, for the user.
+    preset : str
+        Whose tables and model go with the rows, where no other is asked for.
     """
 
-    def __init__(self, paths: Sequence[Path], columns: ColumnMap) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        columns: ColumnMap,
+        *,
+        ordered: bool = True,
+        notes: tuple[str, ...] = (),
+        preset: str = "criteo-kaggle",
+    ) -> None:
         self._paths = tuple(paths)
         self._columns = columns
+        self._ordered = ordered
+        self.notes = notes
+        self.preset = preset
         self.name = ", ".join(path.name for path in self._paths)
         self.identity = [*(path.name for path in self._paths), columns.model_dump(mode="json")]
         self.num_dense, self.num_sparse = len(columns.dense), len(columns.sparse)
+
+    @property
+    def columns(self) -> ColumnMap:
+        """Which columns are what."""
+        return self._columns
+
+    @property
+    def timed(self) -> bool:
+        """Whether the rows have times."""
+        return self._columns.time is not None
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:  # noqa: ARG002
         """Convert batch after batch; Arrow has threads of its own."""
         total = hashlib.sha256()
         number = 0
+        last_ns: int | None = None
         for path in self._paths:
-            row = 1
-            for batch in _batches(path, self._columns):
-                made = self._convert(batch, path, row, keep_bad=keep_bad)
-                row += batch.num_rows
+            for rows in _rows(path, self._columns, keep_bad=keep_bad):
+                made, last_ns = self._convert(rows, path, last_ns, keep_bad=keep_bad)
                 for part in (made.label, made.time_ns, made.dense, made.ids):
                     total.update(b"" if part is None else part.tobytes())
                 number += 1
                 if number == done and total.hexdigest() != read:
+                    up_to = f" up to row {rows.numbers[-1]}:" if len(rows.numbers) else ""
                     raise InputError(
-                        f"{path}: up to row {row - 1}: found other rows than those taken in "
-                        "before, expected the same input"
+                        f"{path}:{up_to} found other rows than those taken in before, "
+                        "expected the same input"
                     )
                 if number > done:
                     yield RawBatch(
-                        made.label, made.time_ns, made.dense, made.ids, made.bad, total.hexdigest()
+                        made.label,
+                        made.time_ns,
+                        made.dense,
+                        made.ids,
+                        made.bad,
+                        total.hexdigest(),
+                        made.remarks,
                     )
         if number < done:
             raise InputError(f"{self.name}: found fewer rows than were taken in before")
 
-    def _convert(self, batch: Any, path: Path, row: int, *, keep_bad: bool) -> RawBatch:
+    def _convert(
+        self, rows: "_Rows", path: Path, last_ns: int | None, *, keep_bad: bool
+    ) -> tuple[RawBatch, int | None]:
         columns = self._columns
-        reader = _Reader(batch, path, row, keep_bad=keep_bad)
-        label = reader.take(columns.label, _label, "0 or 1")
-        time_ns = None if columns.time is None else reader.times(columns.time, columns.time_unit)
-        dense = np.empty((len(columns.dense), batch.num_rows), np.float32)
-        for values, name in zip(dense, columns.dense, strict=True):
-            values[:] = reader.numbers(name)
-        ids = np.array([_ids(batch.column(name)) for name in columns.sparse], np.int64)
+        reader = ColumnReader(rows.batch, rows.numbers, path, columns, keep_bad=keep_bad)
+        label = reader.labels()
+        time_ns = None if columns.time is None else reader.times()
+        dense = _stacked([reader.dense(name) for name in columns.dense], rows, np.float32)
+        ids = _stacked([reader.ids(name) for name in columns.sparse], rows, np.int64)
         good = ~reader.bad
         if time_ns is not None:
             time_ns = time_ns[good]
-            falls = np.flatnonzero(np.diff(time_ns) < 0)
-            if len(falls):
-                raise InputError(
-                    f"{path}, row {row + int(np.flatnonzero(good)[falls[0] + 1])}, column "
-                    f"{columns.time}: found an earlier time than the row before has, expected "
-                    "rows in order of time: sort them first"
-                )
-        return RawBatch(
-            label[good].astype(np.int8),
+            if self._ordered and len(time_ns):
+                self._check_order(path, rows.numbers[good], time_ns, last_ns)
+                last_ns = int(time_ns[-1])
+        made = RawBatch(
+            label[good],
             time_ns,
             np.ascontiguousarray(dense[:, good]),
             np.ascontiguousarray(ids[:, good]),
-            reader.errors(),
+            (*rows.bad, *reader.errors()),
             "",
+            reader.remarks + rows.remarks,
         )
+        return made, last_ns
+
+    def _check_order(
+        self,
+        path: Path,
+        numbers: NDArray[np.int64],
+        time_ns: NDArray[np.int64],
+        last_ns: int | None,
+    ) -> None:
+        before = np.concatenate([[time_ns[0] if last_ns is None else last_ns], time_ns[:-1]])
+        falls = np.flatnonzero(time_ns < before)
+        if len(falls):
+            assert self._columns.time is not None
+            raise InputError(
+                f"{path}, row {numbers[falls[0]]}, column {printable(self._columns.time)}: found "
+                "an earlier time than the row before has, expected rows, and files, in order of "
+                "time (--sort sorts them)"
+            )
 
 
-class _Reader:
-    """Takes columns of a batch as numbers; rows with a value that is none are bad.
+def _stacked(columns: list[NDArray[Any]], rows: "_Rows", dtype: Any) -> NDArray[Any]:
+    return np.array(columns, dtype).reshape(len(columns), rows.batch.num_rows)
 
-    Attributes
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows of a file as they were read.
+
+    Parameters
     ----------
-    bad : bool [N]
-        Those rows.
+    batch : pyarrow.RecordBatch
+        N rows, the columns of the map.
+    numbers : int64 [N]
+        Of the rows in the file, from 1.
+    bad : tuple of InputError
+        Lines among them, or before them, that are no rows.
+    remarks : Counter
+        What was noticed.
     """
 
-    def __init__(self, batch: Any, path: Path, row: int, *, keep_bad: bool) -> None:
-        self._batch = batch
-        self._path = path
-        self._row = row
-        self._keep_bad = keep_bad
-        self._found: list[tuple[int, InputError]] = []
-        self.bad = np.zeros(batch.num_rows, bool)
-
-    def take(self, name: str, of: Callable[[Any], int], expected: str) -> NDArray[np.int64]:
-        """Read a column; raise the first error unless bad rows are to be kept apart."""
-        column = self._batch.column(name)
-        try:
-            return _fast(column, of)
-        except (pa.ArrowException, ValueError, OverflowError):
-            pass
-        values = np.zeros(len(column), np.int64)
-        self._one_by_one(name, of, values, expected)
-        return values
-
-    def numbers(self, name: str) -> NDArray[np.float64]:
-        """Read a column of numbers, NaN where missing."""
-        column = self._batch.column(name)
-        try:
-            values: NDArray[np.float64] = pc.cast(column, pa.float64()).to_numpy(
-                zero_copy_only=False
-            )
-        except pa.ArrowException:
-            pass
-        else:
-            # Whether NaN and infinity are written out or overflowed is the same to whoever reads.
-            if not (np.abs(values) > _LARGEST).any():
-                return values
-        values = np.zeros(len(column))
-        self._one_by_one(name, _dense, values, "a number within ±3.4e38, or nothing")
-        return values
-
-    def _one_by_one(
-        self, name: str, of: Callable[[Any], float], values: NDArray[Any], expected: str
-    ) -> None:
-        """Convert value after value, to name what is wrong."""
-        for i, value in enumerate(self._batch.column(name).to_pylist()):
-            try:
-                values[i] = of(value)
-            except (ValueError, OverflowError, TypeError):
-                error = InputError(
-                    f"{self._path}, row {self._row + i}, column {name}: found "
-                    f"{str(value)[:60]!r}, expected {expected}"
-                )
-                if not self._keep_bad:
-                    raise error from None
-                self._found.append((i, error))
-                self.bad[i] = True
-
-    def times(self, name: str, time_unit: str) -> NDArray[np.int64]:
-        """Read a column of times as ns: numbers of that unit, or what says its unit itself."""
-        batch, unit = self._batch, _NS[time_unit]
-        place = batch.schema.get_field_index(name)
-        kind = batch.schema.field(place).type
-        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-            at = batch.column(place).cast(pa.timestamp("ns")).cast(pa.int64())
-            self._batch = batch.set_column(place, name, at)
-            unit = 1
-        return self.take(name, lambda value: _time(value, unit), "a time")
-
-    def errors(self) -> tuple[InputError, ...]:
-        """Return the first error of each bad row, in order."""
-        first_of_row = dict(reversed(self._found))
-        return tuple(first_of_row[i] for i in sorted(first_of_row))
+    batch: Any
+    numbers: NDArray[np.int64]
+    bad: tuple[InputError, ...] = ()
+    remarks: Counter[str] = field(default_factory=Counter)
 
 
-def _batches(path: Path, columns: ColumnMap) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-    from pyarrow import csv
-
+def _rows(path: Path, columns: ColumnMap, *, keep_bad: bool) -> Iterator[_Rows]:
+    head = read_head(path, columns.delimiter)
+    if head is None:
+        raise InputError(
+            f"{path}: found no table (an empty or binary file, or one column), expected Parquet, "
+            "or text of a row a line"
+        )
+    names = names_of(head, columns)
     try:
-        with path.open("rb") as file:
-            parquet = file.read(4) == _PARQUET_MAGIC
-        if parquet:
-            with pq.ParquetFile(path) as opened:
-                _check_names(path, opened.schema_arrow.names, columns)
-                yield from opened.iter_batches(_BATCH_ROWS, columns=columns.names)
-            return
-        parse = csv.ParseOptions(delimiter=columns.delimiter)
-        with csv.open_csv(path, parse_options=parse) as head:
-            names = head.schema.names
-        _check_names(path, names, columns)
+        if head.form == "parquet":
+            yield from _parquet_rows(path, columns)
+        else:
+            yield from _CsvRows(head, names, columns, keep_bad=keep_bad).read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: found no {error.encoding}, expected text") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: found a broken gzip stream ({error}), expected a complete one"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path}: {printable(reason)}; expected a Parquet or CSV file") from error
+
+
+def names_of(head: Head, columns: ColumnMap) -> tuple[str, ...]:
+    """Return the names of a file's columns, the map's among them.
+
+    Raises
+    ------
+    InputError
+        It has others.
+    """
+    names = head.first if head.form == "csv" else head.names
+    if columns.header is not None and head.form == "csv":
+        names = columns.header
+        if len(names) != len(head.names):
+            raise InputError(
+                f"{head.path}: found {len(head.names)} columns ({head.words()}), expected the "
+                f"{len(names)} that the map's header names"
+            )
+    missing = [name for name in columns.names if names.count(name) != 1]
+    if missing:
+        hint = ""
+        if head.form == "csv" and not head.header and columns.header is None:
+            hint = "; where the first line is a row, header = [...] in the map names the columns"
+        raise InputError(
+            f"{head.path}: found the columns {listed(names)}, "
+            f"expected, each once, {', '.join(map(printable, missing))}{hint}"
+        )
+    return names
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name columns in a message."""
+    text = printable(", ".join(names))
+    return text if len(text) <= 300 else f"{text[:290]} ... ({len(names)} in all)"
+
+
+def _parquet_rows(path: Path, columns: ColumnMap) -> Iterator[_Rows]:
+    import pyarrow.parquet as pq
+
+    row = 1
+    with pq.ParquetFile(path) as opened_file:
+        for batch in opened_file.iter_batches(_BATCH_ROWS, columns=columns.names):
+            yield _Rows(batch, np.arange(row, row + batch.num_rows, dtype=np.int64))
+            row += batch.num_rows
+
+
+class _CsvRows:
+    """Rows of a text; lines that are none are counted, and so are line ends within quotes.
+
+    One thread parses: only then are lines that are no rows met in order, and numbered.
+    """
+
+    def __init__(
+        self, head: Head, names: tuple[str, ...], columns: ColumnMap, *, keep_bad: bool
+    ) -> None:
+        self._head = head
+        self._names = names
+        self._columns = columns
+        self._keep_bad = keep_bad
+        self._headed = columns.header is None
+        self._unfit: list[tuple[int, InputError]] = []  # by number of the row
+
+    def read(self) -> Iterator[_Rows]:
+        """Read the file to its end."""
+        from pyarrow import csv
+
+        columns, path = self._columns, self._head.path
+        parse = csv.ParseOptions(
+            delimiter=self._head.delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=self._note_unfit,
+        )
         convert = csv.ConvertOptions(
             include_columns=columns.names,
-            column_types={name: pa.string() for name in columns.names},
+            column_types={name: pa.string() for name in self._names},
             null_values=[""],
             strings_can_be_null=True,
         )
-        read = csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=True)
-        with csv.open_csv(path, read, parse, convert) as reader:
-            yield from reader
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: found column names that are no UTF-8, expected text") from error
-    except (pa.ArrowException, OSError) as error:
-        reason = getattr(error, "strerror", None) or _line(error)
-        raise InputError(f"{path}: {reason}; expected a Parquet or CSV file") from error
-
-
-def _check_names(path: Path, found: Sequence[str], columns: ColumnMap) -> None:
-    missing = [name for name in columns.names if found.count(name) != 1]
-    if missing:
-        raise InputError(
-            f"{path}: found the columns {', '.join(found)[:200]}, "
-            f"expected, each once, {', '.join(missing)}"
+        options = csv.ReadOptions(
+            block_size=_CSV_BLOCK,
+            use_threads=False,
+            column_names=None if self._headed else list(self._names),
         )
+        row = 1
+        with opened(path) as file:
+            counted = _Counted(file, self._head.encoding)
+            with csv.open_csv(counted, options, parse, convert) as reader:
+                waiting: _Rows | None = None
+                for batch in reader:
+                    if waiting is not None:
+                        yield waiting
+                    waiting = self._numbered(batch, row)
+                    row += batch.num_rows + len(waiting.bad)
+            yield self._with_rest(waiting, row, counted)
+
+    def _note_unfit(self, row: Any) -> str:
+        number = row.number - self._headed
+        widths = f"found {row.actual_columns} columns, expected {row.expected_columns}"
+        self._unfit.append((number, InputError(f"{self._head.path}, row {number}: {widths}")))
+        return "skip"
+
+    def _numbered(self, batch: Any, row: int) -> _Rows:
+        """Give rows their numbers; a line that is none takes one, too, and is an error."""
+        end, bad = row + batch.num_rows, []
+        while self._unfit and self._unfit[0][0] < end:
+            number, error = self._unfit.pop(0)
+            if not self._keep_bad:
+                raise error
+            bad.append((number, error))
+            end += 1
+        numbers = np.setdiff1d(np.arange(row, end, dtype=np.int64), [number for number, _ in bad])
+        return _Rows(batch, numbers, tuple(error for _, error in bad))
+
+    def _with_rest(self, last: _Rows | None, row: int, counted: "_Counted") -> _Rows:
+        """Add to the last rows what is known at the end only: later lines, and open quotes."""
+        if self._unfit and not self._keep_bad:
+            raise self._unfit[0][1]
+        if last is None:
+            names = self._columns.names
+            nothing = pa.record_batch([pa.array([], pa.string()) for _ in names], names)
+            last = _Rows(nothing, np.empty(0, np.int64))
+        remarks: Counter[str] = Counter()
+        name = printable(self._head.path.name)
+        within = counted.lines - self._headed - (row - 1) - len(self._unfit)
+        if within > 0:
+            remarks[
+                f"{name}: line ends within quotes, which do not end a row (a quote that is not "
+                "closed swallows rows)"
+            ] = within
+        if counted.undecodable and self._head.encoding == "utf-8":
+            remarks[f"{name}: bytes that are no UTF-8, read as texts such as \\xe9"] = (
+                counted.undecodable
+            )
+        bad = (*last.bad, *(error for _, error in self._unfit))
+        return replace(last, bad=bad, remarks=remarks)
 
 
-def _fast(column: Any, of: Callable[[Any], int]) -> NDArray[np.int64]:
-    """Convert by the distinct values, of which counts and labels have few."""
-    packed = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
-    distinct = np.array([of(value) for value in packed.dictionary.to_pylist()], np.int64)
-    place = packed.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
-    if packed.indices.null_count or packed.dictionary.null_count:
-        distinct = np.append(distinct, of(None))
-    return np.asarray(distinct[place], np.int64)
+class _Counted:
+    r"""A file for Arrow to read: its lines are counted, empty ones apart, and it is made UTF-8.
 
+    Bytes that are none become ``\xNN``, so that what differs still does, and are counted.
+    """
 
-def _ids(column: Any) -> NDArray[np.int64]:
-    packed = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
-    hashes = [_id(value) for value in packed.dictionary.to_pylist()]
-    place = packed.indices.fill_null(len(hashes)).to_numpy(zero_copy_only=False)
-    return np.asarray(np.array([*hashes, -1], np.int64)[place], np.int64)
+    closed = False
 
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._file = file
+        made = codecs.getincrementaldecoder(encoding)
+        self._decoder = made("backslashreplace" if encoding == "utf-8" else "strict")
+        self._tail = b"\n"
+        self._lines = 0
+        self._grown = 0
 
-def _id(value: object) -> int:
-    if value is None or value == "" or value != value:  # noqa: PLR0124 (NaN)
-        return -1
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool):
-        value = int(value)
-    text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+    @property
+    def lines(self) -> int:
+        """How many there are, once all are read; the last may have no end."""
+        return self._lines + (not self._tail.endswith(b"\n"))
 
+    @property
+    def undecodable(self) -> int:
+        """How many bytes were no UTF-8, once all are read: each became four."""
+        return self._grown // 3
 
-def _label(value: object) -> int:
-    known = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
-    try:
-        return known[str(value).strip().lower()]
-    except KeyError:
-        raise ValueError from None
+    def read(self, size: int) -> bytes:
+        """Read on: at most so many bytes, whatever becomes of them."""
+        raw = self._file.read(max(1, size // 4))
+        piece = self._decoder.decode(raw, final=not raw).encode()
+        self._grown += len(piece) - len(raw)
+        self._lines += piece.count(b"\n")
+        text = self._tail + piece
+        if b"\n\n" in text or b"\n\r\n" in text:
+            empty = (match.end() for match in _EMPTY_LINES.finditer(text))
+            self._lines -= sum(end > len(self._tail) for end in empty)
+        self._tail = text[-2:]
+        # Nothing would be the end of the file: the first byte of a character waits for the next.
+        return piece if piece or not raw else self.read(size)
 
+    def readable(self) -> bool:
+        """Arrow asks."""
+        return True
 
-def _dense(value: Any) -> float:
-    if value is None or value == "":
-        return math.nan
-    number = float(value)
-    if abs(number) > _LARGEST:
-        raise ValueError
-    return number
-
-
-def _time(value: Any, unit: int) -> int:
-    if value is None or value == "":
-        raise ValueError
-    if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
-            try:
-                value = float(value)
-            except ValueError:
-                return int(np.datetime64(value.strip().removesuffix("Z"), "ns").astype(np.int64))
-    if isinstance(value, (int, float)):
-        at = value * unit
-        if not abs(at) < 2**62:
-            raise ValueError
-        return int(at)
-    raise ValueError
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    def close(self) -> None:
+        """Leave that to whoever opened the file."""

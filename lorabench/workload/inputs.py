@@ -1,8 +1,8 @@
 """Real rows as they are read, batch by batch: what any input gives, and raw Criteo lines as one."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class RawBatch:
         Lines that were left out.
     read : str
         Checksum of all input up to here.
+    remarks : dict of str to int
+        What was done to values that could not be taken as they are, and how often.
     """
 
     label: NDArray[np.int8]
@@ -41,6 +43,7 @@ class RawBatch:
     ids: NDArray[np.int64]
     bad: tuple[InputError, ...]
     read: str
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
     def behind(self, rows: int) -> "RawBatch":
         """Return it without its first rows."""
@@ -71,6 +74,10 @@ class Input:
         Ids are rows of tables, to be taken as they are.
     synthetic : bool
         What wrote the rows says that they were generated.
+    notes : tuple of str
+        What was recognised and what is left out, for the user and the manifest.
+    preset : str
+        Whose tables and model go with such rows, where no other is asked for.
     """
 
     name: str
@@ -80,6 +87,8 @@ class Input:
     transforms: tuple[Transform, ...] | None = None
     rows_given = False
     synthetic = False
+    notes: tuple[str, ...] = ()
+    preset: str = "criteo-kaggle"
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
         """Batches behind the first `done`, up to which the checksum must be `read`."""

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
-from lorabench.workload.columns import ColumnMap, ColumnsInput, load_columns
+from lorabench.workload.column_map import MISSING_MARKS, ColumnMap, load_columns
+from lorabench.workload.columns import ColumnsInput
 from lorabench.workload.ingest import base_for, ingest
 from lorabench.workload.inputs import RawBatch
 from lorabench.workload.spec import load_spec
 from lorabench.workload.store import Store
 
-MAP = ColumnMap(label="y", time="t", dense=("a",), sparse=("u", "v"))
+MAP = ColumnMap(label="y", time="t", time_origin="start", dense=("a",), sparse=("u", "v"))
 HEAD = b"y,t,a,u,v\n"
 FOLDERS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -75,7 +76,8 @@ def test_parquet_and_csv_give_the_same_rows(
     assert one.time_ns.tolist() == [second * 10**9 for second in t]
     expected = np.array([np.nan if value is None else value for value in a], np.float32)
     np.testing.assert_array_equal(one.dense[0], expected)
-    assert ((one.ids[0] == -1) == np.array([value is None for value in u])).all()
+    missing = [value is None or value.strip() in MISSING_MARKS for value in u]
+    assert ((one.ids[0] == -1) == np.array(missing)).all()
     assert len(set(one.ids[1].tolist())) == len(set(v))
 
 
@@ -124,7 +126,7 @@ def test_values_of_other_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "Empty CSV file"),
+        (b"", "found no table (an empty or binary file, or one column), expected Parquet"),
         (b"y,t,a,u\n1,2,3,4\n", "found the columns y, t, a, u, expected, each once, v"),
         (HEAD + b"2,1,1,x,y\n", "row 1, column y: found '2', expected 0 or 1"),
         (HEAD + b"1,1,1,x,y\n1,2,q,x,y\n", "row 2, column a: found 'q', expected a number"),
@@ -132,9 +134,9 @@ def test_values_of_other_kinds(tmp_path: Path) -> None:
         (HEAD + b"1,1,inf,x,y\n", "row 1, column a: found 'inf'"),
         (HEAD + b"1,soon,1,x,y\n", "row 1, column t: found 'soon', expected a time"),
         (HEAD + b"1,5,1,x,y\n1,4,1,x,y\n", "row 2, column t: found an earlier time than the row"),
-        (HEAD + b"1,1,1,x,y\n1,1\n", "expected a Parquet or CSV file"),
+        (HEAD + b"1,1,1,x,y\n1,1\n", "row 2: found 2 columns, expected 5"),
         (b"PAR1" + b"x" * 100, "expected a Parquet or CSV file"),
-        (gzip.compress(HEAD + b"1,1,1,x,y\n" * 99, mtime=0)[:-9], "expected a Parquet or CSV file"),
+        (gzip.compress(HEAD + b"1,1,1,x,y\n" * 99, mtime=0)[:-9], "found a broken gzip stream"),
     ],
 )
 def test_errors_name_file_row_and_column(tmp_path: Path, content: bytes, words: str) -> None:
@@ -154,7 +156,9 @@ def test_bad_rows_may_be_left_out(tmp_path: Path) -> None:
 
 def test_a_map_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "map.toml"
-    path.write_text('label = "y"\ntime = "t"\ndense = ["a"]\nsparse = ["u", "v"]\n')
+    path.write_text(
+        'label = "y"\ntime = "t"\ntime_origin = "start"\ndense = ["a"]\nsparse = ["u", "v"]\n'
+    )
     assert load_columns(path) == MAP
     for content, words in (
         ("label =", "expected a column map in TOML"),
