@@ -51,6 +51,7 @@ class _Totals:
     missing_sparse: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)  # distinct ones, of exact dictionaries
     moments: Moments = field(default_factory=lambda: Moments([]))
+    remarks: dict[str, int] = field(default_factory=dict)
 
     def as_note(self) -> dict[str, Any]:
         """Return them as JSON."""
@@ -60,6 +61,16 @@ class _Totals:
     def of_note(cls, note: dict[str, Any]) -> Self:
         """Make them of what `as_note` gave."""
         return cls(**{**note, "moments": Moments(**note["moments"])})
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what was done to values, and whether there is anything to learn from."""
+        said = [f"{words} ({count:,})" for words, count in sorted(self.remarks.items())]
+        if self.clicks in (0, self.rows):
+            what = "no clicks in" if self.clicks == 0 else "nothing but clicks in"
+            said.append(
+                f"{what} {self.rows:,} rows: nothing can be learned from them or judged on them"
+            )
+        return tuple(said)
 
 
 def ingest(
@@ -225,6 +236,7 @@ class _Maker:
             rows=self._totals.rows,
             skipped=self._totals.skipped,
             synthetic=self._source.synthetic,
+            notes=(*self._source.notes, *self._totals.notes()),
             parts=tuple(done.part for done in unfinished.done),
             spec=self._spec(),
         )
@@ -273,6 +285,8 @@ class _Maker:
         n = len(batch.label)
         totals.batches += 1
         totals.read = batch.read
+        for words, count in batch.remarks.items():
+            totals.remarks[words] = totals.remarks.get(words, 0) + count
         time_ns = batch.time_ns
         if time_ns is None:
             time_ns = (totals.rows + np.arange(n, dtype=np.int64)) * self._gap_ns
@@ -282,7 +296,7 @@ class _Maker:
             elif time_ns[0] < totals.last_ns:
                 raise InputError(
                     f"row {totals.rows + 1}: found a time before that of the row before it, "
-                    "expected rows, and files, in order of time"
+                    "expected rows, and files, in order of time (--sort sorts them)"
                 )
             totals.last_ns = int(time_ns[-1])
         totals.rows += n

@@ -40,6 +40,9 @@ class Manifest(BaseModel):
         Bad lines that were left out.
     synthetic : bool
         Of ingested rows: what wrote them says that they were generated.
+    notes : tuple of str
+        Of rows that were taken in: what they were recognised as, what was left out, what was done
+        to values, and how often.
     ceiling : Ceiling or None
         Of generated rows: what a model that knows the truth reaches.
     parts : tuple of Part
@@ -60,6 +63,7 @@ class Manifest(BaseModel):
     rows: Annotated[int, Field(gt=0)]
     skipped: Annotated[int, Field(ge=0)] = 0
     synthetic: Annotated[bool, Field(exclude_if=lambda value: value is False)] = False
+    notes: Annotated[tuple[str, ...], Field(exclude_if=lambda value: not value)] = ()
     ceiling: Ceiling | None = None
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]
     spec: WorkloadSpec

@@ -5,8 +5,10 @@ from lorabench.bench.options import check
 from lorabench.bench.progress import rows_progress
 from lorabench.experiments.workload import view
 from lorabench.experiments.workload.options import FolderOutput, IngestOptions
+from lorabench.workload.column_map import load_columns
+from lorabench.workload.columns import ColumnsInput
 from lorabench.workload.ingest import base_for, ingest
-from lorabench.workload.inputs import CriteoInput, Input
+from lorabench.workload.layouts import open_rows
 from lorabench.workload.parts import check_target
 from lorabench.workload.spec import load_spec
 from lorabench.workload.writing import usable_threads
@@ -22,13 +24,14 @@ def run(command: Command, options: IngestOptions, output: FolderOutput) -> None:
     """
     check(options)
     check(output)
-    spec = load_spec(options.preset)
     check_target(output.output)
-    source: Input = CriteoInput(options.files)
-    if options.columns is not None:
-        from lorabench.workload.columns import ColumnsInput, load_columns
-
-        source = ColumnsInput(options.files, load_columns(options.columns))
+    columns = None if options.columns is None else load_columns(options.columns)
+    source = open_rows(options.files, columns)
+    if not output.quiet:
+        for note in source.notes:
+            view.say(note)
+    spec = load_spec(options.preset or source.preset)
+    if isinstance(source, ColumnsInput):
         spec = base_for(spec, source, options.table_rows)
     with rows_progress(None, quiet=output.quiet) as progress:
         manifest = ingest(
@@ -42,4 +45,4 @@ def run(command: Command, options: IngestOptions, output: FolderOutput) -> None:
             progress=progress,
             on_bad=lambda error: view.say(f"left out: {error}"),
         )
-    view.show(manifest, progress.rate, output)
+    view.show(manifest, progress.rate, output, said=len(source.notes))

@@ -66,21 +66,22 @@ class IngestOptions:
 
     files: tuple[Path, ...] = option(
         MISSING,
-        "Raw Criteo lines, plain or gzipped, in order of time; - is stdin. With --columns, Parquet "
-        "or CSV.",
+        "Raw Criteo lines, or CSV or Parquet of a known layout or with --columns; text may be "
+        "gzipped. In order of time. - is raw lines on stdin.",
         "FILES",
         metavar="FILE...",
         panel=INPUT,
     )
-    preset: str = option(
-        "criteo-kaggle",
+    preset: str | None = option(
+        None,
         "Gives the model, the rate of the rows and, for hashing, the cardinalities.",
         metavar="NAME|SPEC.toml",
+        shown="criteo-kaggle; avazu for its layout",
         panel=INPUT,
     )
     columns: Path | None = option(
         None,
-        "The files are Parquet or CSV; this says which columns are label, time, dense and sparse.",
+        "Which columns of Parquet or CSV files are label, time, dense and sparse.",
         metavar="MAP.toml",
         panel=INPUT,
     )

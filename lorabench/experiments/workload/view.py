@@ -31,8 +31,8 @@ def needs(spec: WorkloadSpec, form: Format, room: Room) -> str:
     )
 
 
-def show(manifest: Manifest, rate: float, output: FolderOutput) -> None:
-    """Print what was written."""
+def show(manifest: Manifest, rate: float, output: FolderOutput, said: int = 0) -> None:
+    """Print what was written; so many of the notes on it were printed before."""
     if output.as_json:
         print_json(manifest.as_text().removesuffix("\n"))
     if output.quiet:
@@ -43,6 +43,8 @@ def show(manifest: Manifest, rate: float, output: FolderOutput) -> None:
         f"{output.output}: {manifest.rows:,} rows in {len(manifest.parts)} parts, "
         f"{decimal(size)}{skipped}; {rate:,.0f} rows/s"
     )
+    for note in manifest.notes[said:]:
+        say(note)
     ceiling = manifest.ceiling
     if ceiling is not None and ceiling.auc is not None:
         say(
