@@ -25,8 +25,8 @@ _AVAZU = (
     *(f"C{i}" for i in range(14, 22)),
 )
 _LABELS = ("label", "click", "clicked", "target", "y")
-# Of a row's own number, as pandas writes its index and others an id.
-_INDEX = ("", "id", "index", "unnamed: 0", "row_id", "rowid", "sample_id", "impression_id")
+INDEX_NAMES = ("", "id", "index", "unnamed: 0", "row_id", "rowid", "sample_id", "impression_id")
+"""Of a row's own number, as pandas writes its index and others an id."""
 # How the columns of Criteo's sets are called: I1 and C1, int_0 and cat_0, ...
 _NAMED = re.compile(r"(i|int|integer|dense|c|cat|sparse|categorical)(?:_?feature)?_?(\d+)")
 _DENSE_WORDS = ("i", "int", "integer", "dense")
@@ -171,7 +171,7 @@ def _criteo_by_name(head: Head) -> Layout | None:
         return None
     labels = [name for name in others if name.strip().lower() in _LABELS]
     others = [name for name in others if name not in labels]
-    if any(name.strip().lower() not in _INDEX for name in others):
+    if any(name.strip().lower() not in INDEX_NAMES for name in others):
         return None
     if len(labels) != 1:
         if labels:

@@ -4,7 +4,12 @@ No experiments: what comes of a run is a folder and not a result document.
 """
 
 from lorabench.bench.command import Command
-from lorabench.experiments.workload.options import FolderOutput, GenerateOptions, IngestOptions
+from lorabench.experiments.workload.options import (
+    FolderOutput,
+    GenerateOptions,
+    IngestOptions,
+    IngestOutput,
+)
 
 GENERATE = Command(
     "generate",
@@ -19,7 +24,7 @@ INGEST = Command(
     "Take in given rows as a workload folder, for --data.",
     IngestOptions,
     start="lorabench.experiments.workload.ingest:run",
-    output=FolderOutput,
+    output=IngestOutput,
     example="lorabench generate tiny --format criteo-tsv -o lines && "
     "lorabench ingest lines/part-00000.tsv -o days",
 )

@@ -4,7 +4,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Literal
 
-from lorabench.bench.options import INPUT, OUTPUT, RARE, option
+from lorabench.bench.options import INPUT, OUTPUT, RARE, again, option
 from lorabench.errors import InputError
 
 
@@ -85,6 +85,9 @@ class IngestOptions:
         metavar="MAP.toml",
         panel=INPUT,
     )
+    suggest_columns: bool = option(
+        False, "Print a column map for the file to start from, and take in nothing.", panel=INPUT
+    )
     ids: Literal["hash", "exact"] = option(
         "hash",
         "hash: into the preset's tables, in constant memory. exact: numbered as they first appear; "
@@ -133,3 +136,13 @@ class FolderOutput:
         False, "Print the manifest on stdout, all else on stderr.", "--json", panel=OUTPUT
     )
     quiet: bool = option(False, "No progress.", "--quiet", "-q", panel=OUTPUT)
+
+
+@dataclass(frozen=True)
+class IngestOutput:
+    """Where rows that are taken in go; a suggested map goes to stdout."""
+
+    output: Path | None = again(FolderOutput, "output", shown="required")
+    jobs: int | None = again(FolderOutput, "jobs")
+    as_json: bool = again(FolderOutput, "as_json", default=False)
+    quiet: bool = again(FolderOutput, "quiet", default=False)
