@@ -61,6 +61,7 @@ class ColumnsInput(Input):
         self._paths = tuple(paths)
         self._columns = columns
         self._ordered = ordered
+        self.timed = columns.time is not None
         self.notes = notes
         self.preset = preset
         self.name = ", ".join(path.name for path in self._paths)
@@ -71,11 +72,6 @@ class ColumnsInput(Input):
     def columns(self) -> ColumnMap:
         """Which columns are what."""
         return self._columns
-
-    @property
-    def timed(self) -> bool:
-        """Whether the rows have times."""
-        return self._columns.time is not None
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:  # noqa: ARG002
         """Convert batch after batch; Arrow has threads of its own."""

@@ -4,10 +4,11 @@ Rows are read in order and written part by part in constant memory; only exact d
 with the number of distinct ids. A run that was killed goes on behind the last finished part. It
 reads its input from the beginning again, without parsing, to see that it is still the same: the
 journal has the checksum of all lines up to each part. So that works for a gzip stream and for stdin
-as well, and an input that changed is refused.
+as well, and an input that changed is refused. Rows that are in no order of time can be sorted
+first (`lorabench.workload.sorting`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,6 +25,7 @@ from lorabench.workload.inputs import Input, RawBatch
 from lorabench.workload.manifest import Format, Manifest, part_name
 from lorabench.workload.moments import Moments, standardised
 from lorabench.workload.parts import Unfinished
+from lorabench.workload.sorting import sort_rows
 from lorabench.workload.spec import WorkloadSpec
 from lorabench.workload.store import write_rows
 from lorabench.workload.writing import Progress
@@ -81,6 +83,7 @@ def ingest(
     ids: Ids = "hash",
     form: Format = "arrow",
     skip_bad: int = 0,
+    sort: bool = False,
     jobs: int = 1,
     progress: Progress | None = None,
     on_bad: Callable[[InputError], None] = lambda _error: None,
@@ -102,6 +105,8 @@ def ingest(
         Of the parts.
     skip_bad : int
         Bad lines that may be left out.
+    sort : bool
+        Put the rows in order of time first; they are written to the disk twice.
     jobs : int
         Threads that parse; no influence on the bytes.
     progress : Progress, optional
@@ -127,9 +132,12 @@ def ingest(
         "ids": ids,
         "spec": base.model_dump(mode="json", exclude={"description"}),
         "format": form,
+        **({"sort": True} if sort else {}),
     }
     with Unfinished(folder, run) as unfinished:
         maker = _Maker(base, source, ids, skip_bad=skip_bad, progress=progress, on_bad=on_bad)
+        if sort:
+            maker.sort(unfinished, jobs)
         maker.write(unfinished, form, jobs)
         manifest = maker.manifest(unfinished, form)
         unfinished.finish(manifest.as_text())
@@ -209,6 +217,31 @@ class _Maker:
         if self._progress is not None:
             self._progress.start_at(self._totals.rows)
 
+    def sort(self, unfinished: Unfinished, jobs: int) -> None:
+        """Go on with the rows in order of time."""
+        with unfinished.beside() as place:
+            self._source = sort_rows(
+                self._source,
+                place,
+                self._hear,
+                keep_bad=self._skip_bad > 0,
+                jobs=jobs,
+                progress=lambda rows: self._progress.done(rows) if self._progress else None,
+            )
+
+    def _hear(self, bad: Sequence[InputError], remarks: Mapping[str, int]) -> None:
+        """Count bad rows and what was done to values; refuse more bad rows than may be."""
+        totals = self._totals
+        for error in bad:
+            totals.skipped += 1
+            if totals.skipped > self._skip_bad:
+                raise InputError(
+                    f"{error} (bad line {totals.skipped} of --skip-bad {self._skip_bad})"
+                )
+            self._on_bad(error)
+        for words, count in remarks.items():
+            totals.remarks[words] = totals.remarks.get(words, 0) + count
+
     def write(self, unfinished: Unfinished, form: Format, jobs: int) -> None:
         """Write all parts but those that an earlier run has finished."""
         self._take_up(unfinished)
@@ -275,18 +308,10 @@ class _Maker:
 
     def _block(self, batch: RawBatch) -> Block:
         totals = self._totals
-        for error in batch.bad:
-            totals.skipped += 1
-            if totals.skipped > self._skip_bad:
-                raise InputError(
-                    f"{error} (bad line {totals.skipped} of --skip-bad {self._skip_bad})"
-                )
-            self._on_bad(error)
+        self._hear(batch.bad, batch.remarks)
         n = len(batch.label)
         totals.batches += 1
         totals.read = batch.read
-        for words, count in batch.remarks.items():
-            totals.remarks[words] = totals.remarks.get(words, 0) + count
         time_ns = batch.time_ns
         if time_ns is None:
             time_ns = (totals.rows + np.arange(n, dtype=np.int64)) * self._gap_ns

@@ -74,6 +74,8 @@ class Input:
         Ids are rows of tables, to be taken as they are.
     synthetic : bool
         What wrote the rows says that they were generated.
+    timed : bool
+        Whether the rows have times.
     notes : tuple of str
         What was recognised and what is left out, for the user and the manifest.
     preset : str
@@ -87,6 +89,7 @@ class Input:
     transforms: tuple[Transform, ...] | None = None
     rows_given = False
     synthetic = False
+    timed: bool = False
     notes: tuple[str, ...] = ()
     preset: str = "criteo-kaggle"
 

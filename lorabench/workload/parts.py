@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +26,8 @@ from lorabench.errors import InputError
 
 MANIFEST = "workload.json"
 JOURNAL = ".unfinished"
+SORTED = "sorted-"
+"""What the names of sorted runs begin with, in the journal (`lorabench.workload.sorting`)."""
 
 _RUN = "run.json"
 
@@ -63,7 +66,8 @@ class Done:
 class Unfinished:
     """A workload that is being written; a context manager.
 
-    On an error, finished parts stay for the next run; if there are none, nothing stays.
+    On an error, finished parts stay for the next run, and so does what was sorted for them; if
+    there is neither, nothing stays.
 
     Parameters
     ----------
@@ -133,20 +137,32 @@ class Unfinished:
         """
         number = len(self.done)
         half = self._journal / f"{name}.half"
-        side = _half(self.side(number))
+        side = half_of(self.side(number))
         try:
             rows = write(half)
-            part = Part(
-                name=name, rows=rows, size_bytes=half.stat().st_size, sha256=_checksum(half)
-            )
-            _settle(half, self._folder / name)
+            part = Part(name=name, rows=rows, size_bytes=half.stat().st_size, sha256=checksum(half))
+            settle(half, self._folder / name)
             done = Done(part, note(side))
-            _write(self._note(number), _sealed(done, self._keep_side(number)))
+            write_json(self._note(number), _sealed(done, self._keep_side(number)))
         except OSError as error:
             half.unlink(missing_ok=True)
             side.unlink(missing_ok=True)
             raise self._unwritable(error) from error
         self.done.append(done)
+
+    @contextmanager
+    def beside(self) -> Iterator[Path]:
+        """Give the journal, for what is written on the way to the parts and goes with it.
+
+        Raises
+        ------
+        InputError
+            The disk is full, or cannot be written to.
+        """
+        try:
+            yield self._journal
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def side(self, number: int) -> Path:
         """Path of what was written beside the note of a part."""
@@ -157,11 +173,11 @@ class Unfinished:
 
     def _keep_side(self, number: int) -> str | None:
         """Give what a part's maker wrote beside the note its name; return its checksum, if any."""
-        half = _half(self.side(number))
+        half = half_of(self.side(number))
         if not half.exists():
             return None
-        digest = _checksum(half)
-        _settle(half, self.side(number))
+        digest = checksum(half)
+        settle(half, self.side(number))
         return digest
 
     def finish(self, manifest: str) -> None:
@@ -169,7 +185,7 @@ class Unfinished:
         try:
             half = self._journal / MANIFEST
             half.write_text(manifest, encoding="utf-8")
-            _settle(half, self._folder / MANIFEST)
+            settle(half, self._folder / MANIFEST)
             shutil.rmtree(self._journal)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -186,7 +202,7 @@ class Unfinished:
     def _resume(self) -> None:
         path = self._journal / _RUN
         if not path.exists():
-            _write(path, self._run)
+            write_json(path, self._run)
             return
         try:
             before = json.loads(path.read_bytes())
@@ -212,7 +228,7 @@ class Unfinished:
         try:
             done, side = _unsealed(self._note(number).read_bytes())
             check_part(self._folder, done.part)
-            if side is not None and _checksum(self.side(number)) != side:
+            if side is not None and checksum(self.side(number)) != side:
                 return None
         except (ValueError, KeyError, FileNotFoundError, InputError):
             return None
@@ -221,7 +237,8 @@ class Unfinished:
     def _leave(self) -> None:
         if self._lock is None:
             return
-        if self._mine and not self.done and not self._others():
+        kept = self.done or any(self._journal.glob(f"{SORTED}*.json"))
+        if self._mine and not kept and not self._others():
             shutil.rmtree(self._journal, ignore_errors=True)
             if self._made:
                 self._folder.rmdir()
@@ -338,24 +355,25 @@ def _text_checksum(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _half(path: Path) -> Path:
+def half_of(path: Path) -> Path:
     """Return what a file of the journal is called while it is written."""
     return path.with_suffix(f"{path.suffix}.half")
 
 
-def _write(path: Path, content: object) -> None:
-    """Write JSON: all of it, or nothing."""
-    half = _half(path)
+def write_json(path: Path, content: object) -> None:
+    """Write JSON to a file of the journal: all of it, or nothing."""
+    half = half_of(path)
     half.write_text(json.dumps(content), encoding="utf-8")
-    _settle(half, path)
+    settle(half, path)
 
 
-def _settle(half: Path, whole: Path) -> None:
+def settle(half: Path, whole: Path) -> None:
     """Give a file its name once it is on the disk and not only in memory."""
     with half.open("rb") as file:
         os.fsync(file.fileno())

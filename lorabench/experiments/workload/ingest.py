@@ -60,7 +60,7 @@ def _suggest(options: IngestOptions, output: IngestOutput) -> None:
 def _ingest(options: IngestOptions, output: FolderOutput) -> None:
     check_target(output.output)
     columns = None if options.columns is None else load_columns(options.columns)
-    source = open_rows(options.files, columns)
+    source = open_rows(options.files, columns, ordered=not options.sort)
     if not output.quiet:
         for note in source.notes:
             view.say(note)
@@ -75,6 +75,7 @@ def _ingest(options: IngestOptions, output: FolderOutput) -> None:
             ids=options.ids,
             form=options.form,
             skip_bad=options.skip_bad,
+            sort=options.sort,
             jobs=usable_threads(output.jobs),
             progress=progress,
             on_bad=lambda error: view.say(f"left out: {error}"),

@@ -98,6 +98,11 @@ class IngestOptions:
     skip_bad: int = option(
         0, "Leave out, and name, up to N bad lines.", metavar="N", least=0, panel=INPUT
     )
+    sort: bool = option(
+        False,
+        "Put rows that have times in order of them, on disk: as many bytes again as the rows take.",
+        panel=INPUT,
+    )
     form: Literal["arrow", "parquet"] = option(
         "arrow", "Of the parts.", "--format", choices=("arrow", "parquet"), panel=OUTPUT
     )
