@@ -85,7 +85,7 @@ def _number_rule(sign: str, bound: float) -> Callable[[object], int]:
     def of(value: object) -> int:
         number = _number(value)
         if number is None:
-            raise ValueError
+            raise ValueError("no number")
         return int(compared(number, bound))
 
     return of
@@ -94,7 +94,7 @@ def _number_rule(sign: str, bound: float) -> Callable[[object], int]:
 def _text_rule(text: str, *, equal: bool) -> Callable[[object], int]:
     def of(value: object) -> int:
         if value is None:
-            raise ValueError
+            raise ValueError("no value")
         return int((_plain(value) == text) == equal)
 
     return of
@@ -109,7 +109,7 @@ def _listed(values: Sequence[object]) -> LabelRule:
 
     def of(value: object) -> int:
         if value is None:
-            raise ValueError
+            raise ValueError("no value")
         return int(_plain(value) in texts or _number(value) in numbers)
 
     return LabelRule("a value (positive lists those that are clicks)", of)
@@ -119,7 +119,7 @@ def _binary(value: object) -> int:
     try:
         return _BINARY[str(value).strip().lower()]
     except KeyError:
-        raise ValueError from None
+        raise ValueError("neither 0 nor 1") from None
 
 
 def _number(value: object) -> float | None:
