@@ -33,6 +33,7 @@ _DENSE_WORDS = ("i", "int", "integer", "dense")
 
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,8}")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
+_FLOAT = re.compile(r"-?\d+\.\d*")
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,10 @@ def _is_raw(head: Head) -> bool:
         return False
     if len(head.names) != len(COLUMNS):
         return False
+    if any(
+        value and _FLOAT.fullmatch(value) for row in head.rows for value in row[: 1 + NUM_DENSE]
+    ):
+        return False  # pandas' numbers of a column with missing values; the raw lines have none
     # As many columns has an id before features without a label.
     return not (_has_features(head, 1) and _numbered(head))
 
