@@ -49,6 +49,8 @@ def forked(
             for number, path in enumerate(streams, start=1):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
             sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w") for n in (1, 2))
+            # As an interpreter begins: whoever wraps them anew must not close them by that.
+            sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
             os.chdir(cwd or Path.cwd())
             os.environ.clear()
             os.environ.update(environment)
