@@ -287,7 +287,11 @@ class Workload:
     preset : str or None
         Name of a preset, or a ``.toml`` file of one's own.
     data : Path or None
-        A folder that was generated or ingested, or raw Criteo rows.
+        A folder that was generated or ingested, or rows that others wrote.
+    columns : Path or None
+        Map of the columns of these.
+    wrap_ids : bool
+        Take ids that are rows of tables modulo their number.
     """
 
     preset: str | None = option(
@@ -298,9 +302,23 @@ class Workload:
     )
     data: Path | None = option(
         None,
-        "Rows: a folder from generate or ingest, or raw Criteo TSV, plain or gzipped.",
+        "Rows: a folder from generate or ingest, Criteo's TSV, CSV, Parquet, or processed files of "
+        "the reference DLRM or of TorchRec.",
         metavar="PATH",
         panel=INPUT,
+    )
+    columns: Path | None = option(
+        None,
+        "Of Parquet or CSV in another layout than Criteo's or Avazu's: which columns are label, "
+        "time, dense and sparse, as for ingest.",
+        metavar="MAP.toml",
+        panel=RARE,
+    )
+    wrap_ids: bool = option(
+        False,
+        "Take the ids of processed files modulo the rows of their table, as the reference's "
+        "--max-ind-range and TorchRec's loaders do; else one beyond is refused.",
+        panel=RARE,
     )
 
 

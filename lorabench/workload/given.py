@@ -1,9 +1,10 @@
-"""Opening rows that others wrote, as a source: processed click logs, whose ids are rows of tables.
+"""Opening rows that others wrote, as a source: processed click logs, Parquet and CSV.
 
 What every input gives batch by batch becomes blocks here, as `lorabench.workload.ingest` makes them
 of it, but from any row on and without a copy on disk.
 """
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,16 +13,23 @@ import numpy as np
 
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
+from lorabench.workload.columns import ColumnsInput, load_columns
 from lorabench.workload.criteo import row_gap_ns
 from lorabench.workload.id_rows import GivenRows, HashedRows
+from lorabench.workload.ingest import base_for
 from lorabench.workload.inputs import Input
+from lorabench.workload.moments import Moments, standardised
 from lorabench.workload.opened import OpenedSource, digest_of, file_digest
+from lorabench.workload.parts import MANIFEST
 from lorabench.workload.processed import ProcessedInput, ProcessedKind
-from lorabench.workload.processed_files import recognise
+from lorabench.workload.processed_files import in_order, recognise
 from lorabench.workload.spec import WorkloadSpec, load_spec, validated
 
 PRESET = "criteo-kaggle"
 """Whose tables and model go with rows that bring none."""
+
+TABLE_ROWS = 1_000_000
+"""Rows that ids of each feature are hashed to, where neither preset nor checkpoint say."""
 
 _WRITERS: dict[ProcessedKind, str] = {
     "dlrm-npz": "rows processed by the reference DLRM",
@@ -112,6 +120,115 @@ def processed_input(
         "transform": source.transforms,
     }
     return source, validated(content, source.name)
+
+
+def open_columns(
+    path: Path, columns: Path | None, preset: str | None, tables: tuple[int, ...] | None
+) -> OpenedSource:
+    """Open Parquet or CSV, a file or a folder of Parquet files.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder; files are read in order of the numbers in their names.
+    columns : Path or None
+        Map of the columns; without it the layout must be a known one.
+    preset : str or None
+        Gives the model, the rate of rows without times and, if it has as many features, the tables.
+    tables : tuple of int, length F, or None
+        Rows V of each table of a checkpoint, to which ids are hashed.
+
+    Raises
+    ------
+    InputError
+        No such files, unknown columns, or bad data in the first rows.
+    """
+    paths = _parquet_files(path) if path.is_dir() else (path,)
+    if columns is None:
+        raise InputError(f"{path}: found Parquet or CSV alone, expected --columns MAP.toml")
+    source = ColumnsInput(paths, load_columns(columns))
+    spec = base_for(load_spec(preset or PRESET), source, TABLE_ROWS)
+    if tables is not None:
+        spec = with_tables(spec, tables)
+    first = next((batch for batch in source.from_row(0) if len(batch.label)), None)
+    if first is None:
+        raise InputError(f"{path}: found no row, expected at least one")
+    content = spec.model_dump()
+    first_ns = None
+    if first.time_ns is not None:
+        first_ns, last_ns = int(first.time_ns[0]), int(first.time_ns[-1])
+        if last_ns > first_ns:
+            rate = (len(first.label) - 1) / ((last_ns - first_ns) / 1e9)
+            content["rows_per_s"] = min(max(rate, 1e-3), 1e9)
+    if source.transforms is not None:
+        moments = Moments.of(source.transforms)
+        moments.add(first.dense)
+        content["dense"] = standardised(spec.dense, source.transforms, moments).model_dump()
+    spec = validated(content, source.name)
+    return OpenedSource(
+        spec=spec,
+        digest=digest_of(
+            "columns",
+            *map(file_digest, paths),
+            json.dumps(source.identity[len(paths) :], sort_keys=True),
+            repr(spec.sparse.cardinality),
+            repr(spec.rows_per_s),
+            repr(spec.dense),
+        ),
+        description=f"{path}: given rows of {spec.num_dense} dense and {spec.num_sparse} sparse "
+        "columns",
+        kind="columns",
+        basis="measured-synthetic" if source.synthetic else "measured-real",
+        read=partial(blocks, source, spec, first_ns),
+    )
+
+
+def _parquet_files(folder: Path) -> tuple[Path, ...]:
+    """Parquet files of a folder and of those in it, but of hidden ones and of their summaries."""
+    found = (
+        path
+        for path in folder.rglob("*.parquet")
+        if not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
+    paths = sorted(found, key=lambda path: in_order(str(path.relative_to(folder))))
+    if not paths:
+        raise InputError(
+            f"{folder}: found no {MANIFEST} and no Parquet files, expected a folder written by "
+            "lorabench generate or ingest, processed files of the reference DLRM or of TorchRec, "
+            "or Parquet files"
+        )
+    return tuple(paths)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, by its first bytes."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def with_tables(spec: WorkloadSpec, tables: tuple[int, ...]) -> WorkloadSpec:
+    """Return the spec a checkpoint's tables, of which row 0 is the missing value.
+
+    Raises
+    ------
+    InputError
+        There are not as many tables as features, or one has no row for an id.
+    """
+    if len(tables) != spec.num_sparse:
+        raise InputError(
+            f"checkpoint: found {len(tables)} tables, expected {spec.num_sparse} for the rows of "
+            f"{spec.name}"
+        )
+    for number, rows in enumerate(tables, 1):
+        if rows < 2:
+            raise InputError(
+                f"checkpoint: found a table of {rows} rows for C{number}, expected at least 2 "
+                "(row 0 is the missing value)"
+            )
+    # Not model_copy: it would carry the cached digest of the old tables along.
+    content = spec.model_dump()
+    content["sparse"]["cardinality"] = tuple(rows - 1 for rows in tables)
+    return WorkloadSpec.model_validate(content)
 
 
 def blocks(

@@ -92,11 +92,11 @@ def _names(folder: Path) -> list[Path]:
             or _DAY.fullmatch(path.name)
             or path.name.endswith(("_processed.npz", ".bin"))
         ),
-        key=lambda path: _in_order(path.name),
+        key=lambda path: in_order(path.name),
     )
 
 
-def _in_order(name: str) -> list[tuple[int, str]]:
+def in_order(name: str) -> list[tuple[int, str]]:
     """Sort key by which day_2 comes before day_10."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 

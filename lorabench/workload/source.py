@@ -18,7 +18,7 @@ from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, read_criteo
 from lorabench.workload.generator import Generator, generate_blocks
-from lorabench.workload.given import PRESET, open_processed
+from lorabench.workload.given import PRESET, is_parquet, open_columns, open_processed, with_tables
 from lorabench.workload.manifest import is_synthetic, is_workload, manifest_beside
 from lorabench.workload.opened import Basis, OpenedSource, SourceKind, digest_of, file_digest
 from lorabench.workload.planted import PlantedModel
@@ -98,6 +98,7 @@ def open_source(
     seed: int,
     tables: tuple[int, ...] | None = None,
     *,
+    columns: Path | None = None,
     wrap_ids: bool = False,
 ) -> RowSource:
     """Open what the user named; the kind of `data` is recognised.
@@ -118,6 +119,8 @@ def open_source(
     tables : tuple of int, length F, or None
         Rows V of each table of a checkpoint: ids of text are then hashed to these, and those that
         are rows must lie within them.
+    columns : Path or None
+        Map of the columns of Parquet or CSV, in TOML.
     wrap_ids : bool
         Take ids that are rows modulo those of their table.
 
@@ -127,9 +130,32 @@ def open_source(
         Neither or both given where one belongs, nothing at the path, or bad data.
     """
     if data is None:
+        _only_with(data, "--data", columns=columns is not None, wrap_ids=wrap_ids)
         if preset is None:
             raise InputError("no workload: found neither --preset nor --data, expected one of them")
         return generated(load_spec(preset), seed)
+    folder = _is_folder(data)
+    part = None if folder else manifest_beside(data)
+    if is_workload(data) or (part is not None and part.format != "criteo-tsv"):
+        what = "rows that lorabench did not write"
+        _only_with(data, what, columns=columns is not None, wrap_ids=wrap_ids)
+        if preset is not None:
+            raise InputError(
+                f"{data}: found --preset {preset} beside a workload folder, "
+                "which has its own spec; expected one of them"
+            )
+        return _stored(data, part is not None)
+    if is_processed(data):
+        _only_with(data, "Parquet or CSV", columns=columns is not None)
+        return open_processed(data, preset, tables, wrap=wrap_ids)
+    what = "processed rows of the reference DLRM or of TorchRec, whose ids are rows of tables"
+    _only_with(data, what, wrap_ids=wrap_ids)
+    if folder or columns is not None or is_parquet(data):
+        return open_columns(data, columns, preset, tables)
+    return _criteo(data, load_spec(preset or PRESET), tables)
+
+
+def _is_folder(data: Path) -> bool:
     try:
         mode = data.stat().st_mode
     except OSError as error:
@@ -140,22 +166,16 @@ def open_source(
         raise InputError(
             f"{data}: found neither a file nor a folder, expected one that can be read twice"
         )
-    if not is_workload(data) and is_processed(data):
-        return open_processed(data, preset, tables, wrap=wrap_ids)
-    if wrap_ids:
-        raise InputError(
-            f"--wrap-ids: found {data}, expected processed rows of the reference DLRM or of "
-            "TorchRec, whose ids are rows of tables"
-        )
-    part = None if S_ISDIR(mode) else manifest_beside(data)
-    if S_ISDIR(mode) or (part is not None and part.format != "criteo-tsv"):
-        if preset is not None:
-            raise InputError(
-                f"{data}: found --preset {preset} beside a workload folder, "
-                "which has its own spec; expected one of them"
-            )
-        return _stored(data, part is not None)
-    return _criteo(data, load_spec(preset or PRESET), tables)
+    return S_ISDIR(mode)
+
+
+def _only_with(data: Path | None, expected: str, **given: bool) -> None:
+    """Refuse options that say nothing of such rows."""
+    for name, is_given in given.items():
+        if is_given:
+            found = "no --data" if data is None else str(data)
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag}: found {found} beside it, expected {expected}")
 
 
 def with_dim(source: RowSource, dim: int) -> RowSource:
@@ -224,7 +244,7 @@ def _criteo(path: Path, spec: WorkloadSpec, tables: tuple[int, ...] | None) -> R
             f"expected {NUM_DENSE} and {NUM_SPARSE} for Criteo rows"
         )
     if tables is not None:
-        spec = _with_tables(spec, tables)
+        spec = with_tables(spec, tables)
     cardinalities = spec.sparse.cardinality
     read = partial(_read_from, path, cardinalities, spec.rows_per_s)
     next(read(0))
@@ -244,21 +264,3 @@ def _read_from(
     path: Path, cardinalities: tuple[int, ...], rows_per_s: float, start: int
 ) -> Iterator[Block]:
     return read_criteo(path, cardinalities, start=start, rows_per_s=rows_per_s)
-
-
-def _with_tables(spec: WorkloadSpec, tables: tuple[int, ...]) -> WorkloadSpec:
-    """Return the spec a checkpoint's tables, of which row 0 is the missing value."""
-    if len(tables) != NUM_SPARSE:
-        raise InputError(
-            f"checkpoint: found {len(tables)} tables, expected {NUM_SPARSE} for Criteo rows"
-        )
-    for number, rows in enumerate(tables, 1):
-        if rows < 2:
-            raise InputError(
-                f"checkpoint: found a table of {rows} rows for C{number}, expected at least 2 "
-                "(row 0 is the missing value)"
-            )
-    # Not model_copy: it would carry the cached digest of the old tables along.
-    content = spec.model_dump()
-    content["sparse"]["cardinality"] = tuple(rows - 1 for rows in tables)
-    return WorkloadSpec.model_validate(content)

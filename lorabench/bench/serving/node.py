@@ -124,7 +124,14 @@ class ServingNode:
         path = options.checkpoint
         weights = None if path is None else load_checkpoint(path)
         rows = None if weights is None else weights.layout.rows
-        source = open_source(options.preset, options.data, options.seed, rows)
+        source = open_source(
+            options.preset,
+            options.data,
+            options.seed,
+            rows,
+            columns=options.columns,
+            wrap_ids=options.wrap_ids,
+        )
         if options.label_delay_s is None:
             options = replace(options, label_delay_s=source.spec.labels.delay_s)
         prepared = prepare(source, weights, options.seed, observer.stage)

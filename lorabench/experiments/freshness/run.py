@@ -90,7 +90,13 @@ class Freshness(Experiment):
 
     def _open(self, seed: int) -> RowSource:
         options = self.options
-        source = open_source(options.preset, options.data, seed)
+        source = open_source(
+            options.preset,
+            options.data,
+            seed,
+            columns=options.columns,
+            wrap_ids=options.wrap_ids,
+        )
         limit = options.limit(source.spec.rows_per_s)
         spec = with_drift(source.spec, options.drift_strength, options.drift_kind)
         if options.minutes is not None and limit is not None and source.kind == "generated":
@@ -333,6 +339,7 @@ class Freshness(Experiment):
             claims=self._claims(measured),
             series=measured.series,
             unavailable=missing,
+            notes=self.source.notes,
         )
 
     def _blocks(self) -> list[range]:

@@ -226,7 +226,12 @@ class Sweep(Experiment):
         }
         hashed = {name: value for name, value in config.items() if name != "replicates"}
         return Findings(
-            config, hashed, measured.table, series=measured.series, unavailable=self._missing
+            config,
+            hashed,
+            measured.table,
+            series=measured.series,
+            unavailable=self._missing,
+            notes=first.source.notes,
         )
 
     def _arms(self, seeds: int) -> Iterator[tuple[Point, str, Point, Sequence[Replayed]]]:

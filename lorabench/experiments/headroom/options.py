@@ -175,7 +175,7 @@ class HeadroomOptions(Workload):
             check(self.sweep())
         else:
             where, expected = "without --preset or --data", "one of these, to have a load to serve"
-            self._refuse(_MEASURING, where, expected)
+            self._refuse((*_MEASURING, "columns"), where, expected)
             if self.pid is not None and self.cgroup is not None:
                 raise InputError("--pid: found --cgroup beside it, expected one or the other")
 

@@ -48,7 +48,13 @@ class TrainingProfile(Experiment):
 
     def __init__(self, options: ProfileOptions) -> None:
         super().__init__(options)
-        self._source = open_source(options.preset, options.data, options.seed)
+        self._source = open_source(
+            options.preset,
+            options.data,
+            options.seed,
+            columns=options.columns,
+            wrap_ids=options.wrap_ids,
+        )
         self._found: list[Profiled] = []
 
     def measure(self, observer: Observer) -> None:
@@ -90,7 +96,7 @@ class TrainingProfile(Experiment):
             "model": {"origin": [one.origin for one in found]},
         }
         hashed = {key: config[key] for key in ("experiment", "workload", "window_rows")}
-        told = Findings(config, hashed)
+        told = Findings(config, hashed, notes=source.notes)
         names = [f"C{f + 1}" for f in range(source.spec.num_sparse)]
         series: list[schema.Series] = []
         claims: list[schema.Claim] = []
