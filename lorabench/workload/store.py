@@ -9,6 +9,7 @@ is in `lorabench.workload.parts`.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,7 @@ def _write_lines(path: Path, blocks: Iterable[Block]) -> int:
 def _write_arrow(path: Path, blocks: Iterable[Block], spec: WorkloadSpec) -> int:
     schema = _schema(spec)
     rows = 0
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+    with pa.OSFile(os.fsencode(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         for block in blocks:
             writer.write_batch(_batch(block, schema))
             rows += len(block)
@@ -108,7 +109,7 @@ def _write_parquet(path: Path, blocks: Iterable[Block], spec: WorkloadSpec) -> i
     schema = _schema(spec)
     rows = 0
     waiting: list[Any] = []
-    with pq.ParquetWriter(str(path), schema) as writer:
+    with pa.OSFile(os.fsencode(path), "wb") as file, pq.ParquetWriter(file, schema) as writer:
         for block in blocks:
             waiting.append(_batch(block, schema))
             rows += len(block)
@@ -301,13 +302,13 @@ class Store:
 
     def _opened_arrow(self, part: Part) -> Any:
         path = self.folder / part.name
-        return _opened(path, "Arrow", lambda: pa.ipc.open_file(pa.memory_map(str(path))))
+        return _opened(path, "Arrow", lambda: pa.ipc.open_file(pa.memory_map(os.fsencode(path))))
 
     def _opened_parquet(self, part: Part) -> Any:
         import pyarrow.parquet as pq
 
         path = self.folder / part.name
-        return _opened(path, "Parquet", lambda: pq.ParquetFile(path))
+        return _opened(path, "Parquet", lambda: pq.ParquetFile(pa.OSFile(os.fsencode(path))))
 
 
 def _line(error: BaseException) -> str:
