@@ -80,6 +80,9 @@ _LACKS = {
 _TORCH_MEMORY = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory")
 _TORCH_FILE = re.compile(r"inline_container\.cc|PytorchStream(Writer|Reader) failed")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f]")
+# Bytes of a name that Python could not read as text (PEP 383); no other program takes them so.
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+_LONGEST_NAME = 4096
 _LONGEST = 200
 
 
@@ -88,7 +91,8 @@ def told(error: BaseException) -> LorabenchError | None:
 
     Beside our own errors that is what the machine refuses, which no program can foresee: an error
     of the system that names a file or says what is lacking (`_LACKS`), memory that ran out, a
-    process that psutil may not see or that has ended, and what torch says of memory and files.
+    process that psutil may not see or that has ended, what torch says of memory and files, and
+    names of files that a library cannot take.
     Other errors of the system, such as a bad descriptor, come from a wrong call.
 
     Parameters
@@ -100,6 +104,11 @@ def told(error: BaseException) -> LorabenchError | None:
         return error
     if isinstance(error, OSError):
         return _system(error)
+    return _name(error) if isinstance(error, UnicodeEncodeError) else _library(error)
+
+
+def _library(error: BaseException) -> LorabenchError | None:
+    """Return what a library says of the machine, most of which it says in errors of its own."""
     psutil = sys.modules.get("psutil")
     if psutil is not None and isinstance(error, psutil.Error):
         return MachineError(f"{_line(error)}; expected a process that runs and that may be seen")
@@ -112,6 +121,16 @@ def told(error: BaseException) -> LorabenchError | None:
     return None
 
 
+def _name(error: UnicodeEncodeError) -> InputError | None:
+    """Return which file's name a library could not take; None where it was none."""
+    if len(error.object) > _LONGEST_NAME or not _NO_TEXT.search(error.object):
+        return None
+    return InputError(
+        f"{_line(error.object)}: found a name that is no UTF-8 here, expected one that is (rename "
+        "it, or set LC_ALL=C.UTF-8)"
+    )
+
+
 def _system(error: OSError) -> LorabenchError | None:
     said = os.strerror(error.errno) if error.errno else _line(error)
     way_out = _LACKS.get(error.errno or 0)
@@ -122,6 +141,6 @@ def _system(error: OSError) -> LorabenchError | None:
     return MachineError(f"the system refuses something: {said}{end}") if way_out else None
 
 
-def _line(error: BaseException) -> str:
+def _line(error: BaseException | str) -> str:
     text = " ".join(_ESCAPES.sub(" ", str(error)).split()) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

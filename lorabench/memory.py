@@ -197,7 +197,9 @@ class Region:
     def page_sizes(self) -> PageSizes:
         """Read this process's smaps: how much of the mapping lies on huge pages."""
         return page_sizes(
-            Path("/proc/self/smaps").read_text(), self.mapping.start, self.mapping.length
+            Path("/proc/self/smaps").read_text(errors="replace"),
+            self.mapping.start,
+            self.mapping.length,
         )
 
     def node_bytes(self) -> dict[int, int]:

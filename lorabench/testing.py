@@ -215,7 +215,7 @@ class _World:
 def _mapped() -> dict[int, int]:
     """Return the bytes of each memfd of lorabench's that this process maps, by inode."""
     found: dict[int, int] = {}
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
         if "/memfd:lorabench-" in line:
             span, _, offset, _, inode, _ = line.split(maxsplit=5)
             begin, end = (int(one, 16) for one in span.split("-"))

@@ -125,6 +125,7 @@ def system_checks() -> list[str]:
             [sys.executable, "-m", "pyperf", "system", "show"],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=30,
         ).stdout

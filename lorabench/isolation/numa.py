@@ -153,7 +153,7 @@ def misplaced(found: Mapping[int, int], policy: MemoryPolicy) -> str | None:
 def numa_maps(region: Region) -> tuple[MappedMemory, ...] | None:
     """Read this process's numa_maps: what it has of a region; None where the kernel has none."""
     try:
-        text = Path("/proc/self/numa_maps").read_text()
+        text = Path("/proc/self/numa_maps").read_text(errors="replace")
     except (FileNotFoundError, PermissionError):
         return None
     start = region.mapping.start
@@ -259,7 +259,7 @@ def _thread_policy(thread: int) -> str:
     # thread's stack is a mapping that every process has, and it has none.
     path = Path(f"/proc/{thread}/numa_maps")
     try:
-        maps = parse_numa_maps(path.read_text())
+        maps = parse_numa_maps(path.read_text(errors="replace"))
     except FileNotFoundError:
         if path.parent.exists():
             raise MachineError(f"{path}: found none, expected a kernel with NUMA") from None

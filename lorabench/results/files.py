@@ -156,7 +156,7 @@ def put(target: Path | None, data: str | bytes) -> None:
     StreamError
         Nor can stdout.
     """
-    encoded = data.encode() if isinstance(data, str) else data
+    encoded = utf8(data) if isinstance(data, str) else data
     if target is not None:
         write_bytes(target, encoded)
     elif isinstance(data, str) and sys.stdout.isatty():
@@ -168,6 +168,21 @@ def put(target: Path | None, data: str | bytes) -> None:
             sys.stdout.buffer.flush()
         except OSError as error:
             raise StreamError(error) from None
+
+
+def utf8(text: str) -> bytes:
+    """Encode a text that names files, whose names may be text elsewhere only, or nowhere.
+
+    Parameters
+    ----------
+    text : str
+        Any, with bytes that Python could not read as text (PEP 383).
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        name = text.encode("utf-8", "surrogateescape")
+        return name.decode("utf-8", "backslashreplace").encode()
 
 
 def print_json(text: str) -> None:

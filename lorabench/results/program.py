@@ -18,6 +18,7 @@ def program() -> Program:
                 ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=12"],
                 capture_output=True,
                 text=True,
+                errors="replace",
                 check=False,
             )
             git = found.stdout.strip() or None

@@ -77,3 +77,12 @@ def test_a_reader_that_has_gone_is_told_from_a_full_disk() -> None:
     full = StreamError(OSError(errno.ENOSPC, "No space left on device"))
     assert not full.unread
     assert "stdout: cannot be written (No space left on device)" in str(full)
+
+
+def test_a_name_that_a_library_cannot_take_is_no_bug() -> None:
+    name = os.fsdecode(b"f\xfcr.arrow")
+    known = told(raised(name.encode))
+    assert isinstance(known, InputError)
+    assert "expected one that is (rename it, or set LC_ALL=C.UTF-8)" in str(known)
+    assert told(raised(lambda: "für".encode("ascii"))) is None
+    assert told(raised((name * 10_000).encode)) is None

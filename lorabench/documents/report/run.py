@@ -19,6 +19,7 @@ from lorabench.results.files import (
     newest_result,
     put,
     read_result,
+    utf8,
     write_bytes,
 )
 from lorabench.results.schema import Result
@@ -130,7 +131,7 @@ def _write(
         from lorabench.report.html.page import page
 
         text = page(made, interactive=output.interactive, most=LARGE_PAGE)
-        if (size := len(text.encode())) > LARGE_PAGE:
+        if (size := len(utf8(text))) > LARGE_PAGE:
             raise InputError(
                 f"found results whose page has {size / 1e6:.1f} MB without a plot, expected at "
                 f"most {LARGE_PAGE / 1e6:.0f} MB; name fewer results"

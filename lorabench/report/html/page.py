@@ -18,6 +18,7 @@ import jinja2
 from lorabench.report.content import Figure, Report, Section, Table
 from lorabench.report.html.fit import without_last
 from lorabench.report.html.svg import draw, printable
+from lorabench.results.files import utf8
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -81,7 +82,7 @@ def page(report: Report, *, interactive: bool = False, most: int | None = None) 
         id(figure): len(drawn[id(figure)].svg) + len(drawn[id(figure)].spec) + _size(figure.table)
         for _, figure in report.figures()
     }
-    while most is not None and (excess := len(text.encode()) - most) > 0:
+    while most is not None and (excess := len(utf8(text)) - most) > 0:
         smaller = without_last(report, sizes, excess)
         if smaller is report:
             break

@@ -18,6 +18,7 @@ from lorabench.results.files import (
     check_writable,
     documents_in,
     newest_result,
+    print_json,
     put,
     read_result,
     write_folder,
@@ -325,3 +326,23 @@ def test_stdout_gets_utf_8_whatever_it_is_set_to(monkeypatch: pytest.MonkeyPatch
     print("first", file=page)
     put(None, "\u2713 met, µs\n")
     assert page.buffer.getvalue().decode() == "first\n\u2713 met, µs\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "UTF8", "gbk"])
+def test_json_is_what_it_says_in_any_encoding(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    page = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", page)
+    text = json.dumps({"µ": "→ \N{GRINNING FACE} \x7f \\"}, ensure_ascii=False)
+    print_json(text)
+    page.flush()
+    said = page.buffer.getvalue().decode(encoding)
+    assert json.loads(said) == json.loads(text)
+    assert said.isascii() or said == f"{text}\n"
+
+
+def test_names_of_files_are_text_wherever_they_are_told(tmp_path: Path) -> None:
+    """Of bytes that a locale without UTF-8 reads none, or that are none."""
+    put(tmp_path / "told", "read \udcc3\udca4.json and \udcff.json of µ")
+    assert (tmp_path / "told").read_text("utf-8") == r"read ä.json and \xff.json of µ"
