@@ -172,6 +172,40 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
+class Quota:
+    """A quota of a control group on CPU time, less than the node's CPUs.
+
+    Parameters
+    ----------
+    cpus : float
+        That it allows.
+    periods, stopped : int
+        Periods in which the group had something to run, and those in which it was stopped.
+    stopped_s : float
+        For how long, s, its CPUs added up.
+    peak : Peak or None
+        Where a whole node was observed from within a container: busy share of what that may use,
+        in the busiest window. None of a process or a group, whose busy share is of its quota.
+    """
+
+    cpus: float
+    periods: int
+    stopped: int
+    stopped_s: float
+    peak: Peak | None = None
+
+    @property
+    def stops(self) -> str:
+        """How often the kernel stopped the group, as the end of a sentence."""
+        if not self.stopped:
+            return ""
+        return (
+            f"; the kernel stopped it in {self.stopped:,} of {self.periods:,} periods, "
+            f"{self.stopped_s:.1f} s in all"
+        )
+
+
+@dataclass(frozen=True)
 class Idle:
     """What a judgement about idle CPU rests on.
 
@@ -189,6 +223,8 @@ class Idle:
         What made a bench's load on the node meanwhile.
     lacking : str or None
         Why the load of the node is not known, and what would tell it.
+    quota : Quota or None
+        What bound what was observed; None where nothing did.
     """
 
     where: str
@@ -197,6 +233,7 @@ class Idle:
     observed_s: float
     bench: tuple[str, ...] = ()
     lacking: str | None = None
+    quota: Quota | None = None
 
 
 def headroom_idle(evidence: Idle) -> Claim:
@@ -217,22 +254,40 @@ def headroom_idle(evidence: Idle) -> Claim:
     elif peak is None:
         reason = f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; it takes longer (--duration)"
     else:
-        verdict = IDLE.verdict(peak.low, peak.high)
-        share = f"{peak.low * 100:.1f} %"
-        if not peak.exact:
-            share = f"between {peak.low * 100:.1f} and {peak.high * 100:.1f} %"
-        reason = f"{observed} was {share} busy in its busiest {IDLE_WINDOW_S:.0f} s"
-        if not evidence.whole:
-            reason += ", as a share of the node's CPUs"
-            if verdict != "missed":
-                verdict = "unavailable"
-                reason += "; what else the node did was not observed (leave --pid and --cgroup out)"
-        elif verdict == "inconclusive":
-            reason += "; a finer recording would tell (10 s or less between its values)"
-        elif verdict == "met":
-            reason += "; that it served its usual load meanwhile is yours to know"
+        peak, verdict, reason = _busiest(evidence, peak, observed)
     measured = Estimate(peak.low, None, 1) if peak else None
     return claim(IDLE, measured, verdict, "measured-real", reason)
+
+
+def _busiest(evidence: Idle, peak: Peak, observed: str) -> tuple[Peak, Verdict, str]:
+    """Return the peak that decides, of the node or of the quota within it, what follows and why."""
+    quota = evidence.quota
+    reason = f"{observed} was {_share(peak)} busy in its busiest {IDLE_WINDOW_S:.0f} s"
+    if quota is not None and not evidence.whole:
+        reason += f", as a share of the {quota.cpus:.4g} CPUs of its CPU quota{quota.stops}"
+    elif not evidence.whole:
+        reason += ", as a share of the node's CPUs"
+    elif quota is not None and quota.peak is not None:
+        reason += (
+            f"; of the {quota.cpus:.4g} CPUs of this container's CPU quota, which is all that "
+            f"training in it can use, at most {_share(quota.peak)} were in use{quota.stops}"
+        )
+        peak = max(peak, quota.peak, key=lambda one: one.high)
+    verdict = IDLE.verdict(peak.low, peak.high)
+    if not evidence.whole and verdict != "missed":
+        verdict = "unavailable"
+        reason += "; what else the node did was not observed (leave --pid and --cgroup out)"
+    elif evidence.whole and verdict == "inconclusive":
+        reason += "; a finer recording would tell (10 s or less between its values)"
+    elif evidence.whole and verdict == "met":
+        reason += "; that it served its usual load meanwhile is yours to know"
+    return peak, verdict, reason
+
+
+def _share(peak: Peak) -> str:
+    if peak.exact:
+        return f"{peak.low * 100:.1f} %"
+    return f"between {peak.low * 100:.1f} and {peak.high * 100:.1f} %"
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,16 @@ from lorabench.experiments.headroom.metrics import (
 from lorabench.experiments.headroom.options import HeadroomOptions
 from lorabench.experiments.headroom.recorder import Recorder
 from lorabench.host import environment
+from lorabench.host.cgroups import Group, groups_with
+from lorabench.host.files import Files
 from lorabench.host.load import bench_load
 from lorabench.host.observe import CgroupReader, GoneError, HostReader, ProcessReader
+from lorabench.host.quota import QuotaReader, groups_of_path
 from lorabench.host.topology import read_topology
 from lorabench.results import claims as verdict
 from lorabench.results.case import Case
 from lorabench.results.claims import IDLE_WINDOW_S
-from lorabench.results.headroom import Track, Windows, peak, windows
+from lorabench.results.headroom import Peak, Track, Windows, peak, windows
 from lorabench.results.metrics import MetricTable
 
 DURATION_S = 60.0
@@ -87,6 +90,7 @@ class Observation(Experiment):
             self._reader = CgroupReader(options.cgroup, root)
         else:
             self._reader = HostReader(root)
+        self._quotas = QuotaReader(Files(root), _groups(options, Files(root)))
         self._recorder: Recorder | None = None
         self._sampler_share = 0.0
         self._bench: set[str] = set()
@@ -118,7 +122,8 @@ class Observation(Experiment):
         interval, until = self._interval_s, self._duration_s
         used_before = time.process_time()
         first = self._reader.sample()
-        recorder = self._recorder = Recorder(first, len(self._topology.online))
+        node_cpus = len(self._topology.online)
+        recorder = self._recorder = Recorder(first, node_cpus, self._quotas.sample())
         begin = asked = reported = first.at_s
         asking_s = time.process_time() - used_before
         while True:
@@ -131,7 +136,7 @@ class Observation(Experiment):
             started = time.process_time()
             ask = last or time.monotonic() - asked >= asking_s / _THREADS_SHARE
             sample = self._reader.sample(queue=ask)
-            recorder.add(sample)
+            recorder.add(sample, self._quotas.sample())
             if ask:
                 asked, asking_s = sample.at_s, time.process_time() - started
             self._sampler_share = (time.process_time() - used_before) / recorder.observed_s
@@ -164,14 +169,14 @@ class Observation(Experiment):
             add_track(found.table, "cpu_busy", cpu_case(cpu), track)
         found.table.add("sampler_cpu_share", "sampler", self._sampler_share)
         found.series = [drawn(name, case, track) for name, track in tracks.items()]
-        busy = tracks.get("cpu_busy")
         evidence = verdict.Idle(
             where=_WORDS[case.text],
             whole=case.text == "host",
-            peak=None if busy is None else peak(busy, IDLE_WINDOW_S),
+            peak=_peak(tracks, "cpu_busy"),
             observed_s=recorder.observed_s,
             bench=tuple(sorted(self._bench)),
             lacking=None if lacking is None else f"{lacking.why}; {lacking.enable}",
+            quota=_add_quota(found.table, case, recorder, _peak(tracks, "quota_busy")),
         )
         found.claims = [verdict.headroom_idle(evidence)]
         steal_s = {case.text: recorder.steal_s} if recorder.cpus else {}
@@ -202,6 +207,37 @@ class Observation(Experiment):
                 f"{MOST_SHARE * 100:.1f} % meant: a longer --duration spreads it"
             )
         return notes
+
+
+def _groups(options: HeadroomOptions, files: Files) -> list[Group]:
+    """List the control groups whose limits bind what is observed; of a host, this container's."""
+    if options.cgroup is not None:
+        return list(groups_of_path(files, options.cgroup))
+    task = "self" if options.pid is None else str(options.pid)
+    try:
+        return list(groups_with(files, "cpu", task))
+    except ProcessLookupError:  # it has just ended, which the first sample finds
+        return []
+
+
+def _peak(tracks: Mapping[str, Track], name: str) -> Peak | None:
+    return peak(tracks[name], IDLE_WINDOW_S) if name in tracks else None
+
+
+def _add_quota(
+    table: MetricTable, case: Case, recorder: Recorder, busiest: Peak | None
+) -> verdict.Quota | None:
+    """Write down the quota that binds what is observed; None where none does."""
+    limit, throttled = recorder.limit, recorder.throttled
+    if limit is None:
+        return None
+    table.add("cpu_quota", case, limit.cpus)
+    table.add("quota_periods", case, throttled.periods)
+    table.add("throttled_periods", case, throttled.stopped)
+    table.add("throttled_s", case, throttled.stopped_s)
+    return verdict.Quota(
+        limit.cpus, throttled.periods, throttled.stopped, throttled.stopped_s, busiest
+    )
 
 
 def _add_delay(

@@ -7,6 +7,7 @@ import pytest
 from lorabench.results import claims as verdict
 from lorabench.results.claims import (
     Idle,
+    Quota,
     SyncTimes,
     headroom_idle,
     memory_budget,
@@ -109,6 +110,29 @@ HOST = Idle("this host", whole=True, peak=exactly(0.15), observed_s=60.0)
         (replace(HOST, peak=exactly(0.20)), "met", "was 20.0 % busy"),
         (replace(HOST, peak=exactly(0.21)), "missed", "was 21.0 % busy in its busiest 10 s"),
         (replace(HOST, peak=None), "unavailable", "gave no window of 10 s"),
+        (
+            replace(HOST, quota=Quota(1.2, 600, 340, 9.0, exactly(1.0))),
+            "missed",
+            "this host, observed for 60 s, was 15.0 % busy in its busiest 10 s; of the 1.2 CPUs of "
+            "this container's CPU quota, which is all that training in it can use, at most 100.0 % "
+            "were in use; the kernel stopped it in 340 of 600 periods, 9.0 s in all",
+        ),
+        (
+            replace(HOST, quota=Quota(1.2, 600, 0, 0.0, exactly(0.01))),
+            "met",
+            "at most 1.0 % were in use; that it served its usual load meanwhile is yours to know",
+        ),
+        (
+            Idle("this control group", False, exactly(1.0), 34.0, quota=Quota(0.2, 343, 340, 27.0)),
+            "missed",
+            "was 100.0 % busy in its busiest 10 s, as a share of the 0.2 CPUs of its CPU quota; "
+            "the kernel stopped it in 340 of 343 periods, 27.0 s in all",
+        ),
+        (
+            Idle("this process", False, exactly(0.1), 34.0, quota=Quota(0.2, 343, 0, 0.0)),
+            "unavailable",
+            "of its CPU quota; what else the node did was not observed",
+        ),
         (
             replace(HOST, bench=("fio (process 3)",)),
             "unavailable",

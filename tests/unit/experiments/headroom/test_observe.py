@@ -19,8 +19,10 @@ from lorabench.experiments.headroom.metrics import drawn
 from lorabench.experiments.headroom.observe import Observation
 from lorabench.experiments.headroom.options import HeadroomOptions
 from lorabench.experiments.headroom.recorder import Recorder
+from lorabench.host.cgroups import Group
 from lorabench.host.observe import Sample
 from lorabench.host.procfs import CpuTimes, RunQueue
+from lorabench.host.quota import CpuLimit, QuotaUse, Throttled
 from lorabench.results.case import Case
 from lorabench.results.headroom import Track
 from lorabench.results.registry import metric_spec
@@ -171,6 +173,44 @@ def test_a_process_uses_cores_and_a_share_of_the_node() -> None:
     recorder = record([Sample(0.0, cpu_s=5.0), Sample(2.0, cpu_s=8.0)], cpus=4)
     assert recorder.tracks()["cpu_cores"].value == pytest.approx([1.5])
     assert recorder.tracks()["cpu_busy"].value == pytest.approx([0.375])
+
+
+def use(used_s: float | None, stopped: int = 0, cpus: float = 0.2) -> QuotaUse:
+    limit = CpuLimit(cpus, 0.1, "cpu.max", Group(2, "/box"))
+    return QuotaUse(limit, used_s, Throttled(10 * stopped, stopped, 0.08 * stopped))
+
+
+BOX, POD = Group(2, "/pod/box"), Group(2, "/pod")
+
+
+def test_a_group_with_a_quota_is_as_busy_as_it_uses_that_and_not_the_node() -> None:
+    recorder = Recorder(Sample(0.0, cpu_s=5.0), 2, {BOX: use(5.0), POD: use(7.0, cpus=1.0)})
+    recorder.add(Sample(1.0, cpu_s=5.2), {BOX: use(5.2, 9), POD: use(7.3, cpus=1.0)})
+    # What others in the group above use of its quota is not there to be used.
+    recorder.add(Sample(2.0, cpu_s=5.2), {BOX: use(5.2, 9), POD: use(7.9, cpus=1.0)})
+    tracks = recorder.tracks()
+    assert tracks["cpu_cores"].value == pytest.approx([0.2, 0.0])
+    assert tracks["cpu_busy"].value == pytest.approx([1.0, 0.6])
+    assert "quota_busy" not in tracks
+    assert recorder.limit is not None
+    assert recorder.limit.cpus == 0.2
+    assert recorder.throttled == Throttled(90, 9, pytest.approx(0.72))
+
+
+def test_beside_a_host_stands_what_this_container_may_use_of_it() -> None:
+    recorder = Recorder(cpus(0, c0=0, c1=0), 2, {BOX: use(None)})
+    recorder.add(cpus(1, c0=0.1, c1=0.1), {BOX: use(None, 5)})
+    tracks = recorder.tracks()
+    assert tracks["cpu_busy"].value == pytest.approx([0.1])
+    # Nothing counts its CPU time: it has used up five of ten periods at least.
+    assert tracks["quota_busy"].value == pytest.approx([0.5])
+
+
+def test_a_quota_of_more_than_the_node_has_binds_nobody() -> None:
+    recorder = Recorder(Sample(0.0, cpu_s=0.0), 2, {BOX: use(0.0, cpus=2.0)})
+    recorder.add(Sample(1.0, cpu_s=1.0), {BOX: use(1.0, cpus=2.0)})
+    assert recorder.tracks()["cpu_busy"].value == pytest.approx([0.5])
+    assert recorder.limit is None
 
 
 def test_run_queues_that_are_asked_less_often_have_longer_spans() -> None:
