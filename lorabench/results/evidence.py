@@ -96,6 +96,15 @@ class Run:
         case = self.judged if case is None else case
         return None if case is None else self.table.estimate(name, case, self.level)
 
+    def stopped(self, more_than: float, *others: str) -> list[str]:
+        """Return which of the judged case, solo and others a limit stopped in such a share."""
+        found = {
+            name: statistics.mean([float(bool(value)) for value in values])
+            for name in (str(self.judged), SOLO, SOLO_REPEAT, *others)
+            if (values := self.table.values("throttled_slices", name))
+        }
+        return [name for name, share in found.items() if share and share.value > more_than]
+
     def stuck(self, more_than: float, *others: str) -> list[str]:
         """Return which of the judged case, solo and others were saturated in over such a share."""
         cases = (str(self.judged), SOLO, SOLO_REPEAT, *others)
@@ -157,8 +166,38 @@ def masked(run: Run) -> str | None:
     )
 
 
-def unfit(run: Run) -> Iterator[str]:
-    """Return what keeps every claim from being judged: queues that grow, no training."""
+REMEDY = (
+    "raise the quota, give the container a cpuset of whole CPUs instead, or run fewer servers "
+    "(--servers)"
+)
+"""Of servers that a CPU quota has stopped."""
+
+
+def stops(run: Run) -> str:
+    """Return how often the kernel stopped the servers for a limit on CPU time, and what helps."""
+    names = ("throttled_periods", "quota_periods", "throttled_s")
+    of = {
+        case.text: [sum(v or 0.0 for v in run.table.values(name, case)) for name in names]
+        for case in run.table.named("throttled_periods")
+    }
+    periods, all_periods, spent_s = (sum(column) for column in zip(*of.values(), strict=True))
+    each = ", ".join(f"{name} in {n:,.0f} of {of_:,.0f}" for name, (n, of_, _) in of.items() if n)
+    limit = run.table.estimate("cpu_quota", "machine")
+    shown = "" if limit is None else f" of {limit.value:.4g} CPUs"
+    return (
+        f"the kernel stopped the bench in {periods:,.0f} of {all_periods:,.0f} periods, "
+        f"{spent_s:.1f} s in all, for its CPU quota{shown} ({each}), and what waits for a new "
+        f"period says nothing about interference; {REMEDY}"
+    )
+
+
+def unfit(run: Run, *others: str) -> Iterator[str]:
+    """Return what keeps a claim from being judged: a limit that stops, queues that grow.
+
+    `others` are what it compares with beside the judged case and solo.
+    """
+    if run.stopped(STUCK_SHARE, *others):
+        yield stops(run)
     stuck = run.stuck(STUCK_SHARE)
     if stuck:
         yield (
@@ -237,6 +276,8 @@ def biased_difference(run: Run) -> str | None:
 
 def blind(run: Run, name: str, what: str) -> str | None:
     """Return that a planted slowdown was not seen, and the smallest one that could have been."""
+    if PLANTED in run.stopped(STUCK_SHARE, PLANTED):
+        return stops(run)
     if run.saturated.get(PLANTED, 0.0) > STUCK_SHARE:
         return "the queue of planted only grew, so that nothing shows what this run could have seen"
     seen = run.estimate(name, PLANTED)

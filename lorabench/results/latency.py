@@ -32,6 +32,7 @@ from lorabench.results.evidence import (
     scant,
     share,
     shown,
+    stops,
     unfit,
     untrained,
 )
@@ -56,7 +57,7 @@ def settled(claims: Sequence[Claim], run: Run) -> bool:
     """Whether more blocks would change nothing: each verdict is reached, or out of reach."""
     if all(claim.verdict != "inconclusive" for claim in claims) or run.judged is None:
         return True
-    return bool(run.stuck(HOPELESS) or next(untrained(run), None))
+    return bool(run.stopped(HOPELESS) or run.stuck(HOPELESS) or next(untrained(run), None))
 
 
 def _impact(run: Run) -> Claim:
@@ -96,6 +97,7 @@ def _training(run: Run) -> Claim:
             run,
             TRAINING,
             clear,
+            beside=(SHAM,),
             found="p99 without the queries that a host stall touched is {} times that of a sham",
             obstacles=[
                 *other_sham(run),
@@ -112,6 +114,7 @@ def _training(run: Run) -> Claim:
         run,
         TRAINING,
         raw,
+        beside=(SHAM,),
         found="p99 is {} times that of a sham",
         obstacles=[*other_sham(run), biased_ratio(run)],
         proof=blind(run, "latency_p99_ratio", "p99") or masked(run),
@@ -120,7 +123,7 @@ def _training(run: Run) -> Claim:
 
 
 def _gain(run: Run) -> Claim:
-    obstacle = next(unfit(run), None)
+    obstacle = next(unfit(run, NAIVE), None)
     if run.saturated.get(NAIVE, 0.0) > HOPELESS and obstacle is None:
         reason = (
             f"the queue of naive only grew in {run.saturated[NAIVE]:.0%} of the blocks, while that "
@@ -132,6 +135,7 @@ def _gain(run: Run) -> Claim:
         GAIN,
         run.estimate("isolation_gain", NAIVE),
         found="p99 of naive is {} times that of " + str(run.judged),
+        beside=(NAIVE,),
         obstacles=[biased_ratio(run)],
     )
 
@@ -143,6 +147,7 @@ def _judge(
     *,
     found: str,
     show: Callable[[float], str] = "{:.2f}".format,
+    beside: Sequence[str] = (),
     obstacles: Sequence[str | None] = (),
     proof: str | None = None,
 ) -> Claim:
@@ -152,12 +157,14 @@ def _judge(
     ----------
     found : str
         What was found, with a place for the figure.
+    beside : sequence of str
+        What is compared with, beside solo.
     obstacles : sequence of str or None
         What keeps it from being judged at all.
     proof : str or None
         What keeps it from being met.
     """
-    hindered = [*unfit(run), *scant(run, estimate), *obstacles]
+    hindered = [*unfit(run, *beside), *scant(run, estimate), *obstacles]
     obstacle = next((one for one in hindered if one is not None), None)
     if run.stuck(STUCK_SHARE):
         estimate = None  # what the other blocks gave would flatter it
@@ -166,9 +173,8 @@ def _judge(
         verdict = target.verdict(*estimate.interval)
         if verdict == "inconclusive":
             obstacle = f"the interval contains {show(target.limit)}; {run.more}"
-        elif verdict == "met" and (proof or run.stuck(0.0)):
-            grew = f"the queue of {' and '.join(run.stuck(0.0))} only grew in some block"
-            verdict, obstacle = "inconclusive", proof or f"{grew}; offer less load (--load)"
+        elif verdict == "met" and (some := proof or _some(run)):
+            verdict, obstacle = "inconclusive", some
     said = "there is no p99 to judge"
     if estimate is not None:
         figure = show(estimate.value)
@@ -179,6 +185,17 @@ def _judge(
     reason = f"{said}, with the trainer {run.judged}{rate}, on {ROWS[run.basis]}"
     judged = claim(target, estimate, verdict, run.basis, reason)
     return _with(judged, obstacle)
+
+
+def _some(run: Run) -> str | None:
+    """Return what happened in a few blocks only, which say nothing then."""
+    if run.stopped(0.0):
+        return stops(run)
+    stuck = run.stuck(0.0)
+    if not stuck:
+        return None
+    grew = f"the queue of {' and '.join(stuck)} only grew in some block"
+    return f"{grew}; offer less load (--load)"
 
 
 def machine_answer(run: Run) -> str | None:

@@ -120,7 +120,8 @@ def stalls(record: Record, norm: ServiceTime, *, held_back: ServiceTime | None =
     -------
     Stalls
         Wake-ups and batches later than `STALL_NS`, of a thread to which the kernel did nothing that
-        accounts for it. None where the kernel does not say how long threads wait.
+        accounts for it, in slices in which no limit on CPU time had it stopped. None where the
+        kernel does not say how long threads wait.
     """
     batches = _Batches.of(record)
     first = batches.first
@@ -138,6 +139,8 @@ def stalls(record: Record, norm: ServiceTime, *, held_back: ServiceTime | None =
         | (record.faults[first] > 0)
         | (record.delay_ns[first] < 0)
         | (record.delay_ns[first] > _OWN_SHARE * held)
+        # Who was stopped for a limit of a control group was not held up by the host.
+        | record.stopped[record.slices[first]]
     )
     stalled = (held > 0) & ~own
     # A server that slept before a batch had nothing left to do of what came before it.

@@ -9,6 +9,7 @@ this machine (`lorabench.targets.node`); what holds of every target is written a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -100,6 +101,9 @@ class CpuUsage:
         watched.
     append_s : float
         What the servers took to offer rows to the trainer.
+    throttled : float64 [S, 3]
+        Of each slice: periods of a limit on the servers' CPU time, those in which the kernel
+        stopped their group for it, and s for which it did.
     """
 
     cpu_busy: float
@@ -110,6 +114,7 @@ class CpuUsage:
     trainer_cpus: int
     trainer_cpu: NDArray[np.float64]
     append_s: float = 0.0
+    throttled: NDArray[np.float64] = dataclass_field(default_factory=lambda: np.zeros((1, 3)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,7 +163,10 @@ class Record(Answers, CpuUsage):
         measured = np.array([part.measured_s for part in parts])
         merged: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in (*(field.name for field in fields(Answers)), "trainer_cpu", "windows_ns")
+            for name in (
+                *(field.name for field in fields(Answers)),
+                *("trainer_cpu", "windows_ns", "throttled"),
+            )
         }
         train = None
         if last.train is not None:
@@ -214,6 +222,12 @@ class Record(Answers, CpuUsage):
         """What a throttle did to the trainer, or to who applies a push, float64 [n, 4]."""
         done = self.train or self.applied
         return np.zeros((0, 4)) if done is None else done.throttle
+
+    @property
+    def stopped(self) -> NDArray[np.bool_]:
+        """In which slices the kernel stopped the servers for a limit on CPU time, bool [S]."""
+        found: NDArray[np.bool_] = np.any(self.throttled[:, 1:] > 0, axis=1)
+        return found
 
     @property
     def measured_s(self) -> float:
@@ -308,6 +322,7 @@ class Record(Answers, CpuUsage):
             "delay_ns": self.delay_ns,
             "slice": self.slices,
             "counted": self.counted,
+            "throttled": self.throttled,
         }
         if self.issued is not None:
             arrays["issued_ns"] = self.issued

@@ -27,7 +27,8 @@ def record(
     answers.done[:] = done
     answers.started[:] = scheduled if started is None else started
     answers.batch[:] = answers.done > 0
-    others = {name: columns.pop(name) for name in ("train", "before") if name in columns}
+    named = ("train", "before", "throttled")
+    others = {name: columns.pop(name) for name in named if name in columns}
     for name, values in columns.items():
         getattr(answers, name)[:] = values
     schedule = Schedule(

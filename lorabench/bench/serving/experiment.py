@@ -125,7 +125,7 @@ class ServingExperiment(Experiment):
                 arrivals=node.traffic.arrivals,
                 duration_s=options.duration_s,
                 slice_s=options.slice_s,
-                head_s=options.head_s,
+                head_s=max(options.head_s, machine.carry_over_s),
                 warmup_s=options.discarded_s,
                 label_delay_s=options.label_delay_s or 0.0,
             )

@@ -12,7 +12,7 @@ turn and turn about.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import sched_setaffinity
 
 import numpy as np
@@ -20,11 +20,13 @@ import numpy as np
 from lorabench._kernels.lookup import random_read
 from lorabench._kernels.serve import calculate
 from lorabench.errors import MachineError
+from lorabench.host.quota import Throttled
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.results.statistics import Estimate
 from lorabench.targets.load import Schedule
 from lorabench.targets.node.processes import NodeProcesses
+from lorabench.targets.target import Answers
 from lorabench.targets.trace import NS
 
 NEIGHBOURS = ("random reads", "streaming", "arithmetic")
@@ -52,11 +54,14 @@ class Interference:
     ratios : dict of str to Estimate
         Of each neighbour: time of a full batch beside it over that beside an idle CPU.
     values : dict of str to list of float
-        The same, turn by turn.
+        The same, turn by turn; None for all where the kernel stopped the servers in one.
+    throttled : Throttled
+        How often it did, for a limit on CPU time.
     """
 
     ratios: dict[str, Estimate]
     values: dict[str, list[float | None]]
+    throttled: Throttled = field(default_factory=Throttled)
 
     @property
     def contended(self) -> dict[str, Estimate]:
@@ -74,6 +79,12 @@ class Interference:
 
     def sentence(self) -> str:
         """Return what it means, for a verdict's reason."""
+        if self.throttled.stopped:
+            return (
+                "the neighbour probe says nothing: the kernel stopped it in "
+                f"{self.throttled.stopped:,} of {self.throttled.periods:,} periods of the CPU "
+                "quota"
+            )
         if not self.ratios:
             return "the neighbour probe gave no figures"
         if self.contended:
@@ -116,6 +127,7 @@ def probe(
     """
     work = _work(tables)
     rng = np.random.default_rng((seed, 5))
+    throttled = Throttled()
     values: dict[str, list[float | None]] = {name: [] for name in NEIGHBOURS}
     for _ in range(_TURNS):
         order = ["", *NEIGHBOURS]
@@ -123,20 +135,24 @@ def probe(
         found = {}
         for name in order:
             with _busy(work[name], cpus) if name else _idle():
-                found[name] = _batch_s(processes, schedule)
+                served = processes.saturate(schedule, _TURN_S)
+            throttled += served.throttled
+            found[name] = _batch_s(served.answers)
         for name in NEIGHBOURS:
             values[name].append(found[name] / found[""])
+    if throttled.stopped:
+        # A few turns without a stop would be those in which least was asked for.
+        values = {name: [None] * _TURNS for name in NEIGHBOURS}
     ratios = {
         name: ratio
         for name, turns in values.items()
         if (ratio := statistics.geometric_mean(turns)) is not None
     }
-    return Interference(ratios, values)
+    return Interference(ratios, values, throttled)
 
 
-def _batch_s(processes: NodeProcesses, schedule: Schedule) -> float:
+def _batch_s(answers: Answers) -> float:
     """Median time of a full batch, s."""
-    answers = processes.saturate(schedule, _TURN_S).answers
     full = (answers.done > 0) & (answers.batch == answers.batch.max(initial=0))
     return float(np.median(answers.done[full] - answers.started[full])) / NS
 

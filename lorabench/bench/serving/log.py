@@ -127,6 +127,9 @@ class RoundLog:
         """Write down what was measured before the first round."""
         self.state.calibration = found
         table = self.state.table
+        limit = self.node.machine.limit
+        if limit is not None:
+            table.add("cpu_quota", "machine", limit.cpus)
         if found.capacity_qps is not None:
             table.add("capacity_qps", SOLO, found.capacity_qps)
         table.add("offered_qps", SOLO, found.qps)
@@ -183,10 +186,12 @@ class RoundLog:
             if (monitor := slices[-1][1]) is not None:
                 self.state.counters[case] = monitor.series()
         stuck = {case for case, record in records.items() if _stuck(record)}
+        # What waited for a new period of a limit says nothing about who ran beside it.
+        void = stuck | {case for case, record in records.items() if record.stopped.any()}
         for comparison in comparisons(list(records)):
             sides = comparison.values(found)
             if sides is not None:
-                valid = not {comparison.head, *comparison.base} & stuck
+                valid = not {comparison.head, *comparison.base} & void
                 value = comparison.of(sides) if valid else None
                 self.state.table.add(comparison.name, comparison.case or comparison.head, value)
         self.state.rounds.append(self._round(block, round_, order, records, stuck))
@@ -204,6 +209,7 @@ class RoundLog:
             self.node.slowdown(case),
             spike_s,
             beside=case.condition is not None,
+            limited=self.node.machine.limit is not None,
         )
 
     def _add(

@@ -39,6 +39,8 @@ class Known:
         Begin and end of a spike of the load.
     beside : bool
         A trainer or its sham was beside the servers.
+    limited : bool
+        A limit of a control group binds the servers' CPU time.
     """
 
     service: ServiceTime
@@ -46,6 +48,7 @@ class Known:
     held_back: ServiceTime | None = None
     spike_s: tuple[float, float] | None = None
     beside: bool = False
+    limited: bool = False
 
 
 def measure(
@@ -79,6 +82,14 @@ def measure(
         "involuntary_switches": float(record.involuntary_switches),
     }
     found |= _stalled(record, held_up)
+    if known.limited or record.stopped.any():
+        periods, stopped, stopped_s = map(float, record.throttled.sum(axis=0))
+        found |= {
+            "quota_periods": periods,
+            "throttled_periods": stopped,
+            "throttled_s": stopped_s,
+            "throttled_slices": float(record.stopped.sum()),
+        }
     if known.beside:
         found["trainer_cores"] = record.trainer_cpu_s / record.measured_s
     if known.slow_s is not None and len(latency):
@@ -111,11 +122,12 @@ def _stalled(record: Record, held_up: Stalls) -> dict[str, float | None]:
     counted = record.counted
     unstalled = (record.done - record.scheduled)[counted & ~held_up.touched] / NS
     count, held_s = measured_stalls(record, held_up)
-    served_s = record.measured_s * _servers(record)
+    windows_s = np.diff(record.windows_ns, axis=1)[:, 0] / NS
+    served_s = float(windows_s[~record.stopped].sum()) * _servers(record)
     found: dict[str, float | None] = {
         "latency_p99_unstalled": statistics.quantile(unstalled, 0.99),
-        "stalls_per_s": count / served_s,
-        "stalled_share": held_s / served_s,
+        "stalls_per_s": count / served_s if served_s else None,
+        "stalled_share": held_s / served_s if served_s else None,
         "stall_touched_share": float(held_up.touched[counted].mean()) if counted.any() else None,
     }
     # Without what a thread waited in the run queue nobody knows whose doing it was.

@@ -334,4 +334,11 @@ class Colocate(ServingExperiment):
             return "the trainer ran on the servers' own cores"
         calibration = self.state.calibration
         neighbours = None if calibration is None else calibration.neighbours
-        return None if neighbours is None else neighbours.sentence()
+        said = [] if neighbours is None else [neighbours.sentence()]
+        plan = None if self.node is None else self.node.machine.plan
+        if plan is not None and plan.trainer_share < 1.0:
+            said.append(
+                f"the plan has the trainer work for {plan.trainer_share:.0%} of its time, so that "
+                f"the servers keep theirs of the CPU quota of {plan.cpu_limit:.4g} CPUs"
+            )
+        return "; ".join(said) or None

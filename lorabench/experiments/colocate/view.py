@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lorabench.report.conditions import in_order, under_load_generator
+from lorabench.report.stops import stopped_cases, stops_line
 from lorabench.report.terminal import (
     ROUNDS_FOR_INTERVAL,
     count,
@@ -42,13 +43,16 @@ def _conditions(result: Result) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     shares = saturated_shares(result.rounds)
     stuck = {name for name, share in shares.items() if share > STUCK_SHARE}
+    stopped = stopped_cases(result)
     for name in _names(result):
 
         def find(metric: str, condition: str = name) -> Metric | None:
             return result.metric(metric, condition)
 
         ratio = with_interval(find("latency_p99_ratio"), 1.0, " ")
-        if name in stuck:
+        if name in stopped:
+            ratio = "stopped"
+        elif name in stuck:
             ratio = "saturated"
         elif name == "solo":
             ratio = "1"
@@ -184,6 +188,8 @@ def _loadgen(result: Result) -> list[Text]:
 
 def _warnings(result: Result) -> list[Text]:
     lines = []
+    if (stops := stops_line(result)) is not None:
+        lines.append(Text(stops, "yellow"))
     looks = result.sequential.looks if result.sequential else []
     if len(looks) > 1:
         lines.append(

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lorabench.report.stops import stopped_cases, stops_line
 from lorabench.report.terminal import plain_table, render_claims
 from lorabench.results.case import Case
 from lorabench.results.schema import Metric, Result
@@ -18,6 +19,7 @@ _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"),
 _LABELS = {
     "cpu_busy": "CPU busy",
     "cpu_cores": "cores in use",
+    "quota_busy": "CPU quota in use",
     "cpu_steal": "CPU time stolen",
     "psi_some_cpu": "PSI: some task waits for a CPU",
     "psi_full_cpu": "PSI: all tasks wait for a CPU",
@@ -29,7 +31,9 @@ _LABELS = {
     "runqueue_waiting": "tasks waiting in the run queue",
     "memory_bandwidth": "memory bandwidth",
 }
-_SHARES = ("cpu_busy", "cpu_steal", "psi_")
+_SHARES = ("cpu_busy", "cpu_steal", "psi_", "quota_busy")
+# Of a whole observation, in a line of their own.
+_QUOTA = ("cpu_quota", "quota_periods", "throttled_periods", "throttled_s")
 
 
 def render(result: Result, console: Console) -> None:
@@ -58,7 +62,7 @@ def _render_passive(result: Result, console: Console) -> None:
     table = _table(f"over windows of 10 s{begun}", "what", "mean", "p95", "peak")
     singles: list[Metric] = []
     for metric in result.metrics:
-        if metric.name.endswith(("_p95", "_peak")) or metric.name == "sampler_cpu_share":
+        if metric.name.endswith(("_p95", "_peak")) or metric.name in ("sampler_cpu_share", *_QUOTA):
             continue
         if "cpu" in metric.labels:
             singles.append(metric)
@@ -74,11 +78,29 @@ def _render_passive(result: Result, console: Console) -> None:
     console.print(table)
     if len(shown) < len(singles):
         console.print(f"{len(shown)} busiest of {len(singles)} CPUs", highlight=False)
+    if (quota := _quota(result)) is not None:
+        console.print(Text(quota, "yellow"), highlight=False)
     sampler = result.metric("sampler_cpu_share", "sampler")
     if sampler is not None and sampler.estimate is not None:
         console.print(
             f"Observing took {sampler.estimate * 100:.2f} % of one core.", highlight=False
         )
+
+
+def _quota(result: Result) -> str | None:
+    """Return what a quota allowed, and how often the kernel stopped whom it binds."""
+    limit = next(result.select("cpu_quota"), None)
+    if limit is None or limit.estimate is None:
+        return None
+    who = limit.condition
+    found = [result.metric(name, who) for name in _QUOTA[1:]]
+    periods, stopped, spent_s = (one.estimate or 0.0 if one else 0.0 for one in found)
+    whose = {"host": "this container", "cgroup": "the group"}.get(who, "the process")
+    of = "" if who == "host" else "; CPU busy is a share of that"
+    return (
+        f"A CPU quota allows {whose} {limit.estimate:.4g} CPUs{of}; the kernel stopped it in "
+        f"{stopped:,.0f} of {periods:,.0f} periods, {spent_s:.1f} s in all."
+    )
 
 
 def _add_row(table: Table, result: Result, metric: Metric, label: str) -> None:
@@ -129,6 +151,8 @@ def _render_active(result: Result, console: Console) -> None:
                 case = Case(f"{condition}@{duty:g}", {"condition": condition, "duty": duty})
                 _add_duty(table, result, case, f"{duty:g}")
     console.print(table)
+    if (stops := stops_line(result)) is not None:
+        console.print(Text(stops, "yellow"), highlight=False)
     for metric in result.select("headroom_samples_per_s"):
         console.print(_usable(result, metric), highlight=False)
 
@@ -149,7 +173,9 @@ def _add_duty(table: Table, result: Result, case: Case, duty: str) -> None:
     found = of("latency_p99_ratio")
     if found is not None and found.ci95 is not None:
         ratio += " [{:.2f}..{:.2f}]".format(*found.ci95)
-    if any(case.text in round_.saturated for round_ in result.rounds):
+    if case.text in stopped_cases(result):
+        ratio = "stopped"
+    elif any(case.text in round_.saturated for round_ in result.rounds):
         ratio = "saturated"
     table.add_row(
         Text(str(case.labels["condition"])),

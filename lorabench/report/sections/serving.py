@@ -9,6 +9,7 @@ from lorabench.report.numbers import Scale, scale_of, with_bounds
 from lorabench.report.plots.common import Rule
 from lorabench.report.plots.lines import Axes, Line, lines
 from lorabench.report.sections.reader import Reader, curves, estimates
+from lorabench.report.stops import stopped_cases, stops_line
 from lorabench.results.case import Case
 from lorabench.results.distribution import Distribution
 from lorabench.results.evidence import (
@@ -53,7 +54,17 @@ def latency(reader: Reader) -> Iterator[Section]:
     yield Section(
         "p99 by condition",
         facts=tuple((name, _CONDITIONS[name]) for name in names if name in _CONDITIONS),
-        words=() if figure else ("There is no p99: too few queries lay beyond it in a block.",),
+        words=tuple(
+            filter(
+                None,
+                (
+                    None
+                    if figure
+                    else "There is no p99: too few queries lay beyond it in a block.",
+                    stops_line(reader.result),
+                ),
+            )
+        ),
         figures=(figure,) if figure else (),
         tables=(_latencies(reader, names),),
     )
@@ -74,13 +85,15 @@ def _latencies(reader: Reader, names: Sequence[str]) -> Table:
     find = reader.metric
     there = {head: name for head, name in quantiles.items() if reader.metrics(name)}
     scale = scale_of("s", (one.estimate for one in reader.metrics("latency_p99")))
-    shares = saturated_shares(reader.result.rounds)
+    shares, stopped = saturated_shares(reader.result.rounds), stopped_cases(reader.result)
     rows = []
     for name in names[:MOST_ROWS]:
         found = [find(metric, name) for metric in there.values()]
         ratio = find("latency_p99_ratio", name)
         over = "1" if name == SOLO else with_bounds(ratio, _PLAIN)
-        if shares.get(name, 0.0) > STUCK_SHARE:
+        if name in stopped:
+            over = "stopped"
+        elif shares.get(name, 0.0) > STUCK_SHARE:
             over = "saturated"
         stalls = find("stalls_per_s", name)
         rows.append(

@@ -8,12 +8,15 @@ from contextlib import ExitStack
 import numpy as np
 
 from lorabench.host.counters import CpuUse, Snapshot
+from lorabench.host.quota import ThrottleWatch
 from lorabench.targets.node.settings import NodeCase
 from lorabench.targets.target import CpuUsage
 from lorabench.targets.trace import NS
 
 
-def follow(case: NodeCase, start_ns: int, pids: Sequence[int], trainer: int | None) -> CpuUsage:
+def follow(
+    case: NodeCase, start_ns: int, pids: Sequence[int], trainer: int | None, limits: ThrottleWatch
+) -> CpuUsage:
     """Read the CPUs' counters at both ends of the measured window, which passes meanwhile.
 
     Parameters
@@ -26,6 +29,9 @@ def follow(case: NodeCase, start_ns: int, pids: Sequence[int], trainer: int | No
         All workers.
     trainer : int or None
         The one of them that is the trainer.
+    limits : ThrottleWatch
+        Begins to count with the window. It has to be asked later: the kernel counts a stop only
+        at the end of its period, when the servers go on.
     """
     settings = case.settings
     near = case.cpus if settings is None else settings.cpus
@@ -36,6 +42,7 @@ def follow(case: NodeCase, start_ns: int, pids: Sequence[int], trainer: int | No
             assert trainer is not None
             watched = stack.enter_context(CpuUse(trainer).sampling())
         _sleep_until(start_ns + int(begin_s * NS))
+        limits.begin()
         before = Snapshot.take(pids, case.cpus), Snapshot.take((), near)
         _sleep_until(start_ns + int(end_s * NS))
         spent = Snapshot.take(pids, case.cpus) - before[0]

@@ -7,12 +7,14 @@ through a case. Nothing is judged here.
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import MachineError
+from lorabench.host.files import Files
+from lorabench.host.quota import Throttled, ThrottleWatch
 from lorabench.isolation.confine import Workers
 from lorabench.memory import PageSizes
 from lorabench.targets.load import Schedule
@@ -68,10 +70,13 @@ class Saturated:
         Queries/s, all servers together, each until it had answered its last.
     answers : Answers
         Of the last time that each query was answered.
+    throttled : Throttled
+        How often the kernel stopped them meanwhile for a limit on CPU time.
     """
 
     qps: float
     answers: Answers
+    throttled: Throttled
 
 
 class NodeProcesses(Target[NodeCase]):
@@ -185,8 +190,11 @@ class NodeProcesses(Target[NodeCase]):
             begin_ns, end_ns = int(case.begin_s * NS), int(case.window_s[1] * NS)
             self._trainer.send(Train(start_ns, begin_ns, end_ns))
         trainer = self._fleet.trainer
-        cpu = follow(case, start_ns, self._fleet.pids, None if trainer is None else trainer.pid)
+        limits = self._limits()
+        trainer_pid = None if trainer is None else trainer.pid
+        cpu = follow(case, start_ns, self._fleet.pids, trainer_pid, limits)
         ended = end()
+        throttled = limits.found
         report = None
         if settings is not None:
             self._trainer.send(Stop())
@@ -194,7 +202,13 @@ class NodeProcesses(Target[NodeCase]):
         answers = self._exchange.collect()
         return Record(
             **vars(answers),
-            **vars(replace(cpu, append_s=sum(each.append_ns for each in ended.served) / NS)),
+            **vars(
+                replace(
+                    cpu,
+                    append_s=sum(each.append_ns for each in ended.served) / NS,
+                    throttled=np.array([astuple(throttled)], np.float64),
+                )
+            ),
             condition=case.name,
             schedule=ended.schedule,
             windows_ns=np.array([ended.window_ns], np.int64),
@@ -220,8 +234,9 @@ class NodeProcesses(Target[NodeCase]):
             A server answered nothing in that time.
         """
         self._offer(schedule, Serve(NOWHERE, wait=self._serving.wait, cycle=True))
+        limits = self._limits()
         self._go(0.0, serve_s)
-        return self._saturated(serve_s)
+        return self._saturated(serve_s, limits)
 
     def train_alone(
         self, schedule: Schedule, settings: TrainerSettings, fill_s: float, train_s: float
@@ -250,7 +265,7 @@ class NodeProcesses(Target[NodeCase]):
         self._prepare(Prepare(settings, 0, drain=True))
         self._offer(schedule, Serve(NOWHERE, seat=0, wait=self._serving.wait, cycle=True))
         start_ns = self._go(0.0, fill_s)
-        self._saturated(fill_s)
+        self._saturated(fill_s, self._limits())
         self._trainer.send(Train(start_ns))
         time.sleep(train_s)
         self._trainer.send(Stop())
@@ -280,7 +295,11 @@ class NodeProcesses(Target[NodeCase]):
             worker.send(Go(start_ns, int(stop_s * NS)))
         return start_ns
 
-    def _saturated(self, serve_s: float) -> Saturated:
+    def _limits(self) -> ThrottleWatch:
+        """Count from now on how often the kernel stops the servers for a limit on CPU time."""
+        return ThrottleWatch(Files(), [str(worker.pid) for worker in self._fleet.servers])
+
+    def _saturated(self, serve_s: float, limits: ThrottleWatch) -> Saturated:
         served = self._fleet.gather(Served, serve_s + _GRACE_S)
         for server, each in enumerate(served):
             if each.queries == 0:
@@ -290,7 +309,7 @@ class NodeProcesses(Target[NodeCase]):
                     "queries (--query-rows)"
                 )
         rates = [each.queries / (each.last_ns / NS) for each in served]
-        return Saturated(sum(rates), self._exchange.collect())
+        return Saturated(sum(rates), self._exchange.collect(), limits.found)
 
 
 def _job(case: NodeCase, serving: Serving) -> Serve:

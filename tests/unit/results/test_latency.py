@@ -199,6 +199,78 @@ def test_a_queue_that_only_grew_gives_no_figure(case: str) -> None:
     assert settled(latency_claims(run(saturated={case: 0.6})), run(saturated={case: 0.6}))
 
 
+def stopped(
+    case: str, blocks: int, *, of: int = BLOCKS
+) -> dict[tuple[str, str], list[float | None]]:
+    """What the kernel counted of a case that a quota of 1.2 CPUs stopped in so many blocks."""
+    hit = [n < blocks for n in range(of)]
+    return {
+        ("throttled_slices", case): [float(one) for one in hit],
+        ("throttled_periods", case): [32.0 * one for one in hit],
+        ("throttled_s", case): [1.125 * one for one in hit],
+        ("quota_periods", case): [214.0] * of,
+    }
+
+
+def under_quota(*parts: dict[tuple[str, str], list[float | None]], **more: Any) -> Run:
+    found = run(**more)
+    for part in parts:
+        for (name, case), column in part.items():
+            found.table.add(name, case, *column)
+    found.table.add("cpu_quota", "machine", 1.2)
+    return found
+
+
+QUOTA = (
+    "the kernel stopped the bench in 256 of 1,712 periods, 9.0 s in all, for its CPU quota of 1.2 "
+    "CPUs ({} in 256 of 1,712), and what waits for a new period says nothing about interference; "
+    "raise the quota, give the container a cpuset of whole CPUs instead, or run fewer servers "
+    "(--servers)"
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "open_"),
+    [
+        ("pinned", {"latency.impact", "latency.isolated", "latency.training"}),
+        ("solo", {"latency.impact", "latency.isolated", "latency.training"}),
+        ("sham", {"latency.training"}),
+        ("planted", {"latency.isolated", "latency.training"}),
+        ("naive", set()),
+    ],
+)
+def test_no_verdict_rests_on_a_case_that_a_quota_stopped(case: str, open_: set[str]) -> None:
+    halted = under_quota(stopped(case, BLOCKS))
+    found = {claim.id: claim for claim in latency_claims(halted)}
+    assert {name for name, claim in found.items() if claim.verdict == "inconclusive"} == open_
+    for name in open_:
+        assert QUOTA.format(case) in sentence(found[name])
+    # More blocks would be stopped as well.
+    assert settled(list(found.values()), halted) == (case in ("pinned", "solo", "naive"))
+
+
+def test_what_isolation_brings_is_open_where_naive_was_stopped() -> None:
+    halted = under_quota(
+        stopped("naive", BLOCKS), changes={("isolation_gain", "naive"): (8.0, 0.2)}
+    )
+    gain = next(claim for claim in latency_claims(halted) if claim.id == "isolation.gain")
+    assert gain.verdict == "inconclusive"
+    assert QUOTA.format("naive") in gain.why
+
+
+def test_a_stop_in_a_few_blocks_lets_nothing_be_met_and_in_none_is_no_obstacle() -> None:
+    few = under_quota(stopped("pinned", 1, of=20), blocks=20)
+    found = {claim.id: claim for claim in latency_claims(few)}
+    assert found["latency.isolated"].verdict == "inconclusive"
+    assert "the kernel stopped the bench in 32 of 4,280 periods" in found["latency.isolated"].why[0]
+    slower = {("latency_p99_ratio", "pinned"): (1.5, 0.02)}
+    missed = under_quota(stopped("pinned", 1, of=20), blocks=20, changes=slower)
+    found = {claim.id: claim for claim in latency_claims(missed)}
+    assert found["latency.isolated"].verdict == "missed"
+    calm = {claim.id: claim for claim in latency_claims(under_quota(stopped("pinned", 0)))}
+    assert calm["latency.isolated"].verdict == "met"
+
+
 def test_too_few_blocks_and_no_p99_say_what_would_do() -> None:
     for claim in judged(blocks=5).values():
         assert claim.verdict == "inconclusive"

@@ -77,6 +77,15 @@ def test_servers_and_slices_do_not_touch_each_other() -> None:
     assert stalls(both, NORM).touched.tolist() == [True, False, True, False, False]
 
 
+def test_where_a_quota_had_the_servers_stopped_nothing_is_a_stall_of_the_host() -> None:
+    stopped = np.array([[10.0, 2.0, 0.1]])
+    first = one_by_one([0.2, 4.2, 0.2], throttled=stopped)
+    assert len(stalls(first, NORM).at_ns) == 0
+    both = Record.joined([first, one_by_one([0.2, 4.2, 0.2])])
+    assert both.stopped.tolist() == [True, False]
+    assert len(stalls(both, NORM).at_ns) == 1
+
+
 def test_only_stalls_in_what_is_measured_are_counted() -> None:
     served = record(
         [0, 50 * MS], [5 * MS, 55 * MS], late_ns=[0, 0], window_ns=(20 * MS, 100 * MS), rows=10

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lorabench.bench.serving.interference import Interference
+from lorabench.bench.serving.interference import NEIGHBOURS, Interference
+from lorabench.host.quota import Throttled
 from lorabench.results.statistics import Estimate
 
 
@@ -35,3 +36,12 @@ def test_contention_is_found_excluded_or_left_open(
 
 def test_no_figures_are_no_verdict() -> None:
     assert Interference({}, {}).sentence() == "the neighbour probe gave no figures"
+
+
+def test_a_probe_that_a_quota_stopped_says_nothing() -> None:
+    none = {name: [None] * 3 for name in NEIGHBOURS}
+    found = Interference({}, none, Throttled(57, 43, 1.0))
+    assert found.sentence() == (
+        "the neighbour probe says nothing: the kernel stopped it in 43 of 57 periods of the CPU "
+        "quota"
+    )

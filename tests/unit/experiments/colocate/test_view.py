@@ -253,3 +253,23 @@ def test_reading_and_showing_a_result_loads_nothing_heavy():
     loaded = set(run.stdout.split())
     assert "lorabench.experiments.colocate.view" in loaded
     assert not loaded & {"torch", "scipy.stats", "cpuinfo", "pyarrow", "lorabench.isolation"}
+
+
+def test_who_was_stopped_for_a_quota_is_told_apart_from_who_was_slow() -> None:
+    found = example()
+    stopped = [
+        metric("throttled_slices", "naive", 2.0),
+        metric("throttled_periods", "naive", 32.0),
+        metric("quota_periods", "naive", 214.0),
+        metric("throttled_s", "naive", 1.125),
+        metric("throttled_slices", "pinned", 0.0),
+        metric("throttled_periods", "pinned", 0.0),
+        metric("cpu_quota", "machine", 1.2, rounds=1),
+    ]
+    lines = printed(found.model_copy(update={"metrics": [*found.metrics, *stopped]}), 100)
+    assert row(lines, "naive")[4] == "stopped"
+    assert row(lines, "pinned")[4].startswith("1.02 [")
+    said = " ".join(" ".join(lines).split())
+    assert "The kernel stopped the servers for their CPU quota of 1.2 CPUs, in so many" in said
+    assert "naive 256 of 1,712 (9.0 s). Their latency then is the quota's doing; raise" in said
+    assert "The kernel stopped" not in " ".join(printed(found, 100))

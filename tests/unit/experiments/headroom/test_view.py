@@ -1,5 +1,6 @@
 """What is printed of an observation and of a measured headroom."""
 
+import re
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
@@ -146,3 +147,27 @@ def test_a_prefix_keeps_the_value(value: float) -> None:
     scale = {"G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9}[unit[:-1]]
     assert float(number) * scale == pytest.approx(value, rel=0.01)
     assert _si(0.0, "s") == "0 s"
+
+
+def test_a_quota_is_said_and_whom_the_kernel_stopped_for_it() -> None:
+    quota = [
+        metric("cpu_busy", "cgroup", 0.99),
+        metric("cpu_quota", "cgroup", 0.2),
+        metric("quota_periods", "cgroup", 343.0),
+        metric("throttled_periods", "cgroup", 340.0),
+        metric("throttled_s", "cgroup", 27.0),
+    ]
+    text = " ".join(printed(document({"mode": "passive"}, quota)).split())
+    assert (
+        "A CPU quota allows the group 0.2 CPUs; CPU busy is a share of that; the kernel stopped it "
+        "in 340 of 343 periods, 27.0 s in all."
+    ) in text
+    assert "cpu_quota" not in text
+
+
+def test_a_duty_at_which_a_quota_stopped_the_servers_has_no_ratio() -> None:
+    found = active(reached=1.0)
+    of = [metric("throttled_slices", at(0.5), 1.0), metric("throttled_periods", at(0.5), 3.0)]
+    text = printed(found.model_copy(update={"metrics": [*found.metrics, *of]}))
+    assert any(re.match(r"shared +0\.5 .* stopped$", line.strip()) for line in text.split("\n"))
+    assert "in so many periods: shared@0.5 3 of 0 (0.0 s)" in " ".join(text.split())
