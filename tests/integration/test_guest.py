@@ -1,6 +1,7 @@
 """Memory placement and cgroup v2 on a real kernel with three NUMA nodes, which is booted once.
 
-What runs in there is `cgroups_guest.py`, `memory_guest.py` and `numa_guest.py` of `tests/support`.
+What runs in there is `cgroups_guest.py`, `quota_guest.py`, `memory_guest.py` and `numa_guest.py` of
+`tests/support`.
 Nodes 0 and 1 have CPUs; the parent is on node 0 and the server on node 1, so that without a policy
 memory lies with whoever touched it first.
 """
@@ -14,6 +15,7 @@ import guest
 import memory_guest
 import numa_guest
 import pytest
+import quota_guest
 
 MIB = 1 << 20
 
@@ -30,7 +32,8 @@ if missing:
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, guest.Ran]:
     """What the programs did in the guest, by name."""
-    programs = [Path(module.__file__) for module in (cgroups_guest, memory_guest, numa_guest)]
+    modules = (cgroups_guest, quota_guest, memory_guest, numa_guest)
+    programs = [Path(module.__file__) for module in modules]
     return guest.run(programs, tmp_path_factory.mktemp("guest"), timeout_s=560)
 
 
@@ -50,6 +53,12 @@ def test_groups_are_made_wherever_version_2_allows_them_and_leave_no_trace(
     booted: dict[str, guest.Ran],
 ) -> None:
     all_was_well(booted["cgroups_guest"])
+
+
+def test_a_quota_of_version_2_is_read_wherever_it_is_and_so_is_whom_the_kernel_stopped(
+    booted: dict[str, guest.Ran],
+) -> None:
+    all_was_well(booted["quota_guest"])
 
 
 def test_what_limits_leave_can_be_had_and_a_region_keeps_to_them(

@@ -14,6 +14,9 @@ MOUNTS = Path("/sys/fs/cgroup")
 # What counts CPU time may be mounted with what limits it, or beside it.
 HIERARCHIES = ("cpu", "cpuacct")
 
+# Of a contended CPU; anybody else has 1,024.
+_MOST_SHARES = 1 << 18
+
 # Puts itself into the groups that are named before a "--", then becomes what follows.
 _JOIN = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@"'
 
@@ -42,6 +45,8 @@ def quota_group(cpus: float, *, below: str = "") -> Iterator[str]:
         for folder in folders:
             folder.mkdir()
         (MOUNTS / "cpu" / name / "cpu.cfs_quota_us").write_text(f"{round(cpus * 100_000)}\n")
+        # Among many other tasks it would never get what it is allowed, and so not be stopped.
+        (MOUNTS / "cpu" / name / "cpu.shares").write_text(f"{_MOST_SHARES}\n")
         yield paths[-1]
     finally:
         for folder in reversed(folders):
