@@ -11,11 +11,15 @@ Letters: B batch, F sparse features, D embedding dim.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+Interaction = Literal["dot", "dot-itself", "cat"]
+"""What the reference has as ``--arch-interaction-op`` and ``--arch-interaction-itself``."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,9 @@ class DlrmShape:
         D.
     bottom, top : tuple of int
         Hidden widths; the bottom MLP ends in D and the top MLP in 1.
+    interaction : {"dot", "dot-itself", "cat"}
+        Products of all pairs among the F + 1 vectors, of each with itself too, or the vectors side
+        by side.
     """
 
     num_dense: int
@@ -37,11 +44,16 @@ class DlrmShape:
     dim: int
     bottom: tuple[int, ...]
     top: tuple[int, ...]
+    interaction: Interaction = "dot"
 
     @property
     def interactions(self) -> int:
-        """Width of what the interaction hands on: D and every pair among F + 1 vectors."""
-        return self.dim + (self.num_sparse + 1) * self.num_sparse // 2
+        """Width of what the interaction hands on: D, and a product for every pair or F D more."""
+        vectors = self.num_sparse + 1
+        if self.interaction == "cat":
+            return vectors * self.dim
+        pairs = vectors * (vectors - 1) // 2
+        return self.dim + pairs + (vectors if self.interaction == "dot-itself" else 0)
 
     @property
     def hidden(self) -> int:
@@ -78,10 +90,10 @@ class DenseArch(nn.Module):
 
 
 class InteractionArch(nn.Module):
-    """Dot interaction: all pairs among the dense vector [B, D] and the embeddings [B, F, D].
+    """How the dense vector [B, D] and the embeddings [B, F, D] meet; gives [B, interactions].
 
-    Gives [B, D + F (F + 1) / 2]: the dense vector, then the products of vector i with every
-    vector j < i, in that order.
+    The dense vector, then the products of vector i with every vector j < i, in that order; with
+    every vector j <= i where they meet themselves. Or all vectors side by side.
     """
 
     pairs: Tensor
@@ -89,11 +101,16 @@ class InteractionArch(nn.Module):
     def __init__(self, shape: DlrmShape) -> None:
         super().__init__()
         vectors = shape.num_sparse + 1
-        i, j = torch.tril_indices(vectors, vectors, offset=-1)
+        i, j = torch.tril_indices(
+            vectors, vectors, offset=0 if shape.interaction == "dot-itself" else -1
+        )
+        self._cat = shape.interaction == "cat"
         self.register_buffer("pairs", i * vectors + j, persistent=False)
 
     def forward(self, dense: Tensor, embeddings: Tensor) -> Tensor:
         """Interact."""
+        if self._cat:
+            return torch.cat([dense, embeddings.flatten(1)], dim=1)
         vectors = torch.cat([dense.unsqueeze(1), embeddings], dim=1)
         products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
         return torch.cat([dense, products.index_select(1, self.pairs)], dim=1)
@@ -182,21 +199,22 @@ class InferenceNet:
 
     Notes
     -----
-    `dense` [most, num_dense] and `vectors` [most, F + 1, D] are where a batch is put: embeddings
-    go to ``vectors[:, 1:]`` and the bottom MLP fills ``vectors[:, 0]``.
+    `dense` [most, num_dense] and `embeddings` [most, F, D] are where a batch is put.
     """
 
     def __init__(self, net: DenseNet, most: int) -> None:
         shape = net.shape
         self._net = net
+        self._cat = shape.interaction == "cat"
         self._pairs = net.interaction.pairs
         count = shape.num_sparse + 1
         self.dense = torch.zeros(most, shape.num_dense)
         self.embeddings = torch.zeros(most, shape.num_sparse, shape.dim)
-        self._vectors = torch.zeros(most, count, shape.dim)
-        self._products = torch.zeros(most, count, count)
         self._interactions = torch.zeros(most, shape.interactions)
-        self._pooled = torch.zeros(most, len(self._pairs))
+        if not self._cat:
+            self._vectors = torch.zeros(most, count, shape.dim)
+            self._products = torch.zeros(most, count, count)
+            self._pooled = torch.zeros(most, len(self._pairs))
         self._bottom = [torch.zeros(most, width) for width in shape.bottom_sizes[1:]]
         self._top = [torch.zeros(most, width) for width in shape.top_sizes[1:]]
         self._bottom_weights = [(w.weight.t(), w.bias) for w in _linear_layers(net.dense_arch)]
@@ -214,16 +232,7 @@ class InferenceNet:
         value = self.dense[:n]
         for (weight, bias), out in zip(self._bottom_weights, self._bottom, strict=True):
             value = torch.addmm(bias, value, weight, out=out[:n]).relu_()
-        vectors = self._vectors[:n]
-        vectors[:, 0] = value
-        vectors[:, 1:] = self.embeddings[:n]
-        products = torch.bmm(vectors, vectors.transpose(1, 2), out=self._products[:n])
-        pooled = torch.index_select(products.view(n, -1), 1, self._pairs, out=self._pooled[:n])
-        interactions = self._interactions[:n]
-        width = value.shape[1]
-        interactions[:, :width] = value
-        interactions[:, width:] = pooled
-        value = interactions
+        value = self._interact(value, n)
         for layer, ((weight, bias), out) in enumerate(
             zip(self._top_weights, self._top, strict=True), start=1
         ):
@@ -231,6 +240,22 @@ class InferenceNet:
             if layer < len(self._top):
                 value.relu_()
         return value.sigmoid_().view(-1).numpy()
+
+    def _interact(self, dense: Tensor, n: int) -> Tensor:
+        """Fill the interactions of `n` rows, as `InteractionArch` does."""
+        interactions, width = self._interactions[:n], dense.shape[1]
+        interactions[:, :width] = dense
+        if self._cat:
+            interactions[:, width:] = self.embeddings[:n].flatten(1)
+            return interactions
+        vectors = self._vectors[:n]
+        vectors[:, 0] = dense
+        vectors[:, 1:] = self.embeddings[:n]
+        products = torch.bmm(vectors, vectors.transpose(1, 2), out=self._products[:n])
+        interactions[:, width:] = torch.index_select(
+            products.view(n, -1), 1, self._pairs, out=self._pooled[:n]
+        )
+        return interactions
 
 
 def _linear_layers(arch: DenseArch | OverArch) -> list[nn.Linear]:

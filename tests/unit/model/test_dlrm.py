@@ -13,6 +13,8 @@ SHAPES = [
     DlrmShape(num_dense=13, num_sparse=26, dim=16, bottom=(64, 32), top=(64, 32)),
     DlrmShape(num_dense=1, num_sparse=1, dim=3, bottom=(), top=()),
     DlrmShape(num_dense=4, num_sparse=3, dim=7, bottom=(5,), top=(9,)),
+    DlrmShape(num_dense=4, num_sparse=3, dim=7, bottom=(5,), top=(9,), interaction="dot-itself"),
+    DlrmShape(num_dense=4, num_sparse=3, dim=7, bottom=(5,), top=(9,), interaction="cat"),
 ]
 
 
@@ -26,8 +28,9 @@ def by_hand(net: DenseNet, dense: np.ndarray, embeddings: np.ndarray) -> list[fl
         for layer in net.dense_arch.layers:
             x = np.maximum(layer.weight.detach().numpy() @ x + layer.bias.detach().numpy(), 0)
         every = [x, *vectors]
-        pairs = [every[i] @ every[j] for i in range(len(every)) for j in range(i)]
-        z = np.concatenate([x, pairs])
+        itself = net.shape.interaction == "dot-itself"
+        pairs = [every[i] @ every[j] for i in range(len(every)) for j in range(i + itself)]
+        z = np.concatenate(every if net.shape.interaction == "cat" else [x, pairs])
         layers = list(net.over_arch.layers)
         for layer in layers:
             z = layer.weight.detach().numpy() @ z + layer.bias.detach().numpy()
