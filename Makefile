@@ -187,7 +187,8 @@ can_build = "$(PYTHON)" -c 'import ensurepip, os, sysconfig; \
   && command -v $(firstword $(CC)) >/dev/null
 
 # Otava, the extra trend, holds NumPy at one release and brings clients of several clouds, and what is
-# used of it needs neither: it comes without them.
+# used of it needs neither: it comes without them. So do torchrec, which asks for FBGEMM's build for
+# CUDA, and torchsnapshot; the tests have them write checkpoints.
 $(STAMP): pyproject.toml constraints.txt meson.build
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "'$(PYTHON)' is no Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
@@ -202,7 +203,7 @@ $(STAMP): pyproject.toml constraints.txt meson.build
 	@$(PIP) install --constraint constraints.txt --group build
 	@CYTHON="'$(abspath $(VENV))/bin/cython'" $(PIP) install --constraint constraints.txt \
 	  --group dev --no-build-isolation --config-settings build-dir="$(BUILD_DIR)" --editable ".[fbgemm,mlperf]"
-	@$(PIP) install --constraint constraints.txt --no-deps apache-otava
+	@$(PIP) install --constraint constraints.txt --no-deps apache-otava torchrec torchsnapshot
 	@touch $@
 
 # Installs those of the Debian packages $(1) that are missing; does nothing where none is.
