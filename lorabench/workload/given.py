@@ -5,7 +5,9 @@ of it, but from any row on and without a copy on disk.
 """
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,23 +15,32 @@ import numpy as np
 
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
-from lorabench.workload.columns import ColumnsInput, load_columns
+from lorabench.workload.column_map import load_columns
+from lorabench.workload.columns import ColumnsInput
 from lorabench.workload.criteo import row_gap_ns
 from lorabench.workload.id_rows import GivenRows, HashedRows
 from lorabench.workload.ingest import base_for
 from lorabench.workload.inputs import Input
+from lorabench.workload.layouts import STDIN, open_rows
+from lorabench.workload.manifest import is_workload
 from lorabench.workload.moments import Moments, standardised
 from lorabench.workload.opened import OpenedSource, digest_of, file_digest
 from lorabench.workload.parts import MANIFEST
 from lorabench.workload.processed import ProcessedInput, ProcessedKind
-from lorabench.workload.processed_files import in_order, recognise
-from lorabench.workload.spec import WorkloadSpec, load_spec, validated
+from lorabench.workload.processed_files import in_order, is_processed, recognise
+from lorabench.workload.spec import LONGEST_S, WorkloadSpec, load_spec, validated
+
+RANKED = "processed rows of the reference DLRM or of TorchRec, whose ids are rows of tables"
+"""What alone has ids that can wrap round."""
 
 PRESET = "criteo-kaggle"
 """Whose tables and model go with rows that bring none."""
 
 TABLE_ROWS = 1_000_000
 """Rows that ids of each feature are hashed to, where neither preset nor checkpoint say."""
+
+LOOKED_AT_ROWS = 1 << 16
+"""Of rows with times: those whose mean rate is taken for that of all."""
 
 _WRITERS: dict[ProcessedKind, str] = {
     "dlrm-npz": "rows processed by the reference DLRM",
@@ -122,9 +133,64 @@ def processed_input(
     return source, validated(content, source.name)
 
 
+def open_input(
+    paths: Sequence[Path],
+    columns: Path | None,
+    preset: str | None,
+    *,
+    table_rows: int = TABLE_ROWS,
+    ordered: bool = True,
+    wrap: bool = False,
+) -> tuple[Input, WorkloadSpec]:
+    """Open rows to be taken in, and make the spec that goes with them.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Text or Parquet, files or folders of Parquet; or processed click logs. ``-`` is stdin.
+    columns : Path or None
+        Map of the columns.
+    preset : str or None
+        Gives the model, the rate of rows without times and, if it has as many features, the tables.
+    table_rows : int
+        Rows that ids are hashed to where it has not.
+    ordered : bool
+        Refuse rows that are not in order of time.
+    wrap : bool
+        Take ids that are rows modulo those of their table.
+
+    Raises
+    ------
+    InputError
+        What is there is no set of rows, or an option says nothing of it.
+    """
+    for path in paths:
+        if path != STDIN and is_workload(path):
+            raise InputError(
+                f"{path}: found a workload folder, expected other rows: --data takes it as it is"
+            )
+    if all(path != STDIN and is_processed(path) for path in paths):
+        if columns is not None:
+            raise InputError(f"--columns: found {paths[0]} beside it, expected Parquet or CSV")
+        if len(paths) > 1:
+            raise InputError(
+                f"{paths[1]}: found several processed files, expected one, or a folder of days"
+            )
+        return processed_input(paths[0], load_spec(preset or PRESET), None, wrap=wrap)
+    if wrap:
+        raise InputError(f"--wrap-ids: found {paths[0]} beside it, expected {RANKED}")
+    files = [file for path in paths for file in _files(path)]
+    known = None if columns is None else load_columns(columns)
+    source = open_rows(files, known, ordered=ordered)
+    spec = load_spec(preset or source.preset)
+    if isinstance(source, ColumnsInput):
+        spec = base_for(spec, source, table_rows)
+    return source, spec
+
+
 def open_columns(
     path: Path, columns: Path | None, preset: str | None, tables: tuple[int, ...] | None
-) -> OpenedSource:
+) -> OpenedSource | None:
     """Open Parquet or CSV, a file or a folder of Parquet files.
 
     Parameters
@@ -138,49 +204,97 @@ def open_columns(
     tables : tuple of int, length F, or None
         Rows V of each table of a checkpoint, to which ids are hashed.
 
+    Returns
+    -------
+    OpenedSource or None
+        None where these are raw Criteo lines, which are no columns.
+
     Raises
     ------
     InputError
         No such files, unknown columns, or bad data in the first rows.
     """
-    paths = _parquet_files(path) if path.is_dir() else (path,)
-    if columns is None:
-        raise InputError(f"{path}: found Parquet or CSV alone, expected --columns MAP.toml")
-    source = ColumnsInput(paths, load_columns(columns))
-    spec = base_for(load_spec(preset or PRESET), source, TABLE_ROWS)
+    source, spec = open_input((path,), columns, preset)
+    if not isinstance(source, ColumnsInput):
+        return None
     if tables is not None:
         spec = with_tables(spec, tables)
-    first = next((batch for batch in source.from_row(0) if len(batch.label)), None)
-    if first is None:
-        raise InputError(f"{path}: found no row, expected at least one")
-    content = spec.model_dump()
-    first_ns = None
-    if first.time_ns is not None:
-        first_ns, last_ns = int(first.time_ns[0]), int(first.time_ns[-1])
-        if last_ns > first_ns:
-            rate = (len(first.label) - 1) / ((last_ns - first_ns) / 1e9)
-            content["rows_per_s"] = min(max(rate, 1e-3), 1e9)
-    if source.transforms is not None:
-        moments = Moments.of(source.transforms)
-        moments.add(first.dense)
-        content["dense"] = standardised(spec.dense, source.transforms, moments).model_dump()
-    spec = validated(content, source.name)
+    seen = _Seen.of(source)
+    spec = seen.spec(source, spec)
+    files = _files(path)
     return OpenedSource(
         spec=spec,
         digest=digest_of(
             "columns",
-            *map(file_digest, paths),
-            json.dumps(source.identity[len(paths) :], sort_keys=True),
-            repr(spec.sparse.cardinality),
-            repr(spec.rows_per_s),
-            repr(spec.dense),
+            *map(file_digest, files),
+            json.dumps(source.identity[len(files) :], sort_keys=True),
+            spec.digest,
         ),
         description=f"{path}: given rows of {spec.num_dense} dense and {spec.num_sparse} sparse "
         "columns",
         kind="columns",
-        basis="measured-synthetic" if source.synthetic else "measured-real",
-        read=partial(blocks, source, spec, first_ns),
+        basis="measured-real",
+        read=partial(blocks, source, spec, seen.first_ns),
+        notes=(*source.notes, *seen.notes(source, spec)),
     )
+
+
+@dataclass
+class _Seen:
+    """What the first rows of an input show."""
+
+    moments: Moments
+    rows: int = 0
+    first_ns: int | None = None
+    last_ns: int = 0
+    remarks: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, source: Input) -> "_Seen":
+        """Look at the first `LOOKED_AT_ROWS` rows, and at what ends their batch."""
+        seen = cls(Moments.of(source.transforms or ()))
+        for batch in source.from_row(0):
+            if batch.time_ns is not None and len(batch.time_ns):
+                first_ns, seen.last_ns = int(batch.time_ns[0]), int(batch.time_ns[-1])
+                seen.first_ns = first_ns if seen.first_ns is None else seen.first_ns
+            seen.rows += len(batch.label)
+            seen.moments.add(batch.dense)
+            seen.remarks.update(batch.remarks)
+            if seen.rows >= LOOKED_AT_ROWS:
+                break
+        if not seen.rows:
+            raise InputError(f"{source.name}: found no row, expected at least one")
+        return seen
+
+    def spec(self, source: Input, base: WorkloadSpec) -> WorkloadSpec:
+        """Return a spec with the rate of rows and what of dense columns is measured."""
+        content = base.model_dump()
+        if self.first_ns is not None and self.last_ns > self.first_ns:
+            span_s = (self.last_ns - self.first_ns) / 1e9
+            rate = float(np.clip((self.rows - 1) / span_s, 1e-3, 1e9))
+            # Or the preset's length might take more than a century at this rate.
+            rows = max(1, min(base.rows, int(rate * LONGEST_S)))
+            content.update(
+                rows_per_s=rate, rows=rows, pretrain_rows=min(base.pretrain_rows, rows // 2)
+            )
+        if source.transforms is not None:
+            dense = standardised(base.dense, source.transforms, self.moments)
+            content["dense"] = dense.model_dump()
+        return validated(content, source.name)
+
+    def notes(self, source: Input, spec: WorkloadSpec) -> tuple[str, ...]:
+        """Say what was made of ids and values."""
+        sizes = sorted(spec.sparse.cardinality)
+        size = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
+        done = self.remarks.items()
+        return (
+            f"{source.name}: ids of a feature are hashed to {size} rows",
+            *(f"{words}: {count:,} in the first {self.rows:,} rows" for words, count in done),
+        )
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    return _parquet_files(path) if path != STDIN and path.is_dir() else (path,)
 
 
 def _parquet_files(folder: Path) -> tuple[Path, ...]:
@@ -198,12 +312,6 @@ def _parquet_files(folder: Path) -> tuple[Path, ...]:
             "or Parquet files"
         )
     return tuple(paths)
-
-
-def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet, by its first bytes."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
 
 
 def with_tables(spec: WorkloadSpec, tables: tuple[int, ...]) -> WorkloadSpec:

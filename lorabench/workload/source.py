@@ -18,7 +18,7 @@ from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, read_criteo
 from lorabench.workload.generator import Generator, generate_blocks
-from lorabench.workload.given import PRESET, is_parquet, open_columns, open_processed, with_tables
+from lorabench.workload.given import PRESET, RANKED, open_columns, open_processed, with_tables
 from lorabench.workload.manifest import is_synthetic, is_workload, manifest_beside
 from lorabench.workload.opened import Basis, OpenedSource, SourceKind, digest_of, file_digest
 from lorabench.workload.planted import PlantedModel
@@ -92,6 +92,30 @@ class RowSource(Protocol):
         ...
 
 
+class Asked(Protocol):
+    """Options that name rows (`lorabench.bench.options.Workload`)."""
+
+    @property
+    def preset(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def data(self) -> Path | None: ...  # noqa: D102
+
+    @property
+    def columns(self) -> Path | None: ...  # noqa: D102
+
+    @property
+    def wrap_ids(self) -> bool: ...  # noqa: D102
+
+
+def open_asked(options: Asked, seed: int, tables: tuple[int, ...] | None = None) -> RowSource:
+    """Open the rows that options name; all else as `open_source`."""
+    columns, wrap_ids = options.columns, options.wrap_ids
+    return open_source(
+        options.preset, options.data, seed, tables, columns=columns, wrap_ids=wrap_ids
+    )
+
+
 def open_source(
     preset: str | None,
     data: Path | None,
@@ -148,11 +172,9 @@ def open_source(
     if is_processed(data):
         _only_with(data, "Parquet or CSV", columns=columns is not None)
         return open_processed(data, preset, tables, wrap=wrap_ids)
-    what = "processed rows of the reference DLRM or of TorchRec, whose ids are rows of tables"
-    _only_with(data, what, wrap_ids=wrap_ids)
-    if folder or columns is not None or is_parquet(data):
-        return open_columns(data, columns, preset, tables)
-    return _criteo(data, load_spec(preset or PRESET), tables)
+    _only_with(data, RANKED, wrap_ids=wrap_ids)
+    found = open_columns(data, columns, preset, tables)
+    return _criteo(data, load_spec(preset or PRESET), tables) if found is None else found
 
 
 def _is_folder(data: Path) -> bool:

@@ -34,7 +34,7 @@ from lorabench.targets.node.setup import NodeSetup
 from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Record
 from lorabench.workload.block import Block
-from lorabench.workload.source import RowSource, open_source
+from lorabench.workload.source import RowSource, open_asked
 
 # Of a query: what is asked and answered, as servers map it and as it is kept.
 _QUERY_BYTES = 160
@@ -124,14 +124,7 @@ class ServingNode:
         path = options.checkpoint
         weights = None if path is None else load_checkpoint(path)
         rows = None if weights is None else weights.layout.rows
-        source = open_source(
-            options.preset,
-            options.data,
-            options.seed,
-            rows,
-            columns=options.columns,
-            wrap_ids=options.wrap_ids,
-        )
+        source = open_asked(options, options.seed, rows)
         if options.label_delay_s is None:
             options = replace(options, label_delay_s=source.spec.labels.delay_s)
         prepared = prepare(source, weights, options.seed, observer.stage)

@@ -42,7 +42,7 @@ from lorabench.strategies.deployment import Pushes
 from lorabench.strategies.pushed import Pushed
 from lorabench.updates.delta_files import first_delta
 from lorabench.updates.link import Handling
-from lorabench.workload.source import RowSource, generated, open_source, with_dim
+from lorabench.workload.source import RowSource, generated, open_asked, with_dim
 from lorabench.workload.spec import with_rows
 from lorabench.workload.speeds import with_drift
 
@@ -90,13 +90,7 @@ class Freshness(Experiment):
 
     def _open(self, seed: int) -> RowSource:
         options = self.options
-        source = open_source(
-            options.preset,
-            options.data,
-            seed,
-            columns=options.columns,
-            wrap_ids=options.wrap_ids,
-        )
+        source = open_asked(options, seed)
         limit = options.limit(source.spec.rows_per_s)
         spec = with_drift(source.spec, options.drift_strength, options.drift_kind)
         if options.minutes is not None and limit is not None and source.kind == "generated":

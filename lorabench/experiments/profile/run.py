@@ -25,7 +25,7 @@ from lorabench.model.prepare import prepare
 from lorabench.results import claims as claim
 from lorabench.results import schema, statistics
 from lorabench.results.learnable import LabelCount, Learned
-from lorabench.workload.source import RowSource, open_source, with_dim
+from lorabench.workload.source import RowSource, open_asked, with_dim
 from lorabench.workload.stream import RowStream
 
 _LARGEST_WINDOW = 262_144
@@ -48,13 +48,7 @@ class TrainingProfile(Experiment):
 
     def __init__(self, options: ProfileOptions) -> None:
         super().__init__(options)
-        self._source = open_source(
-            options.preset,
-            options.data,
-            options.seed,
-            columns=options.columns,
-            wrap_ids=options.wrap_ids,
-        )
+        self._source = open_asked(options, options.seed)
         self._found: list[Profiled] = []
 
     def measure(self, observer: Observer) -> None:

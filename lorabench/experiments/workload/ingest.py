@@ -6,13 +6,11 @@ from lorabench.bench.progress import rows_progress
 from lorabench.errors import InputError
 from lorabench.experiments.workload import view
 from lorabench.experiments.workload.options import FolderOutput, IngestOptions, IngestOutput
-from lorabench.workload.column_map import load_columns
-from lorabench.workload.columns import ColumnsInput
+from lorabench.workload.given import open_input
 from lorabench.workload.head import read_head
-from lorabench.workload.ingest import base_for, ingest
-from lorabench.workload.layouts import STDIN, open_rows
+from lorabench.workload.ingest import ingest
+from lorabench.workload.layouts import STDIN
 from lorabench.workload.parts import check_target
-from lorabench.workload.spec import load_spec
 from lorabench.workload.suggest import suggest
 from lorabench.workload.writing import usable_threads
 
@@ -59,14 +57,22 @@ def _suggest(options: IngestOptions, output: IngestOutput) -> None:
 
 def _ingest(options: IngestOptions, output: FolderOutput) -> None:
     check_target(output.output)
-    columns = None if options.columns is None else load_columns(options.columns)
-    source = open_rows(options.files, columns, ordered=not options.sort)
+    source, spec = open_input(
+        options.files,
+        options.columns,
+        options.preset,
+        table_rows=options.table_rows,
+        ordered=not options.sort,
+        wrap=options.wrap_ids,
+    )
+    if source.rows_given and options.ids == "exact":
+        raise InputError(
+            f"--ids exact: found {source.name}, whose ids are rows of tables already, expected "
+            "rows to number"
+        )
     if not output.quiet:
         for note in source.notes:
             view.say(note)
-    spec = load_spec(options.preset or source.preset)
-    if isinstance(source, ColumnsInput):
-        spec = base_for(spec, source, options.table_rows)
     with rows_progress(None, quiet=output.quiet) as progress:
         manifest = ingest(
             output.output,

@@ -4,7 +4,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Literal
 
-from lorabench.bench.options import INPUT, OUTPUT, RARE, again, option
+from lorabench.bench.options import INPUT, OUTPUT, RARE, Workload, again, option
 from lorabench.errors import InputError
 
 
@@ -38,7 +38,7 @@ class GenerateOptions:
     seed: int = option(0, "Same seed, same bytes.", metavar="N", least=0)
     form: Literal["arrow", "parquet", "criteo-tsv"] = option(
         "arrow",
-        "Of the parts; only arrow and parquet can be given to --data as a folder.",
+        "Of the parts; criteo-tsv is for other programs, too, but has no times.",
         "--format",
         choices=("arrow", "parquet", "criteo-tsv"),
         panel=OUTPUT,
@@ -67,7 +67,8 @@ class IngestOptions:
     files: tuple[Path, ...] = option(
         MISSING,
         "Raw Criteo lines, or CSV or Parquet of a known layout or with --columns; text may be "
-        "gzipped. In order of time. - is raw lines on stdin.",
+        "gzipped. In order of time. - is raw lines on stdin. Or processed rows of the reference "
+        "DLRM or of TorchRec: a file, or a folder.",
         "FILES",
         metavar="FILE...",
         panel=INPUT,
@@ -106,6 +107,7 @@ class IngestOptions:
     form: Literal["arrow", "parquet"] = option(
         "arrow", "Of the parts.", "--format", choices=("arrow", "parquet"), panel=OUTPUT
     )
+    wrap_ids: bool = again(Workload, "wrap_ids")
     table_rows: int = option(
         1_000_000,
         "With --columns, if the preset has another number of features: rows to hash each one's ids "

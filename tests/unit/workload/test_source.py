@@ -5,12 +5,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from processed_rows import Logs
+from pyarrow import csv
 from stores import write_store
 
 from lorabench.errors import InputError
 from lorabench.workload.block import Block
-from lorabench.workload.criteo import read_criteo
+from lorabench.workload.criteo import COLUMNS, read_criteo
 from lorabench.workload.generator import generate_blocks
 from lorabench.workload.ingest import ingest
 from lorabench.workload.inputs import CriteoInput
@@ -130,7 +134,7 @@ def test_what_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None:
         ("no-such", None, "unknown preset"),
         (None, tmp_path / "absent", "No such file"),
         (None, tmp_path, r"no workload\.json"),
-        (None, bad, "line 1: found 2 columns"),
+        (None, bad, "found the columns column1, column2 .tab-separated, without a header."),
         (None, fifo, "neither a file nor a folder"),
     ]
     for preset, data, words in cases:
@@ -173,3 +177,101 @@ def test_rows_that_were_generated_stay_so_when_they_are_taken_in(tmp_path: Path)
     moved = path.rename(tmp_path / "lines.tsv")
     ingest(tmp_path / "other", CriteoInput([moved]), TINY)
     assert open_source(None, tmp_path / "other", 0).basis == "measured-real"
+
+
+COLUMNS_MAP = """
+label = "clicked"
+time = "at"
+dense = ["price"]
+sparse = ["user", "item"]
+"""
+
+
+def table(rows: int, start: int = 0) -> pa.Table:
+    """Rows of two ids, a price and a time, ten a second."""
+    number = np.arange(start, start + rows)
+    return pa.table(
+        {
+            "at": 1_700_000_000 + number // 10,
+            "user": number % 7,
+            "item": [f"item {n % 11}" for n in number],
+            "price": number / 8,
+            "clicked": number % 3 == 0,
+            "other": number,
+        }
+    )
+
+
+@pytest.fixture
+def columns(tmp_path: Path) -> Path:
+    path = tmp_path / "map.toml"
+    path.write_text(COLUMNS_MAP)
+    return path
+
+
+def test_columns_are_read_as_a_workload_from_any_row_on(tmp_path: Path, columns: Path) -> None:
+    folder = tmp_path / "days" / "date=1"
+    folder.mkdir(parents=True)
+    for part, start in enumerate(range(0, 120, 10)):  # part-10 comes behind part-9
+        pq.write_table(table(10, start), folder / f"part-{part}.parquet")
+    (folder / "_metadata.parquet").write_bytes(b"PAR1")
+    pq.write_table(table(120), tmp_path / "all.parquet")
+    csv.write_csv(table(120), tmp_path / "all.csv")
+    whole = None
+    for data in (tmp_path / "days", tmp_path / "all.parquet", tmp_path / "all.csv"):
+        source = open_source("tiny", data, 0, columns=columns)
+        assert (source.kind, source.basis, source.counted) == ("columns", "measured-real", False)
+        assert (source.rows, source.spec.num_dense, source.spec.num_sparse) == (120, 1, 2)
+        assert source.spec.rows_per_s == pytest.approx(10, rel=0.2)
+        found = Block.concat(list(source.blocks()))
+        whole = whole or found
+        np.testing.assert_array_equal(found.dense[:, 0], np.arange(120, dtype=np.float32) / 8)
+        np.testing.assert_array_equal(found.label, np.arange(120) % 3 == 0)
+        np.testing.assert_array_equal(found.time_ns, np.arange(120) // 10 * 10**9)
+        np.testing.assert_array_equal(found.sparse, whole.sparse)
+        later = Block.concat(list(source.blocks(37)))
+        np.testing.assert_array_equal(later.sparse, found.sparse[37:])
+        np.testing.assert_array_equal(later.time_ns, found.time_ns[37:])
+        words = " ".join(source.notes)
+        assert "other" in words  # which is left out
+        assert "ids of a feature are hashed to 1,000,000 rows" in words
+    assert len(set(whole.sparse[:, 0].tolist())) == 7
+
+
+def test_columns_go_into_the_tables_of_a_checkpoint(tmp_path: Path, columns: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table(90), path)
+    source = open_source(None, path, 0, (5, 8), columns=columns)
+    assert source.spec.table_rows == (5, 8)
+    assert (Block.concat(list(source.blocks())).sparse.max(axis=0) < [5, 8]).all()
+    assert source.digest != open_source(None, path, 0, columns=columns).digest
+    with pytest.raises(InputError, match="found 3 tables, expected 2"):
+        open_source(None, path, 0, (5, 8, 9), columns=columns)
+
+
+def test_a_known_layout_needs_no_map(criteo_rows: Path, tmp_path: Path) -> None:
+    named = tmp_path / "rows.csv"
+    lines = criteo_rows.read_text().replace("\t", ",")
+    named.write_text(",".join(COLUMNS) + "\n" + lines)
+    source = open_source("tiny", named, 0)
+    assert source.kind == "columns"
+    found = Block.concat(list(source.blocks()))
+    expected = Block.concat(list(open_source("tiny", criteo_rows, 0).blocks()))
+    np.testing.assert_array_equal(found.sparse, expected.sparse)
+    np.testing.assert_array_equal(found.dense, expected.dense)
+
+
+def test_options_that_say_nothing_of_the_rows_are_refused(
+    store: Path, criteo_rows: Path, tmp_path: Path, columns: Path
+) -> None:
+    logs = Logs.draw(99).write_whole(tmp_path / "rows.npz")
+    for data, options, words in (
+        (None, {"columns": columns}, "--columns: found no --data beside it"),
+        (None, {"wrap_ids": True}, "--wrap-ids: found no --data beside it"),
+        (store, {"columns": columns}, "expected rows that lorabench did not write"),
+        (store, {"wrap_ids": True}, "expected rows that lorabench did not write"),
+        (criteo_rows, {"wrap_ids": True}, "expected processed rows of the reference DLRM or"),
+        (logs, {"columns": columns}, "--columns: found .* expected Parquet or CSV"),
+    ):
+        with pytest.raises(InputError, match=words):
+            open_source(None if data else "tiny", data, 0, **options)
