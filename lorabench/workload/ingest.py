@@ -125,15 +125,7 @@ def ingest(
         Bad input, one that changed since a run was killed, or a folder that cannot be written to.
     """
     _check_columns(source, base)
-    run = {
-        "command": "ingest",
-        "version": _VERSION,
-        "input": source.identity,
-        "ids": ids,
-        "spec": base.model_dump(mode="json", exclude={"description"}),
-        "format": form,
-        **({"sort": True} if sort else {}),
-    }
+    run = _run(source, base, ids, form, sort=sort)
     with Unfinished(folder, run) as unfinished:
         maker = _Maker(base, source, ids, skip_bad=skip_bad, progress=progress, on_bad=on_bad)
         if sort:
@@ -142,6 +134,21 @@ def ingest(
         manifest = maker.manifest(unfinished, form)
         unfinished.finish(manifest.as_text())
     return manifest
+
+
+def _run(
+    source: Input, base: WorkloadSpec, ids: Ids, form: Format, *, sort: bool
+) -> dict[str, Any]:
+    """Return what must be the same when a killed run goes on."""
+    return {
+        "command": "ingest",
+        "version": _VERSION,
+        "input": source.identity,
+        "ids": ids,
+        "spec": base.model_dump(mode="json", exclude={"description"}),
+        "format": form,
+        **({"sort": True} if sort else {}),
+    }
 
 
 def _check_columns(source: Input, base: WorkloadSpec) -> None:
