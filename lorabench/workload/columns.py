@@ -62,11 +62,16 @@ class ColumnsInput(Input):
         self._columns = columns
         self._ordered = ordered
         self.timed = columns.time is not None
-        self.notes = notes
+        self._notes = notes
         self.preset = preset
         self.name = ", ".join(path.name for path in self._paths)
         self.identity = [*(path.name for path in self._paths), columns.model_dump(mode="json")]
         self.num_dense, self.num_sparse = len(columns.dense), len(columns.sparse)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was recognised and what is left out."""
+        return self._notes
 
     @property
     def columns(self) -> ColumnMap:

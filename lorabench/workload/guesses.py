@@ -165,7 +165,7 @@ def guess_label(columns: Sequence[Column]) -> Column | None:
     binary = [column for column in usable if column.binary]
     if usable:
         return (binary or usable)[0]
-    others = [c for c in columns if c.binary and not _ID_WORDS.intersection(c.words)]
+    others = [c for c in columns if c.name and c.binary and not _ID_WORDS.intersection(c.words)]
     return others[0] if len(others) == 1 else None
 
 
@@ -184,6 +184,8 @@ def guess_time(columns: Sequence[Column]) -> TimeGuess | None:
     """Return the column of times, if there is one: one of such a name before others."""
     named = [column for column in columns if _TIME_WORDS.intersection(column.words)]
     for column in [*named, *(column for column in columns if column not in named)]:
+        if not column.name:
+            continue
         if column.kind.startswith(("timestamp", "date")):
             return TimeGuess(column)
         if not column.values:
@@ -267,8 +269,8 @@ def _useless(column: Column, rows: int) -> str:
     name = column.name.strip().lower()
     if column.kind.startswith(_NESTED):
         return f"{column.kind}: one value a row is read"
-    if not column.values:
-        return "nothing in the first rows"
+    if not column.name or not column.values:
+        return "nothing in the first rows" if column.name else "a column without a name"
     alone = len(column.distinct) == len(column.values) == rows
     if alone and (name in INDEX_NAMES or (rows >= _MANY and _ROW_NAMES.fullmatch(name))):
         return "another in each row, which nothing can be learned from"

@@ -76,8 +76,6 @@ class Input:
         What wrote the rows says that they were generated.
     timed : bool
         Whether the rows have times.
-    notes : tuple of str
-        What was recognised and what is left out, for the user and the manifest.
     preset : str
         Whose tables and model go with such rows, where no other is asked for.
     """
@@ -90,8 +88,12 @@ class Input:
     rows_given = False
     synthetic = False
     timed: bool = False
-    notes: tuple[str, ...] = ()
     preset: str = "criteo-kaggle"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was recognised and what is left out, for the user and the manifest."""
+        return ()
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
         """Batches behind the first `done`, up to which the checksum must be `read`."""

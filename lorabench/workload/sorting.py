@@ -60,10 +60,16 @@ class SortedInput(Input):
         self.num_dense, self.num_sparse = source.num_dense, source.num_sparse
         self.transforms = source.transforms
         self.rows_given, self.synthetic = source.rows_given, source.synthetic
-        self.notes, self.preset = source.notes, source.preset
+        self.preset = source.preset
+        self._notes = source.notes
         self._runs = tuple(runs)
         self._dtype = dtype
         self._digest = hashlib.sha256("".join(run.sha256 for run in runs).encode()).hexdigest()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the other input."""
+        return self._notes
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:  # noqa: ARG002
         """Merge the runs."""
