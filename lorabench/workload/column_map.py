@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from lorabench.errors import InputError
+from lorabench.workload.features import Transform
 from lorabench.workload.labels import label_rule
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
@@ -52,6 +53,9 @@ class ColumnMap(BaseModel):
         may times lie outside 1990 to 2100.
     dense : tuple of str
         Numbers.
+    transform : {"log1p", "identity", "standardise"} or dict of str to one, optional
+        How numbers become inputs of the model: of all, or column by column. By default log1p,
+        which suits counts: log(1 + x), 0 below 0.
     sparse : tuple of str
         Ids of any kind.
     ids : {"text", "hex"}
@@ -74,6 +78,7 @@ class ColumnMap(BaseModel):
     time_format: Annotated[str, Field(strict=True, min_length=1)] | None = None
     time_origin: Literal["epoch", "start"] = "epoch"
     dense: tuple[Name, ...] = ()
+    transform: Transform | dict[Name, Transform] | None = None
     sparse: Annotated[tuple[Name, ...], Field(min_length=1)]
     ids: Literal["text", "hex"] = "text"
     missing: tuple[str, ...] = MISSING_MARKS
@@ -105,6 +110,9 @@ class ColumnMap(BaseModel):
             and {"time_unit", "time_format", "time_origin"} & self.model_fields_set
         ):
             raise _problem("time: found none, expected the column that its unit or format is of")
+        if isinstance(self.transform, dict) and not set(self.transform) <= set(self.dense):
+            other = next(name for name in self.transform if name not in self.dense)
+            raise _problem(f"transform: found {other!r}, expected columns of dense")
         if self.time_format is not None and self.time_unit is not None:
             raise _problem("time_unit, time_format: found both, expected one of them")
         return self
@@ -114,6 +122,19 @@ class ColumnMap(BaseModel):
         """All columns, each once."""
         time = () if self.time is None else (self.time,)
         return list(dict.fromkeys((self.label, *time, *self.dense, *self.sparse)))
+
+    @property
+    def transforms(self) -> tuple[Transform, ...] | None:
+        """How each dense column becomes an input of the model; None where nothing was said."""
+        if self.transform is None:
+            return None
+        if isinstance(self.transform, str):
+            return (self.transform,) * len(self.dense)
+        return tuple(self.transform.get(name, "log1p") for name in self.dense)
+
+    def said_transform(self, name: str) -> Transform | None:
+        """Return the transform that was asked for of a dense column."""
+        return self.transform.get(name) if isinstance(self.transform, dict) else self.transform
 
 
 def _problem(text: str) -> PydanticCustomError:

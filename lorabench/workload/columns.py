@@ -61,6 +61,7 @@ class ColumnsInput(Input):
         self._paths = tuple(paths)
         self._columns = columns
         self._ordered = ordered
+        self.transforms = columns.transforms
         self.timed = columns.time is not None
         self._notes = notes
         self.preset = preset

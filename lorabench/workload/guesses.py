@@ -115,6 +115,11 @@ class Column:
             found <= {"0", "1"} or found <= {"0.0", "1.0"} or found <= {"true", "false"}
         )
 
+    @cached_property
+    def counts(self) -> bool:
+        """Whether they are whole numbers from 0 on, whose logarithm suits a model."""
+        return self.whole and min(map(float, self.distinct)) >= 0
+
     def look(self) -> str:
         """Say what the values look like."""
         if not self.values:

@@ -219,6 +219,7 @@ def _criteo(
         label=label,
         dense=dense,
         sparse=sparse,
+        transform="log1p",
         ids="hex" if raw and head.form == "csv" else "text",
         delimiter=head.delimiter or None,
     )

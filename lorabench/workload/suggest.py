@@ -78,6 +78,10 @@ def _guessed(head: Head) -> Iterator[str]:
             found[kind].append((column, why))
     for key in ("dense", "sparse"):
         yield from _listed(key, found[key])
+    scaled = [_toml(c.name) for c, _ in found["dense"] if not c.counts]
+    if scaled:
+        scales = ", ".join(f'{name} = "standardise"' for name in scaled)
+        yield f"transform = {{ {scales} }}  # no counts; of the others: log(1 + x)"
     if head.form == "csv":
         yield f"delimiter = {_toml(head.delimiter)}"
         if not head.header:

@@ -138,6 +138,12 @@ class ColumnReader:
         expected = f"a number within ±{_MOST_DENSE:.2g}, or nothing"
         bad = np.flatnonzero(np.abs(numbers) > _MOST_DENSE).tolist()
         self._refuse(name, dict.fromkeys(bad, expected))
+        below = int(np.count_nonzero(numbers < 0))
+        if below and self._columns.said_transform(name) is None:
+            self.remarks[
+                f"column {printable(name)}: numbers below 0 become 0 as inputs of the model; "
+                'transform = "standardise" in the map keeps them'
+            ] += below
         return np.asarray(numbers)
 
     def ids(self, name: str) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Parquet and CSV by a column map: the same rows from both, and every error with its place."""
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,184 @@ def test_taken_in_they_are_a_workload_with_their_own_columns(tmp_path: Path) -> 
     found = Block.concat(list(Store.open(tmp_path / "out").blocks()))
     assert found.sparse[:, 0].tolist() == [1 + i % 50 for i in range(500)]
     assert found.dense[:, 0].tolist() == [i % 7 for i in range(500)]
+
+
+PLAIN = ColumnMap(label="y", dense=("a",), sparse=("u",))
+
+
+def remarks(path: Path, columns: ColumnMap = PLAIN) -> dict[str, int]:
+    (found,) = read(path, columns)
+    return dict(found.remarks)
+
+
+def test_an_id_is_the_same_as_the_float_that_pandas_makes_of_it(tmp_path: Path) -> None:
+    rows = (
+        b"y,a,u\n1,1,7\n0,1,7.0\n0,1,\n1,1,7.5\n0,1,-0.0\n0,1,0\n0,1,1e+16\n0,1,10000000000000000\n"
+    )
+    (found,) = read(text(tmp_path, rows), PLAIN)
+    ids = found.ids[0].tolist()
+    assert ids[0] == ids[1]
+    assert ids[2] == -1
+    assert ids[4] == ids[5]
+    assert ids[6] == ids[7]
+    assert len(set(ids)) == 5
+    words = "column u: ids written as 7.0 are the same as those written as 7"
+    assert found.remarks == {words: 3}
+
+
+def test_hexadecimal_ids_that_look_like_floats_are_none(tmp_path: Path) -> None:
+    (found,) = read(text(tmp_path, b"y,a,u\n1,1,1e3\n0,1,1000\n0,1,007\n0,1,7\n"), PLAIN)
+    assert len(set(found.ids[0].tolist())) == 4
+    assert not found.remarks
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_marks_of_pandas_and_hive_are_missing(tmp_path: Path, form: str) -> None:
+    marks = [*MISSING_MARKS, "", " NULL "]
+    table = pa.table({"y": ["1"] * len(marks), "a": marks, "u": marks})
+    path = tmp_path / f"rows.{form}"
+    pq.write_table(table, path) if form == "parquet" else pa.csv.write_csv(table, path)
+    (found,) = read(path, PLAIN)
+    assert np.isnan(found.dense).all()
+    assert (found.ids == -1).all()
+    assert found.remarks["column u: 'NULL' stands for a missing value"] == 2
+    assert found.remarks["column a: '\\\\N' stands for a missing value"] == 1
+    assert len(found.remarks) == 2 * len(MISSING_MARKS)
+
+
+def test_a_map_may_name_other_marks(tmp_path: Path) -> None:
+    columns = PLAIN.model_copy(update={"missing": ("-1", "?")})
+    (found,) = read(text(tmp_path, b"y,a,u\n1,-1,NA\n0,?,?\n0,0.12,\n"), columns)
+    assert (found.ids[0] == -1).tolist() == [False, True, True]
+    np.testing.assert_array_equal(found.dense[0], np.array([np.nan, np.nan, 0.12], np.float32))
+
+
+def test_a_missing_label_is_no_label(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="row 2, column y: found 'NaN', expected 0 or 1"):
+        read(text(tmp_path, b"y,a,u\n1,1,x\nNaN,1,x\n"), PLAIN)
+
+
+def test_ratings_and_words_are_labels_by_a_rule(tmp_path: Path) -> None:
+    path = text(tmp_path, b"y,a,u\n5.0,1,x\n3.5,1,x\n4,1,x\n")
+    by_rule = PLAIN.model_copy(update={"positive": ">= 4"})
+    assert read(path, by_rule)[0].label.tolist() == [1, 0, 1]
+    listed = PLAIN.model_copy(update={"positive": (5, "3.5")})
+    assert read(path, listed)[0].label.tolist() == [1, 1, 0]
+    with pytest.raises(
+        InputError, match=r"found '5.0', expected 0 or 1 \(or, in the map, positive"
+    ):
+        read(path, PLAIN)
+    path = text(tmp_path, b"y,a,u\n5,1,x\ngood,1,x\n")
+    with pytest.raises(InputError, match=r"row 2, column y: found 'good', expected a number \(pos"):
+        read(path, by_rule)
+
+
+def test_numbers_below_0_are_told_of_unless_the_map_knows(tmp_path: Path) -> None:
+    path = text(tmp_path, b"y,a,u\n1,-2.5,x\n0,0.12,x\n")
+    (words,) = remarks(path)
+    assert words.startswith("column a: numbers below 0 become 0 as inputs of the model")
+    said = PLAIN.model_copy(update={"transform": "standardise"})
+    assert remarks(path, said) == {}
+    assert ColumnsInput([path], said).transforms == ("standardise",)
+
+
+def test_quoted_fields_may_hold_delimiters_and_line_ends(tmp_path: Path) -> None:
+    path = text(tmp_path, b'y,a,u,title\r\n1,1,"a, ""b""","two\r\nlines"\r\n\r\n0,1,c,d\r\n')
+    (found,) = read(path, PLAIN)
+    assert found.label.tolist() == [1, 0]
+    (words,) = found.remarks
+    assert words.startswith("rows.csv: line ends within quotes, which do not end a row")
+    assert found.remarks[words] == 1
+
+
+def test_a_quote_left_open_is_not_an_id(tmp_path: Path) -> None:
+    path = text(tmp_path, b'y,a,u\n1,1,x\n0,1,"x\n1,1,z"\n')
+    with pytest.raises(InputError, match=r"row 2, column u: .* is a quote left open\?"):
+        read(path, PLAIN)
+
+
+def test_what_is_no_utf8_stays_apart_and_is_told_of(tmp_path: Path) -> None:
+    path = text(tmp_path, "y,a,u\n1,1,é\n0,1,è\n0,1,e\n".encode("latin-1"))
+    (found,) = read(path, PLAIN)
+    assert len(set(found.ids[0].tolist())) == 3
+    assert found.remarks == {"rows.csv: bytes that are no UTF-8, read as texts such as \\xe9": 2}
+    (wide,) = read(text(tmp_path, "y,a,u\n1,1,é\n".encode("utf-16")), PLAIN)
+    (plain,) = read(text(tmp_path, "y,a,u\n1,1,é\n".encode()), PLAIN)
+    assert wide.ids.tolist() == plain.ids.tolist()
+
+
+def test_lines_that_are_no_rows_are_numbered_as_rows_are(tmp_path: Path) -> None:
+    path = text(tmp_path, b"y,a,u\n1,1\n1,1,x\n1,1,2,3\nq,1,x\n1,2,3\n1\n")
+    (found,) = read(path, PLAIN, keep_bad=True)
+    assert [str(error).split(", ", 1)[1] for error in found.bad] == [
+        "row 1: found 2 columns, expected 3",
+        "row 3: found 4 columns, expected 3",
+        "row 6: found 1 columns, expected 3",
+        "row 4, column y: found 'q', expected 0 or 1 (or, in the map, positive: which values are "
+        "clicks)",
+    ]
+    assert len(found.label) == 2
+
+
+def test_names_may_be_given_to_a_file_without_any(tmp_path: Path) -> None:
+    named = PLAIN.model_copy(update={"header": ("u", "a", "y")})
+    assert read(text(tmp_path, b"x|1|1\nz|2|0\n"), named)[0].label.tolist() == [1, 0]
+    words = "; where the first line is a row, header = [...] in the map names the columns"
+    with pytest.raises(InputError, match=re.escape(words)):
+        read(text(tmp_path, b"x|1|1\nz|2|0\n"), PLAIN)
+    with pytest.raises(
+        InputError, match=r"found 2 columns .*, expected the 3 that the map's header"
+    ):
+        read(text(tmp_path, b"x|1\nz|2\n"), named)
+
+
+def test_times_out_of_order_name_the_row_over_batches_and_files(tmp_path: Path) -> None:
+    columns = ColumnMap(label="y", time="t", sparse=("u",))
+    for name, at in (("a", 1714982400), ("b", 1714982399)):
+        (tmp_path / name).write_text(f"y,t,u\n1,{at},x\n")
+    source = ColumnsInput([tmp_path / "a", tmp_path / "b"], columns)
+    with pytest.raises(InputError, match=r"b, row 1, column t: .*\(--sort sorts them\)"):
+        list(source.batches(0, "", keep_bad=False, jobs=1))
+
+
+def test_numbers_of_two_readings_are_asked_about(tmp_path: Path) -> None:
+    columns = ColumnMap(label="y", time="t", sparse=("u",))
+    path = text(tmp_path, b"y,t,u\n1,2014102100,x\n0,2014102101,x\n")
+    with pytest.raises(InputError, match="column t: found 2014102100, which is 2014-10-21 00:00"):
+        read(path, columns)
+    said = columns.model_copy(update={"time_unit": "s"})
+    (found,) = read(path, said)
+    assert found.time_ns is not None
+    assert found.time_ns.tolist() == [2014102100 * 10**9, 2014102101 * 10**9]
+
+
+def test_lists_are_no_ids(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"y": [1], "a": [1], "u": [["x", "z"]]}), tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match="column u: found values of the type list"):
+        read(tmp_path / "rows.parquet", PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('label = "y"\nsparse = ["u", "y"]\n', "sparse: found the label 'y'"),
+        ('label = "y"\nsparse = ["u", "u"]\n', "sparse: found 'u' twice"),
+        ('label = "y"\nsparse = ["u"]\ntime_unit = "s"\n', "time: found none, expected the column"),
+        (
+            'label = "y"\nsparse = ["u"]\ntime = "t"\ntime_unit = "s"\ntime_format = "%Y"\n',
+            "time_unit, time_format: found both",
+        ),
+        ('label = "y"\nsparse = ["u"]\npositive = "4"\n', "positive: found '4', expected a comp"),
+        ('label = "y"\nsparse = ["u"]\ntransform = { v = "log1p" }\n', "transform: found 'v'"),
+        ('sparse = ["u"]\n', "label: found nothing, expected the name of a column"),
+        ('label = "y"\nsparse = ["u"]\ndelimiter = ""\n', "delimiter: found ''"),
+    ],
+)
+def test_maps_that_contradict_themselves_are_refused(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        load_columns(path)
+    assert str(caught.value).startswith(f"{path}: {words}")

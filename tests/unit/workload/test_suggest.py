@@ -69,7 +69,13 @@ def test_any_table_gives_toml_whose_columns_it_has(tmp_path: Path, data: st.Data
         (
             "ts,label,user,price,ctr7d\n2025-01-01T00:00:00,True,u1,3.5,0.12\n"
             "2025-01-01T00:00:01,False,u2,0.99,0.03\n",
-            ColumnMap(label="label", time="ts", dense=("price", "ctr7d"), sparse=("user",)),
+            ColumnMap(
+                label="label",
+                time="ts",
+                dense=("price", "ctr7d"),
+                sparse=("user",),
+                transform={"price": "standardise", "ctr7d": "standardise"},
+            ),
         ),
         (
             "userId,movieId,rating,timestamp\n1,2,3.5,1112486027\n1,29,4.5,1112486028\n",
@@ -115,6 +121,7 @@ def test_any_table_gives_toml_whose_columns_it_has(tmp_path: Path, data: st.Data
                 label="column1",
                 dense=("column3",),
                 sparse=("column2",),
+                transform={"column3": "standardise"},
                 header=("column1", "column2", "column3"),
             ),
         ),
