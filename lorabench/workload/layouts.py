@@ -6,6 +6,7 @@ found, and so is what has no label: it cannot be learned from. What is left out 
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,7 +122,7 @@ def unknown(head: Head) -> InputError:
     return InputError(
         f"{head.path}: found the columns {listed(head.names)} ({head.words()}), expected Criteo's "
         "or Avazu's, or --columns MAP.toml, which says what they are: lorabench ingest "
-        f"{head.path} --suggest-columns > map.toml writes one to start from"
+        f"{shlex.quote(str(head.path))} --suggest-columns > map.toml writes one to start from"
     )
 
 

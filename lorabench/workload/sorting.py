@@ -181,7 +181,7 @@ def sort_rows(
     """
     if not source.timed:
         raise InputError(
-            f"{source.name}: found --sort for rows without times, expected a column map with time"
+            f"--sort: found rows without times ({source.name}), expected a column map with time"
         )
     sorter = _Sorter(source, place, heard)
     sorter.take_up()

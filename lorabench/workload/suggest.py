@@ -5,6 +5,7 @@ cannot be guessed is left out and said, in a comment at its place.
 """
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 
 from lorabench.workload.column_map import MISSING_MARKS, ColumnMap
@@ -50,7 +51,9 @@ def suggest(head: Head) -> str:
     else:
         lines.append(f"# Recognised as {layout.words}; ingest needs no map for it. Or")
         body = list(_of_layout(layout.columns, layout.left_out))
-    lines.append(f"# lorabench ingest {printable(str(head.path))} --columns MAP.toml -o DIR")
+    lines.append(
+        f"# lorabench ingest {printable(shlex.quote(str(head.path)))} --columns MAP.toml -o DIR"
+    )
     return "\n".join([*lines, "", *body]) + "\n"
 
 

@@ -141,6 +141,6 @@ def test_an_input_that_changed_is_not_gone_on_with(
 def test_rows_without_times_are_not_sorted(tmp_path: Path) -> None:
     (path,) = files(tmp_path, [[1]])
     source = CriteoInput([path])
-    with pytest.raises(InputError, match="found --sort for rows without times, expected a column"):
+    with pytest.raises(InputError, match=r"found rows without times .*, expected a column map"):
         ingest(tmp_path / "out", source, load_spec("tiny"), sort=True)
     assert not (tmp_path / "out").exists()
