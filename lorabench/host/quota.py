@@ -203,9 +203,14 @@ class ThrottleWatch:
 
 
 def _groups(files: Files, tasks: Iterable[str]) -> Iterator[Group]:
+    # Mostly all are in one group, and a machine may have a hundred servers.
+    seen = set()
     for task in tasks:
-        with suppress(ProcessLookupError):
-            yield from groups_with(files, "cpu", task)
+        membership = files.get(f"/proc/{task}/cgroup")
+        if membership not in seen:
+            seen.add(membership)
+            with suppress(ProcessLookupError):
+                yield from groups_with(files, "cpu", task)
 
 
 def hides_groups(files: Files) -> bool:

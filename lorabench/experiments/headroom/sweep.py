@@ -95,6 +95,11 @@ class DutySweep(ServingExperiment):
                     f"the machine was noisy: serving alone, run twice, gave p99 "
                     f"{control.value:.2f} times its own (95 % interval {low:.2f} to {high:.2f})"
                 )
+        if any(sum(v or 0.0 for v in of) for of in table.named("throttled_periods").values()):
+            yield (
+                "the kernel stopped the servers for a CPU quota (throttled_periods): the usable "
+                "headroom is what that leaves, and not what the machine would"
+            )
         measured = table.named("headroom_samples_per_s")
         for condition in self.conditions:
             if Case(condition.name) not in measured:

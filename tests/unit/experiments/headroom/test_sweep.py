@@ -11,7 +11,7 @@ from lorabench.bench.serving.cases import case_of
 from lorabench.bench.serving.options import conditions
 from lorabench.errors import InputError
 from lorabench.experiments.headroom.options import DEFAULT_CONDITIONS, DutySweepOptions
-from lorabench.experiments.headroom.sweep import sweep_data
+from lorabench.experiments.headroom.sweep import DutySweep, sweep_data
 from lorabench.isolation.conditions import parse_condition
 from lorabench.results.headroom import Slo, headroom
 from lorabench.results.metrics import MetricTable
@@ -50,6 +50,18 @@ def test_what_is_to_be_kept_and_swept_follows_from_the_options() -> None:
     changed = replace(CONFIG, slo_s=0.005, duties=(1.0, 0.0, 0.5, 0.2, 0.3, 0.4))
     assert changed.slo == Slo(limit_s=0.005)
     assert changed.worked == (0.2, 0.3, 0.4, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(("stopped", "said"), [(0.0, False), (3.0, True)])
+def test_whose_headroom_it_is_is_said_where_a_quota_stopped_the_servers(
+    stopped: float, said: bool
+) -> None:
+    table = MetricTable()
+    table.add("throttled_periods", case_of(parse_condition("pinned"), 0.5), 0.0, stopped)
+    notes = " ".join(DutySweep(CONFIG)._notes(table))
+    assert ("the usable headroom is what that leaves, and not what the machine would" in notes) == (
+        said
+    )
 
 
 SHARED = parse_condition("shared")
