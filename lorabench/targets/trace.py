@@ -223,7 +223,8 @@ def _line(line: bytes, where: str) -> tuple[int, int | None]:
     if time_ns is None or len(fields) > 2:
         raise InputError(
             f"{where}: found {line.decode('utf-8', 'backslashreplace')[:60]!r}, expected a time in "
-            "seconds, at least 0, and at most a comma and a number of rows behind it"
+            f"seconds, 0 to {_LONGEST_S:g} (ms since 1970 are more: divide them), and at most a "
+            "comma and a number of rows behind it"
         )
     if len(fields) == 1:
         return time_ns, None

@@ -89,8 +89,8 @@ def dense_features(dense: NDArray[np.float32], spec: DenseSpec) -> NDArray[np.fl
 
     ``log1p`` is log(1 + max(x, 0)), the reference DLRM's preprocessing of Criteo's counts (Naumov
     et al. 2019, ``data_utils.py``); ``identity`` is x; ``standardise`` is (x - mean) / deviation.
-    A missing value is 0 under each of them. No input is infinite: what overflows float32 becomes
-    its largest value.
+    A missing value is 0 under each of them. Values are finite, and so are inputs: what overflows
+    float32 becomes its largest value.
 
     Parameters
     ----------
