@@ -302,8 +302,8 @@ class Workload:
     )
     data: Path | None = option(
         None,
-        "Rows: a folder from generate or ingest, Criteo's TSV, CSV, Parquet, or processed files of "
-        "the reference DLRM or of TorchRec.",
+        "Rows: a folder from generate or ingest, or Criteo's TSV, CSV, Parquet, processed npz or "
+        "npy.",
         metavar="PATH",
         panel=INPUT,
     )
