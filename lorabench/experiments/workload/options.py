@@ -107,7 +107,7 @@ class IngestOptions:
     form: Literal["arrow", "parquet"] = option(
         "arrow", "Of the parts.", "--format", choices=("arrow", "parquet"), panel=OUTPUT
     )
-    wrap_ids: bool = again(Workload, "wrap_ids")
+    wrap_ids: bool = again(Workload, "wrap_ids", default=False)
     table_rows: int = option(
         1_000_000,
         "With --columns, if the preset has another number of features: rows to hash each one's ids "
