@@ -85,6 +85,7 @@ def test_who_was_stopped_for_a_quota_gets_no_verdict_on_interference(
             assert f"for its CPU quota of {CPUS} CPUs" in claim.why[0]
             assert "alone slow the servers" not in " ".join(claim.why)
     said = " ".join(ran.stdout.split())
+    assert "the load is a share of what the quota allows" in said
     assert f"The kernel stopped the servers for their CPU quota of {CPUS} CPUs" in said
 
 

@@ -5,18 +5,19 @@ throttle needs to know what a late query is; and the trainer's rate is worth som
 the rate that it has with its cores to itself.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lorabench.bench.serving.interference import Interference, probe
 from lorabench.errors import InputError
+from lorabench.host.quota import Throttled
 from lorabench.model.tables import TableSet
 from lorabench.results import statistics
 from lorabench.targets.load import Schedule, Traffic
-from lorabench.targets.node.processes import NodeProcesses
+from lorabench.targets.node.processes import NodeProcesses, Saturated
 from lorabench.targets.node.settings import NodeCase, TrainerSettings
 from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Record
@@ -58,6 +59,8 @@ class Calibration:
         much of the time as the plan gives it.
     neighbours : Interference or None
         What the probe found.
+    throttled : Throttled
+        How often the kernel stopped the servers for a CPU quota while capacity was measured.
     """
 
     capacity_qps: float | None
@@ -66,6 +69,16 @@ class Calibration:
     baseline_p99_s: float | None = None
     alone_samples_per_s: float | None = None
     neighbours: Interference | None = None
+    throttled: Throttled = field(default_factory=Throttled)
+
+    def notes(self) -> Iterator[str]:
+        """Return what weakens it."""
+        if self.throttled.stopped:
+            yield (
+                f"the kernel stopped the servers for a CPU quota in {self.throttled.stopped:,} of "
+                f"{self.throttled.periods:,} periods while capacity was measured: the load is a "
+                "share of what the quota allows, and not of what the cores can do"
+            )
 
 
 def saturating(traffic: Traffic, servers: int, most_batch: int, seed: Sequence[int]) -> Schedule:
@@ -123,12 +136,12 @@ class Calibrator:
     seed: int
     report: Report
 
-    def capacity_qps(self) -> float:
-        """Queries/s when there is always a full batch waiting: what a load is a share of."""
+    def capacity(self) -> Saturated:
+        """Keep a full batch waiting all the time: the rate then is what a load is a share of."""
         self.report("measuring capacity", 0.0)
         found = self.processes.saturate(self._saturating(3), _CAPACITY_S)
         self.report("measuring capacity", 1.0)
-        return found.qps
+        return found
 
     def neighbours(self, tables: TableSet, trainer_cpus: Sequence[int]) -> Interference:
         """Find out what contends (`lorabench.bench.serving.interference`)."""
@@ -202,7 +215,8 @@ def calibrate(
     options = node.options
     traffic, servers, most = node.traffic, len(node.servers), options.max_batch
     calibrator = Calibrator(processes, traffic, servers, most, node.cpus, options.seed, report)
-    capacity = None if options.qps is not None else calibrator.capacity_qps()
+    full = None if options.qps is not None else calibrator.capacity()
+    capacity = None if full is None else full.qps
     qps = options.load * capacity if capacity is not None else options.qps
     qps = agreed_qps or qps
     assert qps is not None
@@ -214,7 +228,11 @@ def calibrate(
             "load at which some query comes within seconds"
         )
     found = Calibration(
-        capacity, qps, service, statistics.quantile(solo.latency_s, 0.99, _BASELINE_BEYOND)
+        capacity,
+        qps,
+        service,
+        statistics.quantile(solo.latency_s, 0.99, _BASELINE_BEYOND),
+        throttled=Throttled() if full is None else full.throttled,
     )
     if training:
         cpus = node.machine.plan.trainer_cpus

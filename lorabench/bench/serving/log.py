@@ -268,13 +268,16 @@ class RoundLog:
             wraps=self.node.stream.wraps,
             steal_s={name: record.steal_s for name, record in named.items()},
             involuntary_switches={n: record.involuntary_switches for n, record in named.items()},
-            notes=[
-                note
-                for case, record in records.items()
-                if record.train is not None or record.applied is not None
-                for note in (*_notes(case, record), *self._throttle_notes(case))
-            ],
+            notes=list(self._said(block, records)),
         )
+
+    def _said(self, block: int, records: Mapping[ServingCase, Record]) -> Iterator[str]:
+        if block == 0 and self.state.calibration is not None:
+            yield from self.state.calibration.notes()
+        for case, record in records.items():
+            if record.train is not None or record.applied is not None:
+                yield from _notes(case, record)
+                yield from self._throttle_notes(case)
 
     def _throttle_notes(self, case: ServingCase) -> Iterator[str]:
         calibration = self.state.calibration
