@@ -36,8 +36,10 @@ class ColumnMap(BaseModel):
 
     Parameters
     ----------
-    label : str
-        0 and 1, or false and true; any other with `positive`.
+    label : str, optional
+        0 and 1, or false and true; any other with `positive`. Only rows that have none do without.
+    labelled : bool
+        The rows have labels; where not, they can be served, and nothing learned or judged.
     positive : str or tuple, optional
         Which labels are clicks: ``">= 4"``, ``"== 'yes'"`` or a list of values.
     time : str, optional
@@ -71,7 +73,8 @@ class ColumnMap(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label: Name
+    label: Name | None = None
+    labelled: bool = True
     positive: str | Values | None = None
     time: Name | None = None
     time_unit: TimeUnit | None = None
@@ -96,6 +99,13 @@ class ColumnMap(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> "ColumnMap":
+        if self.labelled and self.label is None:
+            raise _problem(
+                "label: found none, expected the column of clicks; of rows that have no labels, "
+                "labelled = false"
+            )
+        if not self.labelled and (self.label is not None or self.positive is not None):
+            raise _problem("labelled: found false beside a label, expected one of them")
         for kind, names in (("dense", self.dense), ("sparse", self.sparse)):
             if self.label in names:
                 raise _problem(
@@ -120,8 +130,8 @@ class ColumnMap(BaseModel):
     @property
     def names(self) -> list[str]:
         """All columns, each once."""
-        time = () if self.time is None else (self.time,)
-        return list(dict.fromkeys((self.label, *time, *self.dense, *self.sparse)))
+        others = (name for name in (self.label, self.time) if name is not None)
+        return list(dict.fromkeys((*others, *self.dense, *self.sparse)))
 
     @property
     def transforms(self) -> tuple[Transform, ...] | None:

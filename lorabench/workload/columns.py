@@ -63,6 +63,7 @@ class ColumnsInput(Input):
         self._ordered = ordered
         self.transforms = columns.transforms
         self.timed = columns.time is not None
+        self.labelled = columns.labelled
         self._notes = notes
         self.preset = preset
         self.name = ", ".join(path.name for path in self._paths)

@@ -235,6 +235,7 @@ def open_columns(
         kind="columns",
         basis="measured-real",
         read=partial(blocks, source, spec, seen.first_ns),
+        labelled=source.labelled,
         notes=(*source.notes, *seen.notes(source, spec)),
     )
 

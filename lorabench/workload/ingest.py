@@ -64,11 +64,13 @@ class _Totals:
         """Make them of what `as_note` gave."""
         return cls(**{**note, "moments": Moments(**note["moments"])})
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, *, labelled: bool) -> tuple[str, ...]:
         """Say what was done to values, and whether there is anything to learn from."""
         said = [f"{words} ({count:,})" for words, count in sorted(self.remarks.items())]
         if self.clicks in (0, self.rows):
-            what = "no clicks in" if self.clicks == 0 else "nothing but clicks in"
+            what = "no clicks in" if labelled else "no labels in"
+            if self.clicks:
+                what = "nothing but clicks in"
             said.append(
                 f"{what} {self.rows:,} rows: nothing can be learned from them or judged on them"
             )
@@ -276,7 +278,8 @@ class _Maker:
             rows=self._totals.rows,
             skipped=self._totals.skipped,
             synthetic=self._source.synthetic,
-            notes=(*self._source.notes, *self._totals.notes()),
+            labelled=self._source.labelled,
+            notes=(*self._source.notes, *self._totals.notes(labelled=self._source.labelled)),
             parts=tuple(done.part for done in unfinished.done),
             spec=self._spec(),
         )

@@ -74,8 +74,8 @@ class Input:
         Ids are rows of tables, to be taken as they are.
     synthetic : bool
         What wrote the rows says that they were generated.
-    timed : bool
-        Whether the rows have times.
+    timed, labelled : bool
+        Whether the rows have times, and labels.
     preset : str
         Whose tables and model go with such rows, where no other is asked for.
     """
@@ -88,6 +88,7 @@ class Input:
     rows_given = False
     synthetic = False
     timed: bool = False
+    labelled: bool = True
     preset: str = "criteo-kaggle"
 
     @property

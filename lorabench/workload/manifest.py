@@ -40,6 +40,8 @@ class Manifest(BaseModel):
         Bad lines that were left out.
     synthetic : bool
         Of ingested rows: what wrote them says that they were generated.
+    labelled : bool
+        Of ingested rows: they have labels; where not, those of the parts are all 0.
     notes : tuple of str
         Of rows that were taken in: what they were recognised as, what was left out, what was done
         to values, and how often.
@@ -63,6 +65,7 @@ class Manifest(BaseModel):
     rows: Annotated[int, Field(gt=0)]
     skipped: Annotated[int, Field(ge=0)] = 0
     synthetic: Annotated[bool, Field(exclude_if=lambda value: value is False)] = False
+    labelled: Annotated[bool, Field(exclude_if=lambda value: value is True)] = True
     notes: Annotated[tuple[str, ...], Field(exclude_if=lambda value: not value)] = ()
     ceiling: Ceiling | None = None
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]

@@ -251,6 +251,7 @@ def _stored(path: Path, alone: bool) -> RowSource:
         read=store.blocks,
         known_rows=store.rows,
         truth=_truth(store.spec, seed) if known and seed is not None else None,
+        labelled=manifest.labelled,
         notes=(note,) if lines else (),
     )
 

@@ -102,7 +102,8 @@ def _column(head: Head, name: str) -> Column:
 
 def _label_lines(column: Column | None) -> Iterator[str]:
     if column is None:
-        yield '# label = "..."  # found no column of 0 and 1, or of a label\'s name'
+        yield '# label = "..."  # found no column of 0 and 1, or of a label\'s name;'
+        yield "# labelled = false  # if there is none: nothing can be learned or judged then"
         return
     yield f"label = {_toml(column.name)}  # {column.look()}"
     if not column.binary:

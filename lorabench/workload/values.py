@@ -97,8 +97,10 @@ class ColumnReader:
         return tuple(self._errors[i] for i in sorted(self._errors))
 
     def labels(self) -> NDArray[np.int8]:
-        """Return 1 for a click, else 0; int8 [N]."""
+        """Return 1 for a click, else 0; int8 [N]. Rows that have no labels get 0."""
         name = self._columns.label
+        if name is None:
+            return np.zeros(len(self._numbers), np.int8)
         rule = label_rule(self._columns.positive)
         values, place = self._distinct(name)
         known = np.full(len(values), -1, np.int8)

@@ -18,6 +18,7 @@ from lorabench.workload.column_map import MISSING_MARKS, ColumnMap, load_columns
 from lorabench.workload.columns import ColumnsInput
 from lorabench.workload.ingest import base_for, ingest
 from lorabench.workload.inputs import RawBatch
+from lorabench.workload.source import open_source
 from lorabench.workload.spec import load_spec
 from lorabench.workload.store import Store
 
@@ -182,6 +183,17 @@ def test_taken_in_they_are_a_workload_with_their_own_columns(tmp_path: Path) -> 
     found = Block.concat(list(Store.open(tmp_path / "out").blocks()))
     assert found.sparse[:, 0].tolist() == [1 + i % 50 for i in range(500)]
     assert found.dense[:, 0].tolist() == [i % 7 for i in range(500)]
+
+
+def test_rows_without_labels_are_taken_in_and_told_from_rows_without_clicks(tmp_path: Path) -> None:
+    lines = b"".join(b"%d,u%d\n" % (i, i % 9) for i in range(100))
+    columns = ColumnMap(labelled=False, dense=("a",), sparse=("u",))
+    source = ColumnsInput([text(tmp_path, b"a,u\n" + lines)], columns)
+    manifest = ingest(tmp_path / "out", source, base_for(load_spec("tiny"), source, 100))
+    assert manifest.notes[-1].startswith("no labels in 100 rows: nothing can be learned")
+    stored = open_source(None, tmp_path / "out", 0)
+    assert not stored.labelled
+    assert not np.any(next(stored.blocks()).label)
 
 
 PLAIN = ColumnMap(label="y", dense=("a",), sparse=("u",))
@@ -351,7 +363,8 @@ def test_lists_are_no_ids(tmp_path: Path) -> None:
         ),
         ('label = "y"\nsparse = ["u"]\npositive = "4"\n', "positive: found '4', expected a comp"),
         ('label = "y"\nsparse = ["u"]\ntransform = { v = "log1p" }\n', "transform: found 'v'"),
-        ('sparse = ["u"]\n', "label: found nothing, expected the name of a column"),
+        ('sparse = ["u"]\n', "label: found none, expected the column of clicks; of rows that have"),
+        ('label = "y"\nsparse = ["u"]\nlabelled = false\n', "labelled: found false beside a label"),
         ('label = "y"\nsparse = ["u"]\ndelimiter = ""\n', "delimiter: found ''"),
     ],
 )

@@ -130,7 +130,7 @@ def test_any_table_gives_toml_whose_columns_it_has(tmp_path: Path, data: st.Data
 def test_what_columns_seem_to_be(tmp_path: Path, content: str, expected: ColumnMap | None) -> None:
     path = written(tmp_path, content)
     if expected is None:
-        with pytest.raises(InputError, match="label: found nothing, expected the name of a column"):
+        with pytest.raises(InputError, match="label: found none, expected the column of clicks"):
             loaded(path)
         return
     found = loaded(path)
