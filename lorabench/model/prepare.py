@@ -8,8 +8,8 @@ goes first. A user's own checkpoint takes its place with ``--checkpoint``.
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Prepared:
         them or a user's checkpoint has none. Whoever trains on copies them (`FullTrainer` does).
     notes : tuple of str
         What a reader has to know of it before any figure.
+    checkpoint : mapping
+        What a document says of a user's checkpoint, under ``checkpoint``; empty without one.
     """
 
     tables: TableSet
@@ -62,6 +64,7 @@ class Prepared:
     origin: str
     accumulators: list[NDArray[np.float32]] | None = None
     notes: tuple[str, ...] = ()
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> TrainedModel:
@@ -135,14 +138,15 @@ def prepare(
 
 def _given(checkpoint: Checkpoint, source: RowSource, accumulators: bool) -> Prepared:
     """Serve a user's checkpoint."""
-    _check(checkpoint, source)
+    check_fits(checkpoint, source)
     layout = replace(checkpoint.layout, hotness=source.spec.sparse.hotness)
     tables, net = TableSet.create(layout), DenseNet(checkpoint.shape)
     checkpoint.load_into(tables, net)
     tables.region.settle()
     sums = checkpoint.load_accumulators() if accumulators else None
-    notes = doubts(TrainedModel(tables, net), source)
-    return Prepared(tables, net, 0, 0, "the given checkpoint", sums, notes)
+    notes = (*checkpoint.remarks, *doubts(TrainedModel(tables, net), source))
+    told = {"checkpoint": checkpoint.as_document()}
+    return Prepared(tables, net, 0, 0, "the given checkpoint", sums, notes, told)
 
 
 def _pretrained(
@@ -168,8 +172,14 @@ def _pretrained(
     )
 
 
-def _check(checkpoint: Checkpoint, source: RowSource) -> None:
-    """Hold a user's checkpoint against the workload that it is to serve."""
+def check_fits(checkpoint: Checkpoint, source: RowSource) -> None:
+    """Hold a user's checkpoint against the workload that it is to serve.
+
+    Raises
+    ------
+    InputError
+        It has other features or tables.
+    """
     spec, rows = source.spec, checkpoint.layout.rows
     if checkpoint.shape.num_dense != spec.num_dense:
         raise InputError(
@@ -183,7 +193,7 @@ def _check(checkpoint: Checkpoint, source: RowSource) -> None:
     for f, (found, expected) in enumerate(zip(rows, spec.table_rows, strict=True)):
         if found != expected:
             raise InputError(
-                f"--checkpoint: emb_l.{f}.weight: found {found} rows, expected {expected} "
+                f"--checkpoint: {checkpoint.table(f)}: found {found} rows, expected {expected} "
                 "(the workload's cardinality and one row for missing values)"
             )
 

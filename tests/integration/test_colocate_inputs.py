@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command import SHORT, Run
@@ -45,10 +46,17 @@ def test_generated_rows_and_a_checkpoint_of_the_users_own_are_served_alike_on_ev
     assert made.returncode == 0, made.stderr
     spec = json.loads((folder / "workload.json").read_text())["spec"]
     rows = [cardinality + 1 for cardinality in spec["sparse"]["cardinality"]]
-    # Another dim and other MLPs than the workload's spec: the checkpoint's count.
-    state = checkpoint_of({"bot_l": [13, 20, 8], "top_l": [8 + 27 * 26 // 2, 30, 1]}, rows)
-    checkpoint = tmp_path / "model.pt"
-    torch.save(state, checkpoint)
+    # Another dim and other MLPs than the workload's spec, and --arch-interaction-itself: the
+    # checkpoint's count. Saved as the reference program does, in half precision.
+    state = checkpoint_of({"bot_l": [13, 20, 8], "top_l": [8 + 28 * 27 // 2, 30, 1]}, rows)
+    state["emb_l.0.weight"] = state["emb_l.0.weight"].half()
+    checkpoint = tmp_path / "model.ckpt"
+
+    def save() -> None:
+        saved = {f"module.{name}": value for name, value in state.items()}
+        torch.save({"state_dict": saved, "test_acc": np.float64(0.5)}, checkpoint)
+
+    save()
     data = ("--data", folder, "--checkpoint", checkpoint)
     digests = []
     for name in "ab":
@@ -59,12 +67,17 @@ def test_generated_rows_and_a_checkpoint_of_the_users_own_are_served_alike_on_ev
         result = read_result(path)
         assert result.config["workload"]["kind"] == "store"
         assert result.config["model"]["origin"] == "the given checkpoint"
+        assert result.config["model"]["checkpoint"]["interaction"] == "dot-itself"
+        said = "model.ckpt: 1 tables of float16 are served as fp32"
+        assert said in result.notes
+        assert said in run.stderr
         digests.append([r.schedule_sha256 for r in result.rounds])
         assert json.loads(run.stdout) == json.loads(path.read_text())
         assert "latency from scheduled arrival" in run.stderr
     assert digests[0] == digests[1]
     state["emb_l.3.weight"] = torch.randn(rows[3] + 1, 8)
-    torch.save(state, checkpoint)
-    run = refuse("colocate", *data)
-    assert run.returncode == 2
-    assert f"emb_l.3.weight: found {rows[3] + 1} rows, expected {rows[3]}" in run.stderr
+    save()
+    for dry in ((), ("--dry-run",)):
+        run = refuse("colocate", *data, *dry)
+        assert run.returncode == 2
+        assert f"emb_l.3.weight: found {rows[3] + 1} rows, expected {rows[3]}" in run.stderr

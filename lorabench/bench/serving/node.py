@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 from lorabench.bench.experiment import Observer
 from lorabench.bench.serving.cases import ServingCase
+from lorabench.bench.serving.inputs import open_inputs
 from lorabench.bench.serving.options import ApplyTerms, ServingOptions
 from lorabench.bench.serving.pushes import Pushes, staged_bytes
 from lorabench.bench.serving.slices import Slice, Slicing
@@ -21,7 +22,6 @@ from lorabench.isolation.conditions import applied
 from lorabench.isolation.machine import Machine
 from lorabench.isolation.resctrl import Monitor
 from lorabench.memory import Region
-from lorabench.model.checkpoint import load_checkpoint
 from lorabench.model.prepare import Prepared, prepare
 from lorabench.strategies.registry import parse
 from lorabench.targets.load import Schedule
@@ -34,7 +34,7 @@ from lorabench.targets.node.setup import NodeSetup
 from lorabench.targets.service import ServiceTime
 from lorabench.targets.target import Record
 from lorabench.workload.block import Block
-from lorabench.workload.source import RowSource, open_asked
+from lorabench.workload.source import RowSource
 
 # Of a query: what is asked and answered, as servers map it and as it is kept.
 _QUERY_BYTES = 160
@@ -121,10 +121,7 @@ class ServingNode:
         InputError
             The input is not what it should be, or the tables or the adapter do not fit.
         """
-        path = options.checkpoint
-        weights = None if path is None else load_checkpoint(path)
-        rows = None if weights is None else weights.layout.rows
-        source = open_asked(options, options.seed, rows)
+        weights, source = open_inputs(options)
         if options.label_delay_s is None:
             options = replace(options, label_delay_s=source.spec.labels.delay_s)
         prepared = prepare(source, weights, options.seed, observer.stage)
@@ -366,6 +363,7 @@ class ServingNode:
             "model": {
                 "origin": self.prepared.origin,
                 "pretrain_rows": self.prepared.pretrain_rows,
+                **self.prepared.checkpoint,
             },
             "plan": self.machine.plan.as_document(),
         }

@@ -99,9 +99,9 @@ class ServingOptions(Workload):
     seed: int = option(0, "Of rows, arrivals, orders, weights, learning.", least=0)
     checkpoint: Path | None = option(
         None,
-        "Serve your own tables and MLPs: a file of torch.save with the names of the reference "
-        "DLRM. Without it a model is briefly pre-trained (and cached).",
-        metavar="FILE",
+        "Serve your own tables and MLPs: a file or folder of tensors with the names of the "
+        "reference DLRM or of TorchRec. Without it a model is briefly pre-trained (and cached).",
+        metavar="PATH",
         panel=RARE,
     )
     qps: float | None = option(

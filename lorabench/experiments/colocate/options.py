@@ -83,7 +83,7 @@ class ColocateOptions(ServingOptions):
         metavar="own|mlperf",
         panel=RARE,
     )
-    dry_run: bool = option(False, "Print the plan and stop.")
+    dry_run: bool = option(False, "Check the checkpoint, print the plan, stop.")
 
     @property
     def apply(self) -> ApplyTerms:

@@ -20,6 +20,7 @@ from lorabench.bench.serving.cases import (
     strongest,
 )
 from lorabench.bench.serving.experiment import ServingExperiment
+from lorabench.bench.serving.inputs import look_at_checkpoint
 from lorabench.bench.serving.load_tests import (
     TARGET_LATENCY_S,
     LoadTestLog,
@@ -98,11 +99,18 @@ class Colocate(ServingExperiment):
         return inspect_machine(options.request(), options.require, plan_file=options.plan)
 
     def preview(self) -> Preview | None:
-        """Return the plan, and what is unavailable, where only that is asked for."""
+        """Return the plan, and what is unavailable, where only that is asked for.
+
+        Raises
+        ------
+        InputError
+            As of `machine`, or the checkpoint cannot be served.
+        """
         if not self.options.dry_run:
             return None
+        checkpoint = look_at_checkpoint(self.options)
         machine = self.machine()
-        lines = list(plan_lines(machine.plan))
+        lines = [*checkpoint, *plan_lines(machine.plan)]
         lines += [
             f"{missing.what} is unavailable: {missing.why}; to have it, {missing.enable}"
             for missing in machine.unavailable(self.options.asked)
