@@ -1,155 +1,207 @@
 """Trained embedding tables on disk, as production keeps them: read a part at a time, run nothing.
 
-Three formats: ``.pt`` (a dict of tensors, flat or under ``state_dict``, read with
-``weights_only=True``), ``.safetensors``, and ``.npy`` for a single table. All two-dimensional
-floating-point tensors count as tables, unless some are named as the reference DLRM names its
-embeddings (``emb_l.N.weight``): then only those do.
+Opened by `lorabench.model.stored`, whatever form they are in. Two snapshots of one model may call
+their tables differently, by the wrapper that saved them; `pair` finds which belong together.
 """
 
-import hashlib
-import os
-import pickle
-import re
-import zipfile
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabench.errors import InputError
-
-_EMBEDDING = re.compile(r"emb_l\.(\d+)\.weight")
-_KINDS = (".npy", ".pt", ".safetensors")
-
-Rows = Callable[[str, int, int], NDArray[np.float64]]
+from lorabench.model.stored.opening import open_stored
+from lorabench.model.stored.roles import find_tables, natural, unwrapped
+from lorabench.model.stored.summary import digest, said
+from lorabench.model.stored.tensors import LeftOut, StoredTensor, named
 
 
 class Snapshot:
-    """Tables of one file; `open_snapshot` makes it.
+    """Tables of one file or folder; `open_snapshot` makes it.
 
     Attributes
     ----------
     path : Path
+    kind : str
+        What it was recognised as.
     digest : str
-        SHA-256 (hex) of its size, modification time and first MiB: production files are too large
-        to be hashed before every run.
+        As of `lorabench.model.stored.summary`.
     names : list of str
-        Of the tables, in the order of the reference DLRM, or by name.
+        Of the tables, without what all names begin with and wrappers put into them; numbers in
+        order of their size.
+    left_out : tuple of LeftOut
+        What else lies there.
     """
 
-    def __init__(self, path: Path, shapes: dict[str, tuple[int, int]], rows: Rows) -> None:
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        sha256: str,
+        tables: Mapping[str, StoredTensor],
+        left_out: tuple[LeftOut, ...],
+    ) -> None:
         self.path = path
-        self._shapes = shapes
-        self._rows = rows
-        self.names = sorted(shapes, key=_order)
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            head = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode())
-            head.update(file.read(1 << 20))
-        self.digest = head.hexdigest()
+        self.kind = kind
+        self.digest = sha256
+        self.left_out = left_out
+        short = _short(list(tables))
+        self._found = {short[name]: name for name in tables}
+        self._tables = {short[name]: table for name, table in tables.items()}
+        self.names = sorted(self._tables, key=natural)
+
+    def found_as(self, name: str) -> str:
+        """Return a table's name as it stands there."""
+        return self._found[name]
 
     def shape(self, name: str) -> tuple[int, int]:
         """V and D of a table."""
-        return self._shapes[name]
+        rows, dim = self._tables[name].shape
+        return rows, dim
+
+    def form(self, name: str) -> str:
+        """Return how a table's values lie there: their dtype, or how they are quantised."""
+        return self._tables[name].form
 
     def read(self, name: str, begin: int, end: int) -> NDArray[np.float64]:
-        """Rows `begin` to `end` of a table, float64 [end - begin, D]."""
-        return self._rows(name, begin, end)
+        """Rows `begin` to `end` of a table, float64 [end - begin, D].
+
+        Raises
+        ------
+        InputError
+            A value is not finite.
+        """
+        part: NDArray[np.float64] = self._tables[name].rows(begin, end).double().numpy()
+        finite = np.isfinite(part)
+        if not finite.all():
+            row = int(np.flatnonzero(~finite.all(axis=1))[0])
+            value = part[row][~finite[row]][0]
+            raise InputError(
+                f"{self.path}: {self.found_as(name)}: found {value} in row {begin + row}, expected "
+                "finite numbers; take a snapshot from before training diverged"
+            )
+        return part
+
+    def as_document(self) -> dict[str, object]:
+        """Return what a result says of it."""
+        return {
+            "file": self.path.name,
+            "sha256": self.digest,
+            "kind": self.kind,
+            "left_out": said(self.left_out),
+        }
 
 
 def open_snapshot(path: Path) -> Snapshot:
-    """Open a file of tables; nothing but its index is read.
+    """Open a file or folder of tables; no values are read.
 
     Raises
     ------
     InputError
-        It is missing, of no known format, damaged, or holds no table.
+        It is missing, of no known form, damaged, or holds no table.
     """
-    readers = {".npy": _npy, ".pt": _pt, ".safetensors": _safetensors}
-    if path.suffix not in readers:
+    stored = open_stored(path)
+    found = find_tables(stored)
+    if not found.tables:
+        reasons = "; ".join(said(found.left_out)[:3])
         raise InputError(
-            f"{path}: found a name that ends in {path.suffix or 'nothing'!r}, expected one of "
-            f"{', '.join(_KINDS)}"
+            f"{path}: found no two-dimensional floating-point tensor that is a table ({reasons}), "
+            "expected embedding tables"
         )
-    try:
-        shapes, rows = readers[path.suffix](path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected embedding tables") from None
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        _DamagedError,
-    ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return Snapshot(path, stored.kind, digest(stored), found.tables, tuple(found.left_out))
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which tables of two snapshots belong together.
+
+    Parameters
+    ----------
+    pairs : tuple of (str, str, str)
+        What to call it, its name in the older snapshot and in the newer.
+    alone : tuple of LeftOut
+        Tables of one of them alone.
+    notes : tuple of str
+        What was assumed.
+    """
+
+    pairs: tuple[tuple[str, str, str], ...]
+    alone: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+
+def pair(before: Snapshot, after: Snapshot) -> Pairing:
+    """Find the tables that two snapshots have in common.
+
+    Raises
+    ------
+    InputError
+        They have none, or such of different D.
+    """
+    pairs = [(name, name, name) for name in before.names if name in after.names]
+    pairs += _by_endings(
+        [name for name in before.names if name not in after.names],
+        [name for name in after.names if name not in before.names],
+    )
+    notes: list[str] = []
+    if not pairs and len(before.names) == len(after.names) == 1:
+        old, new = before.names[0], after.names[0]
+        pairs = [(old, old, new)]
+        notes.append(f"{old} and {new} were taken for one table: each is the only one there")
+    if not pairs:
         raise InputError(
-            f"{path}: found no readable {path.suffix} file ({reason}), expected plain tensors"
-        ) from None
-    tables = {name: shape for name, shape in shapes.items() if _EMBEDDING.fullmatch(name)}
-    tables = tables or {name: s for name, s in shapes.items() if len(s) == 2 and min(s) > 0}
-    if not tables:
-        raise InputError(
-            f"{path}: found no two-dimensional floating-point tensor, expected embedding tables"
+            f"{after.path}: found other tables than {before.path} has ({named(after.names)}), "
+            f"expected some of the same: {named(before.names)}"
         )
-    return Snapshot(path, {name: (s[0], s[1]) for name, s in tables.items()}, rows)
+    for _, old, new in pairs:
+        dims = before.shape(old)[1], after.shape(new)[1]
+        if dims[0] != dims[1]:
+            raise InputError(
+                f"{after.path}: {after.found_as(new)}: found dim {dims[1]}, expected {dims[0]} as "
+                f"of {before.found_as(old)} in {before.path}"
+            )
+    olds, news = {old for _, old, _ in pairs}, {new for _, _, new in pairs}
+    alone = [
+        *(LeftOut(n, f"{before.path.name} alone has it") for n in before.names if n not in olds),
+        *(LeftOut(n, f"{after.path.name} alone has it") for n in after.names if n not in news),
+    ]
+    return Pairing(tuple(pairs), tuple(alone), tuple(notes))
 
 
-class _DamagedError(Exception):
-    """What safetensors raises, in a class of ours."""
+def _by_endings(olds: list[str], news: list[str]) -> list[tuple[str, str, str]]:
+    """Pair names of which one ends in the other, where that leaves no choice."""
+
+    def alike(one: str, other: str) -> bool:
+        return f".{one}".endswith(f".{other}") or f".{other}".endswith(f".{one}")
+
+    found = []
+    for old in olds:
+        fitting = [new for new in news if alike(old, new)]
+        if len(fitting) == 1 and sum(alike(one, fitting[0]) for one in olds) == 1:
+            found.append((min(old, fitting[0], key=len), old, fitting[0]))
+    return found
 
 
-_Found = tuple[dict[str, tuple[int, ...]], Rows]
+def _short(names: list[str]) -> dict[str, str]:
+    """Return names without wrappers and without what all of them begin and end with.
 
-
-def _npy(path: Path) -> _Found:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.dtype.kind != "f":
-        raise ValueError(f"found {array.dtype}, expected floating point")
-    return {"table": array.shape}, lambda _name, begin, end: array[begin:end].astype(np.float64)
-
-
-def _pt(path: Path) -> _Found:
-    import torch
-
-    found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if isinstance(found, torch.Tensor):
-        found = {"table": found}
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, dict):
-        raise ValueError(f"found a {type(found).__name__}, expected a dict of tensors")
-    tensors = {
-        name: value
-        for name, value in found.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor) and value.is_floating_point()
-    }
-    return {
-        name: tuple(value.shape) for name, value in tensors.items()
-    }, lambda name, b, e: tensors[name][b:e].double().numpy()
-
-
-def _safetensors(path: Path) -> _Found:
-    from safetensors import SafetensorError, safe_open
-
-    path.stat()  # its own error for a missing file differs between versions
-    try:
-        # By torch: numpy has no bf16.
-        file = safe_open(path, framework="pt")
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        shapes = {
-            name: tuple(one.get_shape())
-            for name, one in slices.items()
-            if one.get_dtype() in ("F16", "BF16", "F32", "F64")
-        }
-    except SafetensorError as error:
-        raise _DamagedError(str(error)) from None
-    return shapes, lambda name, b, e: slices[name][b:e].double().numpy()
-
-
-def _order(name: str) -> tuple[int, str]:
-    match = _EMBEDDING.fullmatch(name)
-    return (int(match[1]) if match else 0, name)
+    The reference's own (``emb_l.0.weight``) stay as they are.
+    """
+    parts = {name: unwrapped(name).split(".") or [name] for name in names}
+    if len({tuple(split) for split in parts.values()}) < len(names):
+        return {name: name for name in names}
+    columns = list(zip(*(p[:-1] for p in parts.values()), strict=False))
+    shared = len(list(takewhile(lambda column: len(set(column)) == 1, columns)))
+    found = {}
+    for name, split in parts.items():
+        begin = min(shared, len(split) - 1)
+        # A part of the reference's name, or the last word but ``weight``, says which table it is.
+        if "emb_l" in split:
+            begin = split.index("emb_l")
+        elif split[-1] == "weight" and begin == len(split) - 1:
+            begin = max(0, begin - 1)
+        found[name] = ".".join(split[begin:])
+    return found

@@ -406,7 +406,8 @@ _HEADROOM = {
 _PROFILE = {
     **_lower(
         "1",
-        rows_changed="rows of a table that differ between two snapshots",
+        rows_changed="rows of a table that differ between two snapshots, of those that both have",
+        rows_new="rows of a table that the older of two snapshots does not have",
         rows_touched="rows of a table that a window looked up",
         update_energy="squared norm of a table's difference between two snapshots",
         update_energy_share="a table's share of all tables' update energy, over all windows",

@@ -64,13 +64,12 @@ def test_the_difference_of_two_snapshots_has_its_own_rank(lorabench: Run, tmp_pa
     old = {f"emb_l.{f}.weight": rng.standard_normal((500, 64)) for f in range(2)}
     new = {name: table.copy() for name, table in old.items()}
     new["emb_l.1.weight"][:100] += rng.standard_normal((100, 3)) @ rng.standard_normal((3, 64))
-    for name, tensors in (("old", old), ("new", new)):
-        held = {key: torch.from_numpy(value).float() for key, value in tensors.items()}
-        torch.save(held, tmp_path / f"{name}.pt")
+    new["emb_l.1.weight"] = np.concatenate([new["emb_l.1.weight"], rng.normal(size=(20, 64))])
+    for name, prefix, tensors in (("old", "", old), ("new", "module.", new)):
+        held = {f"{prefix}{key}": torch.from_numpy(value).float() for key, value in tensors.items()}
+        torch.save(held, tmp_path / name)
     path = tmp_path / "out.json"
-    run = lorabench(
-        "profile", "--from", tmp_path / "old.pt", "--to", tmp_path / "new.pt", "-o", path
-    )
+    run = lorabench("profile", "--from", tmp_path / "old", "--to", tmp_path / "new", "-o", path)
     assert run.returncode == 0, run.stderr
     result = read_result(path)
     (claim,) = result.claims
@@ -81,11 +80,13 @@ def test_the_difference_of_two_snapshots_has_its_own_rank(lorabench: Run, tmp_pa
     assert result.metric("rows_changed", still).values == [0.0]  # type: ignore[union-attr]
     assert result.metric("rows_changed", moved).values == [100.0]  # type: ignore[union-attr]
     assert result.metric("rank_at_95", moved).values[0] <= 3  # type: ignore[union-attr,operator]
+    assert result.metric("rows_new", moved).values == [20.0]  # type: ignore[union-attr]
+    assert "rows that are new, as they are" in run.stdout
 
 
 def test_bad_input_is_one_line(refuse: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 3), np.float32))
-    np.save(tmp_path / "b.npy", np.zeros((5, 3), np.float32))
+    np.save(tmp_path / "b.npy", np.zeros((4, 5), np.float32))
     bad = np.zeros((4, 3), np.float32)
     bad[2, 1] = np.nan
     np.save(tmp_path / "c.npy", bad)
@@ -98,8 +99,8 @@ def test_bad_input_is_one_line(refuse: Run, tmp_path: Path) -> None:
             (*preset, "--optimizer", "sgd", "--learning-rate", 1e12, "--windows", 1),
             "training diverged",
         ),
-        ((*pair, tmp_path / "b.npy"), "found shape [5, 3], expected [4, 3]"),
-        ((*pair, tmp_path / "c.npy"), "found a value that is not finite in row 2"),
+        ((*pair, tmp_path / "b.npy"), "found dim 5, expected 3"),
+        ((*pair, tmp_path / "c.npy"), "c.npy: table: found nan in row 2, expected finite"),
     ):
         path = tmp_path / "out.json"
         run = refuse("profile", *arguments, "-o", path)

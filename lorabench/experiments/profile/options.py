@@ -15,7 +15,8 @@ class ProfileOptions(Workload):
 
     old: Path | None = option(
         None,
-        "Compare two snapshots instead of training: trained tables, .pt, .npy or .safetensors.",
+        "Compare two snapshots of trained tables instead of training: files of torch.save, "
+        "safetensors or numpy.save, or folders of such or of shards.",
         "--from",
         metavar="OLD",
         panel=INPUT,

@@ -27,24 +27,27 @@ def sparkline(explained: list[float]) -> str:
 
 def render(result: Result, console: Console) -> None:
     """Print every table's ranks and spectrum, then what they come to."""
-    groups: dict[Label | None, list[Case]] = {}
+    groups: dict[tuple[Label | None, bool], list[Case]] = {}
     for metric in result.select("effective_rank"):
-        groups.setdefault(metric.labels.get("dim"), []).append(metric.case)
-    for dim, cases in groups.items():
-        _render_group(result, console, "" if dim is None else f"D{dim}", cases)
+        new = metric.labels.get("rows") == "new"
+        groups.setdefault((metric.labels.get("dim"), new), []).append(metric.case)
+    for (dim, new), cases in groups.items():
+        title = "rows that are new, as they are" if new else "" if dim is None else f"D{dim}"
+        _render_group(result, console, title, cases)
     for text in _summary(result):
         console.print(text, highlight=False)
     console.print()
     render_claims(result, console)
 
 
-def _render_group(result: Result, console: Console, dim: str, cases: list[Case]) -> None:
+def _render_group(result: Result, console: Console, title: str, cases: list[Case]) -> None:
     share = f"{100 * result.config['experiment']['variance']:.3g}"
     trained = any(m.name == "signal_rank" for m in result.metrics)
     table = plain_table(
-        f"{dim + ': ' if dim else ''}components that hold {share} % of the variance", padding=0
+        f"{title + ': ' if title else ''}components that hold {share} % of the variance", padding=0
     )
-    table.add_column("table", no_wrap=True)
+    # Names may be long; they are folded before a figure is cut.
+    table.add_column("table", overflow="fold", min_width=9)
     columns = ["rows", "en.%", "ΔW", "eff."]
     columns += ["grad.", "sig.", "sig.%", "same"] if trained else []
     for heading in (*columns, "LoRA", "KiB"):
@@ -62,8 +65,11 @@ def _render_group(result: Result, console: Console, dim: str, cases: list[Case])
         energy = cell("update_energy_share", ".1f", 100)
         if not trained:
             energy = cell("update_energy", ".1f", 100 / whole)
+        rows = cell("rows_touched" if trained else "rows_changed", ",.0f")
+        if case.labels.get("rows") == "new":
+            rows = cell("rows_new", ",.0f", condition=name)
         cells = [
-            cell("rows_touched" if trained else "rows_changed", ",.0f"),
+            rows,
             energy,
             cell(f"rank_at_{share}", ".1f"),
             cell("effective_rank", ".1f"),
