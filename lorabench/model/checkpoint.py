@@ -27,6 +27,7 @@ from lorabench.model.stored.tensors import FLOATS, LeftOut, StoredTensor
 from lorabench.model.tables import TableLayout, TableSet
 from lorabench.replacing import replacing
 
+_FLOATS = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS[:-1]) + " or float64"
 _PART_BYTES = 64 << 20
 
 _HOW = {
@@ -271,9 +272,9 @@ def _notes(parts: Parts) -> Iterator[str]:
     for name in parts.tables:
         form = parts.tensors[name].form
         forms[form] = forms.get(form, 0) + 1
-    yield from (
-        f"{n} tables of {form} are served as fp32" for form, n in forms.items() if form != "float32"
-    )
+    forms.pop("float32", None)
+    for form, count in forms.items():
+        yield f"{count} of {len(parts.tables)} tables are of {form}, and served as fp32"
     if parts.pooling:
         yield f"the weights of {len(parts.pooling)} tables' rows (v_W_l) are multiplied into them"
     if parts.upper_pairs:
@@ -320,9 +321,7 @@ def _take(path: Path, parts: Parts, name: str, *expected: int | None) -> tuple[i
             if tensor.dtype in (torch.int8, torch.uint8)
             else ""
         )
-        raise InputError(
-            f"{path}: {name}: found {tensor.dtype}, expected a floating-point dtype{out}"
-        )
+        raise InputError(f"{path}: {name}: found {tensor.dtype}, expected {_FLOATS}{out}")
     if 0 in tensor.shape:
         raise InputError(f"{path}: {name}: found shape {list(tensor.shape)}, expected values in it")
     return tensor.shape

@@ -68,7 +68,7 @@ def test_generated_rows_and_a_checkpoint_of_the_users_own_are_served_alike_on_ev
         assert result.config["workload"]["kind"] == "store"
         assert result.config["model"]["origin"] == "the given checkpoint"
         assert result.config["model"]["checkpoint"]["interaction"] == "dot-itself"
-        said = "model.ckpt: 1 tables of float16 are served as fp32"
+        said = "model.ckpt: 1 of 26 tables are of float16, and served as fp32"
         assert said in result.notes
         assert said in run.stderr
         digests.append([r.schedule_sha256 for r in result.rounds])

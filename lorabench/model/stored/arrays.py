@@ -44,7 +44,8 @@ def open_numpy(path: Path) -> Stored:
     except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
         first = printable((str(error).splitlines() or [type(error).__name__])[0])[:200]
         raise InputError(
-            f"{path}: found a damaged file of numpy.save ({first}), expected an array of numbers"
+            f"{path}: found a file of numpy.save that cannot be read ({first}), expected an array "
+            "of numbers"
         ) from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"{path}: found an array of {array.dtype}, expected floating point")

@@ -192,6 +192,9 @@ def _mlp(stored: Stored, short: dict[str, str], pattern: re.Pattern[str]) -> tup
 
 
 def _missing(stored: Stored, name: str) -> InputError:
+    for left in stored.left_out:
+        if f".{unwrapped(left.name)}".endswith(f".{name}"):
+            return InputError(f"{stored.path}: {left.name}: found it {left.why}, expected values")
     seen = [*stored.tensors, *(left.name for left in stored.left_out)]
     return InputError(
         f"{stored.path}: found no tensor {name}, expected one; it holds "

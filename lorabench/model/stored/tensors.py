@@ -205,6 +205,8 @@ def plain(tensor: Tensor) -> StoredTensor | str:
     tensor = tensor.detach()
     if tensor.is_meta:
         return "of device meta: a shape without values"
+    if tensor.is_nested:
+        return "nested: its rows are of several lengths"
     if tensor.is_quantized:
         return _quantised(tensor)
     if tensor.layout != torch.strided:

@@ -82,6 +82,7 @@ def test_a_checkpoint_of_the_reference_dlrm_is_read(tmp_path: Path, wrapped: boo
         (lambda s: s.update({"emb_l.1.weight": torch.ones(0, 8)}), r"found shape \[0, 8\]"),
         (lambda s: s.pop("emb_l.0.weight"), "found no tensor emb_l.0.weight"),
         (lambda s: s.pop("bot_l.2.weight"), "found no tensor bot_l.2.weight, expected one"),
+        (lambda s: s.update({"emb_l.1.weight": s["emb_l.1.weight"].to("meta")}), "of device meta"),
         (lambda s: s.update({"ema.emb_l.0.weight": s["emb_l.0.weight"]}), "of 2 models"),
         (lambda s: s.update({"emb_l.1.weight_q": torch.ones(4, 8)}), "quotient-remainder"),
         (lambda s: s.update({"emb_l.1.proj.weight": torch.ones(8, 8)}), "mixed-dimension"),
@@ -183,7 +184,7 @@ def test_tables_of_other_precisions_are_served_as_fp32(tmp_path: Path, dtype: to
     np.testing.assert_array_equal(tables.arrays[1], state["emb_l.1.weight"].float().numpy())
     name = str(dtype).removeprefix("torch.")
     (remark,) = load_checkpoint(tmp_path / "a.pt").remarks
-    assert remark == f"a.pt: 1 tables of {name} are served as fp32"
+    assert remark == f"a.pt: 1 of 3 tables are of {name}, and served as fp32"
 
 
 @pytest.mark.parametrize("bad", [torch.nan, -torch.inf, 1e300])
