@@ -17,12 +17,13 @@ from lorabench.results.schema import Result
 _MIB = 1 << 20
 
 # Options that name a file whose digest is all that the document has: where that stands, what it is.
+_SERVED = (
+    ("traffic", "trace_sha256", "--arrivals", "the recorded arrivals"),
+    ("model.checkpoint", "sha256", "--checkpoint", "the model that was served"),
+)
 _FILES = {
-    "colocate": (("traffic", "trace_sha256", "--arrivals", "the recorded arrivals"),),
-    "headroom": (
-        ("experiment", "sha256", "--trace", "the recording"),
-        ("traffic", "trace_sha256", "--arrivals", "the recorded arrivals"),
-    ),
+    "colocate": _SERVED,
+    "headroom": (("experiment", "sha256", "--trace", "the recording"), *_SERVED),
     "calibrate": (("result", "id", "", "the result of colocate"),),
     "profile": (
         ("from", "sha256", "--from", "the older snapshot"),
@@ -106,8 +107,9 @@ def _is_preset(name: str, spec: Any) -> bool:
 def _files(result: Result) -> Iterator[tuple[str, str, str]]:
     """Return the option, the placeholder and the sentence of each file that must be named."""
     for part, key, flag, what in _FILES.get(result.command, ()):
-        found = result.config.get(part)
-        digest = found.get(key) if isinstance(found, dict) else None
-        if isinstance(digest, str):
+        found: Any = result.config
+        for one in (*part.split("."), key):
+            found = found.get(one) if isinstance(found, dict) else None
+        if isinstance(found, str):
             place = (flag.removeprefix("--") or "result").upper()
-            yield flag, place, f"{place}: {what}, {key} {digest[:32]}."
+            yield flag, place, f"{place}: {what}, {key} {found[:32]}."

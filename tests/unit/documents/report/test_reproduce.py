@@ -80,10 +80,14 @@ def test_what_a_document_does_not_hold_stands_in_capitals() -> None:
     config["workload"] = {"kind": "criteo-tsv", "digest": "d" * 64, "spec": {"name": "tiny"}}
     config["traffic"]["trace_sha256"] = "e" * 64
     config["experiment"]["arrivals"] = "trace"
+    config["model"]["checkpoint"] = {"file": "model.pt", "sha256": "f" * 64}
     line, notes = command_line(result.model_copy(update={"config": config}))
-    assert line.startswith("lorabench colocate --data ROWS --arrivals ARRIVALS --conditions ")
+    assert line.startswith(
+        "lorabench colocate --data ROWS --arrivals ARRIVALS --checkpoint CHECKPOINT --conditions "
+    )
     assert notes[0] == "ROWS: the rows of kind criteo-tsv whose digest begins dddddddddddddddd."
     assert notes[1].startswith("ARRIVALS: the recorded arrivals, trace_sha256 eeee")
+    assert notes[2].startswith("CHECKPOINT: the model that was served, sha256 ffff")
 
 
 @pytest.mark.parametrize(("share", "given_"), [(0.05, ""), (0.07, " --tolerance 7.0")])
