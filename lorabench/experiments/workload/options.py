@@ -87,12 +87,12 @@ class IngestOptions:
         panel=INPUT,
     )
     suggest_columns: bool = option(
-        False, "Print a column map for the file to start from, and take in nothing.", panel=INPUT
+        False, "Print a column map to start from, take in nothing.", panel=INPUT
     )
     ids: Literal["hash", "exact"] = option(
         "hash",
-        "hash: into the preset's tables, in constant memory. exact: numbered as they first appear; "
-        "memory grows with the distinct ids.",
+        "hash: into the preset's tables, in constant memory. exact: numbered as they appear; memory "
+        "grows with the ids.",
         choices=("hash", "exact"),
         panel=INPUT,
     )
@@ -101,7 +101,7 @@ class IngestOptions:
     )
     sort: bool = option(
         False,
-        "Put rows that have times in order of them, on disk: as many bytes again as the rows take.",
+        "Put rows in order of time; takes their room on disk again.",
         panel=INPUT,
     )
     form: Literal["arrow", "parquet"] = option(
@@ -149,7 +149,12 @@ class FolderOutput:
 class IngestOutput:
     """Where rows that are taken in go; a suggested map goes to stdout."""
 
-    output: Path | None = again(FolderOutput, "output", shown="required")
+    output: Path | None = again(
+        FolderOutput,
+        "output",
+        help="New folder to write; after a kill the same command goes on with it.",
+        shown="required",
+    )
     jobs: int | None = again(FolderOutput, "jobs")
     as_json: bool = again(FolderOutput, "as_json", default=False)
     quiet: bool = again(FolderOutput, "quiet", default=False)
