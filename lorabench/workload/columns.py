@@ -312,7 +312,9 @@ class _CsvRows:
                 raise error
             bad.append((number, error))
             end += 1
-        numbers = np.setdiff1d(np.arange(row, end, dtype=np.int64), [number for number, _ in bad])
+        numbers = np.arange(row, end, dtype=np.int64)
+        if bad:
+            numbers = np.setdiff1d(numbers, [number for number, _ in bad])
         return _Rows(batch, numbers, tuple(error for _, error in bad))
 
     def _with_rest(self, last: _Rows | None, row: int, counted: "_Counted") -> _Rows:

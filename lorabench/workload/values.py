@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,8}")
 # exponent could be part of a hexadecimal id.
 _WHOLE = re.compile(r"[+-]?\d+\.0*")
 _LARGE = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
+_FLOATS = (float, Decimal)
 _MOST_DENSE = float(np.finfo(np.float32).max)
 
 
@@ -151,32 +153,28 @@ class ColumnReader:
     def ids(self, name: str) -> NDArray[np.int64]:
         """Return ids as numbers, -1 where missing; int64 [N]."""
         values, place = self._distinct(name)
-        hexadecimal = self._columns.ids == "hex"
-        folded: list[int] = []
-        known = np.full(len(values), _MISSING_ID, np.int64)
-        for k, value in enumerate(values):
-            if value is None:
-                continue
-            if hexadecimal:
-                text = str(value)
-                known[k] = int(text, 16) if _HEXADECIMAL.fullmatch(text) else _BAD_ID
-            else:
-                whole = _whole(value)
-                known[k] = _hashed(value if whole is None else whole)
-                if whole is not None:
-                    folded.append(k)
-        if folded:
-            rows = int(np.bincount(place, minlength=len(values))[folded].sum())
+        if self._columns.ids == "hex":
+            return self._hexadecimal(name, values, place)
+        whole = {k: text for k in _fractional(values) if (text := _whole(values[k])) is not None}
+        if whole:
+            counts = np.bincount(place, minlength=len(values))
             self.remarks[
                 f"column {printable(name)}: ids written as 7.0 are the same as those written as 7"
-            ] += rows
+            ] += int(counts[list(whole)].sum())
+            for k, text in whole.items():
+                values[k] = text
+        known = np.array([_MISSING_ID if v is None else _hashed(v) for v in values], np.int64)
+        self._refuse_open_quotes(name, values, place)
+        return np.asarray(known[place])
+
+    def _hexadecimal(
+        self, name: str, values: Sequence[object], place: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        known = np.array([_number_of_digits(value) for value in values], np.int64)
         ids = known[place]
-        if hexadecimal:
-            bad = np.flatnonzero(ids == _BAD_ID).tolist()
-            expected = '1 to 8 hexadecimal digits, or nothing (a map with ids = "text" takes any)'
-            self._refuse(name, dict.fromkeys(bad, expected))
-        elif any(type(value) is str and "\n" in value for value in values):
-            self._refuse_open_quotes(name, values, place)
+        bad = np.flatnonzero(ids == _BAD_ID).tolist()
+        expected = '1 to 8 hexadecimal digits, or nothing (a map with ids = "text" takes any)'
+        self._refuse(name, dict.fromkeys(bad, expected))
         return np.asarray(ids)
 
     def _refuse_open_quotes(
@@ -184,6 +182,8 @@ class ColumnReader:
     ) -> None:
         """Refuse ids with a line end in them: a quote that is not closed swallows whole rows."""
         open_ones = [k for k, value in enumerate(values) if type(value) is str and "\n" in value]
+        if not open_ones:
+            return
         bad = np.flatnonzero(np.isin(place, open_ones)).tolist()
         self._refuse(name, dict.fromkeys(bad, "an id on one line: is a quote left open?"))
 
@@ -204,12 +204,16 @@ class ColumnReader:
         values: list[object] = [*packed.dictionary.to_pylist(), None]
         indices = packed.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
         place = np.asarray(indices, np.int64)
-        for k, value in enumerate(values):
-            if value == "" or value != value:  # noqa: PLR0124 (NaN)
-                values[k] = None
-            elif isinstance(value, str) and value.strip() in self._marks:
-                values[k] = None
-                self._remark_mark(name, value.strip(), int(np.count_nonzero(place == k)))
+        if not _is_text(packed.dictionary.type):
+            values = [None if value != value else value for value in values]  # noqa: PLR0124 (NaN)
+            return values, place
+        trimmed = pc.utf8_trim_whitespace(packed.dictionary)
+        marks = pa.array(["", *self._marks], trimmed.type)
+        marked = pc.is_in(trimmed, value_set=marks, skip_nulls=True)
+        for k in np.flatnonzero(marked.to_numpy(zero_copy_only=False)).tolist():
+            values[k] = None
+            if mark := trimmed[k].as_py():
+                self._remark_mark(name, mark, int(np.count_nonzero(place == k)))
         return values, place
 
     def _without_marks(self, name: str, column: Any) -> Any:
@@ -266,6 +270,22 @@ def _number(value: object) -> float:
         return np.inf
 
 
+def _number_of_digits(value: object) -> int:
+    if value is None:
+        return _MISSING_ID
+    text = str(value)
+    return int(text, 16) if _HEXADECIMAL.fullmatch(text) else _BAD_ID
+
+
+def _fractional(values: Sequence[object]) -> list[int]:
+    """Return which values may be whole numbers written as floats."""
+    return [
+        k
+        for k, value in enumerate(values)
+        if (("." in value or "+" in value) if type(value) is str else isinstance(value, _FLOATS))
+    ]
+
+
 def _whole(value: object) -> str | None:
     """Return the integer that a float is, as text; None where it is none."""
     if isinstance(value, float):
@@ -280,7 +300,10 @@ def _whole(value: object) -> str | None:
 
 
 def _hashed(value: object) -> int:
-    if isinstance(value, bool):
-        value = int(value)
-    text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    if type(value) is str:
+        text = value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, bytes):
+        text = value
+    else:
+        text = str(int(value) if isinstance(value, bool) else value).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
