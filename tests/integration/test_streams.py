@@ -93,7 +93,9 @@ def test_json_is_json_and_a_table_a_table_in_any_encoding(
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == json.loads(name.read_text(encoding="utf-8"))
     assert "->" in run.stderr.decode(encoding)
-    run = piped(f"$L show '{name}'; $L show", said, tmp_path)
+    run = piped(f"$L show '{name}'; $L show '{name}x'; $L headroom --help", said, tmp_path)
+    assert "für µ" in run.stderr.decode(encoding) or encoding == "ascii"
+    assert "+- Input -" in run.stdout.decode(encoding)
     assert run.stdout.decode(encoding).count("->") > 3
     assert b"Traceback" not in run.stderr
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from counting import COUNTING, LAST, MEANWHILE, CountingOptions
-from small_disk import fill, on_small_disk, why_not
+from own_mounts import fill, on_small_disk, why_not
 
 from lorabench.bench.command import Output
 from lorabench.bench.runner import run

@@ -5,9 +5,12 @@ import socket
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+from own_mounts import why_not, with_mounts
 
 from lorabench.host import environment
+from lorabench.host.processes import descendants
 from lorabench.host.topology import read_topology
 from lorabench.memory import PageSizes
 
@@ -15,6 +18,24 @@ from lorabench.memory import PageSizes
 @pytest.fixture(scope="module")
 def captured():
     return environment.capture(read_topology())
+
+
+@pytest.mark.skipif(bool(reason := why_not()), reason=reason)
+def test_a_stat_without_a_boot_time_loses_nothing(tmp_path: Path) -> None:
+    """lxcfs leaves it out, and psutil wants it."""
+    stat = tmp_path / "stat"
+    lines = Path("/proc/stat").read_text().splitlines(keepends=True)
+    stat.write_text("".join(line for line in lines if not line.startswith("btime")))
+
+    def act() -> None:
+        with pytest.raises(RuntimeError, match="btime"):
+            psutil.boot_time()
+        captured = environment.capture(read_topology())
+        assert captured["pyperf"]["cpu_count"] == os.cpu_count()
+        assert captured["pyperf"]["uptime"] > 0
+        assert os.getpid() in descendants(os.getpid())
+
+    with_mounts([("--bind", str(stat), "/proc/stat")], act)
 
 
 def test_the_environment_is_json_and_holds_no_nan(captured):

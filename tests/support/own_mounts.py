@@ -1,11 +1,11 @@
-"""A small disk of one's own: a tmpfs in a mount namespace, so that nobody else sees it."""
+"""Mounts of one's own, as a small disk: in a mount namespace, so that nobody else sees them."""
 
 import ctypes
 import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000
@@ -14,7 +14,7 @@ _CLONE_NEWNS = 0x00020000
 def why_not() -> str:
     """Return why there can be none here; empty where there can."""
     if os.geteuid() != 0:
-        return "a tmpfs of one's own takes root"
+        return "mounts of one's own take root"
     tried = subprocess.run(
         ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"],
         capture_output=True,
@@ -24,8 +24,15 @@ def why_not() -> str:
     return tried.stderr.strip()
 
 
-def on_small_disk(folder: Path, size_bytes: int, act: Callable[[], None]) -> None:
-    """Do something in a fork of this process for which `folder` is a disk of so many bytes.
+def with_mounts(mounts: Sequence[Sequence[str]], act: Callable[[], None]) -> None:
+    """Do something in a fork of this process that sees mounts of its own.
+
+    Parameters
+    ----------
+    mounts : sequence of sequence of str
+        Arguments of mount(8), one after the other.
+    act : callable
+        What to do.
 
     Raises
     ------
@@ -38,10 +45,7 @@ def on_small_disk(folder: Path, size_bytes: int, act: Callable[[], None]) -> Non
         try:
             if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
                 raise OSError(ctypes.get_errno(), "unshare")
-            for arguments in (
-                ("--make-rprivate", "/"),
-                ("-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)),
-            ):
+            for arguments in (("--make-rprivate", "/"), *mounts):
                 subprocess.run(["mount", *arguments], check=True)
             act()
             code = 0
@@ -52,6 +56,11 @@ def on_small_disk(folder: Path, size_bytes: int, act: Callable[[], None]) -> Non
             sys.stderr.flush()
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def on_small_disk(folder: Path, size_bytes: int, act: Callable[[], None]) -> None:
+    """Do something in a fork of this process for which `folder` is a disk of so many bytes."""
+    with_mounts([("-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder))], act)
 
 
 def fill(folder: Path, left_bytes: int) -> None:
