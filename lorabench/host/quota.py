@@ -27,7 +27,10 @@ _INITIAL_NAMESPACE = "cgroup:[4026531835]"
 
 _PERIOD_US = "100000"
 
-# Where systemd and others mount what has a limit on CPU time.
+MOUNTS = "/sys/fs/cgroup"
+"""Where control groups are mounted, as systemd and others do."""
+
+# Below it, what has a limit on CPU time.
 _HIERARCHIES = ("", "unified", "cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
@@ -284,15 +287,26 @@ class QuotaReader:
         return int(text) * _NS if text.isdecimal() else None
 
 
+def below_mounts(files: Files, path: str) -> str:
+    """Return the path of a control group in its hierarchy, whichever of these it was named in.
+
+    A path names a group of version 1 alike whether it begins with a hierarchy (``cpuacct/box``) or
+    not.
+    """
+    below = path.removeprefix(MOUNTS).strip("/")
+    first, _, rest = below.partition("/")
+    points = {mount.point for mount in read_mounts(files) if mount.kind.startswith("cgroup")}
+    return rest if f"{MOUNTS}/{first}" in points else below
+
+
 def groups_of_path(files: Files, path: str) -> Iterator[Group]:
     """List a control group by its path below /sys/fs/cgroup, and those above it.
 
     It may have a folder in several hierarchies, as of version 1 it has.
     """
-    top = "/sys/fs/cgroup"
-    below = path.removeprefix(top).strip("/")
+    below = below_mounts(files, path)
     for hierarchy in _HIERARCHIES:
-        point = f"{top}/{hierarchy}".rstrip("/")
+        point = f"{MOUNTS}/{hierarchy}".rstrip("/")
         folder = f"{point}/{below}".rstrip("/")
         while files.is_folder(folder):
             version: Literal[1, 2] = 1 if files.get(f"{folder}/cpu.cfs_quota_us") else 2

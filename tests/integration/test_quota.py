@@ -96,7 +96,7 @@ def test_a_group_that_is_stopped_for_its_quota_is_not_idle(
     try:
         path = tmp_path / "out.json"
         ran = subprocess.run(
-            [COMMAND, "headroom", "--cgroup", group, "--duration", "3", "-o", path],
+            [COMMAND, "headroom", "--cgroup", f"cpu/{group}", "--duration", "3", "-o", path],
             capture_output=True,
             text=True,
             check=False,

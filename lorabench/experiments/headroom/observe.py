@@ -29,7 +29,7 @@ from lorabench.host.cgroups import Group, groups_with
 from lorabench.host.files import Files
 from lorabench.host.load import bench_load
 from lorabench.host.observe import CgroupReader, GoneError, HostReader, ProcessReader
-from lorabench.host.quota import QuotaReader, groups_of_path
+from lorabench.host.quota import QuotaReader, below_mounts, groups_of_path
 from lorabench.host.topology import read_topology
 from lorabench.results import claims as verdict
 from lorabench.results.case import Case
@@ -87,7 +87,7 @@ class Observation(Experiment):
         if options.pid is not None:
             self._reader = ProcessReader(options.pid, root / "proc")
         elif options.cgroup is not None:
-            self._reader = CgroupReader(options.cgroup, root)
+            self._reader = CgroupReader(below_mounts(Files(root), options.cgroup), root)
         else:
             self._reader = HostReader(root)
         self._quotas = QuotaReader(Files(root), _groups(options, Files(root)))

@@ -17,6 +17,7 @@ from lorabench.host.quota import (
     QuotaReader,
     Throttled,
     ThrottleWatch,
+    below_mounts,
     cpu_limits,
     cpu_quota,
     groups_of_path,
@@ -132,21 +133,24 @@ def test_a_group_is_found_by_its_path_in_every_hierarchy_that_has_it(tmp_path: P
     files = write(
         tmp_path,
         {
+            "proc/mounts": f"c /{top}/cpu cgroup rw,cpu 0 0\nc /{top}/cpuacct cgroup cpuacct 0 0\n",
             f"{top}/cpu/a/b/cpu.cfs_quota_us": "-1\n",
             f"{top}/cpu/a/cpu.cfs_quota_us": "10000\n",
             f"{top}/unified/a/b/cpu.max": "max 100000\n",
         },
     )
-    found = list(groups_of_path(files, "/sys/fs/cgroup/a/b"))
-    assert Group(2, f"/{top}/unified/a/b") in found
-    limits = [limit for group in found if (limit := limit_of(files, group))]
-    assert [(limit.cpus, limit.path) for limit in limits] == [
-        (0.1, f"/{top}/cpu/a/cpu.cfs_quota_us")
-    ]
+    for named in ("a/b", "/sys/fs/cgroup/a/b", "cpuacct/a/b", "/sys/fs/cgroup/cpu/a/b/"):
+        found = list(groups_of_path(files, named))
+        assert Group(2, f"/{top}/unified/a/b") in found
+        limits = [limit for group in found if (limit := limit_of(files, group))]
+        assert [(limit.cpus, limit.path) for limit in limits] == [
+            (0.1, f"/{top}/cpu/a/cpu.cfs_quota_us")
+        ]
 
 
 def test_the_kernel_stops_a_group_of_version_1_and_its_counters_tell() -> None:
     with quota_group(0.1, below="box") as path:
+        assert below_mounts(Files(), f"/sys/fs/cgroup/cpuacct/{path}") == path
         busy = subprocess.Popen(joined(path, [sys.executable, "-c", "while True: pass"]))
         try:
             files, pid = Files(), str(busy.pid)
