@@ -197,12 +197,8 @@ class Quota:
     @property
     def stops(self) -> str:
         """How often the kernel stopped the group, as the end of a sentence."""
-        if not self.stopped:
-            return ""
-        return (
-            f"; the kernel stopped it in {self.stopped:,} of {self.periods:,} periods, "
-            f"{self.stopped_s:.1f} s in all"
-        )
+        times = f"{self.stopped:,} of {self.periods:,} periods, {self.stopped_s:.1f} s in all"
+        return f"; the kernel stopped it in {times}" if self.stopped else ""
 
 
 @dataclass(frozen=True)
@@ -264,7 +260,9 @@ def _busiest(evidence: Idle, peak: Peak, observed: str) -> tuple[Peak, Verdict, 
     quota = evidence.quota
     reason = f"{observed} was {_share(peak)} busy in its busiest {IDLE_WINDOW_S:.0f} s"
     if quota is not None and not evidence.whole:
-        reason += f", as a share of the {quota.cpus:.4g} CPUs of its CPU quota{quota.stops}"
+        # Whoever else is bound by it has used of it, too.
+        reason += f", as a share of the CPU quota of {quota.cpus:.4g} CPUs that binds it"
+        reason += quota.stops
     elif not evidence.whole:
         reason += ", as a share of the node's CPUs"
     elif quota is not None and quota.peak is not None:

@@ -96,7 +96,7 @@ def _quota(result: Result) -> str | None:
     found = [result.metric(name, who) for name in _QUOTA[1:]]
     periods, stopped, spent_s = (one.estimate or 0.0 if one else 0.0 for one in found)
     whose = {"host": "this container", "cgroup": "the group"}.get(who, "the process")
-    of = "" if who == "host" else "; CPU busy is a share of that"
+    of = "" if who == "host" else "; CPU busy is of that"
     return (
         f"A CPU quota allows {whose} {limit.estimate:.4g} CPUs{of}; the kernel stopped it in "
         f"{stopped:,.0f} of {periods:,.0f} periods, {spent_s:.1f} s in all."

@@ -125,13 +125,13 @@ HOST = Idle("this host", whole=True, peak=exactly(0.15), observed_s=60.0)
         (
             Idle("this control group", False, exactly(1.0), 34.0, quota=Quota(0.2, 343, 340, 27.0)),
             "missed",
-            "was 100.0 % busy in its busiest 10 s, as a share of the 0.2 CPUs of its CPU quota; "
-            "the kernel stopped it in 340 of 343 periods, 27.0 s in all",
+            "was 100.0 % busy in its busiest 10 s, as a share of the CPU quota of 0.2 CPUs that "
+            "binds it; the kernel stopped it in 340 of 343 periods, 27.0 s in all",
         ),
         (
             Idle("this process", False, exactly(0.1), 34.0, quota=Quota(0.2, 343, 0, 0.0)),
             "unavailable",
-            "of its CPU quota; what else the node did was not observed",
+            "of 0.2 CPUs that binds it; what else the node did was not observed",
         ),
         (
             replace(HOST, bench=("fio (process 3)",)),

@@ -159,7 +159,7 @@ def test_a_quota_is_said_and_whom_the_kernel_stopped_for_it() -> None:
     ]
     text = " ".join(printed(document({"mode": "passive"}, quota)).split())
     assert (
-        "A CPU quota allows the group 0.2 CPUs; CPU busy is a share of that; the kernel stopped it "
+        "A CPU quota allows the group 0.2 CPUs; CPU busy is of that; the kernel stopped it "
         "in 340 of 343 periods, 27.0 s in all."
     ) in text
     assert "cpu_quota" not in text
