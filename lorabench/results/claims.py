@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lorabench.results import limit as targets
-from lorabench.results.headroom import Peak
 from lorabench.results.learnable import Learned
 from lorabench.results.limit import Limit, claim
 from lorabench.results.schema import Basis, Claim, Verdict
 from lorabench.results.statistics import Estimate
+from lorabench.results.windows import Peak
 
 MIN_ROUNDS = targets.MIN_ROUNDS
 
@@ -221,6 +221,12 @@ class Idle:
         Why the load of the node is not known, and what would tell it.
     quota : Quota or None
         What bound what was observed; None where nothing did.
+    recorded : bool
+        It was read from a recording.
+    unknown_s : float
+        Time within it of which a recording says nothing.
+    range_s : float
+        Over how long a recording's values are moving averages; 0 where they are none.
     """
 
     where: str
@@ -230,6 +236,9 @@ class Idle:
     bench: tuple[str, ...] = ()
     lacking: str | None = None
     quota: Quota | None = None
+    recorded: bool = False
+    unknown_s: float = 0.0
+    range_s: float = 0.0
 
 
 def headroom_idle(evidence: Idle) -> Claim:
@@ -248,7 +257,10 @@ def headroom_idle(evidence: Idle) -> Claim:
     elif evidence.lacking is not None:
         peak, reason = None, evidence.lacking
     elif peak is None:
-        reason = f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; it takes longer (--duration)"
+        more_time = (
+            "a longer recording would" if evidence.recorded else "it takes longer (--duration)"
+        )
+        reason = f"{observed} gave no window of {IDLE_WINDOW_S:.0f} s; {more_time}"
     else:
         peak, verdict, reason = _busiest(evidence, peak, observed)
     measured = Estimate(peak.low, None, 1) if peak else None
@@ -272,14 +284,34 @@ def _busiest(evidence: Idle, peak: Peak, observed: str) -> tuple[Peak, Verdict, 
         )
         peak = max(peak, quota.peak, key=lambda one: one.high)
     verdict = IDLE.verdict(peak.low, peak.high)
+    if evidence.unknown_s:
+        reason += f"; of {evidence.unknown_s:,.0f} s more nothing is known"
     if not evidence.whole and verdict != "missed":
         verdict = "unavailable"
-        reason += "; what else the node did was not observed (leave --pid and --cgroup out)"
+        reason += f"; what else the node did was not {_elsewhere(evidence)}"
     elif evidence.whole and verdict == "inconclusive":
-        reason += "; a finer recording would tell (10 s or less between its values)"
+        reason += f"; {_would_tell(evidence)}"
     elif evidence.whole and verdict == "met":
         reason += "; that it served its usual load meanwhile is yours to know"
     return peak, verdict, reason
+
+
+def _elsewhere(evidence: Idle) -> str:
+    if evidence.recorded:
+        return "recorded (a recording of the node itself has it)"
+    return "observed (leave --pid and --cgroup out)"
+
+
+def _would_tell(evidence: Idle) -> str:
+    """Say what a recording lacks that leaves it open."""
+    if evidence.range_s:
+        return (
+            f"values that are means over {evidence.range_s:,.0f} s hide shorter peaks: one of "
+            f"{IDLE_WINDOW_S:.0f} s or less would tell (rate(...[{IDLE_WINDOW_S:.0f}s]))"
+        )
+    if evidence.unknown_s:
+        return "a recording without gaps would tell"
+    return f"a finer recording would tell ({IDLE_WINDOW_S:.0f} s or less between its values)"
 
 
 def _share(peak: Peak) -> str:

@@ -1,157 +1,18 @@
-"""The statistics of headroom: windows of a load over time, and how much training an SLO allows.
+"""How much training an SLO allows: usable headroom, estimated from a sweep of training duties.
 
-Windows: mean loads over every run of successive spans that makes a window, and what coarser spans
-leave open about them. Usable headroom: p99 rises with training, so log p99 against trained
-samples/s is fitted by isotonic regression (pool adjacent violators: Barlow et al., Statistical
-Inference under Order Restrictions, 1972) and the fit is inverted at the SLO; rounds are resampled
-whole, since queries of one round share its weather. Pure; ``docs/headroom.md`` has the method.
+p99 rises with training, so log p99 against trained samples/s is fitted by isotonic regression (pool
+adjacent violators: Barlow et al., Statistical Inference under Order Restrictions, 1972) and the fit
+is inverted at the SLO; rounds are resampled whole, since queries of one round share its weather.
+Pure; ``docs/headroom.md`` has the method. Loads over time are in `lorabench.results.windows`.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-# Spans of which a window is made may miss its width by this much: sleeping is not exact.
-_SHORT = 0.02
-_LONG = 0.25
-
-
-@dataclass(frozen=True)
-class Track:
-    """A value over spans of time, one after the other.
-
-    Parameters
-    ----------
-    begin_s, end_s : float64 [N]
-        Of each span; a gap between two is allowed, an overlap is not.
-    value : float64 [N]
-        Mean over each span.
-    """
-
-    begin_s: Floats
-    end_s: Floats
-    value: Floats
-
-    @property
-    def span_s(self) -> Floats:
-        """Length of each span."""
-        return self.end_s - self.begin_s
-
-    @property
-    def covered_s(self) -> float:
-        """Time that is covered, gaps left out."""
-        return float(self.span_s.sum())
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over the time that is covered."""
-        covered = self.covered_s
-        return float((self.value * self.span_s).sum() / covered) if covered > 0 else None
-
-    def unbroken(self) -> Iterator[slice]:
-        """Return the runs of spans with no gap of over half a typical span between them."""
-        if not len(self.value):
-            return
-        gap = self.begin_s[1:] - self.end_s[:-1]
-        cuts = np.flatnonzero(gap > 0.5 * float(np.median(self.span_s))) + 1
-        edges = [0, *map(int, cuts), len(self.value)]
-        for first, last in pairwise(edges):
-            yield slice(first, last)
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Means over windows, a window beginning with every span that has room for one behind it."""
-
-    begin_s: Floats
-    span_s: Floats
-    mean: Floats
-
-    def __len__(self) -> int:
-        return len(self.mean)
-
-    @property
-    def peak(self) -> float | None:
-        """Of the busiest window."""
-        return float(self.mean.max()) if len(self) else None
-
-    @property
-    def p95(self) -> float | None:
-        """What 95 % of the windows do not exceed: an order statistic."""
-        if not len(self):
-            return None
-        return float(np.sort(self.mean)[math.ceil(0.95 * len(self)) - 1])
-
-
-def windows(track: Track, width_s: float) -> Windows:
-    """Average over every shortest run of successive spans that lasts `width_s`.
-
-    Spans longer than `width_s` are windows by themselves.
-    """
-    begins: list[Floats] = []
-    spans: list[Floats] = []
-    means: list[Floats] = []
-    for part in track.unbroken():
-        begin, span = track.begin_s[part], track.span_s[part]
-        covered = np.concatenate([[0.0], np.cumsum(span)])
-        total = np.concatenate([[0.0], np.cumsum(span * track.value[part])])
-        # A little short of the width will do; a sum in floating point is.
-        last = np.searchsorted(covered, covered[:-1] + width_s * (1 - _SHORT), side="left")
-        first = np.flatnonzero(last < len(covered))
-        last = last[first]
-        length = covered[last] - covered[first]
-        begins.append(begin[first])
-        spans.append(length)
-        means.append((total[last] - total[first]) / length)
-    if not begins:
-        return Windows(np.zeros(0), np.zeros(0), np.zeros(0))
-    return Windows(np.concatenate(begins), np.concatenate(spans), np.concatenate(means))
-
-
-@dataclass(frozen=True)
-class Peak:
-    """What is known of the busiest window: between `low` and `high`.
-
-    The two are the same where spans are fine enough to make windows; `exact` says that.
-    """
-
-    low: float
-    high: float
-    exact: bool
-
-
-def peak(track: Track, width_s: float) -> Peak | None:
-    """Bound the mean of the busiest window of `width_s`, for a load of 0 to 1.
-
-    Where spans are too coarse to make windows of that width, a span of length S that was busy for
-    b seconds holds a window that was busy for b / ceil(S / width), since so many cover it, and no
-    window can have been busier than all spans together that it may touch.
-
-    Returns
-    -------
-    Peak or None
-        None where nothing lasts for a window.
-    """
-    found = windows(track, width_s)
-    if found.peak is None:
-        return None
-    if float(found.span_s.max()) <= width_s * (1 + _LONG):
-        return Peak(found.peak, found.peak, exact=True)
-    cover = np.maximum(1.0, np.ceil(found.span_s / width_s - _SHORT))
-    low = float((found.mean * found.span_s / (cover * width_s)).max())
-    high = 0.0
-    for part in track.unbroken():
-        span = track.span_s[part]
-        busy = np.concatenate([[0.0], np.cumsum(span * track.value[part])])
-        touched = min(len(span), int(width_s / float(span.min()) + _SHORT) + 2)
-        high = max(high, float((busy[touched:] - busy[:-touched]).max()) / width_s)
-    return Peak(low, min(1.0, max(low, high)), exact=False)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from lorabench.results import schema
 from lorabench.results.case import Case
 from lorabench.results.claims import IDLE_WINDOW_S
-from lorabench.results.headroom import Track, Windows, windows
 from lorabench.results.metrics import MetricTable
 from lorabench.results.registry import metric_spec
+from lorabench.results.windows import Track, Windows, windows
 
 # More points than this make a document large and no plot finer.
 _MOST_POINTS = 3600

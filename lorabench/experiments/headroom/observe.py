@@ -34,8 +34,8 @@ from lorabench.host.topology import read_topology
 from lorabench.results import claims as verdict
 from lorabench.results.case import Case
 from lorabench.results.claims import IDLE_WINDOW_S
-from lorabench.results.headroom import Peak, Track, Windows, peak, windows
 from lorabench.results.metrics import MetricTable
+from lorabench.results.windows import Peak, Track, Windows, peak, windows
 
 DURATION_S = 60.0
 """How long is observed where nobody says it."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lorabench.bench.options import (
     INPUT,
@@ -20,6 +20,7 @@ from lorabench.bench.serving.options import ServingOptions, conditions
 from lorabench.errors import InputError
 
 if TYPE_CHECKING:
+    from lorabench.experiments.headroom.recordings.interpretation import Asked
     from lorabench.isolation.conditions import Condition
     from lorabench.results.headroom import Slo
 
@@ -35,7 +36,43 @@ _MEASURING = (
 
 DEFAULT_CONDITIONS = "pinned,shared"
 
+_READING = ("unit", "cpus", "host_label", "mode_label", "range_s")
+
 _SLO = "p99 to keep, in ms."
+
+UNITS = ("share", "percent", "cores", "seconds")
+
+
+def units(text: str) -> tuple[str, ...]:
+    """Read units that are separated by commas, each of all columns or of one, by its number.
+
+    Raises
+    ------
+    ValueError
+        One is none.
+    """
+    found = tuple(word.strip() for word in text.split(","))
+    for word in found:
+        column, _, unit = word.rpartition("=")
+        if unit not in UNITS or (column and not column.isdecimal()) or word.startswith("="):
+            raise ValueError(f"one of {', '.join(UNITS)}, or COLUMN=UNIT with a column's number")
+    return found
+
+
+def duration(text: str) -> float:
+    """Read a duration as Prometheus writes it: 5m, 90s, 1h30m; a number is of seconds.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    from lorabench.experiments.headroom.recordings.promql import parse_duration
+
+    found = parse_duration(text.strip())
+    if found is None:
+        raise ValueError("a duration such as 5m, 90s or 1h30m")
+    return found
 
 
 @dataclass(frozen=True)
@@ -126,8 +163,8 @@ class HeadroomOptions(Workload):
     )
     trace: Path | None = option(
         None,
-        "Judge a recording: an export of sysstat (sadf) or of Prometheus.",
-        metavar="CSV",
+        "Judge a recording: of sysstat (sadf, sar, mpstat), Prometheus (CSV, JSON), kubectl top.",
+        metavar="FILE",
         panel=INPUT,
     )
     duration_s: float | None = option(
@@ -150,7 +187,64 @@ class HeadroomOptions(Workload):
     label_delay_s: float | None = again(DutySweepOptions, "label_delay_s")
     servers: int | None = again(DutySweepOptions, "servers")
     rank: int | None = again(DutySweepOptions, "rank", panel=RARE)
+    unit: tuple[str, ...] | None = option(
+        None,
+        "What the values of a recording are where it does not say so itself: share, percent, "
+        "cores, seconds (of counters); of one column: 3=percent.",
+        metavar="UNIT[,N=UNIT]...",
+        parse=units,
+        panel=RARE,
+    )
+    cpus: int | None = option(
+        None,
+        "CPUs of the node that cores in use in a recording are a share of.",
+        least=1,
+        most=1_000_000,
+        panel=RARE,
+    )
+    host_label: str | None = option(
+        None, "Label that tells a recording's hosts apart.", metavar="LABEL", panel=RARE
+    )
+    mode_label: str | None = option(
+        None, "Label that holds the modes of CPU time in a recording.", metavar="LABEL", panel=RARE
+    )
+    range_s: float | None = option(
+        None,
+        "How long each value of a recording is the mean over: 5m for rate(...[5m]).",
+        unit="s",
+        above=0,
+        most=366 * 86_400,
+        metavar="5m",
+        parse=duration,
+        write=lambda value: f"{value:g}s",
+        panel=RARE,
+    )
     seed: int = option(0, "Of rows, arrivals, orders, weights, resampling.", least=0, panel=RARE)
+
+    @property
+    def asked(self) -> "Asked":
+        """What is said of the recording."""
+        from lorabench.experiments.headroom.recordings.interpretation import Asked
+
+        given = [word.rpartition("=") for word in self.unit or ()]
+        return Asked(
+            unit=next((unit for column, _, unit in given if not column), ""),
+            units={column: unit for column, _, unit in given if column},
+            cpus=self.cpus,
+            host_label=self.host_label,
+            mode_label=self.mode_label,
+            range_s=self.range_s or 0.0,
+        )
+
+    @property
+    def read_as(self) -> dict[str, Any]:
+        """What is said of the recording, as a document's configuration has it."""
+        given = {name: getattr(self, name) for name in _READING}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value is not None
+        }
 
     @property
     def mode(self) -> Literal["passive", "trace", "active"]:
@@ -170,7 +264,9 @@ class HeadroomOptions(Workload):
         if self.mode == "trace":
             serving = ("duration_s", "preset", "data")
             self._refuse((*_OBSERVING, *serving, *_MEASURING), "with --trace", "--trace alone")
-        elif self.mode == "active":
+            return
+        self._refuse(_READING, "without --trace", "it beside a recording")
+        if self.mode == "active":
             self._refuse(_OBSERVING, "with --preset or --data", "one or the other")
             check(self.sweep())
         else:

@@ -10,7 +10,7 @@ from lorabench.host.cgroups import Group
 from lorabench.host.observe import Sample
 from lorabench.host.procfs import RunQueue
 from lorabench.host.quota import CpuLimit, QuotaUse, Throttled, tightest_first
-from lorabench.results.headroom import Track
+from lorabench.results.windows import Track
 
 
 class Recorder:

@@ -1,14 +1,7 @@
-"""Recorded CPU use of a production host: exports of sysstat and of Prometheus, as tracks.
+"""Recorded CPU use of a production host, judged: exports of sysstat, of Prometheus, of kubectl.
 
-What a file is gets recognised from its first lines and is never declared:
-
-- sysstat: ``sadf -d FILE -- -u ALL`` or ``-u -P ALL`` (semicolons, a header that starts with
-  ``# hostname;interval;timestamp``), see sadf(1);
-- Prometheus: CSV with a header and a column of times, beside it either busy shares (a column a
-  host, or one of values and one of instances) or counters ``node_cpu_seconds_total`` (a column a
-  CPU and mode, as Grafana exports them, or columns ``cpu``, ``mode`` and a value).
-
-A CPU is busy when it is not idle and not waiting for a disk; stolen time counts as busy.
+What a file is gets recognised from its text and is never declared; `lorabench.experiments.headroom.
+recordings` reads it, and says what it took each column for.
 """
 
 import hashlib
@@ -21,16 +14,25 @@ from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.errors import InputError
 from lorabench.experiments.headroom.metrics import add_track, cpu_case, drawn, only_round
 from lorabench.experiments.headroom.options import HeadroomOptions
-from lorabench.experiments.headroom.prometheus import Prometheus
-from lorabench.experiments.headroom.recording import FORMATS, Trace
-from lorabench.experiments.headroom.sysstat import Sysstat
+from lorabench.experiments.headroom.recordings.answers import load_json, read_answer
+from lorabench.experiments.headroom.recordings.content import FORMATS, read_text
+from lorabench.experiments.headroom.recordings.delimited import read_delimited
+from lorabench.experiments.headroom.recordings.estimate import estimate
+from lorabench.experiments.headroom.recordings.interpretation import Asked, interpret
+from lorabench.experiments.headroom.recordings.kubectl import is_kubectl_top, read_kubectl_top
+from lorabench.experiments.headroom.recordings.report import Report, is_report
+from lorabench.experiments.headroom.recordings.report_json import ReportJson
+from lorabench.experiments.headroom.recordings.sadf import Sadf, is_sadf
+from lorabench.experiments.headroom.recordings.spans import Trace
 from lorabench.results import claims as verdict
 from lorabench.results.case import Case
 from lorabench.results.claims import IDLE_WINDOW_S
-from lorabench.results.headroom import Peak, peak
+from lorabench.results.windows import Peak, peak
+
+_NOTHING_ASKED = Asked()
 
 
-def read_trace(path: Path) -> Trace:
+def read_trace(path: Path, asked: Asked = _NOTHING_ASKED) -> Trace:
     """Read an export, whichever it is.
 
     Raises
@@ -39,16 +41,10 @@ def read_trace(path: Path) -> Trace:
         It cannot be read, is none of the formats, or a line of it is bad: file, line, column, what
         was found and what was expected.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected {FORMATS}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: found no text, expected {FORMATS}") from None
-    return parse_trace(text, path.name)
+    return parse_trace(read_text(path), path.name, asked)
 
 
-def parse_trace(text: str, name: str) -> Trace:
+def parse_trace(text: str, name: str, asked: Asked = _NOTHING_ASKED) -> Trace:
     """Read the text of an export; `name` is the file's, for messages.
 
     Raises
@@ -56,12 +52,25 @@ def parse_trace(text: str, name: str) -> Trace:
     InputError
         As `read_trace`.
     """
-    first = next((line for line in text.splitlines() if line.strip()), None)
-    if first is None:
+    text = text.removeprefix("\ufeff")
+    start = text.lstrip()[:1]
+    if not start:
         raise InputError(f"{name}: found nothing in it, expected {FORMATS}")
-    if first.startswith("#") or ";LINUX-RESTART" in first:
-        return Sysstat(name).read(text)
-    return Prometheus(name).read(text)
+    if is_sadf(text):
+        return Sadf(name).read(text)
+    if is_report(text):
+        return Report(name).read(text)
+    if start in "{[":
+        documents = load_json(text, name)
+        if isinstance(documents[0], dict) and "sysstat" in documents[0]:
+            return ReportJson(name).read(documents[0])
+        table = read_answer(documents, name)
+    elif is_kubectl_top(text):
+        table = read_kubectl_top(text, name)
+    else:
+        labels = [label for label in (asked.host_label, asked.mode_label) if label]
+        table = read_delimited(text, name, labels)
+    return estimate(table, interpret(table, asked), asked)
 
 
 class TraceReading(Experiment):
@@ -88,7 +97,7 @@ class TraceReading(Experiment):
         InputError
             As `read_trace`.
         """
-        self._trace = read_trace(self._path)
+        self._trace = read_trace(self._path, self.options.asked)
 
     def findings(self) -> Findings | None:
         """Return what the recording says, once it is read."""
@@ -102,6 +111,8 @@ class TraceReading(Experiment):
             "kind": trace.kind,
             "sha256": hashlib.sha256(self._path.read_bytes()).hexdigest(),
             "hosts": len(names),
+            **self.options.read_as,
+            "reading": trace.reading,
         }
         # Nothing is said of this machine: it only reads what another one did.
         found = Findings({"experiment": config}, machine={})
@@ -127,14 +138,20 @@ def _evidence(trace: Trace, names: dict[str, str]) -> verdict.Idle:
         if (found := peak(track, IDLE_WINDOW_S)) is not None
     }
     worst = max(peaks, key=lambda name: (peaks[name].low, peaks[name].high), default=None)
-    where = "the recorded host"
+    what = "host" if trace.whole else "container or process"
+    where = f"the recorded {what}"
     if len(names) > 1:
-        where = f"{worst or 'none'}, the busiest of {len(names)} recorded hosts"
+        many = "hosts" if trace.whole else "containers or processes"
+        where = f"{worst or 'none'}, the busiest of {len(names)} recorded {many}"
+    tracks = trace.hosts.values()
     return verdict.Idle(
         where=where,
-        whole=True,
+        whole=trace.whole,
         peak=_over(list(peaks.values())),
-        observed_s=max(track.covered_s for track in trace.hosts.values()),
+        observed_s=max(track.covered_s for track in tracks),
+        recorded=True,
+        unknown_s=max(track.unknown_s for track in tracks),
+        range_s=max((track.range_s for track in tracks if track.smoothed), default=0.0),
     )
 
 

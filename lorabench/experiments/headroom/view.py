@@ -42,6 +42,8 @@ def render(result: Result, console: Console) -> None:
         _render_active(result, console)
     else:
         _render_passive(result, console)
+    for line in result.config["experiment"].get("reading", ()):
+        console.print(Text(f"Read as: {line}"), highlight=False)
     for round_ in result.rounds:
         for note in dict.fromkeys(round_.notes):
             console.print(Text(note, "yellow"), highlight=False)

@@ -13,9 +13,9 @@ from lorabench.results.claims import (
     memory_budget,
     sync_delta10,
 )
-from lorabench.results.headroom import Peak
 from lorabench.results.learnable import LabelCount, Learned
 from lorabench.results.statistics import Estimate
+from lorabench.results.windows import Peak
 
 
 def ratio(low: float, high: float, n: int = 8) -> Estimate:

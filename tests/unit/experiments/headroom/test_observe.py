@@ -24,9 +24,9 @@ from lorabench.host.observe import Sample
 from lorabench.host.procfs import CpuTimes, RunQueue
 from lorabench.host.quota import CpuLimit, QuotaUse, Throttled
 from lorabench.results.case import Case
-from lorabench.results.headroom import Track
 from lorabench.results.registry import metric_spec
 from lorabench.results.schema import Result
+from lorabench.results.windows import Track
 
 
 def record(samples: list[Sample], cpus: int = 2) -> Recorder:

@@ -13,6 +13,7 @@ from lorabench.bench.experiment import Findings
 from lorabench.bench.progress import ProgressObserver
 from lorabench.errors import InputError
 from lorabench.experiments.headroom.options import HeadroomOptions
+from lorabench.experiments.headroom.recordings.interpretation import Asked
 from lorabench.experiments.headroom.trace import TraceReading, parse_trace, read_trace
 
 BUSY = st.lists(st.floats(0, 1), min_size=1, max_size=20)
@@ -140,13 +141,18 @@ def test_shares_of_prometheus_read_as_they_were_written(
         return
     np.testing.assert_allclose(track.value, busy, atol=1e-6)
     np.testing.assert_allclose(track.span_s, 15.0)
-    assert bool(trace.notes) != percent
+    unsaid = "no value exceeds 1; --unit says otherwise"
+    assert (unsaid in trace.reading[0]) != percent
 
 
-def test_percentages_are_known_by_their_size_or_their_name() -> None:
-    seen = parse_trace("time,a\n1,0.5\n2,12\n", "p.csv")
-    np.testing.assert_allclose(seen.hosts["a"].value, [0.005, 0.12])
-    assert seen.notes == ["the values were read as percentages, since some exceed 1"]
+def test_percentages_are_known_by_their_name_or_asked_for() -> None:
+    values = "time,a\n1,0.5\n2,12\n"
+    with pytest.raises(
+        InputError, match=r"column 2 \(a\): found values from 0.5 to 12 and no unit"
+    ):
+        parse_trace(values, "p.csv")
+    asked = parse_trace(values, "p.csv", Asked(unit="percent"))
+    np.testing.assert_allclose(asked.hosts["a"].value, [0.005, 0.12])
     said = parse_trace("time,a (percent)\n1,0.5\n2,0.6\n", "p.csv")
     np.testing.assert_allclose(said.hosts["a (percent)"].value, [0.005, 0.006])
     plain = parse_trace("time,a\n1,0.5\n2,0.6\n", "p.csv")
@@ -215,15 +221,16 @@ def test_sums_over_cpus_need_all_modes() -> None:
         parse_trace("\n".join(idle), "p.csv")
 
 
-def test_a_restart_and_a_gap_are_left_out_of_counters() -> None:
+def test_a_restart_is_left_out_of_counters_and_the_mean_of_a_gap_is_known() -> None:
     at = [0, 10, 20, 30, 100, 110]
     idle = [1000.0, 1009.0, 1018.0, 5.0, 70.0, 79.0]
     text = "time,cpu,mode,value\n" + "".join(
         f"{t},0,idle,{v}\n" for t, v in zip(at, idle, strict=True)
     )
     track = parse_trace(text, "p.csv").hosts["p.csv"]
-    np.testing.assert_allclose(track.begin_s, [0, 10, 100])
-    np.testing.assert_allclose(track.value, 0.1)
+    np.testing.assert_allclose(track.begin_s, [0, 10, 30, 100])
+    np.testing.assert_allclose(track.value, [0.1, 0.1, 5 / 70, 0.1])
+    assert track.unknown_s == 10.0
 
 
 @pytest.mark.parametrize(
@@ -234,15 +241,20 @@ def test_a_restart_and_a_gap_are_left_out_of_counters() -> None:
         ("hello\n", "line 1, column 1: found 'hello', expected an export of sysstat"),
         ("a,b\n1,2\n", "line 1, column 1: found 'a, b', expected an export"),
         ("time,a\n", "found no values in it"),
-        ("time,a\n1,0.1\n2,x\n", r"line 3, column 2 \(a\): found 'x', expected a number that"),
-        ("time,a\n1,-0.1\n", r"line 2, column 2 \(a\): found '-0.1', expected a number that"),
-        ("time,a\n1,250\n", r"line 2, column 2 \(a\): found '250', expected a busy share"),
+        ("time,a\n1,0.1\n2,x\n", r"line 3, column 2 \(a\): found 'x', expected a number, or"),
+        (
+            "time,a\n1,-0.1\n",
+            r"column 2 \(a\): found 1 of 1 values outside 0 to 1 \(first on line 2",
+        ),
+        (
+            "time,a\n1,250\n",
+            r"column 2 \(a\): found values from 250 to 250 and no unit, expected --un",
+        ),
         ("time,a\nnow,0.1\n", r"line 2, column 1 \(time\): found 'now', expected seconds or"),
         ("time,a\n2,0.1\n2,0.1\n", r"line 3, column 2 \(a\): found 'time 2.000', expected a later"),
         ("time,a\n1,0.1,7\n", r"line 2, column 3: found '3 fields', expected 2, as in the header"),
         ("sep=,\n\ntime,a\n1,y\n", "line 4, column 2"),
         ("time,mode,cpu,value\n1,user,0,5\n", "0: found the modes user, expected idle among them"),
-        ("time,mode,cpu,value\n1,idle,0,.5\n2,idle,0,.6\n", "never exceed 1, expected the counter"),
     ],
 )
 def test_a_bad_file_is_told_by_line_column_found_and_expected(text: str, message: str) -> None:

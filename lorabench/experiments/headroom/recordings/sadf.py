@@ -1,22 +1,31 @@
-"""Exports of sysstat: ``sadf -d FILE -- -u ALL`` or ``-u -P ALL``, see sadf(1)."""
+"""``sadf -d FILE -- -u ALL`` or ``-u -P ALL``: lines of semicolons, see sadf(1)."""
 
 import re
-from collections import defaultdict
 from datetime import UTC, datetime
 
-from lorabench.errors import InputError
-from lorabench.experiments.headroom.recording import Spans, Trace, bad, mean_of, parse_number
+from lorabench.experiments.headroom.recordings.spans import Trace
+from lorabench.experiments.headroom.recordings.sysstat import Shares, is_share
+from lorabench.experiments.headroom.recordings.table import bad, parse_number
 
 _SYSSTAT = ["hostname", "interval", "timestamp"]
+_EXPECTED = "one (sadf -d FILE -- -u ALL)"
 
 
-class Sysstat:
-    """``sadf -d``: a header a table, a line an interval and CPU."""
+def is_sadf(text: str) -> bool:
+    """Whether a text is such an export."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if first.startswith("#") and not re.match(r"#\s*(datatype|group|default|time)\b", first, re.I):
+        return True
+    return ";LINUX-RESTART" in first or ";COM " in first
+
+
+class Sadf:
+    """A header a table, a line an interval and CPU."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._columns: list[str] | None = None
-        self._spans: dict[tuple[str, str], Spans] = defaultdict(Spans)
+        self._shares = Shares()
 
     def read(self, text: str) -> Trace:
         """Read a whole file.
@@ -31,22 +40,7 @@ class Sysstat:
                 self._header(number, line)
             elif line.strip():
                 self._row(number, line.split(";"))
-        if not self._spans:
-            raise InputError(
-                f"{self._name}: found no table with the columns CPU and %idle, expected one "
-                "(sadf -d FILE -- -u ALL)"
-            )
-        trace = Trace("sysstat")
-        for (host, cpu), spans in self._spans.items():
-            if cpu in ("-1", "all"):
-                trace.hosts[host] = spans.track()
-            else:
-                trace.cpus[host, cpu] = spans.track()
-        for host in dict.fromkeys(host for host, _ in self._spans):
-            if host not in trace.hosts:
-                trace.hosts[host] = mean_of([t for (h, _), t in trace.cpus.items() if h == host])
-                trace.notes.append("there was no line of all CPUs: the mean of those there stands")
-        return trace
+        return self._shares.trace(self._name, _EXPECTED)
 
     def _header(self, number: int, line: str) -> None:
         columns = [word.strip() for word in line.lstrip("# ").split(";")]
@@ -100,13 +94,12 @@ class Sysstat:
         for column in columns[place["CPU"] + 1 :]:
             # Some locales write a comma.
             share = parse_number(fields[place[column]].strip().replace(",", "."))
-            if share is None or not -0.1 <= share <= 100.1:
+            if share is None or not is_share(share):
                 bad(name, number, at(column), fields[place[column]], "a percentage")
             shares[column] = share
-        if not any(shares.values()):
-            return  # a CPU that is offline
-        spans = self._spans[fields[0].strip(), fields[place["CPU"]].strip()]
-        if spans.end and end_s <= spans.end[-1]:
+        host, cpu = fields[0].strip(), fields[place["CPU"]].strip()
+        last_s = self._shares.last_end_s(host, cpu)
+        if last_s is not None and end_s <= last_s:
             bad(
                 name,
                 number,
@@ -114,8 +107,7 @@ class Sysstat:
                 fields[2],
                 "a later time than before (sadf -U writes times that never go back)",
             )
-        idle = shares["%idle"] + shares.get("%iowait", 0.0)
-        spans.add(end_s - int(interval), end_s, 1.0 - idle / 100.0)
+        self._shares.add(host, cpu, end_s - int(interval), end_s, shares)
 
 
 def _sysstat_time(text: str) -> float | None:

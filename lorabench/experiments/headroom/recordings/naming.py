@@ -1,0 +1,196 @@
+"""What the name of a column and its labels say: kind, unit, mode, host and CPU of its values.
+
+Names are what exporters and dashboards make: a series with its labels, the expression itself, a
+legend (``idle``, ``web1 idle``, ``Busy System``), a metric of collectd or Telegraf, a host's name.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from lorabench.experiments.headroom.recordings.promql import (
+    UNKNOWN,
+    Kind,
+    Meaning,
+    is_expression,
+    meaning_of,
+)
+
+HOSTS = (
+    *("instance", "host", "hostname", "node", "nodename", "target", "server", "machine"),
+    *("kubernetes_node", "node_name", "exported_instance", "vm"),
+)
+CPUS = ("cpu", "cpu_id", "core", "cpu_number", "logical_number")
+MODES = ("mode", "state", "cpu_mode", "cpu_state", "system.cpu.state", "cpu.mode")
+PARTS = ("namespace", "pod", "pod_name", "container", "container_name", "exported_pod", "groupname")
+
+_ALL_CPUS = ("total", "all", "cpu-total", "-1", "_total", "avg", "average")
+
+# Of the kernel's modes of CPU time, how tools write them.
+_WORDS = {
+    "idle": ("idle",),
+    "iowait": ("iowait", "io wait", "io_wait", "io-wait", "wait", "waiting"),
+    "user": ("user", "usr"),
+    "system": ("system", "sys", "kernel"),
+    "nice": ("nice",),
+    "irq": ("irq", "irqs", "hardirq", "interrupt"),
+    "softirq": ("softirq", "softirqs", "soft", "soft_irq"),
+    "steal": ("steal", "stolen"),
+    "guest": ("guest",),
+    "guest_nice": ("guest_nice", "gnice", "guest nice"),
+    "other": ("other", "others"),
+}
+_MODE_OF = {word: mode for mode, words in _WORDS.items() for word in words}
+_BY_LENGTH = sorted(_MODE_OF, key=len, reverse=True)
+# By themselves these words say nothing of CPUs.
+_VAGUE = ("other", "others", "wait", "waiting", "interrupt", "kernel")
+
+_PERCENT = re.compile(r"%|\b(percent(age)?|pct|prozent)\b|_(percent(age)?|pct)\b")
+_CORES = re.compile(r"\b(cores?|vcpus?|cpus used|cpu cores)\b|_cores?\b")
+_MILLICORES = re.compile(r"\b(milli-?cores?|mcores?|mcpus?)\b|_(millicores|mcores|mcpu)\b")
+_SECONDS = re.compile(r"_seconds_total\b|\bjiffies\b")
+_LOAD = re.compile(
+    r"((system|cpu|node|host)[\s_.-]*)?load([\s_.-]*(avg|average))?[\s_.:-]*(1|5|15)?\s*(m|min|minutes?)?"
+    r"|load[\s_.-]*(avg|average)\b.*|.*\bload(1|5|15)\b.*|(1|5|15)\s?-?m(in(ute)?)?s?([\s_]+load.*)?"
+    r"|.*\bload average\b.*|run[\s_-]?queue.*"
+)
+_OTHER = re.compile(
+    r"\b(mem(ory)?|ram|swap|disk|filesystem|net(work)?|rx|tx|bytes|temp(erature)?|latency|qps|rps|"
+    r"requests?|iops|watts?|power|gpu|fan|uptime|frequency|mhz|processes|threads)\b|_bytes\b"
+)
+_BUSY = re.compile(r"\b(busy|utili[sz]ation|util|non[\s_-]?idle|used by all)\b|_(busy|util\w*)\b")
+_SAYS_CPU = re.compile(r"\bcpu|_cpu|\bcpu_|\busage\b|\bbusy\b")
+_ONE_CPU = re.compile(r"(?:cpu|core)[\s_#-]?(\d+)")
+_SELECTOR = re.compile(r"(?P<metric>[\w:./-]*)\s*\{(?P<labels>[^{}]*)\}(?P<rest>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Name:
+    """What the name of a column says.
+
+    Parameters
+    ----------
+    meaning : Meaning
+        Kind, unit and range.
+    host : str
+        The host, where the name is one or begins with one; empty where it is not.
+    labels : mapping of str to str
+        Labels in it.
+    joined : bool
+        The host is joined to the mode by something that may be a part of either's name.
+    busy : bool
+        It says that its values are busy shares.
+    """
+
+    meaning: Meaning = UNKNOWN
+    host: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    joined: bool = False
+    busy: bool = False
+
+
+def read_name(text: str) -> Name:
+    """Return what a name says."""
+    text = text.strip()
+    if not text:
+        return Name()
+    selector = _SELECTOR.fullmatch(text)
+    if selector is not None and not is_expression(text):
+        pairs = re.findall(r'([\w.]+)\s*[=:]\s*"*([^",}]*)"*', selector["labels"])
+        said = _metric(selector["metric"])
+        unit = "percent" if _PERCENT.search(selector["rest"]) else said.unit
+        return Name(replace(said, unit=unit), labels=dict(pairs), busy=said.kind == "busy")
+    if is_expression(text):
+        found = meaning_of(text)
+        return Name(found, busy=found.kind == "busy")
+    metric = _metric(text) if re.fullmatch(r"[\w:]+", text) else Meaning()
+    if metric.kind != "unknown":
+        return Name(metric, busy=metric.kind == "busy")
+    return _words(text)
+
+
+def _metric(metric: str) -> Meaning:
+    if metric in ("node_cpu_seconds_total", "node_cpu", "windows_cpu_time_total"):
+        return Meaning("counter", unit="seconds")
+    if re.fullmatch(r"(container_cpu_usage|process_cpu|pod_cpu_usage)_seconds_total", metric):
+        return Meaning("counter", "busy", "seconds", part=True)
+    if ":" in metric or re.search(r"utili[sz]ation|ratio", metric):
+        return meaning_of(metric)
+    if re.fullmatch(r"node_load(1|5|15)", metric):
+        return Meaning("load")
+    return _words(metric).meaning if _words(metric).meaning.kind != "unknown" else Meaning()
+
+
+def _unit(low: str) -> tuple[str, float]:
+    if _MILLICORES.search(low):
+        return "cores", 1e-3
+    if _PERCENT.search(low):
+        return "percent", 1.0
+    if _CORES.search(low) and not _ONE_CPU.fullmatch(low):
+        return "cores", 1.0
+    return ("seconds", 1.0) if _SECONDS.search(low) else ("", 1.0)
+
+
+def _words(text: str) -> Name:
+    low = text.lower()
+    unit, factor = _unit(low)
+    plain = re.sub(r"\(\s*\)|\[\s*\]", "", _PERCENT.sub("", low)).strip(" _-.:()[]")
+    one = _ONE_CPU.fullmatch(plain)
+    if one is not None:
+        return Name(Meaning(unit=unit, factor=factor), labels={"cpu": one[1]})
+    mode = _mode(plain)
+    if mode is not None:
+        # Telegraf's usage_idle and its likes are in per cent.
+        unit = unit or ("percent" if re.search(r"\busage_|_usage_", low) else "")
+        return Name(_of_mode(mode, unit, factor))
+    behind = _behind_host(text, plain)
+    if behind is not None:
+        host, mode, joined = behind
+        return Name(_of_mode(mode, unit, factor), host, joined=joined)
+    kind: Kind = "unknown"
+    if not unit and _LOAD.fullmatch(plain):
+        kind = "load"
+    elif _OTHER.search(plain) and not _SAYS_CPU.search(plain):
+        kind = "other"
+    elif unit == "cores":
+        kind = "cores"
+    elif _BUSY.search(plain):
+        kind = "busy"
+    return Name(Meaning(kind, unit=unit, factor=factor), host=text, busy=kind == "busy")
+
+
+def _of_mode(mode: str, unit: str, factor: float) -> Meaning:
+    return Meaning("idle" if mode == "idle" else "mode", mode, unit=unit, factor=factor)
+
+
+def _mode(plain: str) -> str | None:
+    """Return the mode that a name is, with what else tools write about it."""
+    core = re.sub(r"\s+-\s.*$", "", plain)
+    core = re.sub(r"^(?:node_)?(?:cpu|usage|mode|busy|time|share|system\.cpu)[\s_.:/-]+", "", core)
+    core = re.sub(r"^(?:usage|time|mode|percent)[\s_.:/-]+", "", core)
+    core = re.sub(r"[\s_.:/-]+(?:time|cpu|share|usage|mode|value|mean|avg)$", "", core)
+    return None if core == plain and core in _VAGUE else _MODE_OF.get(core)
+
+
+def _behind_host(text: str, plain: str) -> tuple[str, str, bool] | None:
+    """Return a host and the mode behind its name."""
+    for word in _BY_LENGTH:
+        found = re.fullmatch(rf"(?P<host>.*\w\S*?)(?P<by>[\s/|,:._-]+){re.escape(word)}", plain)
+        if found is not None and word not in _VAGUE:
+            joined = not re.search(r"[\s/|,]", found["by"])
+            return text[: len(found["host"])].strip(), _MODE_OF[word], joined
+    return None
+
+
+def cpu_of(labels: Mapping[str, str]) -> str:
+    """Return the CPU that labels name; empty where they name none, or all of them."""
+    found = next((labels[name] for name in CPUS if labels.get(name)), "")
+    if found.lower() in _ALL_CPUS:
+        return ""
+    number = re.fullmatch(r"(?:cpu|core)?[\s_-]?(\d+)", found.lower())
+    return number[1] if number is not None else found
+
+
+def mode_of(word: str) -> str:
+    """Return the kernel's name of a mode."""
+    return _MODE_OF.get(word.strip().lower(), word.strip().lower())
