@@ -287,6 +287,9 @@ def _of_moving_average(track: Track, width_s: float) -> Peak | None:
         return None
     low, high = max(one.low for one in there), max(one.high for one in there)
     known = track.unknown_s == 0
+    if known and np.diff(track.end_s).max(initial=0.0) <= track.range_s - width_s:
+        # Every window lies within the range of one value, too, and was no busier than all of that.
+        high = min(high, max(low, float(track.value.max()) * track.range_s / width_s))
     exact = known and all(one.exact for one in there)
     return Peak(low, high if known else 1.0, exact=exact)
 

@@ -7,6 +7,7 @@ recordings` reads it, and says what it took each column for.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,14 +57,13 @@ def parse_trace(text: str, name: str, asked: Asked = _NOTHING_ASKED) -> Trace:
     start = text.lstrip()[:1]
     if not start:
         raise InputError(f"{name}: found nothing in it, expected {FORMATS}")
-    if is_sadf(text):
-        return Sadf(name).read(text)
-    if is_report(text):
-        return Report(name).read(text)
-    if start in "{[":
-        documents = load_json(text, name)
-        if isinstance(documents[0], dict) and "sysstat" in documents[0]:
-            return ReportJson(name).read(documents[0])
+    documents = load_json(text, name) if start in "{[" else []
+    sysstat = _sysstat(text, documents, name)
+    if sysstat is not None:
+        if asked != _NOTHING_ASKED:
+            sysstat.notes.append("options say nothing here: sysstat says itself what values are")
+        return sysstat
+    if documents:
         table = read_answer(documents, name)
     elif is_kubectl_top(text):
         table = read_kubectl_top(text, name)
@@ -71,6 +71,16 @@ def parse_trace(text: str, name: str, asked: Asked = _NOTHING_ASKED) -> Trace:
         labels = [label for label in (asked.host_label, asked.mode_label) if label]
         table = read_delimited(text, name, labels)
     return estimate(table, interpret(table, asked), asked)
+
+
+def _sysstat(text: str, documents: list[Any], name: str) -> Trace | None:
+    if documents:
+        first = documents[0]
+        is_json = isinstance(first, dict) and "sysstat" in first
+        return ReportJson(name).read(first) if is_json else None
+    if is_sadf(text):
+        return Sadf(name).read(text)
+    return Report(name).read(text) if is_report(text) else None
 
 
 class TraceReading(Experiment):

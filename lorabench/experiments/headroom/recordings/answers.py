@@ -94,7 +94,7 @@ def _series(documents: list[Any], file: str) -> Iterator[dict[str, Any]]:
             if not isinstance(one, dict) or "values" not in one:
                 keys = ", ".join(one) if isinstance(one, dict) else type(one).__name__
                 raise InputError(
-                    f"{file}: found JSON with {escaped(keys):.60!r}, expected {FORMATS}"
+                    f"{file}: found JSON with {escaped(keys)!r:.60}, expected {FORMATS}"
                 )
             yield one
 
@@ -127,7 +127,5 @@ def _take(table: Table, column: Column, at: Any, text: Any) -> None:
         ) from None
     if value is None:
         return
-    if not column.add(at_s, value, 0):
+    if not column.add(at_s, value, unit, 0):
         raise InputError(f"{place}: found time {at_s:.3f}, expected a later time than before")
-    if unit:
-        column.unit.add(unit)

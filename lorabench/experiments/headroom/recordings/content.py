@@ -6,7 +6,9 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lorabench.errors import InputError
 
@@ -21,9 +23,9 @@ MOST_BYTES = 2 << 30
 _PIECE = 1 << 20
 
 _PACKED = (
-    (b"\x1f\x8b", "gzip", gzip.GzipFile),
-    (b"BZh", "bzip2", bz2.BZ2File),
-    (b"\xfd7zXZ\x00", "xz", lzma.LZMAFile),
+    (b"\x1f\x8b", "gzip", gzip.open),
+    (b"BZh", "bzip2", bz2.open),
+    (b"\xfd7zXZ\x00", "xz", lzma.open),
 )
 
 # Four bytes before two: the mark of UTF-32 begins with that of UTF-16.
@@ -63,9 +65,9 @@ def decode(data: bytes, name: str) -> str:
     InputError
         As `read_text`.
     """
-    for magic, how, kind in _PACKED:
+    for magic, how, opened in _PACKED:
         if data.startswith(magic):
-            data = _unpacked(data, name, how, kind)
+            data = _unpacked(data, name, how, opened)
             break
     if data.startswith(_SADC):
         raise InputError(
@@ -94,10 +96,10 @@ def _no_text(name: str) -> InputError:
     return InputError(f"{name}: found no text, expected {FORMATS}")
 
 
-def _unpacked(data: bytes, name: str, how: str, kind: type) -> bytes:
+def _unpacked(data: bytes, name: str, how: str, opened: Callable[..., Any]) -> bytes:
     pieces, size = [], 0
     try:
-        with kind(io.BytesIO(data)) as file:
+        with opened(io.BytesIO(data)) as file:
             while piece := file.read(_PIECE):
                 pieces.append(piece)
                 size += len(piece)

@@ -135,6 +135,8 @@ def _read(file: str, layout: _Layout, rows: list[tuple[int, list[str]]], *, comm
                 column = columns[whose] = _column(layout, place, words, several=several)
             _take(file, line, column, at_s, row[place], comma=comma)
     table.columns = [column for column in columns.values() if column.values]
+    if any("cores" in column.unit for column in table.columns):
+        table.kind = "kubectl"  # nobody else writes 250m
     if not table.columns:
         raise InputError(f"{file}: found no values in it, expected {FORMATS}")
     return table
@@ -150,11 +152,9 @@ def _take(file: str, line: int, column: Column, at_s: float, text: str, *, comma
         bad(file, line, column.place, text, _VALUE)
     if value is None:
         return
-    if not column.add(at_s, value, line):
+    if not column.add(at_s, value, unit, line):
         bad(file, line, column.place, f"time {at_s:.3f}",
             "a later time than before, or a column that tells two series apart")  # fmt: skip
-    if unit:
-        column.unit.add(unit)
 
 
 def _column(layout: _Layout, place: int, words: tuple[str, ...], *, several: bool) -> Column:

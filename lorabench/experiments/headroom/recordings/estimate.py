@@ -58,6 +58,8 @@ class _Told:
     odd: int = 0
     samples: int = 0
     restarts: int = 0
+    counters: int = 0
+    still: int = 0
     without_range: bool = False
     of_window: bool = False
 
@@ -87,6 +89,11 @@ def estimate(table: Table, found: Interpretation, asked: Asked) -> Trace:
             trace.cpus[host, cpu] = track
         else:
             whole[host] = track
+    if told.counters and told.still == told.counters:
+        raise InputError(
+            f"{table.file}: found counters of CPU seconds that never change, expected some that "
+            "grow: their exporter stands still, or the time is too short"
+        )
     _extend(table, trace, whole)
     add_hosts(trace, whole)
     trace.reading.extend(_reading(told))
@@ -121,17 +128,29 @@ class _Group:
         meaning = one.name.meaning
         values = np.array(one.column.values) * meaning.factor
         if one.counter:
-            return self._counted({"busy": one}, f"CPU seconds in use {self._whose()}")
+            return self._counted({"busy": one}, f"CPU seconds in use of {self._whose()}")
         if one.unit == "cores" or meaning.kind == "cores":
             cpus = self._cpus(one, "cores in use")
             self.told.read(f"cores in use; busy = cores / {cpus:g}", self.host, 1)
             return self._spans(one, values / cpus)
         unit, how = one.unit, ""
         if not unit:
+            self._check_known(one)
+        if not unit:
             unit, how = self._told_unit(one, lambda: unit_of_share(values, named=one.name.busy))
-        words = f"a busy share in {'per cent' if unit == 'percent' else 'shares of 1'}"
+        words = "{busy} in per cent" if unit == "percent" else "{busy} from 0 to 1"
         self.told.read(words + (f" ({how}; --unit says otherwise)" if how else ""), self.host, 1)
         return self._spans(one, values * SCALE[unit])
+
+    def _check_known(self, one: Series) -> None:
+        """Refuse what may be anything, whatever its values are."""
+        if one.name.expression and one.name.meaning.kind == "unknown":
+            known = '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[15s]))'
+            expected = f"such as {known}, or --unit share|percent|cores, which says that it is one"
+            self._refuse(one, "an expression that may not be a busy share", expected)
+        if one.name.meaning.part:
+            expected = "--unit cores with --cpus N, the node's CPUs, or --unit share|percent"
+            self._refuse(one, "CPU time of a container or a pod and no unit", expected)
 
     def _modes(self, modes: dict[str, Series]) -> Track:
         first = next(iter(modes.values()))
@@ -160,7 +179,7 @@ class _Group:
         if "idle" not in modes:
             formula = "the sum of all but iowait"
         if set(modes) == {"idle"}:
-            words = f"the idle share of {self._whose()}"
+            words = f"{{idle}} of {self._whose()}"
         else:
             words = f"the modes of {self._whose()}"
         how = f" ({how})" if how and unit != "seconds" else ""
@@ -195,6 +214,8 @@ class _Group:
                     "all modes, or --cpus N with the number of CPUs"
                 )
             cpus = float(self.asked.cpus)
+        self.told.counters += 1
+        self.told.still += all(float(np.ptp(one)) == 0.0 for one in values.values())
         counted = Counters(at_s, values, cpus).busy()
         self.told.odd += len(counted.odd)
         self.told.samples += len(at_s)
@@ -285,7 +306,7 @@ class _Group:
 
     def _refuse(self, one: Series, found: str, expected: str) -> NoReturn:
         raise InputError(
-            f"{self.table.file}, {escaped(one.column.place)}: found {found:.200}, "
+            f"{escaped(self.table.file)}, {escaped(one.column.place)}: found {found:.200}, "
             f"expected {expected}"
         )
 
@@ -324,8 +345,12 @@ def _reading(told: _Told) -> list[str]:
     for how, columns in told.reading.items():
         hosts = len(told.hosts[how])
         whose = "one host" if hosts == 1 else f"{hosts} hosts"
-        are = "1 column is" if columns == 1 else f"{columns} columns are"
-        found.append(f"{are} {how.format(hosts=whose)}")
+        if columns == 1:
+            what = how.format(hosts=whose, busy="a busy share", idle="the idle share")
+            found.append(f"1 column is {what}")
+        else:
+            what = how.format(hosts=whose, busy="busy shares", idle="the idle shares")
+            found.append(f"{columns} columns are {what}")
     return found
 
 

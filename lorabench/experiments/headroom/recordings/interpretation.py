@@ -153,9 +153,12 @@ def _series(table: Table, asked: Asked, column: Column, name: Name) -> Series:
     host = next((lower[label] for label in hosts if lower.get(label)), name.host)
     if parts and not host_label:
         host = "/".join(lower[label] for label in parts)
+    if meaning.kind == "idle":
+        mode = mode or "idle"
+    mode = "" if mode == "busy" else mode
     if mode and meaning.kind == "unknown":
         meaning = replace(meaning, kind="idle" if mode == "idle" else "mode")
-    if parts or meaning.part:
+    if parts or meaning.part or (name.pod and not hosts):
         kind = "cores" if meaning.kind == "unknown" and "cores" in column.unit else meaning.kind
         meaning = replace(meaning, part=True, kind=kind)
     known = {*HOSTS, *PARTS, *modes, host_label, "cpu"}
@@ -175,8 +178,9 @@ def _series(table: Table, asked: Asked, column: Column, name: Name) -> Series:
 
 def _unit(table: Table, asked: Asked, column: Column, said: str) -> str:
     """Return the unit that a column says, or that an option says of it; empty where none does."""
-    if len(column.unit) > 1:
-        _refuse(table, column, "values in per cent beside values in cores", "one unit a column")
+    if len(column.unit) > 1 or (column.unit and column.bare):
+        marks = "values with and without %" if "percent" in column.unit else "250m beside others"
+        _refuse(table, column, marks, "one unit a column")
     signs = next(iter(column.unit), "")
     if signs and said and signs != said and not (signs == "cores" and said == "seconds"):
         _refuse(table, column, f"values in {signs} under a name in {said}", "one unit a column")
@@ -232,6 +236,5 @@ def _check_one_each(table: Table, series: Sequence[Series]) -> None:
 
 
 def _refuse(table: Table, column: Column, found: str, expected: str) -> NoReturn:
-    raise InputError(
-        f"{table.file}, {escaped(column.place)}: found {escaped(found):.160}, expected {expected}"
-    )
+    where = f"{escaped(table.file)}, {escaped(column.place)}"
+    raise InputError(f"{where}: found {escaped(found):.160}, expected {expected}")

@@ -87,9 +87,8 @@ def _take(file: str, line: int, column: Column, at_s: float, text: str) -> None:
     value, unit = parse_value(text)
     if value is None:
         return
-    if not column.add(at_s, value, line):
+    if not column.add(at_s, value, unit or "cores", line):
         bad(file, line, "column 1", column.place, "a later time before it")
-    column.unit.add(unit or "cores")
 
 
 def _split(line: str) -> tuple[float | None, str]:

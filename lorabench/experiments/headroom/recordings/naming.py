@@ -61,6 +61,10 @@ _OTHER = re.compile(
 _BUSY = re.compile(r"\b(busy|utili[sz]ation|util|non[\s_-]?idle|used by all)\b|_(busy|util\w*)\b")
 _SAYS_CPU = re.compile(r"\bcpu|_cpu|\bcpu_|\busage\b|\bbusy\b")
 _ONE_CPU = re.compile(r"(?:cpu|core)[\s_#-]?(\d+)")
+# ranker-7c9f, ranker-7c9fd8b6c5-x2x4p: what follows the name is drawn.
+_POD = re.compile(
+    r"-(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{4,10}$|-[bcdf-hj-np-tv-z0-9]{5,10}-[bcdf-hj-np-tv-z0-9]{5}$"
+)
 _SELECTOR = re.compile(r"(?P<metric>[\w:./-]*)\s*\{(?P<labels>[^{}]*)\}(?P<rest>.*)", re.DOTALL)
 
 
@@ -80,6 +84,10 @@ class Name:
         The host is joined to the mode by something that may be a part of either's name.
     busy : bool
         It says that its values are busy shares.
+    pod : bool
+        It ends as names of pods do, of which cores in use are usual.
+    expression : bool
+        It is an expression, which says it all or is not understood.
     """
 
     meaning: Meaning = UNKNOWN
@@ -87,6 +95,8 @@ class Name:
     labels: Mapping[str, str] = field(default_factory=dict)
     joined: bool = False
     busy: bool = False
+    pod: bool = False
+    expression: bool = False
 
 
 def read_name(text: str) -> Name:
@@ -102,7 +112,7 @@ def read_name(text: str) -> Name:
         return Name(replace(said, unit=unit), labels=dict(pairs), busy=said.kind == "busy")
     if is_expression(text):
         found = meaning_of(text)
-        return Name(found, busy=found.kind == "busy")
+        return Name(found, busy=found.kind == "busy", expression=True)
     metric = _metric(text) if re.fullmatch(r"[\w:]+", text) else Meaning()
     if metric.kind != "unknown":
         return Name(metric, busy=metric.kind == "busy")
@@ -156,7 +166,9 @@ def _words(text: str) -> Name:
         kind = "cores"
     elif _BUSY.search(plain):
         kind = "busy"
-    return Name(Meaning(kind, unit=unit, factor=factor), host=text, busy=kind == "busy")
+    pod = kind == "unknown" and _POD.search(text) is not None
+    meaning = Meaning(kind, unit=unit, factor=factor)
+    return Name(meaning, host=text, busy=kind == "busy", pod=pod)
 
 
 def _of_mode(mode: str, unit: str, factor: float) -> Meaning:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from lorabench.errors import InputError
+from lorabench.results.parse import escaped
 
 # Epochs beyond these are in milliseconds, microseconds, nanoseconds: in the unit before it is the
 # year 5138.
@@ -36,6 +37,8 @@ class Column:
         That the file gives it.
     unit : set of str
         Units that values bear themselves: ``percent`` or ``cores``.
+    bare : int
+        How many values other than 0 bear none.
     at_s, values : list of float
         Times rise.
     lines : list of int
@@ -46,14 +49,19 @@ class Column:
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     unit: set[str] = field(default_factory=set)
+    bare: int = 0
     at_s: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
 
-    def add(self, at_s: float, value: float, line: int) -> bool:
+    def add(self, at_s: float, value: float, unit: str, line: int) -> bool:
         """Take one more value; False where it is not later than the last one."""
         if self.at_s and at_s <= self.at_s[-1]:
             return False
+        if unit:
+            self.unit.add(unit)
+        elif value:
+            self.bare += 1
         self.at_s.append(at_s)
         self.values.append(value)
         self.lines.append(line)
@@ -94,7 +102,9 @@ def bad(file: str, line: int, column: str, found: object, expected: str) -> NoRe
         Naming file, line and column, what was found and what was expected.
     """
     # A representation has no character that a terminal obeys.
-    raise InputError(f"{file}, line {line}, {column}: found {found!r:.60}, expected {expected}")
+    raise InputError(
+        f"{escaped(file)}, line {line}, {escaped(column)}: found {found!r:.60}, expected {expected}"
+    )
 
 
 def parse_number(text: str) -> float | None:

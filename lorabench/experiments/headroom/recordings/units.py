@@ -90,10 +90,13 @@ def unit_of_modes(at_s: Floats, modes: Mapping[str, Floats], *, one_cpu: bool) -
         total = values.sum(axis=0)
         usual = float(np.median(total))
         steady = usual > 0 and float(np.mean(np.abs(total / usual - 1.0) > _NEARLY)) < _NEARLY
+        if usual > 101.0:
+            _check_still(values)
         if steady and not (rises and _grows(at_s, total)):
             return _of_sum(usual, modes)
         if rises:
             return "seconds", "they rise"
+        _check_still(values)
         raise UnclearError(f"modes that add up to {total.min():g} to {total.max():g}")
     idle = modes["idle"] if "idle" in modes else values.sum(axis=0)
     low, high = float(idle.min()), float(idle.max())
@@ -101,12 +104,20 @@ def unit_of_modes(at_s: Floats, modes: Mapping[str, Floats], *, one_cpu: bool) -
         return "share", "no value exceeds 1"
     if rises and high > 100.0:
         return "seconds", "they rise"
+    if high > 100.0:
+        _check_still(values)
     found = f"values of mode {', '.join(sorted(modes))} from {low:g} to {high:g} and no unit"
     if one_cpu and high <= 100.0 + 1e-3 and not rises:
         return "percent", "of one CPU, with values that exceed 1"
     if high <= _SLIGHTLY and float((idle > 1.0 + 1e-3).mean()) < 0.5:
         return "share", "hardly a value exceeds 1"
     raise UnclearError(found, "share|percent|cores|seconds")
+
+
+def _check_still(values: Floats) -> None:
+    if float(np.ptp(values, axis=1).max(initial=0.0)) == 0.0:
+        found = f"values that never change ({values[0, 0]:g}), as of a counter that stands still"
+        raise UnclearError(found, "share|percent|cores|seconds")
 
 
 def _of_sum(usual: float, modes: Mapping[str, Floats]) -> tuple[Unit, str]:
