@@ -93,3 +93,101 @@ def test_a_minute_with_less_work_than_a_window_takes_is_known_to_be_idle() -> No
     found = peak(track([0.01] * 20, step=60.0), 10.0)
     assert found is not None
     assert found.high == pytest.approx(0.12)
+
+
+def known(values: list[float], gone: set[int], step: float) -> Track:
+    """A recording of these means, those of `gone` missing."""
+    whole = track(values, step)
+    keep = np.array([i not in gone for i in range(len(values))])
+    extent = (0.0, step * len(values))
+    return Track(whole.begin_s[keep], whole.end_s[keep], whole.value[keep], extent_s=extent)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=40, max_size=120),
+    st.sampled_from([1, 5, 10, 15, 60]),
+    st.sets(st.integers(0, 119)),
+)
+def test_bounds_hold_over_spans_without_a_value(
+    seconds: list[float], step: int, gone: set[int]
+) -> None:
+    """Whatever happened in the gaps, the busiest window lies within the bounds."""
+    whole = len(seconds) // step * step
+    means = [float(np.mean(seconds[i : i + step])) for i in range(0, whole, step)]
+    recorded = known(means, gone, step)
+    bound = peak(recorded, 10.0)
+    if bound is None:
+        return
+    # Aligned with the spans, as windows of a recording are.
+    at = range(0, whole - 9, 1 if step > 12 else step)
+    windows_of_10_s = [float(np.mean(seconds[i : i + 10])) for i in at]
+    busiest = max(windows_of_10_s, default=0.0)
+    assert bound.low <= busiest + 1e-9
+    assert bound.high >= busiest - 1e-9
+    assert 0.0 <= bound.low <= bound.high <= 1.0
+
+
+def test_a_gap_of_a_window_leaves_all_open_and_a_shorter_one_a_part() -> None:
+    gone = peak(known([0.1] * 60, set(range(20, 30)), 1.0), 10.0)
+    second = peak(known([0.1] * 60, {20}, 1.0), 10.0)
+    assert gone is not None
+    assert second is not None
+    assert (gone.low, gone.high, gone.exact) == (pytest.approx(0.1), 1.0, False)
+    assert (second.low, second.high) == (pytest.approx(0.1), pytest.approx(0.19))
+
+
+def test_a_recording_that_ends_or_begins_late_is_unknown_there() -> None:
+    ends = known([0.1] * 60, {57, 58, 59}, 10.0)
+    assert ends.unknown_s == 30.0
+    assert peak(ends, 10.0).high == 1.0  # type: ignore[union-attr]
+    # Up to a step and a half is the hosts' being read at different moments.
+    assert known([0.1] * 60, {59}, 10.0).unknown_s == 0.0
+
+
+def test_bounds_of_single_spans_bound_the_peak() -> None:
+    edges = 10.0 * np.arange(4)
+    value = np.array([0.1, 0.2, 0.1])
+    half = Track(edges[:-1], edges[1:], value, np.array([0.1, 0.1, 0.1]), np.array([0.1, 0.6, 0.1]))
+    found = peak(half, 10.0)
+    assert found is not None
+    assert (found.low, found.high, found.exact) == (pytest.approx(0.1), pytest.approx(0.6), False)
+
+
+def moving(seconds: list[float], range_s: int, step: int) -> Track:
+    """What rate(...[range]) gives at every step."""
+    at = np.arange(range_s, len(seconds) + 1, step)
+    value = np.array([float(np.mean(seconds[t - range_s : t])) for t in at])
+    end = at.astype(float)
+    return Track(end - step, end, value, range_s=float(range_s), extent_s=(end[0] - step, end[-1]))
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=80, max_size=160),
+    st.sampled_from([(5, 1), (10, 5), (20, 5), (30, 10), (60, 10), (60, 15)]),
+)
+def test_a_moving_average_bounds_the_windows_that_it_hides(
+    seconds: list[float], how: tuple[int, int]
+) -> None:
+    range_s, step = how
+    recorded = moving(seconds, range_s, step)
+    bound = peak(recorded, 10.0)
+    assert bound is not None
+    seen = int(recorded.end_s[-1])
+    busiest = [float(np.mean(seconds[i : i + 10])) for i in range(0, seen - 9, step)]
+    assert bound.low <= max(float(np.mean(seconds[i : i + 10])) for i in range(seen - 9)) + 1e-9
+    assert bound.high >= max(busiest) - 1e-9
+    assert len(windows(recorded, 10.0)) > 0
+
+
+def test_five_minutes_averaged_hide_twenty_seconds() -> None:
+    seconds = [1.0 if t % 200 < 20 else 0.05 for t in range(2000)]
+    found = peak(moving(seconds, 300, 10), 10.0)
+    assert found is not None
+    assert found.low < 0.20 < found.high
+    assert not found.exact
+
+
+def test_an_average_that_reads_next_to_nothing_is_known_to_be_idle() -> None:
+    found = peak(moving([0.02] * 400, 60, 10), 10.0)
+    assert found is not None
+    assert found.high == pytest.approx(0.12)

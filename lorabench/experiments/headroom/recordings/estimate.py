@@ -146,11 +146,13 @@ class _Group:
         """Refuse what may be anything, whatever its values are."""
         if one.name.expression and one.name.meaning.kind == "unknown":
             known = '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[15s]))'
-            expected = f"such as {known}, or --unit share|percent|cores, which says that it is one"
+            expected = f"{known}, or --unit share|percent|cores, which says that it is one"
             self._refuse(one, "an expression that may not be a busy share", expected)
         if one.name.meaning.part:
             expected = "--unit cores with --cpus N, the node's CPUs, or --unit share|percent"
-            self._refuse(one, "CPU time of a container or a pod and no unit", expected)
+            values = one.column.values
+            found = f"values from {min(values):g} to {max(values):g} of a container or a pod"
+            self._refuse(one, f"{found}, and no unit", expected)
 
     def _modes(self, modes: dict[str, Series]) -> Track:
         first = next(iter(modes.values()))

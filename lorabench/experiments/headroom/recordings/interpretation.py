@@ -158,7 +158,9 @@ def _series(table: Table, asked: Asked, column: Column, name: Name) -> Series:
     mode = "" if mode == "busy" else mode
     if mode and meaning.kind == "unknown":
         meaning = replace(meaning, kind="idle" if mode == "idle" else "mode")
-    if parts or meaning.part or (name.pod and not hosts):
+    unit = _unit(table, asked, column, meaning.unit)
+    pod = name.pod and not hosts and unit in ("", "cores")
+    if parts or meaning.part or pod:
         kind = "cores" if meaning.kind == "unknown" and "cores" in column.unit else meaning.kind
         meaning = replace(meaning, part=True, kind=kind)
     known = {*HOSTS, *PARTS, *modes, host_label, "cpu"}
@@ -171,7 +173,7 @@ def _series(table: Table, asked: Asked, column: Column, name: Name) -> Series:
         host,
         cpu_of(lower),
         mode,
-        _unit(table, asked, column, meaning.unit),
+        unit,
         unknown,
     )
 

@@ -108,7 +108,8 @@ def read_name(text: str) -> Name:
     if selector is not None and not is_expression(text):
         pairs = re.findall(r'([\w.]+)\s*[=:]\s*"*([^",}]*)"*', selector["labels"])
         said = _metric(selector["metric"])
-        unit = "percent" if _PERCENT.search(selector["rest"]) else said.unit
+        hundredfold = _PERCENT.search(selector["rest"]) or re.search(r"\*\s*100", selector["rest"])
+        unit = "percent" if hundredfold else said.unit
         return Name(replace(said, unit=unit), labels=dict(pairs), busy=said.kind == "busy")
     if is_expression(text):
         found = meaning_of(text)

@@ -70,10 +70,11 @@ def parse_duration(text: str) -> float | None:
 
 def is_expression(text: str) -> bool:
     """Whether a text is more than the name of a metric and its labels."""
-    return re.search(r"[a-z_]+\s*(by|without)?\s*\([^)]*[\w\"}\])]", text) is not None and (
-        re.search(r"\b(i?rate|increase|delta|deriv|avg|sum|max|min|count|scalar|\w+_over_time)\b",
-                  text) is not None
-    )  # fmt: skip
+    if re.search(r"[\w}]:\w\S*\s*[*/+-]\s*\d", text):
+        return True  # arithmetic on what a rule recorded
+    words = r"\b(i?rate|increase|delta|deriv|avg|sum|max|min|count|scalar|\w+_over_time)\b"
+    called = r"[a-z_]+\s*(by|without)?\s*\([^)]*[\w\"}\])]"
+    return re.search(called, text) is not None and re.search(words, text) is not None
 
 
 def meaning_of(expression: str) -> Meaning:
@@ -106,6 +107,8 @@ def _of_container(text: str, *, percent: bool) -> Meaning:
 def _of_host(text: str, *, percent: bool) -> Meaning:
     kind, mode, several = _modes(text)
     averaged = re.search(r"\bavg(by|without)?\(", text) is not None
+    if kind == "unknown":
+        return UNKNOWN
     if several and averaged and not re.search(r"\bsum(by|without)?\(", text):
         # A mean over several modes of a CPU is none of their sum.
         return UNKNOWN
