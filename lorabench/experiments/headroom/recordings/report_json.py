@@ -90,10 +90,10 @@ class ReportJson:
             return [self._interval(place, stamp) for place, stamp in stamps]
         times = [self._time_of_day(place, stamp) for place, stamp in stamps]
         clock = Clock(halves=twelve_hours(times))
-        ends = []
+        ends: list[float] = []
         for (place, stamp), time in zip(stamps, times, strict=True):
             at_s = clock.at(time)
-            if at_s is None:
+            if at_s is None or (ends and at_s <= ends[-1]):
                 self._bad(place, stamp, "a later time than before")
             ends.append(at_s)
         usual = (
