@@ -1,6 +1,7 @@
 """Times of day, as locales write them, over midnight."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ def test_times_go_on_over_midnight_in_any_form(first: int, gaps: list[int], form
         assert found[1] == "all  94.00"
         read.append(clock.at(found[0]))
     assert None not in read
-    assert [b - a for a, b in zip(read, read[1:], strict=False)] == gaps
+    assert [b - a for a, b in pairwise(read)] == gaps
 
 
 def test_twelve_hours_without_a_mark_go_on_at_noon_and_midnight() -> None:
@@ -59,7 +60,9 @@ def test_a_clock_that_is_set_back_is_no_midnight() -> None:
         assert clock.at(found[0]) == expected
 
 
-@pytest.mark.parametrize("text", ["Average: all", "", "all 1 2", "25:00:00 x", "13:00:00 PM", "1:2"])
+@pytest.mark.parametrize(
+    "text", ["Average: all", "", "all 1 2", "25:00:00 x", "13:00:00 PM", "1:2"]
+)
 def test_what_is_no_time_is_none(text: str) -> None:
     assert time_of_day(text) is None
 

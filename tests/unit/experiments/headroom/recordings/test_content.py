@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,12 @@ def test_a_report_in_a_locale_of_before_unicode_is_read() -> None:
 
 @given(st.binary())
 def test_any_bytes_are_read_or_told_in_one_line(data: bytes) -> None:
+    told = ""
     try:
         decode(data, "x")
     except InputError as error:
-        assert str(error).startswith("x: found ")
-        assert ", expected " in str(error)
+        told = str(error)
+    assert not told or re.fullmatch("x: found .*, expected .*", told)
 
 
 @pytest.mark.parametrize(

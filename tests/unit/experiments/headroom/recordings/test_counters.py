@@ -1,5 +1,7 @@
 """Counters of CPU seconds, and what scrapes do to them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,13 +23,12 @@ def counters(idle: list[float], step: float = 10.0) -> tuple[np.ndarray, dict[st
 @given(IDLE, st.booleans(), st.data())
 def test_missing_scrapes_leave_the_mean_over_them(idle: list[float], whole: bool, data) -> None:
     at, modes = counters(idle)
-    keep = sorted(data.draw(st.sets(st.integers(1, len(idle) - 1)))) + [len(idle)]
-    keep = [0, *keep]
+    keep = [0, *sorted(data.draw(st.sets(st.integers(1, len(idle) - 1)))), len(idle)]
     used = {m: v[keep] for m, v in modes.items() if whole or m == "idle"}
     found = Counters(at[keep], used, 1.0).busy()
     assert not found.odd
     assert (found.begin_s[0], found.end_s[-1]) == (at[0], at[-1])
-    means = [1 - float(np.mean(idle[a:b])) for a, b in zip(keep, keep[1:], strict=False)]
+    means = [1 - float(np.mean(idle[a:b])) for a, b in pairwise(keep)]
     np.testing.assert_allclose(found.value, means, atol=1e-6)
 
 

@@ -16,7 +16,8 @@ NODE = "node_cpu_seconds_total"
         (f'1 - avg(rate({NODE}{{mode="idle"}}[10s]))', "busy", "share", 10),
         (f'1 - avg by (instance) (rate({NODE}{{mode="idle"}}[1m30s]))', "busy", "share", 90),
         (f'(1 - avg(rate({NODE}{{mode="idle"}}[5m]))) * 100', "busy", "percent", 300),
-        (f'100 - (avg by (instance) (rate({NODE}{{mode="idle"}}[5m])) * 100)', "busy", "percent", 300),
+        (f'100 - (avg by (instance) (rate({NODE}{{mode="idle"}}[5m])) * 100)', "busy", "percent",
+         300),
         (f'100 * (1 - avg(rate({NODE}{{mode="idle"}}[1m])))', "busy", "percent", 60),
         (f'avg(rate({NODE}{{mode="idle"}}[15s]))', "idle", "share", 15),
         (f'avg(rate({NODE}{{mode="idle"}}[15s])) * 100', "idle", "percent", 15),
@@ -135,13 +136,16 @@ def test_cpus_and_modes_are_called_alike() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5m", 300), ("90s", 90), ("1h30m", 5400), ("15", 15), ("500ms", 0.5), ("5x", None), ("", None)],
+    [("5m", 300), ("90s", 90), ("1h30m", 5400), ("15", 15), ("500ms", 0.5), ("5x", None),
+     ("", None)],
 )  # fmt: skip
 def test_durations_are_as_prometheus_writes_them(text: str, seconds) -> None:
     assert parse_duration(text) == seconds
 
 
-@given(st.text() | st.text("node_cpu_seconds_total{mode=\"idle\"}[5m]()1-*avg sumrate:/|", max_size=60))
+@given(
+    st.text() | st.text('node_cpu_seconds_total{mode="idle"}[5m]()1-*avg sumrate:/|', max_size=60)
+)
 def test_any_name_is_read(name: str) -> None:
     found = read_name(name)
     assert found.meaning.factor > 0

@@ -1,5 +1,7 @@
 """The mean of a host's CPUs, each of which may lack something."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ SECONDS = st.lists(st.floats(0, 1), min_size=12, max_size=12)
 
 def cut(seconds: list[float], edges: list[int], gone: set[int]) -> Track:
     """Means between edges; spans that begin at an edge of `gone` are missing."""
-    spans = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a not in gone]
+    spans = [(a, b) for a, b in pairwise(edges) if a not in gone]
     return Track(
         np.array([float(a) for a, _ in spans]),
         np.array([float(b) for _, b in spans]),

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,7 +36,9 @@ def test_wide_and_long_csv_have_the_same_columns(one, two, separator: str, sep_l
     for i, values in enumerate(rows):
         cells = [written(value, comma=comma) for value in values]
         wide.append(separator.join((str(START + 10 * i), *cells)))
-        long += [separator.join((str(START + 10 * i), f"web{h}", c)) for h, c in enumerate(cells, 1)]
+        long += [
+            separator.join((str(START + 10 * i), f"web{h}", c)) for h, c in enumerate(cells, 1)
+        ]
     a, b = (read_delimited(head + "\n".join(lines), "p.csv") for lines in (wide, long))
     for at, (x, y) in enumerate(zip(a.columns, b.columns, strict=True)):
         expected = [round(row[at], 4) for row in rows if row[at] is not None]
@@ -119,15 +122,15 @@ def test_an_answer_of_prometheus_is_read_in_all_its_forms(text: str) -> None:
     [
         ('{"status":"error","error":"too many\x1b"}'.replace("\x1b", "\\u001b"),
          r"found an error of Prometheus \(too many\\x1b\), expected an answer of query_range"),
-        ('{"data":{"resultType":"vector","result":[]}}', "found resultType vector, expected an ans"),
+        ('{"data":{"resultType":"vector","result":[]}}', "found resultType vector, expected an an"),
         ('{"data":{"resultType":"matrix","result":[]}}', "found no values in it, expected an ans"),
         ('{"dashboard":1}', "found JSON with 'dashboard', expected an export"),
         ("[1]", "found JSON with 'int'"),
-        ('[{"metric":{},"values":[[1]]}]', r"series 1, value 1: found \[1\], expected a time and a"),
+        ('[{"metric":{},"values":[[1]]}]', r"series 1, value 1: found \[1\], expected a time and"),
         ('[{"metric":{},"values":[[1,"x"]]}]', "series 1 .*, time 1: found x, expected a number"),
         ('[{"metric":{},"values":[["x","1"]]}]', "found the time x, expected an epoch"),
         ('[{"metric":{},"values":[[2,"1"],[1,"1"]]}]', "found time 1.000, expected a later time"),
-        ('[{"metric":{},"values":[[1,"1"]', r"line 1, column \d+: found no JSON .*; it ends too ear"),
+        ('[{"metric":{},"values":[[1,"1"]', r"line 1, column \d+: found no JSON .*; it ends too e"),
         ("[" * 100_000, "found (JSON too deep|no JSON)"),
     ],
 )  # fmt: skip
@@ -154,7 +157,9 @@ TOPS = {
     ),
     "all": ("NAMESPACE  NAME   CPU(cores)   MEMORY(bytes)", "prod   r-1   {}m   1024Mi", "pod"),
     "nodes": (
-        "NAME   CPU(cores)   CPU%   MEMORY(bytes)   MEMORY%", "n1   4000m   {}%   9Gi   10%", "node",
+        "NAME   CPU(cores)   CPU%   MEMORY(bytes)   MEMORY%",
+        "n1   4000m   {}%   9Gi   10%",
+        "node",
     ),
 }  # fmt: skip
 
@@ -179,17 +184,16 @@ def test_kubectl_top_is_read_under_and_beside_its_times(values, stamp, top, besi
     assert column.unit == {"percent" if percent else "cores"}
     assert column.values == pytest.approx([v if percent else v / 1000 for v in values])
     assert set(column.labels) == {label}
-    assert [b - a for a, b in zip(column.at_s, column.at_s[1:], strict=False)] == [15.0] * (
-        len(values) - 1
-    )
+    assert [b - a for a, b in pairwise(column.at_s)] == [15.0] * (len(values) - 1)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("NAME CPU(cores) MEMORY(bytes)\nr 1m 5Mi\n", "line 2, column 1: found 'r 1m 5Mi', expected "
-         "a time before it: kubectl top writes none, collect it with date -Is"),
-        ("1714982400\nNAME CPU(cores)\nerror: Metrics not available\n", "line 3, column 1: found 'err"),
+        ("NAME CPU(cores) MEMORY(bytes)\nr 1m 5Mi\n",
+         "line 2, column 1: found 'r 1m 5Mi', expected a time before it: kubectl top writes none"),
+        ("1714982400\nNAME CPU(cores)\nerror: Metrics not available\n",
+         "line 3, column 1: found 'err"),
         ("1714982400\nNAME CPU(cores)\n", "found no values in it"),
         ("1714982400\nNAME CPU(cores)\nr 1m 5Mi\nr 1m 5Mi\n", "line 4, .*expected a later time"),
     ],
