@@ -8,7 +8,7 @@ over it takes its place. A counter that falls for good began anew: what was befo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,6 @@ class Busy:
     odd: list[int] = field(default_factory=list)
     restarts: int = 0
 
-    def add(self, begin_s: float, end_s: float, value: float) -> None:
-        """Take one more span."""
-        self.begin_s.append(begin_s)
-        self.end_s.append(end_s)
-        self.value.append(min(1.0, max(0.0, value)))
-
 
 class Counters:
     """Counters of the modes of a CPU or of a host, at times that all of them have.
@@ -82,6 +76,9 @@ class Counters:
     def busy(self) -> Busy:
         """Return how busy the CPUs were between the samples that can be."""
         found = Busy()
+        if self._plain():
+            self._close(list(range(len(self._at_s))), found)
+            return found
         kept = [0]
         following = 1
         while following < len(self._at_s):
@@ -103,11 +100,27 @@ class Counters:
         self._close(kept, found)
         return found
 
+    def _plain(self) -> bool:
+        """Whether all samples are as they should be, which is usual."""
+        grown, elapsed = np.diff(self._values, axis=1), np.diff(self._at_s)
+        total = grown.sum(axis=0)
+        stands = self._whole and bool((total <= 0.0).any())
+        known = not self._whole and self._cpus is not None
+        fast = known and bool((total > self._most(elapsed)).any())
+        return not (bool((grown < -_TICK_S).any()) or stands or fast)
+
     def _close(self, kept: list[int], found: Busy) -> None:
-        for before, after in pairwise(kept):
-            found.add(
-                float(self._at_s[before]), float(self._at_s[after]), self._share(before, after)
-            )
+        """Add the spans between samples that are kept."""
+        at, values = self._at_s[kept], self._values[:, kept]
+        grown = np.maximum(0.0, np.diff(values, axis=1))
+        if self._whole:
+            share = 1.0 - grown[self._idle].sum(axis=0) / grown.sum(axis=0)
+        else:
+            share = grown.sum(axis=0) / (np.diff(at) * (self._cpus or 1.0))
+            share = share if self._in_use else 1.0 - share
+        found.begin_s += at[:-1].tolist()
+        found.end_s += at[1:].tolist()
+        found.value += np.clip(share, 0.0, 1.0).tolist()
 
     def _grown(self, before: int, after: int) -> Floats:
         grown: Floats = self._values[:, after] - self._values[:, before]
@@ -115,13 +128,6 @@ class Counters:
 
     def _elapsed(self, before: int, after: int) -> float:
         return float(self._at_s[after] - self._at_s[before])
-
-    def _share(self, before: int, after: int) -> float:
-        grown = np.maximum(0.0, self._grown(before, after))
-        if self._whole:
-            return 1.0 - float(grown[self._idle].sum() / grown.sum())
-        share = float(grown.sum()) / (self._elapsed(before, after) * (self._cpus or 1.0))
-        return share if self._in_use else 1.0 - share
 
     def _falls(self, before: int, after: int) -> bool:
         return bool(self._grown(before, after).min() < -_TICK_S)
@@ -151,6 +157,9 @@ class Counters:
         """Whether more was counted than can be; all modes together have their own time."""
         if self._whole or self._cpus is None:
             return False
-        elapsed = self._elapsed(before, after)
-        most = self._cpus * (elapsed * (1.0 + _FAST) + _FAST_S)
-        return float(self._grown(before, after).sum()) > most
+        most = self._most(self._elapsed(before, after))
+        return bool(float(self._grown(before, after).sum()) > most)
+
+    def _most(self, elapsed_s: Any) -> Any:
+        """Return how much can be counted within a time, or within each of several."""
+        return (self._cpus or 1.0) * (elapsed_s * (1.0 + _FAST) + _FAST_S)

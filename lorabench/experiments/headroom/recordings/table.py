@@ -14,6 +14,8 @@ from lorabench.results.parse import escaped
 # year 5138.
 _LEAST = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
 TIME = "seconds or milliseconds since 1970, or 2024-05-06T07:08:09Z"
 
 _NOTHING = frozenset(
@@ -109,7 +111,7 @@ def bad(file: str, line: int, column: str, found: object, expected: str) -> NoRe
 
 def parse_number(text: str) -> float | None:
     """Read a plain decimal number."""
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) is None:
+    if _NUMBER.fullmatch(text) is None:
         return None
     value = float(text)
     return value if math.isfinite(value) else None
