@@ -1,5 +1,6 @@
 """``lorabench headroom`` as it is used: watching, reading a recording, measuring."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -83,6 +84,27 @@ def test_bad_use_is_one_line(refuse: Run, tmp_path: Path, arguments, code, messa
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_is_read_or_asked_about(lorabench: Run, refuse: Run, tmp_path: Path) -> None:
+    """Cores in use, packed and in UTF-16, as they come from another's machine."""
+    rows = "".join(f"{1_714_982_400 + 10 * i},3.{i % 10}\n" for i in range(60))
+    (tmp_path / "cores.csv.gz").write_bytes(gzip.compress(f"Time,web1\n{rows}".encode("utf-16")))
+    asked = refuse("headroom", "--trace", "cores.csv.gz", "-o", "out.json", cwd=tmp_path)
+    assert asked.returncode == 2
+    assert asked.stderr.startswith("lorabench: cores.csv.gz, column 2 (web1): found values from 3")
+    assert "--unit share|percent|cores" in asked.stderr
+    assert asked.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["cores.csv.gz"]
+    path = tmp_path / "out.json"
+    run = lorabench(
+        *("headroom", "--trace", tmp_path / "cores.csv.gz", "--unit", "cores", "--cpus", 32),
+        *("--strict", "-o", path),
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Read as: 1 column is cores in use; busy = cores / 32" in run.stdout
+    (claim,) = read_result(path).claims
+    assert (claim.verdict, claim.measured) == ("met", pytest.approx(3.9 / 32))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lorabench.cli import app
+from lorabench.documents.report.reproduce import command_line
 from lorabench.errors import GateError, InputError
 from lorabench.experiments.headroom.options import HeadroomOptions
 from lorabench.results.files import read_result
@@ -32,6 +33,16 @@ MEASURE = ("--preset", "tiny")
         (("--trace", "a.csv", "--duration", 5), "--duration: found it with --trace"),
         (("--trace", "a.csv", "--warmup", 5), "--warmup: found it with --trace"),
         (("--trace", "none.csv"), "none.csv: No such file or directory; expected an export"),
+        (("--unit", "percent"), "--unit: found it without --trace, expected it beside a recording"),
+        (("--range", "5m", *MEASURE), "--range: found it without --trace"),
+        (
+            ("--trace", "a.csv", "--unit", "watts"),
+            "--unit: found 'watts', expected one of share, p",
+        ),
+        (("--trace", "a.csv", "--unit", "web=share"), "--unit: found 'web=share', expected one of"),
+        (("--trace", "a.csv", "--range", "5x"), "--range: found '5x', expected a duration such as"),
+        (("--trace", "a.csv", "--range", "0s"), "--range: found 0.0, expected above 0"),
+        (("--trace", "a.csv", "--cpus", 0), "--cpus: found 0, expected 1 to 1000000"),
         (("--cgroup", "no/such/group"), "--cgroup: found no group 'no/such/group'"),
         (("--pid", 2**22 + 1), "--pid: found no process 4194305"),
         ((*MEASURE, "--duties", "0,0.5,1"), "--duties: found 0,0.5,1, expected 6 or more"),
@@ -90,6 +101,21 @@ def test_a_recording_is_judged(busy: float, verdict: str, tmp_path: Path, capsys
     printed = " ".join(capsys.readouterr().out.split())
     assert f"headroom.idle {verdict}: a serving node's CPU" in printed
     assert "out.json" in printed
+    assert "Read as: 1 column is a busy share from 0 to 1" in printed
+    assert result.config["experiment"]["reading"][0].startswith("1 column is a busy share")
+
+
+def test_what_is_said_of_a_recording_is_kept_and_gives_the_command_again(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    csv = tmp_path / "cores.csv"
+    csv.write_text("Time,a,b\n" + "".join(f"{10 * i},3.2,12\n" for i in range(60)))
+    said = ("--unit", "cores,3=percent", "--cpus", "32", "--range", "5m")
+    headroom("--trace", csv, *said, "-o", path)
+    result = read_result(path)
+    assert result.config["experiment"]["unit"] == ["cores", "3=percent"]
+    assert result.config["experiment"]["range_s"] == 300.0
+    line, _ = command_line(result)
+    assert line == "lorabench headroom --trace TRACE --unit cores,3=percent --cpus 32 --range 300s"
 
 
 def test_strict_fails_where_the_host_was_too_busy(tmp_path: Path) -> None:
