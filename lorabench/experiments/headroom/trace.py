@@ -5,6 +5,7 @@ recordings` reads it, and says what it took each column for.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ from lorabench.experiments.headroom.recordings.spans import Trace
 from lorabench.results import claims as verdict
 from lorabench.results.case import Case
 from lorabench.results.claims import IDLE_WINDOW_S
-from lorabench.results.windows import Peak, peak
+from lorabench.results.windows import Peak, peak, windows
 
 _NOTHING_ASKED = Asked()
+
+# What a terminal gets from sar and others (S_COLORS), where its output was kept.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def read_trace(path: Path, asked: Asked = _NOTHING_ASKED) -> Trace:
@@ -53,7 +57,7 @@ def parse_trace(text: str, name: str, asked: Asked = _NOTHING_ASKED) -> Trace:
     InputError
         As `read_trace`.
     """
-    text = text.removeprefix("\ufeff")
+    text = _COLOURS.sub("", text.removeprefix("\ufeff"))
     start = text.lstrip()[:1]
     if not start:
         raise InputError(f"{name}: found nothing in it, expected {FORMATS}")
@@ -122,6 +126,7 @@ class TraceReading(Experiment):
             "sha256": hashlib.sha256(self._path.read_bytes()).hexdigest(),
             "hosts": len(names),
             **self.options.read_as,
+            "window_s": _window_s(trace),
             "reading": trace.reading,
         }
         # Nothing is said of this machine: it only reads what another one did.
@@ -139,6 +144,13 @@ class TraceReading(Experiment):
             for host, t in trace.hosts.items()
         }
         return found
+
+
+def _window_s(trace: Trace) -> float:
+    """Return the longest window: where values are coarse, each is one by itself."""
+    spans = [windows(track, IDLE_WINDOW_S).span_s for track in trace.hosts.values()]
+    longest = max((float(span.max()) for span in spans if len(span)), default=IDLE_WINDOW_S)
+    return round(longest, 3)
 
 
 def _evidence(trace: Trace, names: dict[str, str]) -> verdict.Idle:

@@ -61,7 +61,10 @@ def _table(title: str, *headings: str) -> Table:
 
 def _render_passive(result: Result, console: Console) -> None:
     begun = " until it ended" if result.partial else ""
-    table = _table(f"over windows of 10 s{begun}", "what", "mean", "p95", "peak")
+    longest = result.config["experiment"].get("window_s", 10.0)
+    # Windows of single samples last a little more or less than 10 s.
+    width = f"10 to {longest:,.0f} s" if longest > 12.5 else "10 s"
+    table = _table(f"over windows of {width}{begun}", "what", "mean", "p95", "peak")
     singles: list[Metric] = []
     for metric in result.metrics:
         if metric.name.endswith(("_p95", "_peak")) or metric.name in ("sampler_cpu_share", *_QUOTA):

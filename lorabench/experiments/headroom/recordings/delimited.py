@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lorabench.errors import InputError
 from lorabench.experiments.headroom.recordings.content import FORMATS
-from lorabench.experiments.headroom.recordings.naming import CPUS, HOSTS, MODES
+from lorabench.experiments.headroom.recordings.naming import CPUS, HOSTS, MODES, read_name
 from lorabench.experiments.headroom.recordings.table import (
     TIME,
     Column,
@@ -36,6 +36,7 @@ class _Layout:
     time: int
     words: list[int]
     values: list[int]
+    apart: list[int]
 
 
 def read_delimited(text: str, file: str, known: Sequence[str] = ()) -> Table:
@@ -86,8 +87,14 @@ def _layout(
     values = [p for p in others if p not in words]
     if not values:
         # Then nothing in it is a number, and the first line of it is told.
-        return _Layout(header, time, [], words)
-    return _Layout(header, time, words, said or values)
+        return _Layout(header, time, [], words, [])
+    apart = [p for p in values if read_name(header[p]).meaning.kind == "other"]
+    kept = [p for p in values if p not in apart] or values
+    if said:
+        # Numbers that come again and again beside the values tell series apart, too.
+        words += [p for p in kept if p not in said and _comes_again(rows, p)]
+        apart, kept = [p for p in values if p not in words and p not in said], said
+    return _Layout(header, time, words, kept, [p for p in apart if p not in kept])
 
 
 def _cells(rows: list[tuple[int, list[str]]], place: int) -> Iterator[str]:
@@ -103,8 +110,14 @@ def _is_words(rows: list[tuple[int, list[str]]], place: int) -> bool:
             parse_value(cell.replace(",", "."))
             numbers += 1
         except ValueError:
-            words += 1
+            quantity = re.fullmatch(r"\d+([.,]\d+)?\s?([KMGT]i?B?|[kKM]?B/s|°?C|s|ms)", cell)
+            words += quantity is None
     return words > 2 * numbers
+
+
+def _comes_again(rows: list[tuple[int, list[str]]], place: int) -> bool:
+    cells = [row[place] for _, row in rows if place < len(row)]
+    return len(set(cells)) <= len(cells) / 2
 
 
 def _goes_back(rows: list[tuple[int, list[str]]], time: int) -> bool:
@@ -115,6 +128,9 @@ def _goes_back(rows: list[tuple[int, list[str]]], time: int) -> bool:
 
 def _read(file: str, layout: _Layout, rows: list[tuple[int, list[str]]], *, comma: bool) -> Table:
     table = Table(file, "prometheus")
+    if layout.apart:
+        places = ", ".join(f"column {place + 1}" for place in layout.apart)
+        table.notes.append(f"left out, since they are no CPU time: {places}")
     header = layout.header
     columns: dict[tuple[object, ...], Column] = {}
     several = len(layout.values) > 1

@@ -4,9 +4,9 @@ A CPU is busy when it is not idle and not waiting for a disk; stolen time counts
 file lacks, and what cannot be, is left out and stays unknown: it may have been anything.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -21,6 +21,7 @@ from lorabench.experiments.headroom.recordings.interpretation import (
 )
 from lorabench.experiments.headroom.recordings.spans import Trace, add_hosts
 from lorabench.experiments.headroom.recordings.table import Table
+from lorabench.experiments.headroom.recordings.telling import KUBECTL_RANGE_S, Told
 from lorabench.experiments.headroom.recordings.units import (
     BUSY,
     IDLE,
@@ -43,31 +44,6 @@ _HANDFUL = 5
 # Values come no further apart than that many steps, or one is missing between them.
 _MISSING = 1.5
 
-KUBECTL_RANGE_S = 60.0
-"""metrics-server looks that far back, at most, as it is installed."""
-
-
-@dataclass
-class _Told:
-    """What is said of how columns were read, and of what was left out."""
-
-    reading: Counter[str] = field(default_factory=Counter)
-    hosts: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    outside: int = 0
-    of: int = 0
-    odd: int = 0
-    samples: int = 0
-    restarts: int = 0
-    counters: int = 0
-    still: int = 0
-    without_range: bool = False
-    of_window: bool = False
-
-    def read(self, how: str, host: str, columns: int) -> None:
-        """Say how some columns of a host were read."""
-        self.reading[how] += columns
-        self.hosts[how].add(host)
-
 
 def estimate(table: Table, found: Interpretation, asked: Asked) -> Trace:
     """Return the loads of all hosts in a table.
@@ -77,7 +53,7 @@ def estimate(table: Table, found: Interpretation, asked: Asked) -> Trace:
     InputError
         The unit of a column is not known, CPUs are to be counted, or too much of it cannot be.
     """
-    told = _Told()
+    told = Told()
     groups: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in found.series:
         groups[one.host or table.file, one.cpu].append(one)
@@ -95,9 +71,11 @@ def estimate(table: Table, found: Interpretation, asked: Asked) -> Trace:
             "grow: their exporter stands still, or the time is too short"
         )
     _extend(table, trace, whole)
-    add_hosts(trace, whole)
-    trace.reading.extend(_reading(told))
-    trace.notes.extend(found.notes + _notes(told))
+    absent, notes = _missing_cpus(trace, asked.cpus)
+    add_hosts(trace, whole, absent)
+    trace.notes.extend(notes)
+    trace.reading.extend(told.lines())
+    trace.notes.extend(found.notes + told.notes())
     return trace
 
 
@@ -107,7 +85,7 @@ class _Group:
 
     table: Table
     asked: Asked
-    told: _Told
+    told: Told
     host: str
     cpu: str
     series: list[Series]
@@ -247,6 +225,8 @@ class _Group:
             at = int(np.flatnonzero(outside)[0])
             line = f" (first on line {one.column.lines[at]})" if one.column.lines[at] else ""
             share = "0 to 100 %" if one.unit == "percent" else "0 to 1"
+            if one.unit == "cores" and self.asked.cpus:
+                share = f"0 to {self.asked.cpus} cores"
             self._check_odd(one, int(outside.sum()), len(busy),
                             f"values outside {share}{line}, such as {one.column.values[at]:g}",
                             "a busy share; --unit and --cpus say what else it is")  # fmt: skip
@@ -342,43 +322,23 @@ def _extend(table: Table, trace: Trace, whole: dict[str, Track]) -> None:
         whole[host] = replace(track, extent_s=extent)
 
 
-def _reading(told: _Told) -> list[str]:
-    found = []
-    for how, columns in told.reading.items():
-        hosts = len(told.hosts[how])
-        whose = "one host" if hosts == 1 else f"{hosts} hosts"
-        if columns == 1:
-            what = how.format(hosts=whose, busy="a busy share", idle="the idle share")
-            found.append(f"1 column is {what}")
+def _missing_cpus(trace: Trace, cpus: int | None) -> tuple[dict[str, int], list[str]]:
+    """Return how many CPUs of each host are known to be missing, and what stands for all."""
+    numbers: dict[str, list[str]] = defaultdict(list)
+    for host, cpu in trace.cpus:
+        numbers[host].append(cpu)
+    absent: dict[str, int] = {}
+    notes: list[str] = []
+    for host, there in numbers.items():
+        last = max((int(cpu) for cpu in there if cpu.isdecimal()), default=0)
+        missing = (cpus or last + 1) - len(there)
+        if missing <= 0:
+            continue
+        words = f"{missing} of {missing + len(there)} CPUs of a host are not in it"
+        if cpus is None:
+            stands = "the mean of those there stands for all (--cpus N says that they run)"
+            notes.append(f"{words}: {stands}")
         else:
-            what = how.format(hosts=whose, busy="busy shares", idle="the idle shares")
-            found.append(f"{columns} columns are {what}")
-    return found
-
-
-def _notes(told: _Told) -> list[str]:
-    notes = []
-    if told.outside:
-        notes.append(
-            f"{told.outside} of {told.of} values lie outside 0 to 1 as shares and were left out; "
-            "late scrapes make such"
-        )
-    if told.odd:
-        notes.append(
-            f"{told.odd} of {told.samples} samples of counters stand still, go back or rise faster "
-            "than time and were left out; the mean over the span around each stands"
-        )
-    if told.restarts:
-        many = "a restart" if told.restarts == 1 else f"{told.restarts} restarts"
-        notes.append(f"counters began anew ({many}): the time between is unknown")
-    if told.of_window:
-        notes.append(
-            f"each value was taken for the mean over {KUBECTL_RANGE_S:.0f} s, metrics-server's "
-            "longest usual window; --range says otherwise"
-        )
-    if told.without_range:
-        notes.append(
-            "each value was taken for the mean since the one before, since no name says its range: "
-            "--range says otherwise (5m for rate(...[5m]))"
-        )
-    return notes
+            absent[host] = missing
+            notes.append(f"{words}: what they did is unknown")
+    return absent, list(dict.fromkeys(notes))

@@ -112,7 +112,7 @@ def interpret(table: Table, asked: Asked) -> Interpretation:
         if any(name.meaning.kind == "other" for _, name in left_out):
             what = "no CPU time"
         _refuse(table, left_out[0][0], what, "CPU time: busy shares, shares of modes or counters")
-    notes = []
+    notes = list(table.notes)
     for kind, word in (("load", "load averages"), ("other", "no CPU time")):
         places = [column.place.split(" (")[0] for column, name in left_out
                   if name.meaning.kind == kind]  # fmt: skip

@@ -49,10 +49,10 @@ _PERCENT = re.compile(r"%|\b(percent(age)?|pct|prozent)\b|_(percent(age)?|pct)\b
 _CORES = re.compile(r"\b(cores?|vcpus?|cpus used|cpu cores)\b|_cores?\b")
 _MILLICORES = re.compile(r"\b(milli-?cores?|mcores?|mcpus?)\b|_(millicores|mcores|mcpu)\b")
 _SECONDS = re.compile(r"_seconds_total\b|\bjiffies\b")
-_LOAD = re.compile(
-    r"((system|cpu|node|host)[\s_.-]*)?load([\s_.-]*(avg|average))?[\s_.:-]*(1|5|15)?\s*(m|min|minutes?)?"
-    r"|load[\s_.-]*(avg|average)\b.*|.*\bload(1|5|15)\b.*|(1|5|15)\s?-?m(in(ute)?)?s?([\s_]+load.*)?"
-    r"|.*\bload average\b.*|run[\s_-]?queue.*"
+# A load average has one of the first, and nothing but the second beside it.
+_LOAD = re.compile(r"load|loadavg|load(1|5|15)|(1|5|15)m(in)?|runq(ueue)?")
+_BESIDE_LOAD = re.compile(
+    r"sys|system|cpu|node|host|avg|average|m|min|minutes?|mins?|(1|5|15)m?(in)?|run|queue|length"
 )
 _OTHER = re.compile(
     r"\b(mem(ory)?|ram|swap|disk|filesystem|net(work)?|rx|tx|bytes|temp(erature)?|latency|qps|rps|"
@@ -65,6 +65,7 @@ _ONE_CPU = re.compile(r"(?:cpu|core)[\s_#-]?(\d+)")
 _POD = re.compile(
     r"-(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{4,10}$|-[bcdf-hj-np-tv-z0-9]{5,10}-[bcdf-hj-np-tv-z0-9]{5}$"
 )
+_PAIR = re.compile(r"""([\w.]+)\s*[=:]\s*["']*([^"',}]*)["']*""")
 _SELECTOR = re.compile(r"(?P<metric>[\w:./-]*)\s*\{(?P<labels>[^{}]*)\}(?P<rest>.*)", re.DOTALL)
 
 
@@ -106,7 +107,7 @@ def read_name(text: str) -> Name:
         return Name()
     selector = _SELECTOR.fullmatch(text)
     if selector is not None and not is_expression(text):
-        pairs = re.findall(r'([\w.]+)\s*[=:]\s*"*([^",}]*)"*', selector["labels"])
+        pairs = _PAIR.findall(selector["labels"])
         said = _metric(selector["metric"])
         hundredfold = _PERCENT.search(selector["rest"]) or re.search(r"\*\s*100", selector["rest"])
         unit = "percent" if hundredfold else said.unit
@@ -145,7 +146,8 @@ def _unit(low: str) -> tuple[str, float]:
 def _words(text: str) -> Name:
     low = text.lower()
     unit, factor = _unit(low)
-    plain = re.sub(r"\(\s*\)|\[\s*\]", "", _PERCENT.sub("", low)).strip(" _-.:()[]")
+    plain = re.sub(r"[(\[]\s*(mean|avg|max|min|last|current)?\s*[)\]]", "", _PERCENT.sub("", low))
+    plain = plain.strip(" _-.:()[]")
     one = _ONE_CPU.fullmatch(plain)
     if one is not None:
         return Name(Meaning(unit=unit, factor=factor), labels={"cpu": one[1]})
@@ -159,7 +161,7 @@ def _words(text: str) -> Name:
         host, mode, joined = behind
         return Name(_of_mode(mode, unit, factor), host, joined=joined)
     kind: Kind = "unknown"
-    if not unit and _LOAD.fullmatch(plain):
+    if not unit and _is_load(plain):
         kind = "load"
     elif _OTHER.search(plain) and not _SAYS_CPU.search(plain):
         kind = "other"
@@ -170,6 +172,13 @@ def _words(text: str) -> Name:
     pod = kind == "unknown" and _POD.search(text) is not None
     meaning = Meaning(kind, unit=unit, factor=factor)
     return Name(meaning, host=text, busy=kind == "busy", pod=pod)
+
+
+def _is_load(plain: str) -> bool:
+    words = re.findall(r"[a-z]+\d*|\d+[a-z]*", plain)
+    return any(_LOAD.fullmatch(word) for word in words) and all(
+        _LOAD.fullmatch(word) or _BESIDE_LOAD.fullmatch(word) for word in words
+    )
 
 
 def _of_mode(mode: str, unit: str, factor: float) -> Meaning:

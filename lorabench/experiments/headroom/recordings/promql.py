@@ -21,6 +21,11 @@ _CONTAINER = re.compile(
 )
 _HOST = re.compile(r"\bnode_cpu\b|\bnode_cpu_seconds_total\b|\bwindows_cpu_time_total\b")
 _SHARES = re.compile(r"cpu_utili[sz]ation|cpu[:_].*(ratio|utili[sz]ation)|cpu_usage_ratio")
+_CALL = re.compile(
+    r"\b(i?rate|increase|delta|deriv|avg|sum|max|min|count|scalar|quantile|clamp\w*|\w+_over_time)"
+    r"\s*((by|without)\s*\([^)]*\)\s*)?\(.*[{\[_:]",
+    re.DOTALL,
+)
 _OVER_CPUS = re.compile(r"/\w*\(*(count|scalar|sum|avg)\b|machine_cpu_cores|num_cpu|_quota|:count")
 
 
@@ -72,9 +77,8 @@ def is_expression(text: str) -> bool:
     """Whether a text is more than the name of a metric and its labels."""
     if re.search(r"[\w}]:\w\S*\s*[*/+-]\s*\d", text):
         return True  # arithmetic on what a rule recorded
-    words = r"\b(i?rate|increase|delta|deriv|avg|sum|max|min|count|scalar|\w+_over_time)\b"
-    called = r"[a-z_]+\s*(by|without)?\s*\([^)]*[\w\"}\])]"
-    return re.search(called, text) is not None and re.search(words, text) is not None
+    # A call of a function on what looks like a metric; "CPU avg (web1)" is a name.
+    return _CALL.search(text) is not None
 
 
 def meaning_of(expression: str) -> Meaning:
@@ -84,6 +88,8 @@ def meaning_of(expression: str) -> Meaning:
         return Meaning("load")
     percent = re.search(r"\*100(?!\d)|(?<!\d)100\*|(?<!\d)100-", text) is not None
     rated = re.search(r"\b(irate|rate|deriv)\(", text) is not None
+    if re.search(r"\b(max|min|quantile|last|stddev)_over_time\(|\bquantile\(", text):
+        return UNKNOWN  # of means over time, these are none
     if _CONTAINER.search(text):
         found = _of_container(text, percent=percent) if rated else UNKNOWN
     elif _SHARES.search(text):
@@ -120,7 +126,7 @@ def _of_host(text: str, *, percent: bool) -> Meaning:
 
 def _modes(text: str) -> tuple[Kind, str, bool]:
     """Return whether it selects busy or idle time, or which mode; and whether several modes."""
-    found = re.findall(r'mode(=~|!~|!=|=)"+([^"]*)"', text)
+    found = re.findall(r"""mode(=~|!~|!=|=)["'`]+([^"'`]*)["'`]""", text)
     if not found:
         return "unknown", "", False
     sign, words = found[0]

@@ -123,7 +123,7 @@ class Report:
 
 def _value(word: str) -> float | None:
     # Some locales write a comma.
-    return parse_number(word.replace(",", "."))
+    return parse_number(word.removesuffix("%").replace(",", "."))
 
 
 def _times(lines: list[str]) -> list[TimeOfDay]:

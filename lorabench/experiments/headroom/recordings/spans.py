@@ -1,7 +1,7 @@
 """What comes out of a recording: loads over time of hosts and CPUs, and how they were read."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -67,11 +67,12 @@ class Spans:
         )
 
 
-def mean_of(tracks: Sequence[Track]) -> Track:
+def mean_of(tracks: Sequence[Track], absent: int = 0) -> Track:
     """Average CPUs, each of which may lack spans or have longer ones than others.
 
     The mean is of the CPUs that have a value. Where one has none, bounds say what that leaves open:
-    it may have idled, or not. Where a CPU's spans are longer, all are averaged over these.
+    it may have idled, or not, and so may CPUs that are absent altogether. Where a CPU's spans are
+    longer, all are averaged over these.
     """
     edges = np.unique(np.concatenate([np.concatenate([t.begin_s, t.end_s]) for t in tracks]))
     if not len(edges):
@@ -93,7 +94,7 @@ def mean_of(tracks: Sequence[Track]) -> Track:
         np.add.at(known, where, track.span_s)
         np.add.at(busy, where, track.span_s * track.value)
     there = known > 0
-    known, busy, whole = known[there], busy[there], length[there] * len(tracks)
+    known, busy, whole = known[there], busy[there], length[there] * (len(tracks) + absent)
     low, high = busy / whole, np.minimum(1.0, (busy + np.maximum(0.0, whole - known)) / whole)
     value = busy / known
     found = Track(cuts[:-1][there], cuts[1:][there], value, extent_s=_around(tracks))
@@ -109,8 +110,19 @@ def _around(tracks: Sequence[Track]) -> tuple[float, float] | None:
     return min(first for first, _ in extents), max(last for _, last in extents)
 
 
-def add_hosts(trace: Trace, whole: dict[str, Track]) -> bool:
+def add_hosts(
+    trace: Trace, whole: Mapping[str, Track], absent: Mapping[str, int] | None = None
+) -> bool:
     """Put hosts into a trace that has CPUs: their own tracks, or else the mean of their CPUs.
+
+    Parameters
+    ----------
+    trace : Trace
+        With its CPUs.
+    whole : mapping of str to Track
+        Of hosts that have one of all of their CPUs.
+    absent : mapping of str to int, optional
+        How many CPUs of a host run and are not in it.
 
     Returns
     -------
@@ -126,5 +138,5 @@ def add_hosts(trace: Trace, whole: dict[str, Track]) -> bool:
             trace.hosts[host] = whole[host]
         else:
             averaged = True
-            trace.hosts[host] = mean_of(by_host[host])
+            trace.hosts[host] = mean_of(by_host[host], (absent or {}).get(host, 0))
     return averaged

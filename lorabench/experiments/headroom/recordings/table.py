@@ -82,6 +82,8 @@ class Table:
         ``prometheus`` or ``kubectl``.
     first_s, last_s : float
         Times of its first and last row, with or without values.
+    notes : list of str
+        What was left out.
     """
 
     file: str
@@ -89,6 +91,7 @@ class Table:
     columns: list[Column] = field(default_factory=list)
     first_s: float = math.inf
     last_s: float = -math.inf
+    notes: list[str] = field(default_factory=list)
 
     def saw(self, at_s: float) -> None:
         """Take note of a row's time."""

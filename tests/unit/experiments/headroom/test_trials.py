@@ -155,6 +155,8 @@ REFUSED = [
     ("Time,web1", "15.3", {}, "no unit, .*a load average is no CPU time"),
     ("Time,web1", "3.127", {"unit": ("cores",)}, "cores in use, and not of how many, .*--cpus N"),
     ("Time,node_load1", "15.3", {}, "found load averages, which count tasks"),
+    ("Time,Sys Load (5m avg)", "0.3", {}, "found load averages"),
+    ("Time,system.load.1", "0.3", {}, "found load averages"),
     ("Time,1m,5m,15m", ".3,.4,.5", {}, "found load averages"),
     ('Time,"{pod=""a""}"', "0.3", {}, "of a container or a pod, and no unit"),
     ("Time,Memory used", "0.3", {}, "found no CPU time"),
@@ -178,6 +180,7 @@ REFUSED = [
     ),
     (f'Time,"1 - avg(irate({NODE}{IDLE}[5m]))"', "0.1", {}, "found irate, .*--range with the time"),
     ('Time,"sum(rate(container_cpu_usage_seconds_total[1m]))"', "0.1", {}, "--cpus N"),
+    (f'Time,"max_over_time((1 - avg(rate({NODE}{IDLE}[10s])))[5m:])"', "0.1", {}, "an expression"),
     # Names that may be anybody's.
     ("Time,web1-idle", "0.05", {}, "a name that ends in idle"),
     ("Time,user,system", "0.05,0.02", {}, "found the modes system, user, expected idle among them"),
@@ -203,6 +206,11 @@ def test_what_is_not_known_is_asked_for(tmp_path: Path, trial) -> None:
 
 
 SETTLED = [
+    ("Time,pod,cpu,memory", "r1,3200m,1024Mi", {"cpus": 4}, "missed", 0.8, "cores / 4"),
+    ("Time,cpu0,cpu1", "0.1,0.1", {"cpus": 2}, "met", 0.1, "busy shares"),
+    (f"Time,\"1 - avg(rate({NODE}{{mode='idle'}}[10s])) by (instance)\"", "0.05", {}, "met", 0.05,
+     "a busy share"),
+    ("Time,idle (mean),user (mean),system (mean)", "90,6,4", {}, "met", 0.1, "modes of one"),
     ("Time,web1", "3.2", {"unit": ("cores",), "cpus": 4}, "missed", 0.8, "cores / 4"),
     ("Time,web1", "3.2", {"unit": ("cores",), "cpus": 32}, "met", 0.1, "cores / 32"),
     ("Time,web1", "3.2", {"unit": ("percent",)}, "met", 0.032, "a busy share in per cent"),
@@ -234,6 +242,24 @@ def test_names_and_options_settle_it(tmp_path: Path, trial) -> None:
     assert said in found.reading
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
     assert kept.items() <= found.config.items()
+
+
+def test_cpus_that_are_not_in_it_are_told_or_known_to_be_unknown(tmp_path: Path) -> None:
+    text = csv("Time,cpu0,cpu3", lambda _: "0.04,0.04")
+    holes = Read(tmp_path, text)
+    assert "2 of 4 CPUs of a host are not in it: the mean of those there stands" in holes.notes
+    counted = Read(tmp_path, text, cpus=4)
+    assert counted.verdict == "inconclusive"
+    assert "between 2.0 and 52.0 % busy" in counted.reason
+
+
+def test_a_label_of_numbers_tells_series_apart_whatever_their_times(tmp_path: Path) -> None:
+    rows = [f"{START + 10 * i + n},{n},{busy}" for i in range(60) for n, busy in ((1, 0), (2, 0.9))]
+    text = "\n".join(["time,rack,value", *rows])
+    with pytest.raises(InputError, match=r"the label rack, which differs .*--host-label rack"):
+        Read(tmp_path, text)
+    found = Read(tmp_path, text, host_label="rack")
+    assert (found.verdict, found.hosts) == ("missed", 2)
 
 
 def test_containers_are_no_nodes(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def test_the_mean_at_the_end_is_passed_over_in_any_language(average: str) -> Non
     np.testing.assert_allclose(track.value, [0.1, 0.2])
 
 
+def test_signs_and_colours_are_no_matter() -> None:
+    text = sar([10, 20]).replace("10.00 ", "10.00% ").replace("all", "\x1b[34;22mall\x1b[0m")
+    track = parse_trace(text, "sar.txt").hosts["node"]
+    np.testing.assert_allclose(track.value, [0.1, 0.2])
+
+
 def test_a_gap_in_a_report_is_one_long_mean_and_a_restart_is_unknown() -> None:
     lines = sar([10] * 6).splitlines()
     gone = [line for i, line in enumerate(lines) if i not in (5, 6, 7)]
