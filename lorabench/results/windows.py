@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 _SHORT = 0.02
 _LONG = 0.25
 
+# A range that exceeds the step by more makes a moving average.
+_WIDER = 1.1
+
 # A gap that is shorter than this share of a typical span is a clock's doing.
 _JITTER = 0.5
 
@@ -76,9 +79,7 @@ class Track:
     @property
     def smoothed(self) -> bool:
         """Whether it is a moving average, of which neighbours overlap."""
-        return bool(len(self.value)) and self.range_s > (1 + _JITTER) * float(
-            np.median(self.span_s)
-        )
+        return bool(len(self.value)) and self.range_s > _WIDER * float(np.median(self.span_s))
 
     def unbroken(self) -> Iterator[slice]:
         """Return the runs of spans with no gap of over half a typical span between them."""
@@ -205,9 +206,9 @@ def peak(track: Track, width_s: float) -> Peak | None:
     """Bound the mean of the busiest window of `width_s`, for a load of 0 to 1.
 
     A span of length S that was busy for b seconds, longer than the width, holds a window that was
-    busy for b / ceil(S / width), since so many cover it. No window was busier than the sum over
-    the spans that it touches of what it covers of each, or of what that was busy for where this is
-    less. A span without a value was busy for 0 to S.
+    busy for b / ceil(S / width), since so many cover it; so do all spans together. No window was
+    busier than the sum over the spans that it touches of what it covers of each, or of what that
+    was busy for where this is less. A span without a value was busy for 0 to S.
 
     Returns
     -------
@@ -242,6 +243,9 @@ def _bounds(track: Track, part: slice, width_s: float) -> Peak | None:
     highest = float((high[fine] / length[fine]).max()) if fine.any() else 0.0
     if fine.all():
         return Peak(lowest, highest, exact=bool(np.array_equal(least, most)))
+    # So many windows cover all of it, and the busiest of them is no less busy than their mean.
+    every = math.ceil(float(covered[-1]) / width_s - _SHORT) * width_s
+    lowest = max(lowest, float(least.sum()) / every)
     marks = np.zeros(len(span) + 1)
     np.add.at(marks, first[~fine], 1)
     np.add.at(marks, last[~fine], -1)
@@ -287,11 +291,26 @@ def _of_moving_average(track: Track, width_s: float) -> Peak | None:
         return None
     low, high = max(one.low for one in there), max(one.high for one in there)
     known = track.unknown_s == 0
-    if known and np.diff(track.end_s).max(initial=0.0) <= track.range_s - width_s:
-        # Every window lies within the range of one value, too, and was no busier than all of that.
-        high = min(high, max(low, float(track.value.max()) * track.range_s / width_s))
+    if known:
+        high = min(high, max(low, _most_of_ranges(track, width_s)))
     exact = known and all(one.exact for one in there)
     return Peak(low, high if known else 1.0, exact=exact)
+
+
+def _most_of_ranges(track: Track, width_s: float) -> float:
+    """Return how busy a window was at most, since as many ranges cover it as it takes."""
+    step = float(np.diff(track.end_s).max(initial=0.0))
+    if step > track.range_s:
+        return 1.0
+    if step <= track.range_s - width_s:
+        many = 1
+    elif width_s <= track.range_s:
+        many = 2
+    else:
+        many = math.ceil(width_s / float(track.span_s.min())) + 1
+    many = min(many, len(track.value))
+    busy = np.concatenate([[0.0], np.cumsum(track.value)]) * track.range_s
+    return float((busy[many:] - busy[:-many]).max()) / width_s
 
 
 def _starts(track: Track) -> list[int]:

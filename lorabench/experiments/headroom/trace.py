@@ -159,6 +159,10 @@ def _evidence(trace: Trace, names: dict[str, str]) -> verdict.Idle:
         for host, track in trace.hosts.items()
         if (found := peak(track, IDLE_WINDOW_S)) is not None
     }
+    if peaks:
+        # One of several of which hardly anything is known may have done anything.
+        missing = [names[host] for host in trace.hosts if names[host] not in peaks]
+        peaks |= {name: Peak(0.0, 1.0, exact=False) for name in missing}
     worst = max(peaks, key=lambda name: (peaks[name].low, peaks[name].high), default=None)
     what = "host" if trace.whole else "container or process"
     where = f"the recorded {what}"

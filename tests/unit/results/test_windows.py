@@ -98,7 +98,7 @@ def test_a_minute_with_less_work_than_a_window_takes_is_known_to_be_idle() -> No
 def known(values: list[float], gone: set[int], step: float) -> Track:
     """A recording of these means, those of `gone` missing."""
     whole = track(values, step)
-    keep = np.array([i not in gone for i in range(len(values))])
+    keep = np.array([i not in gone for i in range(len(values))], np.bool_)
     extent = (0.0, step * len(values))
     return Track(whole.begin_s[keep], whole.end_s[keep], whole.value[keep], extent_s=extent)
 
@@ -163,7 +163,9 @@ def moving(seconds: list[float], range_s: int, step: int) -> Track:
 
 @given(
     st.lists(st.floats(0, 1), min_size=80, max_size=160),
-    st.sampled_from([(5, 1), (10, 5), (20, 5), (30, 10), (60, 10), (60, 15)]),
+    st.sampled_from(
+        [(5, 1), (7, 5), (10, 5), (15, 10), (6, 4), (20, 5), (30, 10), (60, 10), (60, 15)]
+    ),
 )
 def test_a_moving_average_bounds_the_windows_that_it_hides(
     seconds: list[float], how: tuple[int, int]

@@ -54,6 +54,7 @@ def read_answer(documents: list[Any], file: str) -> Table:
         It is an error, or an answer to another question, or a value of it is none.
     """
     table = Table(file, "prometheus")
+    columns = []
     for series, one in enumerate(_series(documents, file), start=1):
         labels = one.get("metric", {})
         if not isinstance(labels, dict):
@@ -64,8 +65,8 @@ def read_answer(documents: list[Any], file: str) -> Table:
         column = Column(f"series {series} ({name}{{{shown}}})"[:100], name, labels)
         for at, value in _pairs(one, file, series):
             _take(table, column, at, value)
-        if column.values:
-            table.columns.append(column)
+        columns.append(column)
+    table.keep(columns)
     if not table.columns:
         raise InputError(f"{file}: found no values in it, expected {_RANGE}")
     return table

@@ -150,7 +150,7 @@ def _read(file: str, layout: _Layout, rows: list[tuple[int, list[str]]], *, comm
             if column is None:
                 column = columns[whose] = _column(layout, place, words, several=several)
             _take(file, line, column, at_s, row[place], comma=comma)
-    table.columns = [column for column in columns.values() if column.values]
+    table.keep(columns.values())
     if any("cores" in column.unit for column in table.columns):
         table.kind = "kubectl"  # nobody else writes 250m
     if not table.columns:

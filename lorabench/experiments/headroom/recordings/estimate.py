@@ -65,11 +65,6 @@ def estimate(table: Table, found: Interpretation, asked: Asked) -> Trace:
             trace.cpus[host, cpu] = track
         else:
             whole[host] = track
-    if told.counters and told.still == told.counters:
-        raise InputError(
-            f"{table.file}: found counters of CPU seconds that never change, expected some that "
-            "grow: their exporter stands still, or the time is too short"
-        )
     _extend(table, trace, whole)
     absent, notes = _missing_cpus(trace, asked.cpus)
     add_hosts(trace, whole, absent)
@@ -116,6 +111,8 @@ class _Group:
             self._check_known(one)
         if not unit:
             unit, how = self._told_unit(one, lambda: unit_of_share(values, named=one.name.busy))
+        if unit == "percent" and not how and self.asked.unit and float(values.max()) <= 1.0:
+            self.told.tiny.append(one.column.place.split(" (")[0])
         words = "{busy} in per cent" if unit == "percent" else "{busy} from 0 to 1"
         self.told.read(words + (f" ({how}; --unit says otherwise)" if how else ""), self.host, 1)
         return self._spans(one, values * SCALE[unit])
@@ -154,6 +151,9 @@ class _Group:
             unit = unit if unit and unit_ != "cores" else unit_
         if unit == "seconds":
             return self._counted(modes, f"counters of modes of {self._whose()}")
+        if "idle" in modes and unit != "cores":
+            # Other modes only tell the unit: where one of them has no value, busy is known.
+            at_s, values = _common({mode: modes[mode] for mode in modes if mode in IDLE})
         busy = self._busy(first, modes, values, unit)
         formula = "1 - idle" + (" - iowait" if "iowait" in modes else "")
         if "idle" not in modes:
@@ -169,7 +169,7 @@ class _Group:
     def _busy(
         self, first: Series, modes: dict[str, Series], values: dict[str, Floats], unit: str
     ) -> Floats:
-        idle = np.sum([values[mode] for mode in modes if mode in IDLE], axis=0)
+        idle = np.sum([values[mode] for mode in values if mode in IDLE], axis=0)
         if unit != "cores":
             scale = SCALE[unit]
             if "idle" in modes:
@@ -194,8 +194,11 @@ class _Group:
                     "all modes, or --cpus N with the number of CPUs"
                 )
             cpus = float(self.asked.cpus)
-        self.told.counters += 1
-        self.told.still += all(float(np.ptp(one)) == 0.0 for one in values.values())
+        if len(at_s) > 1 and all(float(np.ptp(one)) == 0.0 for one in values.values()):
+            if whole or "idle" not in modes:
+                expected = "some that grow: their exporter stands still"
+                self._refuse(first, "counters of CPU seconds that never change", expected)
+            self.told.still += 1
         counted = Counters(at_s, values, cpus).busy()
         self.told.odd += len(counted.odd)
         self.told.samples += len(at_s)

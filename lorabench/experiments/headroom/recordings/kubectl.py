@@ -77,7 +77,7 @@ def read_kubectl_top(text: str, file: str) -> Table:
             label = "node" if node else "pod"
             columns[names] = Column(f"{label} {'/'.join(names)}", "", {label: "/".join(names)})
         _take(file, line, columns[names], at_s, row["percent"] if node else row["cores"])
-    table.columns = [column for column in columns.values() if column.values]
+    table.keep(columns.values())
     if not table.columns:
         raise InputError(f"{file}: found no values in it, expected {FORMATS}")
     return table

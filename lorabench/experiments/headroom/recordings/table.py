@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -92,6 +92,14 @@ class Table:
     first_s: float = math.inf
     last_s: float = -math.inf
     notes: list[str] = field(default_factory=list)
+
+    def keep(self, columns: Iterable[Column]) -> None:
+        """Take the columns that have values; the others are left out, which is noted."""
+        found = list(columns)
+        self.columns = [column for column in found if column.values]
+        empty = [column.place.split(" (")[0] for column in found if not column.values]
+        if empty:
+            self.notes.append(f"left out, since they have no value: {', '.join(empty)}")
 
     def saw(self, at_s: float) -> None:
         """Take note of a row's time."""

@@ -23,10 +23,12 @@ class Told:
         Samples of counters that cannot be, of so many.
     restarts : int
         How often counters began anew.
-    counters, still : int
-        Groups of counters, and those that never change.
+    still : int
+        Idle counters that never change.
     without_range, of_window : bool
         A range was assumed: the step, or metrics-server's window.
+    tiny : list of str
+        Columns that an option says are in per cent, and that never exceed 1.
     """
 
     reading: Counter[str] = field(default_factory=Counter)
@@ -36,10 +38,10 @@ class Told:
     odd: int = 0
     samples: int = 0
     restarts: int = 0
-    counters: int = 0
     still: int = 0
     without_range: bool = False
     of_window: bool = False
+    tiny: list[str] = field(default_factory=list)
 
     def read(self, how: str, host: str, columns: int) -> None:
         """Say how some columns of a host were read."""
@@ -76,6 +78,16 @@ class Told:
         if self.restarts:
             many = "a restart" if self.restarts == 1 else f"{self.restarts} restarts"
             notes.append(f"counters began anew ({many}): the time between is unknown")
+        if self.still:
+            notes.append(
+                f"{self.still} idle counter(s) never change: read as CPUs that are always busy; of "
+                "an exporter that stands still they would look the same"
+            )
+        if self.tiny:
+            notes.append(
+                f"{', '.join(self.tiny)}: no value exceeds 1 %; of a column that has shares of 1, "
+                "--unit with its number says it (2=share)"
+            )
         if self.of_window:
             notes.append(
                 f"each value was taken for the mean over {KUBECTL_RANGE_S:.0f} s, metrics-server's "

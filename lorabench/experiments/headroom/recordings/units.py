@@ -102,8 +102,8 @@ def unit_of_modes(at_s: Floats, modes: Mapping[str, Floats], *, one_cpu: bool) -
     low, high = float(idle.min()), float(idle.max())
     if high <= 1.0 + 1e-3:
         return "share", "no value exceeds 1"
-    if rises and high > 100.0:
-        return "seconds", "they rise"
+    if high > 100.0 and (rises or (one_cpu and float(np.ptp(idle)) == 0.0)):
+        return "seconds", "they rise" if rises else "more than 100 % of a CPU"
     if high > 100.0:
         _check_still(values)
     found = f"values of mode {', '.join(sorted(modes))} from {low:g} to {high:g} and no unit"

@@ -191,7 +191,12 @@ REFUSED = [
     ("Time,a", "0.1", {"mode_label": "kind"}, "--mode-label: found no label 'kind' in recording"),
     # Counters that stand still.
     ("Time,idle,user,system", "900,900,900", {}, "values that never change .900., as of a counter"),
-    (f'Time,"{NODE}{{cpu=""0"",mode=""idle""}}"', "900", {}, "CPU seconds that never change"),
+    (
+        f'Time,"{NODE}{{mode=""idle""}}","{NODE}{{mode=""user""}}","{NODE}{{mode=""system""}}"',
+        "900,9,9",
+        {},
+        "CPU seconds that never change",
+    ),
 ]
 
 
@@ -309,6 +314,27 @@ def test_an_average_over_five_minutes_hides_seconds(tmp_path: Path) -> None:
     assert Read(tmp_path, averaged(10), range_s=10.0).verdict == "missed"
 
 
+def test_a_range_a_little_wider_than_the_step_is_no_window_either(tmp_path: Path) -> None:
+    found = Read(tmp_path, csv("Time,web1", lambda _: "0.12"), range_s=15.0)
+    assert found.verdict == "inconclusive"
+    idle = Read(tmp_path, csv("Time,web1", lambda _: "0.05"), range_s=15.0)
+    assert idle.verdict == "met"
+    assert "and 15.0 % busy" in idle.reason
+
+
+def test_a_host_of_which_hardly_anything_is_known_leaves_it_open(tmp_path: Path) -> None:
+    found = Read(tmp_path, csv("Time,a,b", lambda i: f"0.05,{'0.05' if i == 3 else ''}"))
+    assert (found.verdict, found.hosts) == ("inconclusive", 2)
+    empty = Read(tmp_path, csv("Time,a,b", lambda _: "0.05,NaN"))
+    assert "left out, since they have no value: column 3" in empty.notes
+
+
+def test_a_mode_that_is_missing_now_and_then_is_not_needed(tmp_path: Path) -> None:
+    head = "Time,idle,system,user,steal"
+    found = Read(tmp_path, csv(head, lambda i: f"0.9,0.05,0.05,{'0' if i % 7 == 0 else ''}"))
+    assert found.verdict == "met"
+
+
 def test_a_range_shorter_than_the_step_leaves_the_rest_open(tmp_path: Path) -> None:
     found = Read(tmp_path, csv("Time,web1", lambda _: "0.05", step=15), range_s=5.0)
     assert found.verdict == "inconclusive"
@@ -340,6 +366,12 @@ def test_counters_that_go_back_are_counted_and_left_out(tmp_path: Path) -> None:
     worse = lambda t: {"0,idle": f"{5000 + 0.9 * t - (20 if t % 30 == 0 else 0):.1f}"}  # noqa: E731
     with pytest.raises(InputError, match="samples of counters that cannot be"):
         Read(tmp_path, tidy(worse, "cpu,mode", EVERY_10_S), unit=("seconds",))
+
+
+def test_idle_counters_that_never_change_are_of_busy_cpus(tmp_path: Path) -> None:
+    found = Read(tmp_path, csv(f'Time,"{NODE}{{cpu=""0"",mode=""idle""}}"', lambda _: "900"))
+    assert found.verdict == "missed"
+    assert "1 idle counter(s) never change: read as CPUs that are always busy" in found.notes
 
 
 def test_an_answer_of_prometheus_is_judged(tmp_path: Path) -> None:

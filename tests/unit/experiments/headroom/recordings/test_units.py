@@ -77,4 +77,4 @@ def test_modes_that_add_up_to_nothing_known_are_unclear() -> None:
 
 def test_counters_that_stand_still_are_told() -> None:
     with pytest.raises(UnclearError, match=r"never change \(1000\), as of a counter that st"):
-        unit_of_modes(AT, {"idle": AT * 0 + 1000.0}, one_cpu=True)
+        unit_of_modes(AT, {"idle": AT * 0 + 1000.0}, one_cpu=False)
