@@ -103,10 +103,10 @@ def dense_features(dense: NDArray[np.float32], spec: DenseSpec) -> NDArray[np.fl
     -------
     float32 array [N, num_dense]
     """
+    if spec.counts:
+        return _log1p(dense)
     kinds = np.array(spec.transform)
     logs = kinds == "log1p"
-    if logs.all():
-        return _log1p(dense)
     features = np.zeros_like(dense)
     if logs.any():
         features[:, logs] = _log1p(dense[:, logs])

@@ -214,6 +214,11 @@ class DenseSpec(Part):
         Field(default="log1p", validate_default=True, exclude_if=_are_counts),
     ]
 
+    @property
+    def counts(self) -> bool:
+        """Whether all become inputs as counts do, by ``log1p``."""
+        return _are_counts(self.transform)
+
     @field_validator("quantiles")
     @classmethod
     def _rise(cls, value: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:

@@ -172,6 +172,11 @@ def base_for(preset: WorkloadSpec, source: Input, table_rows: int) -> WorkloadSp
         The rows.
     table_rows : int
         Cardinality of each categorical feature, if there are not as many as the preset has.
+
+    Raises
+    ------
+    InputError
+        The preset says what becomes of other dense columns, and the input does not of its own.
     """
     content = preset.model_dump()
     if preset.num_sparse != source.num_sparse or max(preset.sparse.hotness) > 1:
@@ -181,6 +186,11 @@ def base_for(preset: WorkloadSpec, source: Input, table_rows: int) -> WorkloadSp
             "missing": 0.0,
         }
     if preset.num_dense != source.num_dense:
+        if source.transforms is None and not preset.dense.counts:
+            raise InputError(
+                f"{preset.name}: found transforms of {preset.num_dense} dense columns, expected "
+                f"those of the {source.num_dense} of {source.name}: transform = ... in the map"
+            )
         content["dense"] = plain_dense(source.num_dense).model_dump()
     content["name"] = source.name
     return WorkloadSpec.model_validate(content)

@@ -142,8 +142,7 @@ def fit_spec(sample: Sample, base: WorkloadSpec, name: str) -> WorkloadSpec:
         "missing": tuple(min(sample.missing_sparse(f), below_one) for f in range(NUM_SPARSE)),
         "head": tuple(law.head for law in laws),
     }
-    content["dense"] = {
-        "count": NUM_DENSE,
+    content["dense"] |= {
         "missing": tuple(min(sample.missing_dense(d), below_one) for d in range(NUM_DENSE)),
         "location": tuple(float(log.mean()) if len(log) else 0.0 for log in logs),
         "scale": tuple(float(log.std()) if len(log) else 0.0 for log in logs),

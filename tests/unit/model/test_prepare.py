@@ -38,6 +38,18 @@ def test_a_second_run_starts_from_the_cached_model_bit_for_bit() -> None:
     assert first.pretrain_rows == second.pretrain_rows == 20_000
 
 
+def test_the_same_rows_by_another_transform_are_another_model() -> None:
+    source = open_source("tiny", None, 0)
+    content = source.spec.model_dump()
+    origins = set()
+    for transform in ("log1p", "standardise", "standardise"):
+        content["dense"].update(transform=transform, mean=3.0, deviation=20.0 + len(origins))
+        other = replace(source, spec=type(source.spec).model_validate(content))
+        assert other.digest == source.digest
+        origins.add(prepare(other, None, 0, lambda _text, _done: None).origin)
+    assert len(origins) == 3
+
+
 def test_accumulators_of_pre_training_are_kept_for_who_asks_for_them() -> None:
     first, _ = made(accumulators=True)
     second, stages = made(accumulators=True)

@@ -7,13 +7,16 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from lorabench.errors import InputError
 from lorabench.workload import columns as columns_module
 from lorabench.workload import ingest as ingest_module
 from lorabench.workload.block import Block, dense_features
 from lorabench.workload.column_map import ColumnMap
 from lorabench.workload.columns import ColumnsInput
+from lorabench.workload.generator import generate_blocks
 from lorabench.workload.ingest import base_for, ingest
-from lorabench.workload.spec import load_spec
+from lorabench.workload.like import fit_spec, sample_blocks
+from lorabench.workload.spec import WorkloadSpec, load_spec
 from lorabench.workload.store import Store
 
 REAL = ColumnMap(
@@ -101,3 +104,26 @@ def test_transforms_that_the_map_leaves_to_the_preset_are_the_presets(tmp_path: 
     content["dense"].update(transform="standardise", mean=5.0, deviation=2.0)
     manifest = ingest(tmp_path / "out", source, type(base).model_validate(content))
     assert manifest.spec.dense.mean == (5.0, 5.0, 5.0)
+
+
+def test_transforms_of_a_preset_with_other_columns_are_not_dropped_without_a_word(
+    tmp_path: Path,
+) -> None:
+    preset = load_spec("tiny")
+    content = preset.model_dump()
+    content["dense"]["transform"] = "identity"
+    preset = type(preset).model_validate(content)
+    source = ColumnsInput([csv_of(tmp_path)], REAL.model_copy(update={"transform": None}))
+    words = "tiny: found transforms of 13 dense columns, expected those of the 3 of rows.csv"
+    with pytest.raises(InputError, match=words):
+        base_for(preset, source, 1000)
+    said = ColumnsInput([csv_of(tmp_path)], REAL)
+    assert base_for(preset, said, 1000).dense.counts
+
+
+def test_a_fit_to_a_sample_keeps_the_transforms_of_its_base() -> None:
+    content = load_spec("tiny").model_dump()
+    content["dense"]["transform"] = "identity"
+    base = WorkloadSpec.model_validate(content)
+    fitted = fit_spec(sample_blocks(generate_blocks(base, 0, rows=500)), base, "fitted")
+    assert fitted.dense.transform == ("identity",) * 13
