@@ -84,7 +84,7 @@ def open_processed(
         basis="measured-real",
         read=partial(blocks, source, spec, None),
         known_rows=source.rows,
-        notes=source.notes,
+        notes=(*source.notes, evenly_spaced(source.name, spec)),
     )
 
 
@@ -236,7 +236,7 @@ def open_columns(
         basis="measured-real",
         read=partial(blocks, source, spec, seen.first_ns),
         labelled=source.labelled,
-        notes=(*source.notes, *seen.notes(source, spec)),
+        notes=(*source.notes, *seen.notes(source, spec), *hashed_to(tables)),
     )
 
 
@@ -284,12 +284,13 @@ class _Seen:
         return validated(content, source.name)
 
     def notes(self, source: Input, spec: WorkloadSpec) -> tuple[str, ...]:
-        """Say what was made of ids and values."""
+        """Say what was made of ids, values and times."""
         sizes = sorted(spec.sparse.cardinality)
         size = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
         done = self.remarks.items()
         return (
             f"{source.name}: ids of a feature are hashed to {size} rows",
+            *((evenly_spaced(source.name, spec),) if self.first_ns is None else ()),
             *(f"{words}: {count:,} in the first {self.rows:,} rows" for words, count in done),
         )
 
@@ -313,6 +314,21 @@ def _parquet_files(folder: Path) -> tuple[Path, ...]:
             "or Parquet files"
         )
     return tuple(paths)
+
+
+def evenly_spaced(name: str, spec: WorkloadSpec) -> str:
+    """Say which times rows without any get."""
+    return f"{name}: rows have no times; they are evenly spaced, {spec.rows_per_s:g} a second"
+
+
+def hashed_to(tables: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Say what it means that ids are hashed, where that is into the tables of a checkpoint."""
+    if tables is None:
+        return ()
+    return (
+        "ids are hashed into the checkpoint's tables: they are rows that it was trained on only if "
+        "its ids were hashed like that",
+    )
 
 
 def with_tables(spec: WorkloadSpec, tables: tuple[int, ...]) -> WorkloadSpec:

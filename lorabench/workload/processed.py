@@ -257,7 +257,6 @@ class ProcessedInput(Input):
             self._check_tables(self.tables)
         elif logs.counts is not None:
             self.tables = logs.counts
-        self.notes = self._notes()
 
     def _check_tables(self, tables: tuple[int, ...]) -> None:
         if len(tables) != self.num_sparse:
@@ -273,8 +272,9 @@ class ProcessedInput(Input):
                     "it was trained on other rows, or with --max-ind-range, as --wrap-ids then is"
                 )
 
-    def _notes(self) -> tuple[str, ...]:
-        """Say what was assumed of the data, and what was left out."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed of the data, and what was left out."""
         how = "modulo their number of rows" if self.wrap else "as they are"
         told = [f"{self.name}: ids are rows of the tables, {how}; none is hashed"]
         if self.logarithms:

@@ -18,7 +18,15 @@ from lorabench.errors import InputError
 from lorabench.workload.block import Block
 from lorabench.workload.criteo import NUM_DENSE, NUM_SPARSE, read_criteo
 from lorabench.workload.generator import Generator, generate_blocks
-from lorabench.workload.given import PRESET, RANKED, open_columns, open_processed, with_tables
+from lorabench.workload.given import (
+    PRESET,
+    RANKED,
+    evenly_spaced,
+    hashed_to,
+    open_columns,
+    open_processed,
+    with_tables,
+)
 from lorabench.workload.manifest import is_synthetic, is_workload, manifest_beside
 from lorabench.workload.opened import Basis, OpenedSource, SourceKind, digest_of, file_digest
 from lorabench.workload.planted import PlantedModel
@@ -252,7 +260,7 @@ def _stored(path: Path, alone: bool) -> RowSource:
         known_rows=store.rows,
         truth=_truth(store.spec, seed) if known and seed is not None else None,
         labelled=manifest.labelled,
-        notes=(note,) if lines else (),
+        notes=(*manifest.notes, note) if lines else manifest.notes,
     )
 
 
@@ -280,6 +288,7 @@ def _criteo(path: Path, spec: WorkloadSpec, tables: tuple[int, ...] | None) -> R
         kind="criteo-tsv",
         basis="measured-synthetic" if is_synthetic(path) else "measured-real",
         read=read,
+        notes=(evenly_spaced(path.name, spec), *hashed_to(tables)),
     )
 
 

@@ -207,7 +207,7 @@ def test_the_manifest_goes_to_stdout_and_what_is_said_to_stderr(run: Run, tmp_pa
         (("generate", "tiny", "--jobs", "0"), "--jobs: found 0, expected"),
         (("generate", "mlperf-dlrm-v2", "--rows", "9", "--format", "criteo-tsv"), "214 ids"),
         (("ingest", "/absent"), "/absent: No such file or directory"),
-        (("ingest", "/absent", "--preset", "avazu"), "found 13 dense and 26 sparse columns"),
+        (("ingest", "/absent", "--columns", "/map.toml"), "/absent: No such file or directory"),
         (("ingest", "/absent", "--skip-bad", "-1"), "--skip-bad: found -1"),
     ],
 )
