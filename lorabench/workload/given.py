@@ -84,6 +84,7 @@ def open_processed(
         basis="measured-real",
         read=partial(blocks, source, spec, None),
         known_rows=source.rows,
+        labelled=source.labelled,
         notes=(*source.notes, evenly_spaced(source.name, spec)),
     )
 

@@ -28,6 +28,9 @@ _BATCH_ROWS = 16_384
 
 _MOST_ROWS = 2**31 - 2
 
+# What TorchRec fills labels up with where there are none.
+_NO_LABEL = -1
+
 _WRAPPED = "--wrap-ids takes ids modulo the rows, as --max-ind-range and TorchRec's loaders do"
 
 
@@ -111,14 +114,19 @@ class _Part:
         for part in (self.label, self.dense, *self.sparse):
             total.update(np.ascontiguousarray(part).data)
 
-    def labels(self) -> NDArray[np.int8]:
-        strange = (self.label != 0) & (self.label != 1)
-        if strange.any():
-            row = int(strange.argmax())
-            found = self.label[row]
-            why = ", which stands for none in test sets" if found == -1 else ""
-            raise self._strange(self.day.label, row, None, f"{found}{why}", "a label, 0 or 1")
-        return self.label.astype(np.int8)
+    @property
+    def unlabelled(self) -> bool:
+        """Whether it says that no row has a label, as TorchRec does of the contest's test set."""
+        return bool((self.label == _NO_LABEL).all())
+
+    def labels(self, *, labelled: bool) -> NDArray[np.int8]:
+        """Labels [N]; all 0 of rows that are to have none."""
+        good = (self.label == 0) | (self.label == 1) if labelled else self.label == _NO_LABEL
+        if not good.all():
+            row = int(good.argmin())
+            expected = "a label, 0 or 1" if labelled else f"{_NO_LABEL}, as in the rows before it"
+            raise self._strange(self.day.label, row, None, str(self.label[row]), expected)
+        return (self.label * labelled).astype(np.int8)
 
     def values(self) -> NDArray[np.float32]:
         """Dense values [D, N], NaN where missing."""
@@ -246,6 +254,7 @@ class ProcessedInput(Input):
         self.logarithms = logs.kind == "torchrec-npy"
         self.transforms = ("identity" if self.logarithms else "log1p",) * self.num_dense
         self.wrap = wrap
+        self.labelled = not next(first.parts(0)).unlabelled
         self._owner = "the checkpoint's" if tables is not None else logs.counts_from
         if logs.counts is not None and len(logs.counts) != self.num_sparse:
             raise InputError(
@@ -277,6 +286,8 @@ class ProcessedInput(Input):
         """What was assumed of the data, and what was left out."""
         how = "modulo their number of rows" if self.wrap else "as they are"
         told = [f"{self.name}: ids are rows of the tables, {how}; none is hashed"]
+        if not self.labelled:
+            told.append(f"{self.name}: rows have no labels ({_NO_LABEL} in each)")
         if self.logarithms:
             told.append("dense values are taken as they are, for TorchRec stores logarithms")
         counts = self.logs.counts
@@ -337,7 +348,9 @@ class ProcessedInput(Input):
             start = max(0, start - len(day))
 
     def _batch(self, part: _Part, read: str) -> RawBatch:
-        return RawBatch(part.labels(), None, part.values(), self._placed(part), (), read)
+        return RawBatch(
+            part.labels(labelled=self.labelled), None, part.values(), self._placed(part), (), read
+        )
 
     def _placed(self, part: _Part) -> NDArray[np.int64]:
         """Return ids that are rows of their tables."""

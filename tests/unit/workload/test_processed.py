@@ -168,7 +168,7 @@ def test_strange_values_are_named_with_their_place(tmp_path: Path) -> None:
     label, dense, ids = LOGS.label.copy(), LOGS.dense.astype(float), LOGS.ids.astype(float)
     label[5], dense[7, 2], ids[9, 4] = -1, np.inf, 1.5
     for change, words in (
-        ({"y": label}, r"y, row 6: found -1, which stands for none in test sets, expected a label"),
+        ({"y": label}, r"y, row 6: found -1, expected a label, 0 or 1"),
         ({"X_int": dense}, r"X_int, row 8, column 3: found inf, expected a number"),
         ({"X_cat": ids}, r"X_cat, row 10, column 5: found 1\.5, expected the row of a table"),
         ({"X_cat": LOGS.ids - 1}, r"X_cat, row 1, column 1: found -1, expected the row"),
@@ -266,3 +266,18 @@ def test_taken_in_they_are_the_same_rows(
     for name in ("label", "dense", "sparse", "time_ns"):
         found, expected = (getattr(rows_of(one), name) for one in (stored, given))
         np.testing.assert_array_equal(found, expected)
+
+
+def test_labels_that_stand_for_none_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = LOGS.write_arrays(tmp_path, (0, ROWS))
+    np.save(tmp_path / "day_0_labels.npy", np.full((ROWS, 1), -1))
+    source = open_source(None, data, 0)
+    assert not source.labelled
+    assert not rows_of(source).label.any()
+    monkeypatch.setattr("lorabench.workload.processed._BATCH_ROWS", 50)
+    np.save(tmp_path / "day_0_labels.npy", np.where(np.arange(ROWS) < 280, -1, 0))
+    with pytest.raises(InputError, match="row 281: found 0, expected -1, as in the rows before"):
+        rows_of(open_source(None, data, 0))
+    assert "rows have no labels (-1 in each)" in " ".join(source.notes)
