@@ -32,6 +32,16 @@ _FILES = {
 }
 
 
+# Options besides --data that may have said how rows are read, by their kind.
+_WRAPPED = "; with --wrap-ids where the notes say that ids are taken modulo"
+_READ_BY = {
+    "columns": "; with the same --columns, where the notes tell of no known layout",
+    "dlrm-npz": _WRAPPED,
+    "dlrm-bin": _WRAPPED,
+    "torchrec-npy": _WRAPPED,
+}
+
+
 def command_line(result: Result) -> tuple[str, tuple[str, ...]]:
     """Return the command, and a sentence for each thing in it that the document does not hold."""
     command = next((one for one in COMMANDS if one.name == result.command), None)
@@ -84,7 +94,10 @@ def _rows(workload: dict[str, Any]) -> tuple[list[str], str]:
     if workload.get("kind") != "generated":
         digest = str(workload.get("digest"))[:16]
         told = str(workload.get("kind"))[:40]
-        return ["--data", "ROWS"], f"ROWS: the rows of kind {told} whose digest begins {digest}."
+        how = _READ_BY.get(told, "")
+        return ["--data", "ROWS"], (
+            f"ROWS: the rows of kind {told} whose digest begins {digest}{how}."
+        )
     if isinstance(name, str) and _is_preset(name, spec):
         return ["--preset", name], ""
     return ["--preset", "SPEC.toml"], (

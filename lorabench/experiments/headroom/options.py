@@ -262,7 +262,7 @@ class HeadroomOptions(Workload):
             Naming the option, what was found and what was expected.
         """
         if self.mode == "trace":
-            serving = ("duration_s", "preset", "data")
+            serving = ("duration_s", "preset", "data", "columns", "wrap_ids")
             self._refuse((*_OBSERVING, *serving, *_MEASURING), "with --trace", "--trace alone")
             return
         self._refuse(_READING, "without --trace", "it beside a recording")
@@ -271,13 +271,14 @@ class HeadroomOptions(Workload):
             check(self.sweep())
         else:
             where, expected = "without --preset or --data", "one of these, to have a load to serve"
-            self._refuse((*_MEASURING, "columns"), where, expected)
+            self._refuse((*_MEASURING, "columns", "wrap_ids"), where, expected)
             if self.pid is not None and self.cgroup is not None:
                 raise InputError("--pid: found --cgroup beside it, expected one or the other")
 
     def _refuse(self, fields: tuple[str, ...], where: str, expected: str) -> None:
         for one, known in options_of(type(self)):
-            if one.name in fields and getattr(self, one.name) is not None:
+            value = getattr(self, one.name)
+            if one.name in fields and value is not None and value is not False:
                 name = flags(one, known)[0]
                 raise InputError(f"{name}: found it {where}, expected {expected}")
 

@@ -75,6 +75,9 @@ class ProfileOptions(Workload):
         if (self.old is None) != (self.new is None):
             alone = "--to" if self.old is None else "--from"
             raise InputError(f"{alone}: found it alone, expected --from and --to")
+        if self.old is not None and (self.columns is not None or self.wrap_ids):
+            beside = "--wrap-ids" if self.columns is None else "--columns"
+            raise InputError(f"--from: found {beside} beside it, expected it with --data")
         if self.old is not None and (self.preset is not None or self.data is not None):
             raise InputError(
                 "--from: found --preset or --data beside it, expected one or the other"

@@ -91,8 +91,8 @@ class IngestOptions:
     )
     ids: Literal["hash", "exact"] = option(
         "hash",
-        "hash: into the preset's tables, in constant memory. exact: numbered as they appear; memory "
-        "grows with the ids.",
+        "hash: into the preset's tables, in constant memory. exact: numbered as they appear; "
+        "memory grows with the ids.",
         choices=("hash", "exact"),
         panel=INPUT,
     )

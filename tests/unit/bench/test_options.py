@@ -43,6 +43,8 @@ def test_a_flag_is_made_from_the_name_without_its_unit() -> None:
     assert given == {
         "preset": ("--preset",),
         "data": ("--data",),
+        "columns": ("--columns",),
+        "wrap_ids": ("--wrap-ids",),
         "wait_s": ("--wait",),
         "size_bytes": ("--size",),
         "parts": ("--part",),

@@ -27,6 +27,8 @@ MEASURE = ("--preset", "tiny")
         (("--duration", "nan"), "--duration: found nan"),
         (("--pid", 1, *MEASURE), "--pid: found it with --preset or --data, expected one or"),
         (("--load", 0.5), "--load: found it without --preset or --data, expected one of these"),
+        (("--columns", "map.toml"), "--columns: found it without --preset or --data"),
+        (("--wrap-ids",), "--wrap-ids: found it without --preset or --data"),
         (("--slo-ms", 5), "--slo-ms: found it without --preset or --data"),
         (("--trace", "a.csv", "--pid", 1), "--pid: found it with --trace, expected --trace alo"),
         (("--trace", "a.csv", "--preset", "tiny"), "--preset: found it with --trace"),

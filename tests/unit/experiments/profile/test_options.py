@@ -18,6 +18,9 @@ from lorabench.errors import InputError
         (("--from", "a.npy"), "--from: found it alone"),
         (("--to", "a.npy"), "--to: found it alone"),
         (("--from", "a.npy", "--to", "b.npy", "--preset", "tiny"), "one or the other"),
+        (("--from", "a.npy", "--to", "b.npy", "--wrap-ids"), "found --wrap-ids beside it"),
+        (("--columns", "a.toml"), "--columns: found no --data beside it"),
+        (("--data", "a.csv", "--columns", "a.toml"), "a.csv: No such file or directory"),
     ],
 )
 def test_bad_options_are_told(options, expected) -> None:
