@@ -278,7 +278,7 @@ class ProcessedInput(Input):
                 raise InputError(
                     f"checkpoint: found a table of {found:,} rows for feature {number + 1} "
                     f"(emb_l.{number}), expected at least {wanted:,} by {self.logs.counts_from}: "
-                    "it was trained on other rows, or with --max-ind-range, as --wrap-ids then is"
+                    "it was trained on other rows, or with --max-ind-range (then --wrap-ids)"
                 )
 
     @property

@@ -1,6 +1,8 @@
 """Click logs that others have made ready: id i is row i, in every layout, and strays are named."""
 
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -281,3 +283,34 @@ def test_labels_that_stand_for_none_are_none(
     with pytest.raises(InputError, match="row 281: found 0, expected -1, as in the rows before"):
         rows_of(open_source(None, data, 0))
     assert "rows have no labels (-1 in each)" in " ".join(source.notes)
+
+
+def test_what_torchrec_itself_writes_is_read(
+    tmp_path: Path, criteo_rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    criteo = pytest.importorskip("torchrec.datasets.criteo", reason="make install brings torchrec")
+    # iopath, through which it opens files, is not asked for: these lie on this machine.
+    local = SimpleNamespace(open=open, set_strict_kwargs_checking=lambda _strict: None)
+    factory = SimpleNamespace(get=lambda _key: local)
+    for name in ("iopath", "iopath.common", "iopath.common.file_io"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["iopath.common.file_io"].PathManagerFactory = lambda: factory  # type: ignore[attr-defined]
+    work, folder = tmp_path / "work", tmp_path / "contiguous"
+    work.mkdir()
+    folder.mkdir()
+    names = [str(work / f"day_{{}}_{part}.npy") for part in ("dense", "sparse", "labels")]
+    for day in (0, 1):
+        criteo.BinaryCriteoUtils.tsv_to_npys(str(criteo_rows), *(n.format(day) for n in names))
+    sparse = [str(work / f"day_{day}_sparse.npy") for day in (0, 1)]
+    criteo.BinaryCriteoUtils.sparse_to_contiguous(sparse, str(folder), frequency_threshold=2)
+    for day in (0, 1):
+        for part in ("dense", "labels"):
+            (work / f"day_{day}_{part}.npy").rename(folder / f"day_{day}_{part}.npy")
+    source = open_source(None, folder, 0)
+    found, expected = rows_of(source), rows_of(open_source(None, criteo_rows, 0))
+    assert len(found) == 2 * len(expected)
+    np.testing.assert_array_equal(found.label, np.tile(expected.label, 2))
+    numbered = [np.load(folder / f"day_{day}_sparse_contig_freq.npy") for day in (0, 1)]
+    np.testing.assert_array_equal(found.sparse, np.concatenate(numbered))
+    assert source.spec.table_rows == tuple(np.concatenate(numbered).max(axis=0) + 1)
+    np.testing.assert_array_equal(found.dense[: len(expected)], np.load(folder / "day_0_dense.npy"))
