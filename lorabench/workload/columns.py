@@ -64,16 +64,11 @@ class ColumnsInput(Input):
         self.transforms = columns.transforms
         self.timed = columns.time is not None
         self.labelled = columns.labelled
-        self._notes = notes
+        self.notes = notes
         self.preset = preset
         self.name = ", ".join(path.name for path in self._paths)
         self.identity = [*(path.name for path in self._paths), columns.model_dump(mode="json")]
         self.num_dense, self.num_sparse = len(columns.dense), len(columns.sparse)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was recognised and what is left out."""
-        return self._notes
 
     @property
     def columns(self) -> ColumnMap:

@@ -76,6 +76,8 @@ class Input:
         What wrote the rows says that they were generated.
     timed, labelled : bool
         Whether the rows have times, and labels.
+    notes : tuple of str
+        What was recognised and what is left out, for the user and the manifest.
     preset : str
         Whose tables and model go with such rows, where no other is asked for.
     """
@@ -89,12 +91,8 @@ class Input:
     synthetic = False
     timed: bool = False
     labelled: bool = True
+    notes: tuple[str, ...] = ()
     preset: str = "criteo-kaggle"
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was recognised and what is left out, for the user and the manifest."""
-        return ()
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:
         """Batches behind the first `done`, up to which the checksum must be `read`."""

@@ -261,6 +261,7 @@ def _has_features(head: Head, before: int) -> bool:
 
 def _unlabelled(head: Head, found: str) -> InputError:
     return InputError(
-        f"{head.path}: found {found} ({head.words()}), expected a label in each row: without one "
-        "nothing can be learned or judged; the contest's training file has them"
+        f"{head.path}: found {found} ({head.words()}), expected a label in each row, as the "
+        "contest's training file has: without one nothing can be learned or judged (a column map "
+        "with labelled = false serves such rows all the same)"
     )

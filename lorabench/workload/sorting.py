@@ -61,15 +61,11 @@ class SortedInput(Input):
         self.transforms = source.transforms
         self.rows_given, self.synthetic = source.rows_given, source.synthetic
         self.preset = source.preset
-        self._notes = source.notes
+        self.notes = source.notes
+        self.labelled = source.labelled
         self._runs = tuple(runs)
         self._dtype = dtype
         self._digest = hashlib.sha256("".join(run.sha256 for run in runs).encode()).hexdigest()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Those of the other input."""
-        return self._notes
 
     def batches(self, done: int, read: str, *, keep_bad: bool, jobs: int) -> Iterator[RawBatch]:  # noqa: ARG002
         """Merge the runs."""

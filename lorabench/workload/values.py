@@ -205,8 +205,8 @@ class ColumnReader:
         indices = packed.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
         place = np.asarray(indices, np.int64)
         if not _is_text(packed.dictionary.type):
-            values = [None if value != value else value for value in values]  # noqa: PLR0124 (NaN)
-            return values, place
+            nothing = (v is None or v == b"" or v != v for v in values)  # noqa: PLR0124 (NaN)
+            return [None if n else v for n, v in zip(nothing, values, strict=True)], place
         trimmed = pc.utf8_trim_whitespace(packed.dictionary)
         marks = pa.array(["", *self._marks], trimmed.type)
         marked = pc.is_in(trimmed, value_set=marks, skip_nulls=True)
