@@ -28,6 +28,9 @@ DELIMITERS = (",", "\t", ";", "|", "\x01")
 
 DELIMITER_WORDS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe", "\x01": "Ctrl-A"}
 
+LABEL_NAMES = ("label", "click", "clicked", "is_click", "target")
+"""Names that no value is; without regard to case."""
+
 _HEAD_BYTES = 256 << 10
 _HEAD_ROWS = 1000
 # Of the first lines that must have as many fields: some may be bad ones.
@@ -201,6 +204,8 @@ def _is_header(records: Sequence[Sequence[str]]) -> bool:
     first = [field.strip() for field in records[0]]
     if len(first) > 2 and first == [str(i) for i in range(len(first))]:
         return True
+    if any(field.lower() in LABEL_NAMES for field in first):
+        return True  # whatever else there is: others' names may be numbers
     if len(set(first)) != len(first) or first.count("") > 1:
         return False
     return not any(

@@ -238,6 +238,8 @@ def _is_raw(head: Head) -> bool:
         value and _FLOAT.fullmatch(value) for row in head.rows for value in row[: 1 + NUM_DENSE]
     ):
         return False  # pandas' numbers of a column with missing values; the raw lines have none
+    if any(value in MISSING_MARKS for row in head.rows for value in row):
+        return False
     # As many columns has an id before features without a label.
     return not (_has_features(head, 1) and _numbered(head))
 
@@ -252,11 +254,15 @@ def _has_features(head: Head, before: int) -> bool:
     if not head.rows:
         return False
     fit = sum(
-        all(value is None or _NUMBER.fullmatch(value) for value in row[before : before + NUM_DENSE])
-        and all(value is None or _HEXADECIMAL.fullmatch(value) for value in row[-NUM_SPARSE:])
+        _all_are(_NUMBER, row[before : before + NUM_DENSE])
+        and _all_are(_HEXADECIMAL, row[-NUM_SPARSE:])
         for row in head.rows
     )
     return fit >= 0.8 * len(head.rows)
+
+
+def _all_are(what: re.Pattern[str], values: Sequence[str | None]) -> bool:
+    return all(v is None or v in MISSING_MARKS or what.fullmatch(v) for v in values)
 
 
 def _unlabelled(head: Head, found: str) -> InputError:

@@ -72,12 +72,13 @@ def test_any_bytes_are_a_table_or_none_or_one_line(
         ("label,user", True),
         (",label,user", True),  # pandas' index
         ("0,1,2", True),  # pandas' names of columns without any
+        ("Label,1,2", True),
         ("0,1", False),
         ("1,u1", False),
         ("true,u1", False),
-        ("click,1.5", False),
+        ("u1,1.5", False),
         ("2024-01-01 10:00,x", False),
-        ("label,NaN", False),
+        ("u1,NaN", False),
         ("x,x", False),
     ],
 )

@@ -117,6 +117,15 @@ def test_raw_lines_stay_with_their_own_reader(tmp_path: Path) -> None:
     assert isinstance(open_rows([Path("-")]), CriteoInput)
 
 
+def test_raw_lines_with_hives_marks_are_the_same_rows(tmp_path: Path) -> None:
+    rows = drawn(Random(1))
+    path = tmp_path / "hive"
+    path.write_text("".join("\t".join(v or r"\N" for v in row) + "\n" for row in rows))
+    found = all_of(open_rows([path]))
+    assert_same(found, raw(tmp_path, rows))
+    assert "column C1: '\\\\N' stands for a missing value" in found.remarks
+
+
 def test_avazu_keeps_its_time(tmp_path: Path) -> None:
     path = tmp_path / "train"
     path.write_text(f"{AVAZU}\n{AVAZU_ROW}\n")
