@@ -20,8 +20,8 @@ from lorabench.errors import InputError
 from lorabench.workload.inputs import Input, RawBatch
 from lorabench.workload.parts import SORTED, checksum, half_of, settle, write_json
 
-_RUN_BYTES = 128 << 20
-_MERGE_BYTES = 128 << 20
+_RUN_BYTES = 64 << 20
+_MERGE_BYTES = 64 << 20
 _BATCH_ROWS = 65_536
 
 Heard = Callable[[Sequence[InputError], Mapping[str, int]], None]
@@ -260,9 +260,13 @@ class _Sorter:
         rows = rows[np.argsort(rows["time_ns"], kind="stable")]
         path = self._path(len(self.runs))
         half = half_of(path)
-        rows.tofile(half)
-        run = _Run(path, len(rows), checksum(half))
-        settle(half, path)
+        try:
+            rows.tofile(half)
+            run = _Run(path, len(rows), checksum(half))
+            settle(half, path)
+        except OSError:
+            half.unlink(missing_ok=True)
+            raise
         note = {
             "rows": run.rows,
             "sha256": run.sha256,
