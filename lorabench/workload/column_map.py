@@ -67,6 +67,8 @@ class ColumnMap(BaseModel):
         Texts that stand for a missing value; nothing and NaN always do.
     delimiter : str, optional
         Of CSV files; recognised by default.
+    decimal : {".", ","}
+        What stands before the decimals of dense numbers that are texts.
     header : tuple of str, optional
         Names of the columns of a CSV file whose first line is a row.
     """
@@ -86,6 +88,7 @@ class ColumnMap(BaseModel):
     ids: Literal["text", "hex"] = "text"
     missing: tuple[str, ...] = MISSING_MARKS
     delimiter: Annotated[str, Field(strict=True, min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] = "."
     header: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
 
     @field_validator("positive")

@@ -5,8 +5,10 @@ cannot be guessed is left out and said, in a comment at its place.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lorabench.workload.column_map import MISSING_MARKS, ColumnMap
 from lorabench.workload.guesses import (
@@ -20,6 +22,8 @@ from lorabench.workload.guesses import (
 from lorabench.workload.head import Head
 from lorabench.workload.layouts import recognise
 from lorabench.workload.values import printable
+
+_COMMA_NUMBER = re.compile(r"[+-]?\d+(,\d+)?")
 
 
 def suggest(head: Head) -> str:
@@ -68,6 +72,8 @@ def _of_layout(columns: ColumnMap, left_out: Sequence[str]) -> Iterator[str]:
 
 def _guessed(head: Head) -> Iterator[str]:
     columns = [_column(head, name) for name in head.names if head.names.count(name) == 1]
+    commas = {column.name: column for column in columns if _has_commas(column)}
+    columns = [_with_points(column) if column.name in commas else column for column in columns]
     if len(columns) < len(head.names):
         yield "# left out: columns of one name, of which none can be told from the other"
     label = guess_label(columns)
@@ -87,6 +93,8 @@ def _guessed(head: Head) -> Iterator[str]:
         yield f"transform = {{ {scales} }}  # no counts; of the others: log(1 + x)"
     if head.form == "csv":
         yield f"delimiter = {_toml(head.delimiter)}"
+        if commas:
+            yield f'decimal = ","  # of {", ".join(map(printable, commas))}'
         if not head.header:
             yield f"header = {_toml(head.names)}  # the first line is a row"
     for column, why in found[""]:
@@ -98,6 +106,17 @@ def _column(head: Head, name: str) -> Column:
     values = (value.strip() for value in head.column(name))
     given = tuple(value for value in values if value and value not in MISSING_MARKS)
     return Column(name, given, (head.kinds or {}).get(name, ""))
+
+
+def _has_commas(column: Column) -> bool:
+    """Whether all are numbers, and some have a decimal comma."""
+    return bool(column.values) and (
+        all(map(_COMMA_NUMBER.fullmatch, column.values)) and any("," in v for v in column.values)
+    )
+
+
+def _with_points(column: Column) -> Column:
+    return replace(column, values=tuple(value.replace(",", ".") for value in column.values))
 
 
 def _label_lines(column: Column | None) -> Iterator[str]:

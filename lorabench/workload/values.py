@@ -32,6 +32,8 @@ _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,8}")
 # exponent could be part of a hexadecimal id.
 _WHOLE = re.compile(r"[+-]?\d+\.0*")
 _LARGE = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
+_COMMA = re.compile(r"[+-]?\d+,\d+")
+_EXACT_FLOATS = 2**53
 _FLOATS = (float, Decimal)
 _MOST_DENSE = float(np.finfo(np.float32).max)
 
@@ -135,12 +137,16 @@ class ColumnReader:
         column = self._column(name)
         if _is_text(column.type):
             column = self._without_marks(name, column)
+            if self._columns.decimal == ",":
+                column = pc.replace_substring(column, pattern=",", replacement=".")
         try:
             numbers = column.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
         except pa.ArrowException:
             numbers = np.array([_number(value) for value in column.to_pylist()], np.float64)
         expected = f"a number within ±{_MOST_DENSE:.2g}, or nothing"
         bad = np.flatnonzero(np.abs(numbers) > _MOST_DENSE).tolist()
+        if any(_COMMA.fullmatch(str(column[i].as_py())) for i in bad[:1]):
+            expected += ' (decimal = "," in the map reads decimal commas)'
         self._refuse(name, dict.fromkeys(bad, expected))
         below = int(np.count_nonzero(numbers < 0))
         if below and self._columns.said_transform(name) is None:
@@ -161,6 +167,12 @@ class ColumnReader:
             self.remarks[
                 f"column {printable(name)}: ids written as 7.0 are the same as those written as 7"
             ] += int(counts[list(whole)].sum())
+            rounded = [k for k, text in whole.items() if abs(int(text)) > _EXACT_FLOATS]
+            if rounded:
+                self.remarks[
+                    f"column {printable(name)}: ids above 2^53 written as floats have lost digits, "
+                    "and several may be one"
+                ] += int(counts[rounded].sum())
             for k, text in whole.items():
                 values[k] = text
         known = np.array([_MISSING_ID if v is None else _hashed(v) for v in values], np.int64)

@@ -216,7 +216,8 @@ def test_an_id_is_the_same_as_the_float_that_pandas_makes_of_it(tmp_path: Path) 
     assert ids[6] == ids[7]
     assert len(set(ids)) == 5
     words = "column u: ids written as 7.0 are the same as those written as 7"
-    assert found.remarks == {words: 3}
+    lost = "column u: ids above 2^53 written as floats have lost digits, and several may be one"
+    assert found.remarks == {words: 3, lost: 1}
 
 
 def test_hexadecimal_ids_that_look_like_floats_are_none(tmp_path: Path) -> None:
@@ -244,6 +245,14 @@ def test_a_map_may_name_other_marks(tmp_path: Path) -> None:
     (found,) = read(text(tmp_path, b"y,a,u\n1,-1,NA\n0,?,?\n0,0.12,\n"), columns)
     assert (found.ids[0] == -1).tolist() == [False, True, True]
     np.testing.assert_array_equal(found.dense[0], np.array([np.nan, np.nan, 0.12], np.float32))
+
+
+def test_decimal_commas_are_read_where_the_map_says_so(tmp_path: Path) -> None:
+    path = text(tmp_path, b"y;a;u\n1;0,12;x\n0;-1,5e2;x\n0;3;x\n")
+    with pytest.raises(InputError, match=r'found .0,12., expected a number .* \(decimal = ","'):
+        read(path, PLAIN)
+    (found,) = read(path, PLAIN.model_copy(update={"decimal": ","}))
+    np.testing.assert_array_equal(found.dense[0], np.array([0.12, -150, 3], np.float32))
 
 
 def test_a_missing_label_is_no_label(tmp_path: Path) -> None:

@@ -98,6 +98,16 @@ def test_any_table_gives_toml_whose_columns_it_has(tmp_path: Path, data: st.Data
             ),
         ),
         (
+            "click;item;price\n0;a;0,12\n1;b;1\n",
+            ColumnMap(
+                label="click",
+                dense=("price",),
+                sparse=("item",),
+                transform={"price": "standardise"},
+                decimal=",",
+            ),
+        ),
+        (
             "bought|when|item\nno|1.714982400e12|a\nyes|1714982401000|b\n",
             None,
         ),
