@@ -41,6 +41,7 @@ PLAIN: Mapping[str, str] = {
     "”": '"',
     "\N{NO-BREAK SPACE}": " ",
     "\N{NARROW NO-BREAK SPACE}": " ",
+    "\N{REPLACEMENT CHARACTER}": "?",
     "✓": "+",
     "✗": "x",
     # What a machine has: all, some of it, nothing.
