@@ -17,10 +17,10 @@ from lorabench.bench.options import resolved
 from lorabench.errors import MachineError
 from lorabench.experiments.freshness.options import FreshnessOptions
 from lorabench.host.missing import Missing
-from lorabench.results import claims
 from lorabench.results.case import Case, Label
 from lorabench.results.metrics import MetricTable
 from lorabench.results.statistics import Estimate, median
+from lorabench.results.sync import Trials, sync_link
 from lorabench.updates import shaped
 from lorabench.updates.link import Link
 from lorabench.updates.transfer import Transfer, TransferPair
@@ -177,7 +177,7 @@ class LinkCheck(Experiment):
             config | {"link": {"about": about, "links": told}},
             hashed=config | {"shaped": self._missing is None},
             table=table,
-            claims=[claims.sync_link(claims.Trials(about[0], ratios))],
+            claims=[sync_link(Trials(about[0], ratios))],
             unavailable=[] if self._missing is None else [self._missing],
         )
 

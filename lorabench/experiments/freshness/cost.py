@@ -14,10 +14,10 @@ from lorabench.bench.experiment import Experiment, Findings, Observer
 from lorabench.bench.options import resolved
 from lorabench.bench.sizes import write_size
 from lorabench.experiments.freshness.cost_options import CostOptions
-from lorabench.results import claims
 from lorabench.results.case import Case, Label
 from lorabench.results.metrics import MetricTable
 from lorabench.results.schema import Claim, Series
+from lorabench.results.sync import SyncTimes, sync_delta10
 from lorabench.updates.fixed_point import PushCycle
 from lorabench.updates.link import Handling, Link, Sync
 from lorabench.updates.payload import PAYLOADS
@@ -202,6 +202,4 @@ def _add_shares(table: MetricTable, sync: Sync, where: dict[str, Label]) -> None
 def sync_claim() -> Claim:
     """Judge the times that the claim is about, whatever was asked for."""
     link = Link(100e9)
-    return claims.sync_delta10(
-        claims.SyncTimes(*(link.transfer_s(share * 200e12) for share in SHARES))
-    )
+    return sync_delta10(SyncTimes(*(link.transfer_s(share * 200e12) for share in SHARES)))
