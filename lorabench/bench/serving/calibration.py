@@ -227,13 +227,9 @@ def calibrate(
             f"{'--qps' if capacity is None else '--load'}: found {qps:.3g} queries/s, expected a "
             "load at which some query comes within seconds"
         )
-    found = Calibration(
-        capacity,
-        qps,
-        service,
-        statistics.quantile(solo.latency_s, 0.99, _BASELINE_BEYOND),
-        throttled=Throttled() if full is None else full.throttled,
-    )
+    baseline_s = statistics.quantile(solo.latency_s, 0.99, _BASELINE_BEYOND)
+    throttled = Throttled() if full is None else full.throttled
+    found = Calibration(capacity, qps, service, baseline_s, throttled=throttled)
     if training:
         cpus = node.machine.plan.trainer_cpus
         share = node.machine.plan.trainer_share
