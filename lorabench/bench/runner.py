@@ -25,10 +25,10 @@ from lorabench.bench.turns import Measured, open_turns
 from lorabench.errors import GateError, InputError, StreamError
 from lorabench.host import environment
 from lorabench.host.processor import ask
-from lorabench.host.topology import read_topology
+from lorabench.host.topology import Topology, read_topology
 from lorabench.isolation.cleanup import run_lock
 from lorabench.isolation.undoing import signals_held
-from lorabench.report.terminal import terminal
+from lorabench.report.terminal import left_out, terminal
 from lorabench.results import files, schema
 from lorabench.results.claims import sentence
 from lorabench.results.program import program
@@ -74,6 +74,8 @@ def run(command: Command, options: Any, output: Output) -> None:
     turns = experiment.turns = open_turns(lambda: _measured(experiment))
     with _saved(command, experiment, path) as kept, ExitStack() as stack:
         if experiment.alone:
+            for line in left_out({"topology": read_topology().as_document()}):
+                _say(errors)(line)
             stack.enter_context(run_lock(_say(errors), within=turns.giver))
         drawn = progress(errors, quiet=output.quiet, verbose=output.verbose)
         experiment.measure(Relayed(stack.enter_context(drawn), turns.stage))
@@ -161,7 +163,7 @@ def document(
     """
     surroundings = found.machine
     if surroundings is None:
-        surroundings = environment.capture(read_topology(), ask())
+        surroundings = environment.capture(_topology(), ask())
         surroundings["instruction_set"] = instruction_set()
     if pair is not None:
         surroundings["pair"] = pair
@@ -183,6 +185,14 @@ def document(
         notes=list(dict.fromkeys(found.notes)),
         series=list(found.series),
     )
+
+
+def _topology() -> Topology | None:
+    """Return this machine's, which what was only computed does without."""
+    try:
+        return read_topology()
+    except InputError:
+        return None
 
 
 def _path(command: Command, output: Output) -> Path | None:

@@ -26,13 +26,15 @@ from lorabench.memory import PageSizes
 _PRIVATE = {"hostname", "python_executable", "python_config_args", "python_cflags", "date"}
 
 
-def capture(topology: Topology, asked: Future[dict[str, Any]] | None = None) -> dict[str, Any]:
+def capture(
+    topology: Topology | None, asked: Future[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Describe the machine.
 
     Parameters
     ----------
-    topology : Topology
-        As planned with.
+    topology : Topology or None
+        As planned with; None where the machine does not tell any.
     asked : Future or None
         From `processor.ask`, by who has asked already.
 
@@ -52,14 +54,16 @@ def capture(topology: Topology, asked: Future[dict[str, Any]] | None = None) -> 
         "cpu": cpu,
         "pyperf": {k: v for k, v in metadata.items() if k not in _PRIVATE},
         "kernel": platform.release(),
-        "topology": topology.as_document(),
+        "topology": None if topology is None else topology.as_document(),
         "transparent_hugepage": {
             name: chosen(files.get(f"/sys/kernel/mm/transparent_hugepage/{name}") or "") or None
             for name in ("enabled", "shmem_enabled")
         },
         "noise": {
             "load_average_1min": os.getloadavg()[0],
-            "steal_fraction_since_boot": _steal_fraction(topology.allowed),
+            "steal_fraction_since_boot": _steal_fraction(
+                frozenset(os.sched_getaffinity(0)) if topology is None else topology.allowed
+            ),
             "governor": files.get("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "smt": files.get("/sys/devices/system/cpu/smt/control"),
             "clocksource": files.get(

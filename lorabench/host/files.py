@@ -13,6 +13,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lorabench.errors import InputError
 from lorabench.host.formats import CpuSet, parse_cpu_list, parse_cpu_mask
@@ -22,7 +23,10 @@ _CHUNK, _PAGE = 1 << 16, 1 << 12
 _MOST_CHUNKS = 8192
 
 # Files that hold a mask instead of a list.
-_MASKS = {"thread_siblings", "core_siblings", "shared_cpu_map", "cpumap"}
+_MASKS = {
+    *("core_cpus", "thread_siblings", "package_cpus", "core_siblings", "die_cpus", "cluster_cpus"),
+    *("shared_cpu_map", "cpumap"),
+}
 # Some kernels print a null byte for an empty nohz_full; and what is read here ends on terminals.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -93,17 +97,101 @@ def read_cpus(folder: str | Path, *names: str) -> CpuSet | None:
     InputError
         One is there and does not parse.
     """
-    for name in names:
-        path = f"{folder}/{name}"
-        text = read_text(path, attribute=True)
-        if text is not None:
-            # Kernels of 2012 end some of these with a zero byte.
-            text = text.rstrip("\n\0")
+    one = SetReader()
+    return next(
+        (cpus for name in names if (cpus := one.file(f"{folder}/{name}")) is not None), None
+    )
+
+
+class SetRead(NamedTuple):
+    """A set of CPUs as a file had it.
+
+    Attributes
+    ----------
+    cpus : frozenset of int
+        The set.
+    path : str
+        The file.
+    bad : tuple of str
+        What is wrong with those that were asked before it.
+    """
+
+    cpus: CpuSet
+    path: str
+    bad: tuple[str, ...] = ()
+
+
+class SetReader:
+    """Reads sets of CPUs from many files, most of which say the same: each text is parsed once."""
+
+    def __init__(self) -> None:
+        self._parsed: dict[tuple[bool, bytes], CpuSet] = {}
+
+    def __call__(self, folder: str, *names: str) -> SetRead | None:
+        """Read the first of these files that exists and parses; None where there is none of them.
+
+        Raises
+        ------
+        InputError
+            Some are there, and none of them parses; says why of the first.
+        """
+        bad: list[str] = []
+        for name in names:
+            path = f"{folder}/{name}"
             try:
-                return parse_cpu_mask(text) if name in _MASKS else parse_cpu_list(text)
+                found = self.file(path)
+            except InputError as error:
+                bad.append(str(error))
+                continue
+            if found is not None:
+                return SetRead(found, path, tuple(bad))
+        if bad:
+            raise InputError(bad[0])
+        return None
+
+    def file(self, path: str) -> CpuSet | None:
+        """Read a set from a file, a mask where its name says so; None where there is no file.
+
+        Raises
+        ------
+        InputError
+            It does not parse.
+        """
+        raw = _page(path)
+        if raw is None:
+            return None
+        mask = path.rpartition("/")[2] in _MASKS
+        found = self._parsed.get((mask, raw))
+        if found is None:
+            # Kernels of 2012 end some of these with a zero byte.
+            text = (read_text(path, attribute=True) or "").rstrip("\n\0")
+            try:
+                found = parse_cpu_mask(text) if mask else parse_cpu_list(text)
             except ValueError as error:
                 raise InputError(f"{path}: {error}") from None
-    return None
+            if len(raw) < _PAGE:
+                self._parsed[mask, raw] = found
+        return found
+
+
+def _page(path: str) -> bytes | None:
+    """Read what a file begins with; None where there is none.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, _PAGE)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def numbered(folder: str, stem: str) -> set[int]:

@@ -4,31 +4,42 @@ What the plan needs: which logical CPUs are online, which share a core, a cache,
 a NUMA node, and which this process may use. A recorded tree of another machine reads as well as
 this one (``sysroot``). Nothing is decided here. Linux documents the files in
 ``Documentation/ABI/stable/sysfs-devices-system-cpu`` and ``...-node``; where kernels leave one out,
-the reader of that file below says what is taken instead. A tree that lacks some of what its kernel
-must have had is refused: a plan for half a machine would be a wrong one.
+the reader of that file says what is taken instead. What cannot be believed is dropped alone and
+listed (`lorabench.host.dropped`): a level that contradicts itself or one that is trusted more, a
+node that has another one's CPU, a file that does not parse. hwloc does likewise.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lorabench.errors import InputError
-from lorabench.host.cgroups import read_cpuset
-from lorabench.host.cpus import CoreType, SharingReader, read_core_types, read_online
+from lorabench.host.cgroups import Cpuset, read_cpuset
+from lorabench.host.cpuinfo import read_cpuinfo
+from lorabench.host.cpus import CoreType, read_core_types, read_online
+from lorabench.host.dropped import Dropped, Salvage
 from lorabench.host.files import read_text
 from lorabench.host.formats import CpuSet, format_cpu_list, parse_cpu_list
+from lorabench.host.levels import Levels, read_levels
 from lorabench.host.nodes import LOCAL, REMOTE, Node, read_nodes
 
 __all__ = [
     "CoreType",
     "CpuSet",
+    "Dropped",
     "Node",
     "Topology",
     "format_cpu_list",
     "parse_cpu_list",
     "read_topology",
 ]
+
+
+SYSFS = "sysfs"
+"""What is dropped where there is none."""
+# What is taken where a restriction cannot be read.
+_ALL = "what else restricts it is taken"
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class Topology:
         Logical CPUs that are there and do not run.
     allowed_nodes : frozenset of int
         Nodes whose memory this process may use. Left out, all.
+    dropped : tuple of Dropped
+        What its files say and cannot be believed, with what is taken in its place.
     """
 
     online: CpuSet
@@ -83,6 +96,7 @@ class Topology:
     core_types: tuple[CoreType, ...] = ()
     offline: CpuSet = frozenset()
     allowed_nodes: frozenset[int] = frozenset()
+    dropped: tuple[Dropped, ...] = ()
 
     def __post_init__(self) -> None:
         defaults: dict[str, object] = {
@@ -98,14 +112,22 @@ class Topology:
                 object.__setattr__(self, name, value)
 
     def distance(self, start: int, end: int) -> int:
-        """Return the distance between two nodes, by id: 10 is local, as in the ACPI's SLIT."""
+        """Return the distance between two nodes, by id: 10 is local, as in the ACPI's SLIT.
+
+        Where a node has none of its own, what the other has to it is taken, else the default.
+        """
+        for one, other in ((start, end), (end, start)):
+            found = self._distance(one, other)
+            if found is not None:
+                return found
+        return LOCAL if start == end else REMOTE
+
+    def _distance(self, start: int, end: int) -> int | None:
         order = [node.id for node in self.nodes]
         found = self.nodes[order.index(start)].distances
         # One entry a node; a tree recorded without its offline nodes still has theirs.
         at = order.index(end) if len(found) == len(order) else end
-        if at < len(found):
-            return found[at]
-        return LOCAL if start == end else REMOTE
+        return found[at] if at < len(found) else None
 
     def as_document(self) -> dict[str, object]:
         """Return it as the result document's ``environment.topology``; CPUs online and allowed.
@@ -148,6 +170,7 @@ class Topology:
             ],
             "offline": sorted(self.offline),
             "allowed_nodes": sorted(self.allowed_nodes),
+            "dropped": [asdict(one) for one in self.dropped],
         }
 
 
@@ -162,61 +185,61 @@ def read_topology(sysroot: Path = Path("/")) -> Topology:
     Raises
     ------
     InputError
-        There is no CPU information under `sysroot`, it does not parse, or it is but half there.
+        There is no CPU information under `sysroot` at all.
     """
+    salvage = Salvage()
     base = f"{sysroot / 'sys/devices'}"
-    system = f"{base}/system"
-    online, offline = read_online(f"{system}/cpu")
-    reader = SharingReader(f"{system}/cpu", online)
-    siblings = reader.siblings()
-    cores = reader.cores(siblings)
-    packages = reader.shared("package_cpus_list", "core_siblings_list", "core_siblings")
-    # No package information at all: one of everything.
-    packages = packages or (online,)
-    l2, l2_ids = reader.caches(2)
-    l3, l3_ids = reader.caches(3)
-    # No L3, or a virtual machine that hides it: assume the worst, that all share one.
-    rest = online - frozenset().union(*l3)
-    if rest:
-        found = sorted([*zip(l3, l3_ids, strict=True), (rest, None)], key=lambda pair: min(pair[0]))
-        l3, l3_ids = tuple(cpus for cpus, _ in found), tuple(number for _, number in found)
-    nodes = read_nodes(sysroot, online)
-    allowed, allowed_nodes = _allowed(sysroot)
+    try:
+        online, offline = read_online(f"{base}/system/cpu", salvage)
+    except InputError as error:
+        # A sandbox without /sys, or a copy of /proc alone.
+        found = read_cpuinfo(sysroot)
+        if found is None:
+            raise
+        salvage.drop(
+            SYSFS,
+            str(error),
+            "processors, cores and packages are those of /proc/cpuinfo, and no caches, nodes and "
+            "types of cores are known: all count as sharing one L3",
+        )
+        online, offline = frozenset().union(*found.cores), frozenset[int]()
+        levels = Levels(online, found.cores, found.packages)
+    else:
+        levels = read_levels(f"{base}/system/cpu", online, salvage)
+    nodes = read_nodes(sysroot, online, salvage)
+    levels = levels.checked(nodes, salvage)
+    allowed, allowed_nodes = _allowed(sysroot, salvage)
     return Topology(
         online=online,
         allowed=online if allowed is None else allowed & online,
-        cores=cores,
-        l3=l3,
-        packages=packages,
+        cores=levels.cores,
+        l3=levels.l3,
+        packages=levels.packages,
         nodes=nodes,
-        siblings=siblings,
-        l2=l2,
-        dies=reader.shared("die_cpus_list"),
-        clusters=_at_least(reader.shared("cluster_cpus_list"), siblings),
-        l3_ids=l3_ids,
-        l2_ids=l2_ids,
-        core_types=read_core_types(base, online),
+        siblings=levels.siblings,
+        l2=levels.l2,
+        dies=levels.dies,
+        clusters=levels.clusters,
+        l3_ids=levels.l3_ids,
+        l2_ids=levels.l2_ids,
+        core_types=read_core_types(base, online, salvage),
         offline=offline,
         allowed_nodes=frozenset(
             node.id for node in nodes if allowed_nodes is None or node.id in allowed_nodes
         ),
+        dropped=salvage.named(sysroot),
     )
 
 
-def _at_least(sets: tuple[CpuSet, ...], within: Sequence[CpuSet]) -> tuple[CpuSet, ...]:
-    """Widen sets to whole cores: a kernel that knows no clusters gives each CPU one of its own."""
-    of = {cpu: core for core in within for cpu in core}
-    found = {frozenset().union(*(of[cpu] for cpu in group)) for group in sets}
-    return tuple(sorted(found, key=min))
-
-
-def _allowed(sysroot: Path) -> tuple[CpuSet | None, CpuSet | None]:
+def _allowed(sysroot: Path, salvage: Salvage) -> tuple[CpuSet | None, CpuSet | None]:
     """Return the CPUs and memory nodes that this process may use; None where all.
 
     Of a recorded tree: that the process which recorded it might use, as far as the tree tells.
     """
     cpus = mems = None
-    for line in (read_text(f"{sysroot / 'proc/self/status'}") or "").splitlines():
+    path = sysroot / "proc/self/status"
+    status = salvage.attempt(lambda: read_text(path), "this process's affinity", _ALL)
+    for line in (status or "").splitlines():
         name, _, value = line.partition(":")
         try:
             if name == "Cpus_allowed_list":
@@ -224,11 +247,11 @@ def _allowed(sysroot: Path) -> tuple[CpuSet | None, CpuSet | None]:
             elif name == "Mems_allowed_list":
                 mems = parse_cpu_list(value)
         except ValueError as error:
-            raise InputError(f"{sysroot / 'proc/self/status'}, {name}: {error}") from None
+            salvage.drop("this process's affinity", f"{path}, {name}: {error}", _ALL)
     if sysroot.resolve() == Path("/"):
         # The calling thread's, where status has the first thread's.
         cpus = frozenset(os.sched_getaffinity(0))
-    group = read_cpuset(sysroot)
+    group = salvage.attempt(lambda: read_cpuset(sysroot), "this process's cpuset", _ALL) or Cpuset()
     return _both(cpus, group.cpus), _both(mems, group.mems)
 
 

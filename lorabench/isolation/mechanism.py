@@ -140,6 +140,14 @@ class Numa(Mechanism):
         usable = [n for n in nodes if n.memory_bytes and n.id in topology.allowed_nodes]
         if len(nodes) < 2 or (len(usable) < 2 and evidence.plan.memory is None):
             has = f"the machine has {len(nodes)} NUMA node{'s' * (len(nodes) > 1)}"
+            lost = [one for one in topology.dropped if one.what.startswith("node")]
+            if lost:
+                names = ", ".join(one.what for one in lost)
+                return Missing(
+                    self.name,
+                    f"{has} ({names} left out): there is no nearer memory to bind to",
+                    f"have the firmware or hypervisor corrected: {lost[0].why}",
+                )
             few = f", and memory that may be used on {len(usable)} of them" * (len(nodes) > 1)
             return Missing(
                 self.name,

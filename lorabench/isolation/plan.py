@@ -155,7 +155,8 @@ def plan(
     most = None if cpu_limit is None else max(2, math.floor(cpu_limit))
     cores = choose_cores(topology, wanted.servers, wanted.serving_cpus, wanted.trainer_cpus, most)
     memory, about_memory = _place_memory(topology, cores.serving)
-    reasons = (*cores.reasons, *about_memory)
+    about_dropped = (f"{one.what} left out: {one.instead}" for one in topology.dropped)
+    reasons = (*cores.reasons, *about_memory, *about_dropped)
     divided = None
     if rdt is not None:
         divided, about_rdt = partition(topology, cores.serving, cores.trainer, rdt)

@@ -1,7 +1,7 @@
 """What the tables of all commands have in common: figures, verdicts, what was not available."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from io import TextIOWrapper
 from itertools import accumulate
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lorabench.report.marks import HANDLER, drawn, has, plain
+from lorabench.results.nested import within
 from lorabench.results.schema import Claim, Metric, Result
 
 _STYLES = {
@@ -131,6 +132,23 @@ def render_claims(result: Result, console: Console) -> None:
     for missing in result.unavailable:
         text = Text.assemble((f"{missing.what}: unavailable", "yellow"), f": {missing.why}")
         console.print(text.append(f"; to have it, {missing.enable}"), highlight=False)
+    for line in left_out(result.environment):
+        console.print(Text(line), highlight=False)
+
+
+def left_out(environment: Mapping[str, Any]) -> Iterator[str]:
+    """Return, a line each, what of a machine's own description was not believed, and why.
+
+    Parameters
+    ----------
+    environment : mapping
+        Of a result, or one with a ``topology`` as `lorabench.host.topology.Topology.as_document`
+        forms it.
+    """
+    found = within(environment, "topology", "dropped")
+    for one in found if isinstance(found, list) else ():
+        what, why, instead = (within(one, key) for key in ("what", "why", "instead"))
+        yield f"left out of the topology: {what} ({why}): {instead}"
 
 
 def render_notes(result: Result, console: Console) -> None:

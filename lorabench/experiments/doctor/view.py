@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lorabench.report.terminal import plain_table
+from lorabench.report.terminal import left_out, plain_table
 from lorabench.results.schema import Result
 
 _STYLES = {"available": "green", "restricted": "yellow", "unavailable": "red"}
@@ -30,6 +30,8 @@ def render(result: Result, console: Console) -> None:
     rows = result.environment["capabilities"]
     for line in _machine(result):
         console.print(Text(line, style="bold"), highlight=False)
+    for line in left_out(result.environment):
+        console.print(Text(line), highlight=False, soft_wrap=True)
     console.print()
     console.print(_table(rows, console.width))
     console.print()

@@ -21,12 +21,17 @@ def numa(host: Host) -> Finding:
         ", ".join(f"node{node.id} {format_bytes(node.memory_bytes)}" for node in nodes[:4])
         + (", …" if len(nodes) > 4 else "")
     )
+    lost = [one.what for one in host.machine().dropped if one.what.startswith("node")]
     if len(with_memory) < 2:
+        left_out = f" ({', '.join(lost)} left out)" if lost else ""
         return Finding(
             "unavailable",
-            f"{len(with_memory) or len(nodes)} node: there is no nearer memory to bind to",
+            f"{len(with_memory) or len(nodes)} node{left_out}: there is no nearer memory to bind "
+            "to",
             evidence,
-            "run on several sockets, or with sub-NUMA clustering",
+            "see topology, above"
+            if lost
+            else "run on several sockets, or with sub-NUMA clustering",
         )
     detail = f"{len(nodes)} nodes"
     if bare:

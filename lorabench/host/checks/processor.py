@@ -5,6 +5,7 @@ from collections import Counter
 from lorabench.host.checks.check import Finding, Host, row
 from lorabench.host.files import UnreadableError
 from lorabench.host.formats import cpu_field, format_cpu_list
+from lorabench.host.topology import SYSFS
 
 _AREA = "processor"
 _CPU = "/sys/devices/system/cpu"
@@ -32,6 +33,23 @@ def cpu(host: Host) -> Finding:
     return Finding("available", f"{model}: {' '.join(vectors)}", evidence)
 
 
+@row(_AREA, "topology", "have /sys mounted, with the folders cpu0, cpu1, …")
+def topology(host: Host) -> Finding:
+    """Return whether what the machine says of itself goes together."""
+    dropped = host.machine().dropped
+    if not dropped:
+        detail = "processors, caches and nodes go together"
+        return Finding("available", detail, "/sys/devices/system: cpu, node")
+    shown = ", ".join(dict.fromkeys(one.what for one in dropped))
+    if any(one.what == SYSFS for one in dropped):
+        enable = "have /sys mounted (a container or sandbox hides it)"
+    else:
+        enable = "update the firmware, or the hypervisor's or sandbox's description of the machine"
+    return Finding(
+        "restricted", f"left out: {shown}", f"{dropped[0].why.partition(': ')[0]}", enable
+    )
+
+
 @row(_AREA, "cores", "have /sys mounted, with the folders cpu0, cpu1, …")
 def cores(host: Host) -> Finding:
     """Return how many physical cores this process may use."""
@@ -39,7 +57,8 @@ def cores(host: Host) -> Finding:
     usable = [core for core in machine.cores if core & machine.allowed]
     offline = f", {len(machine.cores)} online" if len(usable) < len(machine.cores) else ""
     detail = f"{len(usable)} physical core{_s(len(usable))} usable{offline}"
-    evidence = f"{_CPU}/online: {format_cpu_list(machine.online)}"
+    source = f"{_CPU}/online" if host.files.is_folder(f"{_CPU}") else "/proc/cpuinfo"
+    evidence = f"{source}: {format_cpu_list(machine.online)}"
     if machine.allowed != machine.online:
         evidence += f"; allowed: {format_cpu_list(machine.allowed)}"
     if len(usable) < 2:
@@ -107,6 +126,14 @@ def l3_domains(host: Host) -> Finding:
             "have the hypervisor pass the cache topology on (QEMU: -cpu host,l3-cache=on)",
         )
     usable = [domain for domain in machine.l3 if domain & machine.allowed]
+    if any(one.what == "L3 caches" for one in machine.dropped):
+        return Finding(
+            "restricted",
+            "left out, as they contradict each other: all CPUs count as sharing one",
+            f"{_CPU}/cpu*/cache: see topology",
+            "update the firmware, or keep servers and trainer on two sockets by hand "
+            "(--serving-cpus, --trainer-cpus)",
+        )
     evidence = f"{_CPU}/cpu*/cache: {len(usable)} domain{_s(len(usable))}"
     if len(usable) < 2:
         return Finding(
@@ -166,7 +193,7 @@ def turbo(host: Host) -> Finding:
     )
 
 
-ROWS = (cpu, cores, smt, core_types, l3_domains, governor, turbo)
+ROWS = (cpu, topology, cores, smt, core_types, l3_domains, governor, turbo)
 
 
 def _s(count: int) -> str:

@@ -52,6 +52,32 @@ def test_isolated_runs_with_what_there_is_and_names_what_is_missing(tmp_path: Pa
     assert found["isolated"].detail == "pinned and throttled, without rdt, cgroup"
 
 
+@pytest.mark.parametrize(
+    ("files", "lost", "numa"),
+    [
+        ({f"{CPU}/cpu3/cache/index3/shared_cpu_list": "1-3\n"}, "L3 caches", "available"),
+        ({f"{machine_tree.NODE}/node1/cpulist": "1-3\n"}, "node 1", "unavailable"),
+        (
+            {f"{CPU}/cpu2/topology/package_cpus_list": "x\n"},
+            "some files of the packages",
+            "available",
+        ),
+    ],
+)
+def test_a_file_that_contradicts_takes_no_other_condition_away(
+    tmp_path: Path, files: dict[str, str], lost: str, numa: str
+):
+    root = machine_tree.write(tmp_path, files)
+    found = run(root)
+    assert found["pinned"].state == "available"
+    assert found["isolated"].state != "unavailable"
+    assert found["numa"].state == numa
+    if numa == "unavailable":
+        assert "node 1 left out" in found["numa"].detail
+    (dropped,) = machine_tree.host(root).machine().dropped
+    assert dropped.what == lost
+
+
 def test_rdt_that_is_not_mounted_is_unavailable_and_says_how_to_mount_it(tmp_path: Path):
     found = run(machine_tree.write(tmp_path, {"proc/mounts": ""}))
     assert found["rdt"].state == "unavailable"

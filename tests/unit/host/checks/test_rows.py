@@ -46,12 +46,19 @@ SIBLINGS = {
     for name, text in (("core_cpus_list", f"{n // 2 * 2}-{n // 2 * 2 + 1}\n"), ("core_id", "0\n"))
 }
 
+NO_SYSFS = {path: None for path in machine_tree.complete() if path.startswith(CPU)}
+
 # Row, what is changed of the machine that has everything (files, trials), state, what it says.
 CASES = [
     ("cpu", {}, {}, "available", "Xeon (test): avx512f avx2 fma"),
     ("cpu", {"proc/cpuinfo": cpuinfo("fpu sse2")}, {}, "restricted", "no vector instructions"),
     ("cpu", {"proc/cpuinfo": None}, {}, "unavailable", "unknown: no such file"),
+    ("topology", {}, {}, "available", "go together"),
+    ("topology", {f"{NODE}/node1/cpulist": "1-3\n"}, {}, "restricted", "left out: node 1"),
+    ("topology", NO_SYSFS, {}, "restricted", "left out: sysfs"),
+    ("topology", NO_SYSFS | {"proc/cpuinfo": None}, {}, "unavailable", "found no CPU"),
     ("cores", {}, {}, "available", "4 physical cores usable"),
+    ("cores", NO_SYSFS, {}, "available", "4 physical cores usable"),
     ("cores", {f"{CPU}/online": "0\n"}, {}, "unavailable", "one to serve and one to train"),
     ("smt", {}, {}, "available", "a core of its own"),
     (
@@ -84,6 +91,13 @@ CASES = [
         {},
         "restricted",
         "one L3 cache for all",
+    ),
+    (
+        "l3 domains",
+        {f"{CPU}/cpu3/cache/index3/shared_cpu_list": "1-3\n"},
+        {},
+        "restricted",
+        "left out, as they contradict each other",
     ),
     ("l3 domains", dict.fromkeys(INDEXES, "2\n"), {}, "unavailable", "no L3 cache is named"),
     ("governor", {}, {}, "available", "does not follow the load"),
