@@ -90,3 +90,29 @@ def read_mounts(files: Files) -> tuple[Mount, ...]:
     """Read what is mounted on a machine; nothing where it cannot be read."""
     text = files.get("/proc/self/mountinfo") or files.get("/proc/mounts")
     return parse_mounts(text or "")
+
+
+def unwritable(files: Files, path: str) -> str | None:
+    """Return why nothing can be written at a path, in words; None where this user may.
+
+    The mount decides before any permission does, and for root as well: what the copy of a machine
+    may be written to says nothing of that. Containers have their control groups and resctrl
+    mounted read-only unless they are privileged.
+
+    Parameters
+    ----------
+    files : Files
+        The machine.
+    path : str
+        As the machine names it.
+    """
+    inside = [
+        mount
+        for mount in read_mounts(files)
+        if path == mount.point or path.startswith(f"{mount.point.rstrip('/')}/")
+    ]
+    # The innermost, and of several on one point the last, which hides the others.
+    over = max(enumerate(inside), key=lambda at: (len(at[1].point), at[0]), default=None)
+    if over is not None and "ro" in over[1].options:
+        return "mounted read-only"
+    return None if files.writable(path) else "not writable"

@@ -15,8 +15,10 @@ from lorabench.host.cgroups import Location, locate
 from lorabench.host.files import Files
 from lorabench.host.missing import Missing
 from lorabench.host.processes import descendants
+from lorabench.host.mounts import unwritable
 
 _MACHINE = Files()
+_READ_ONLY = "mounted read-only"
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,10 @@ def find_place(
     for at in locations:
         if at.version == 1 and controller in at.controllers:
             folder = files.under(at.folder)
-            if _writable(folder):
+            why = unwritable(files, at.folder)
+            if why is None:
                 return CgroupParent(1, controller, folder, folder)
-            return Missing(
-                what,
-                f"the v1 cgroup {folder} is not writable",
-                "run as root, or have root give the folder to this user",
-            )
+            return Missing(what, f"the v1 cgroup {folder} is {why}", _way(why, at.point))
     v2 = next((at for at in locations if at.version == 2), None)
     if v2 is None:
         return Missing(
@@ -90,10 +89,12 @@ def find_place(
         choices = [(own, True)] + [(own.parent, False)] * (v2.folder != v2.point)
     reasons = []
     for folder, evacuate in choices:
-        obstacle = next(_obstacles(folder, controller, evacuate, files.here), None)
+        obstacle = next(_obstacles(folder, controller, evacuate, files), None)
         if obstacle is None:
             return CgroupParent(2, controller, folder, own, evacuate)
         reasons.append(obstacle)
+    if (why := unwritable(files, v2.folder)) == _READ_ONLY:
+        return Missing(what, f"{own} is {why}", _way(why, v2.point))
     return Missing(
         what,
         "; ".join(reasons),
@@ -102,7 +103,17 @@ def find_place(
     )
 
 
-def _obstacles(folder: Path, controller: str, evacuate: bool, here: bool) -> Iterator[str]:
+def _way(why: str, point: str) -> str:
+    """Return how a user may come to write there."""
+    if why == _READ_ONLY:
+        return (
+            f"as root: mount -o remount,rw {point}; of a container: start it with its control "
+            "groups writable (docker run --privileged, or -v /sys/fs/cgroup:/sys/fs/cgroup:rw)"
+        )
+    return "run as root, or have root give the folder to this user"
+
+
+def _obstacles(folder: Path, controller: str, evacuate: bool, files: Files) -> Iterator[str]:
     """List what keeps us from making groups with a controller in a v2 group.
 
     Recordings leave files out, and their processes are not ours to compare with.
@@ -112,11 +123,12 @@ def _obstacles(folder: Path, controller: str, evacuate: bool, here: bool) -> Ite
     enabled = controller in words_in(switch)
     if controller not in offered:
         yield f"{folder} is offered {' '.join(offered) or 'no controller'}, not {controller}"
-    if not _writable(folder) or (here and not _writable(folder / "cgroup.procs")):
-        yield f"{folder} is not writable"
-    if not enabled and not _writable(switch):
-        yield f"{switch} does not enable {controller} and is not writable"
-    if _is_root(folder) or not here:
+    names = (folder, folder / "cgroup.procs") if files.here else (folder,)
+    if why := next(filter(None, (unwritable(files, _named(files, name)) for name in names)), None):
+        yield f"{folder} is {why}"
+    if not enabled and (why := unwritable(files, _named(files, switch))):
+        yield f"{switch} does not enable {controller} and is {why}"
+    if _is_root(folder) or not files.here:
         return
     kind = " ".join(words_in(folder / "cgroup.type"))
     if kind != "domain":
@@ -136,8 +148,9 @@ def _is_root(folder: Path) -> bool:
     return not (folder / "cgroup.type").exists()
 
 
-def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=True)
+def _named(files: Files, path: Path) -> str:
+    """Return what the machine itself calls a path."""
+    return f"/{path.relative_to(files.root)}"
 
 
 def words_in(path: Path) -> list[str]:

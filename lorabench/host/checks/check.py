@@ -14,6 +14,7 @@ from lorabench.host.checks.probes import Probes
 from lorabench.host.files import Files, UnreadableError
 from lorabench.host.formats import cpu_flags, parse_release
 from lorabench.host.missing import Missing
+from lorabench.host.mounts import unwritable
 from lorabench.host.resctrl import Info, find_mount, groups
 from lorabench.host.topology import Topology
 
@@ -132,7 +133,8 @@ class Host:
             return None
         point = f"/{found.root.relative_to(self.files.root)}"
         try:
-            return Resctrl(point, found.info(), len(groups(found.root)), self.files.writable(point))
+            why = unwritable(self.files, point)
+            return Resctrl(point, found.info(), len(groups(found.root)), why)
         except InputError as error:
             raise UnreadableError(point, self.files.as_named(str(error))) from None
         except OSError as error:
@@ -171,14 +173,14 @@ class Resctrl:
         What it offers.
     taken : int
         Groups that there are beside the root group, anybody's.
-    writable : bool
-        Whether this user may make groups.
+    unwritable : str or None
+        Why this user can make no groups; None where he can.
     """
 
     point: str
     info: Info
     taken: int
-    writable: bool
+    unwritable: str | None
 
 
 Row = Callable[[Host], Capability]

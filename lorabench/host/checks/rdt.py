@@ -7,6 +7,7 @@ evidence; where not, the processor's flags are, and the row says what is missing
 from lorabench.host.checks.check import Finding, Host, Row, State, row
 from lorabench.host.missing import Missing
 from lorabench.host.resctrl import Info, availability
+from lorabench.host.resctrl.mount import way_to_permission
 
 _AREA = "RDT"
 _MOUNT = "as root: mount -t resctrl resctrl /sys/fs/resctrl"
@@ -44,13 +45,13 @@ def _part(name: str, flags: tuple[str, ...], does: str) -> Row:
             offer = _OFFERS[name](mounted.info)
             if offer:
                 evidence = f"{mounted.point}/info: {offer}"
-                if mounted.writable or name in _MONITORS:
+                if mounted.unwritable is None or name in _MONITORS:
                     return Finding("available", does, evidence)
                 return Finding(
                     "restricted",
-                    f"{does}, but this user may not",
+                    f"{does}, but it is {mounted.unwritable}",
                     evidence,
-                    f"run as root, or chown -R the files of {mounted.point} to this user",
+                    way_to_permission(mounted.point, "read-only" in mounted.unwritable),
                 )
             if name == "cdp" and shown:
                 return Finding(

@@ -12,7 +12,7 @@ from lorabench.errors import InputError
 from lorabench.host.files import Files
 from lorabench.host.formats import cpu_field
 from lorabench.host.missing import Missing
-from lorabench.host.mounts import read_mounts
+from lorabench.host.mounts import read_mounts, unwritable
 from lorabench.host.owner import PREFIX
 from lorabench.host.resctrl.info import Info, groups, read_info
 
@@ -93,10 +93,13 @@ def _obstacle(
             f"the resctrl mounted on {root} can only monitor: it offers neither L3, L2 nor MB",
             "run on a machine whose processor can allocate cache or memory bandwidth",
         )
-    if not os.access(root, os.W_OK, effective_ids=True):
+    if why := unwritable(Files(sysroot), f"/{root.relative_to(sysroot)}"):
         read_only = "ro" in mount.options
         return _missing(
-            f"user {_user()} may not make groups in {root}", way_to_permission(root, read_only)
+            f"the resctrl on {root} is {why}"
+            if read_only
+            else f"user {_user()} may not make groups in {root}",
+            way_to_permission(root, read_only),
         )
     confined = _own_group(sysroot)
     if confined:
@@ -151,10 +154,10 @@ def _taken(root: Path, closids: int, taken: tuple[str, ...], needed: int) -> Mis
     )
 
 
-def way_to_permission(root: Path, read_only: bool = False) -> str:
+def way_to_permission(root: Path | str, read_only: bool = False) -> str:
     """Return how a user may come to make groups: who makes one owns its files."""
     if read_only:
-        return f"as root: mount -o remount,rw {root}"
+        return f"as root: mount -o remount,rw {root} (of a container: have it mounted so)"
     return f"run as root, or have root run: chown {_user()} {root}"
 
 

@@ -385,14 +385,13 @@ def test_a_permission_denied_is_not_blamed_on_the_command_before(open_to_all, mo
         made.write(LOW)
 
 
-def test_a_mount_that_is_read_only_is_told(tmp_path, mount_resctrl, monkeypatch):
+def test_a_mount_that_is_read_only_is_told(tmp_path, mount_resctrl):
     root = mount_resctrl(Machine())
     machine_tree(tmp_path, MOUNTED.replace("rw", "ro"))
-    monkeypatch.setattr(os, "access", lambda *_, **__: False)
     assert availability(tmp_path) == Missing(
         "resctrl",
-        f"user {os.geteuid()} may not make groups in {root}",
-        f"as root: mount -o remount,rw {root}",
+        f"the resctrl on {root} is mounted read-only",
+        f"as root: mount -o remount,rw {root} (of a container: have it mounted so)",
     )
 
 

@@ -23,6 +23,13 @@ RECORDED = None  # in place of attempts
 GOVERNORS = [f"{CPU}/cpu{cpu}/cpufreq/scaling_governor" for cpu in range(4)]
 INDEXES = [f"{CPU}/cpu{cpu}/cache/index3/level" for cpu in range(4)]
 BARE = "fpu avx2"
+# What docker gives a container.
+READ_ONLY = {
+    "proc/mounts": (
+        "cgroup /sys/fs/cgroup cgroup2 ro,nosuid,nodev,noexec,relatime 0 0\n"
+        "resctrl /sys/fs/resctrl resctrl ro,relatime,cdp 0 0\n"
+    )
+}
 NO_MOUNT = {"proc/mounts": "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"}
 V1 = {
     "proc/mounts": (
@@ -242,6 +249,20 @@ CASES = [
         RECORDED,
         "unavailable",
         "is offered cpu, not cpuset",
+    ),
+    ("cgroup cpuset", READ_ONLY, RECORDED, "restricted", "is mounted read-only"),
+    ("cgroup weight", READ_ONLY, RECORDED, "restricted", "is mounted read-only"),
+    ("resctrl", READ_ONLY, RECORDED, "restricted", "is mounted read-only"),
+    ("cat l3", READ_ONLY, RECORDED, "restricted", "but it is mounted read-only"),
+    ("mba", READ_ONLY, RECORDED, "restricted", "but it is mounted read-only"),
+    (
+        "cgroup weight",
+        V1
+        | {"proc/mounts": V1["proc/mounts"].replace(" rw,", " ro,")}
+        | {"sys/fs/cgroup/cpu,cpuacct/job/tasks": ""},
+        RECORDED,
+        "restricted",
+        "cpuacct/job is mounted read-only",
     ),
     ("cgroup cpuset", V1, RECORDED, "unavailable", "no cgroup file system is mounted"),
     ("cgroup weight", {}, {}, "available", "small share"),
