@@ -126,6 +126,7 @@ def in_resctrl(workers: Workers, mount: ResctrlMount, plan: RdtPlan) -> Iterator
             group = Group.create(mount.root, Owner.this().name(role), schemata)
             stack.enter_context(undoing(group.remove))
             groups[role] = group
+            group.count_traffic()
             for pid in workers.members[role]:
                 group.move(pid)
                 group.verify(pid)

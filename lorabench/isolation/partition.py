@@ -63,9 +63,37 @@ def partition(
     """
     if info.num_closids < 2:
         return None, ("nothing is divided: resctrl has no group to give away here",)
-    reasons: list[str] = []
     ours: dict[str, dict[int, int]] = {}
     theirs: dict[str, dict[int, int]] = {}
+    reasons = _divide_shared(topology, (serving, trainer), info, ours, theirs)
+    if not info.caches:
+        reasons.append("no cache is divided: resctrl offers none here")
+    if info.bandwidth is not None:
+        reasons += _limit(topology, trainer, info.bandwidth, theirs)
+    if info.num_closids == 2 and ours:
+        ours = {}
+        reasons.append(
+            "resctrl has one group to give away, and the trainer gets it: servers stay in the root "
+            "group and may use all ways"
+        )
+    reasons += [f"{one.what} left out: {one.instead}" for one in info.dropped]
+    if not ours and not theirs:
+        return None, tuple(reasons)
+    reasons += _clustered(topology, ours, theirs)
+    reasons += _uncounted(info, bool(ours) + bool(theirs))
+    return RdtPlan(Schemata.of(ours), Schemata.of(theirs)), tuple(reasons)
+
+
+def _divide_shared(
+    topology: Topology,
+    sides: tuple[Collection[int], Collection[int]],
+    info: Info,
+    ours: dict[str, dict[int, int]],
+    theirs: dict[str, dict[int, int]],
+) -> list[str]:
+    """Divide the caches on which both sides run."""
+    serving, trainer = sides
+    reasons: list[str] = []
     for level, sets, ids in (
         ("L3", topology.l3, topology.l3_ids),
         ("L2", topology.l2, topology.l2_ids),
@@ -86,19 +114,40 @@ def partition(
                 reasons.append(_unknown(level, ids[number], resources[0].domains))
                 continue
             reasons.append(_divide(resources, domain, ours, theirs))
-    if not info.caches:
-        reasons.append("no cache is divided: resctrl offers none here")
-    if info.bandwidth is not None:
-        reasons += _limit(topology, trainer, info.bandwidth, theirs)
-    if info.num_closids == 2 and ours:
-        ours = {}
-        reasons.append(
-            "resctrl has one group to give away, and the trainer gets it: servers stay in the root "
-            "group and may use all ways"
-        )
-    if not ours and not theirs:
-        return None, tuple(reasons)
-    return RdtPlan(Schemata.of(ours), Schemata.of(theirs)), tuple(reasons)
+    return reasons
+
+
+def _clustered(
+    topology: Topology, ours: dict[str, dict[int, int]], theirs: dict[str, dict[int, int]]
+) -> list[str]:
+    """Return where sub-NUMA clustering makes several nodes of a domain that is divided."""
+    divided = {
+        domain
+        for side in (ours, theirs)
+        for name, domains in side.items()
+        if not name.startswith("L2")
+        for domain in domains
+    }
+    reasons = []
+    for group, number in zip(topology.l3, topology.l3_ids, strict=True):
+        nodes = [node.id for node in topology.nodes if node.cpus and node.cpus < group]
+        if number in divided and len(nodes) > 1:
+            reasons.append(
+                f"nodes {format_cpu_list(nodes)} share L3 {number} (sub-NUMA clusters): what is "
+                "set there holds for all of them"
+            )
+    return reasons
+
+
+def _uncounted(info: Info, groups: int) -> list[str]:
+    """Return whether so many groups' traffic finds too few counters."""
+    found = info.monitoring
+    if found is None or not found.traffic or found.countable(groups):
+        return []
+    return [
+        "the groups' memory traffic is not counted everywhere: counters are assigned one by one "
+        "here, and some domain has too few free (resctrl's available_mbm_cntrs)"
+    ]
 
 
 def _domain(

@@ -199,10 +199,17 @@ def _place_memory(
         reason = f"node {lacking} has no memory that may be used: node {node} is the nearest"
         if lacking not in (None, node) and reason not in reasons:
             reasons.append(reason)
+    if homeless := [cpu for cpu in serving if cpu not in home]:
+        reasons.append(
+            f"CPUs {format_cpu_list(homeless)} are on no node that is known: node "
+            f"{ordinary[0].id} is taken for them"
+        )
     if len(nodes) == 1:
         read_by_all = MemoryPolicy("bind", nodes)
         there = {home.get(cpu) for cpu in serving} == set(nodes)
         where = "all servers are there" if there else "it is the nearest to all servers"
+        if homeless:
+            where = "no other is known to be nearer to a server"
         reasons.append(f"tables and adapter are bound to node {nodes[0]}: {where}")
     else:
         read_by_all = MemoryPolicy("interleave", nodes)

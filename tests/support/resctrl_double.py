@@ -79,6 +79,16 @@ class Monitoring:
     max_threshold_occupancy: int = 98304
     # What a counter says instead of a number: domain, feature, word.
     broken: tuple[tuple[int, str, str], ...] = ()
+    # Sub-NUMA clusters: the nodes of each domain, in the order of the domains.
+    nodes: tuple[tuple[int, ...], ...] = ()
+    # AMD's counters of traffic, each assigned to a group and an event (mode mbm_event): how many a
+    # domain has, 0 without; and whether a new group gets some.
+    counters: int = 0
+    on_mkdir: bool = True
+
+    @property
+    def assignable(self) -> tuple[str, ...]:
+        return tuple(f for f in self.features if f.startswith("mbm_")) if self.counters else ()
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,7 @@ class Group:
     event: str = "mbm_local_bytes"
     counted: float = 0.0  # task-seconds
     counted_at: float = field(default_factory=time.monotonic)
+    assigned: set[tuple[str, int]] = field(default_factory=set)  # event, domain
 
 
 def fail(code: int) -> OSError:
@@ -218,6 +229,7 @@ class Kernel:
             for domain in schema.resource.domains:
                 self.root.values[schema.name, domain] = self._default(schema)
         self.groups: dict[str, Group] = {}
+        self._assign_all(self.root)
         self.owners: dict[tuple[str, ...], tuple[int, int]] = {}
 
     # --- what it is made of
@@ -273,7 +285,78 @@ class Kernel:
                 "mon_features": File(lambda: features),
                 "max_threshold_occupancy": File(lambda: f"{monitoring.max_threshold_occupancy}\n"),
             }
+            if monitoring.counters:
+                info["L3_MON"] |= self._assignment_info(monitoring)
         return info
+
+    def _assignment_info(self, monitoring: Monitoring) -> Tree:
+        def listed(number: Callable[[int], int]) -> str:
+            return ";".join(f"{d}={number(d)}" for d in monitoring.domains) + "\n"
+
+        return {
+            "mbm_assign_mode": File(lambda: "[mbm_event]\ndefault\n"),
+            "mbm_assign_on_mkdir": File(lambda: f"{int(monitoring.on_mkdir)}\n"),
+            "num_mbm_cntrs": File(lambda: listed(lambda _: monitoring.counters)),
+            "available_mbm_cntrs": File(lambda: listed(self._free_counters)),
+            "event_configs": {
+                event: {"event_filter": File(lambda: "local_reads,remote_reads\n")}
+                for event in monitoring.assignable
+            },
+        }
+
+    def _everybody(self) -> list[Group]:
+        controls = [self.root, *self.groups.values()]
+        return controls + [monitor for group in controls for monitor in group.monitors.values()]
+
+    def _free_counters(self, domain: int) -> int:
+        assert self.machine.monitoring
+        taken = sum(where == domain for group in self._everybody() for _, where in group.assigned)
+        return self.machine.monitoring.counters - taken
+
+    def _assign_all(self, group: Group) -> None:
+        """Assign counters to a new group, as many as there are."""
+        monitoring = self.machine.monitoring
+        if monitoring is None or not (monitoring.on_mkdir or group is self.root):
+            return
+        for event in monitoring.assignable:
+            for domain in monitoring.domains:
+                if self._free_counters(domain) > 0:
+                    group.assigned.add((event, domain))
+
+    def _assignments(self, group: Group) -> str:
+        monitoring = self.machine.monitoring
+        assert monitoring
+
+        def state(event: str, domain: int) -> str:
+            return f"{domain}={'e' if (event, domain) in group.assigned else '_'}"
+
+        return "".join(
+            f"{event}:{';'.join(state(event, domain) for domain in monitoring.domains)}\n"
+            for event in monitoring.assignable
+        )
+
+    def _write_assignments(self, group: Group, text: str) -> None:
+        monitoring = self.machine.monitoring
+        assert monitoring
+        self.status = ""
+        for line in text.splitlines():
+            event, _, states = line.partition(":")
+            if event not in monitoring.assignable:
+                self._refuse(f"Invalid event {event}")
+            for part in states.split(";"):
+                where, _, state = part.partition("=")
+                domains = monitoring.domains if where == "*" else (kstrto(where, 10),)
+                if state not in ("e", "_") or not set(domains) <= set(monitoring.domains):
+                    self._refuse(f"Invalid assignment {part}")
+                for domain in domains:
+                    assert domain is not None
+                    if state == "_":
+                        group.assigned.discard((event, domain))
+                    elif (event, domain) not in group.assigned:
+                        if self._free_counters(domain) < 1:
+                            self.status += f"Out of counters for {event} in domain {domain}\n"
+                            raise fail(errno.ENOSPC)
+                        group.assigned.add((event, domain))
 
     def _group_files(self, group: Group) -> Tree:
         files: Tree = {
@@ -300,6 +383,11 @@ class Kernel:
             )
         if self.machine.monitoring:
             files["mon_data"] = self._mon_data(group)
+            if self.machine.monitoring.counters:
+                files["mbm_L3_assignments"] = File(
+                    lambda: self._assignments(group),
+                    lambda text, _: self._write_assignments(group, text),
+                )
             if group.parent is None:
                 files["mon_groups"] = {
                     name: self._group_files(monitor) for name, monitor in group.monitors.items()
@@ -307,13 +395,28 @@ class Kernel:
         return files
 
     def _mon_data(self, group: Group) -> Tree:
+        monitoring = self.machine.monitoring
+        assert monitoring
+        folders: Tree = {}
+        for place, domain in enumerate(monitoring.domains):
+            folder = self._counters(group, domain)
+            nodes = monitoring.nodes[place] if monitoring.nodes else ()
+            for node in nodes:
+                folder[f"mon_sub_L3_{node:02d}"] = self._counters(group, domain, len(nodes))
+            folders[f"mon_L3_{domain:02d}"] = folder
+        return folders
+
+    def _counters(self, group: Group, domain: int, parts: int = 1) -> Tree:
+        """Files of a domain's counters, or of one of so many nodes that share it."""
         assert self.machine.monitoring
+
+        def shown(feature: str) -> str:
+            said = self._counter(group, domain, feature)
+            return f"{int(said) // parts}\n" if said.strip().isdecimal() else said
+
         return {
-            f"mon_L3_{domain:02d}": {
-                feature: File(lambda d=domain, f=feature: self._counter(group, d, f))
-                for feature in self.machine.monitoring.features
-            }
-            for domain in self.machine.monitoring.domains
+            feature: File(lambda f=feature: shown(f))
+            for feature in self.machine.monitoring.features
         }
 
     # --- groups
@@ -330,13 +433,15 @@ class Kernel:
             raise fail(errno.ENODEV)
         self.status = ""
         if not above and self.schemas:
-            self.groups[name] = self._new_control_group(name)
+            self.groups[name] = made = self._new_control_group(name)
+            self._assign_all(made)
         else:
             parent = self._monitors_of(above)
             if parent is None or not self.machine.monitoring or name == "mon_groups":
                 raise fail(errno.EPERM)
             self._take_rmid()
-            parent.monitors[name] = Group(name, parent.closid, parent)
+            parent.monitors[name] = made = Group(name, parent.closid, parent)
+            self._assign_all(made)
         self.owners[path] = caller.uid, caller.gid
 
     def rmdir(self, path: tuple[str, ...]) -> None:
@@ -716,6 +821,9 @@ class Kernel:
         for where, which, word in self.machine.monitoring.broken:
             if (where, which) == (domain, feature):
                 return f"{word}\n"
+        monitoring = self.machine.monitoring
+        if feature in monitoring.assignable and (feature, domain) not in group.assigned:
+            return "Unassigned\n"
         now = time.monotonic()
         tasks = len(self.members(group))
         group.counted += (now - group.counted_at) * tasks

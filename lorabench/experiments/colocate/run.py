@@ -278,9 +278,10 @@ class Colocate(ServingExperiment):
         """Draw what each throttle did, and what each group used, in the last block."""
         for case, counters in self.state.counters.items():
             for one in counters:
-                where = case.also(
-                    f"{one.group}, domain {one.domain}", group=one.group, domain=one.domain
-                )
+                text, labels = f"{one.group}, domain {one.domain}", {"domain": one.domain}
+                if one.node is not None:
+                    text, labels = f"{text}, node {one.node}", labels | {"node": one.node}
+                where = case.also(text, group=one.group, **labels)
                 units = "s", one.unit
                 yield schema.Series.of(one.name, where, one.times_s, one.values, units=units)
         for case, trace in self.state.traces.items():

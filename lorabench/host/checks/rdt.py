@@ -4,7 +4,7 @@ Intel RDT, AMD QoS and Arm MPAM all show in resctrl. Where that is mounted its o
 evidence; where not, the processor's flags are, and the row says what is missing.
 """
 
-from lorabench.host.checks.check import Finding, Host, Row, State, row
+from lorabench.host.checks.check import Finding, Host, Resctrl, Row, State, row
 from lorabench.host.missing import Missing
 from lorabench.host.resctrl import Info, availability
 from lorabench.host.resctrl.mount import way_to_permission
@@ -12,7 +12,11 @@ from lorabench.host.resctrl.mount import way_to_permission
 _AREA = "RDT"
 _MOUNT = "as root: mount -t resctrl resctrl /sys/fs/resctrl"
 _KERNEL = "use a kernel built with CONFIG_X86_CPU_RESCTRL (Arm: CONFIG_ARM64_MPAM)"
-_OTHER_MACHINE = "run on bare metal with Intel RDT or AMD QoS"
+_OTHER_MACHINE = "run on bare metal with Intel RDT, AMD QoS or Arm MPAM that has it"
+_FREE_COUNTERS = (
+    "as root, take counters from groups that need none (their mbm_L3_assignments), or: "
+    "echo default > info/L3_MON/mbm_assign_mode"
+)
 
 
 @row(_AREA, "resctrl", _KERNEL)
@@ -31,6 +35,10 @@ def resctrl(host: Host) -> Finding:
         state: State = "restricted" if known or mounted else "unavailable"
         why, enable = host.files.as_named(found.why), host.files.as_named(found.enable)
         return Finding(state, why, evidence, enable)
+    if dropped := found.info().dropped:
+        what = ", ".join(one.what for one in dropped)
+        why = f"groups can be made, but {what} is left out: {host.files.as_named(dropped[0].why)}"
+        return Finding("restricted", why, evidence, f"mount it anew ({_MOUNT})")
     return Finding("available", "groups for servers and trainer can be made", evidence)
 
 
@@ -41,43 +49,56 @@ def _part(name: str, flags: tuple[str, ...], does: str) -> Row:
     def find(host: Host) -> Finding:
         shown = [flag for flag in flags if flag in host.flags]
         mounted = host.resctrl
-        if mounted is not None:
-            offer = _OFFERS[name](mounted.info)
-            if offer:
-                evidence = f"{mounted.point}/info: {offer}"
-                if mounted.unwritable is None or name in _MONITORS:
-                    return Finding("available", does, evidence)
-                return Finding(
-                    "restricted",
-                    f"{does}, but it is {mounted.unwritable}",
-                    evidence,
-                    way_to_permission(mounted.point, "read-only" in mounted.unwritable),
-                )
-            if name == "cdp" and shown:
-                return Finding(
-                    "restricted",
-                    "the processor has it, but resctrl is mounted without it",
-                    f"/proc/cpuinfo: {' '.join(shown)}",
-                    "mount -t resctrl resctrl -o cdp /sys/fs/resctrl, as root, once unmounted",
-                )
+        if mounted is None:
+            return _unmounted(flags, shown, does)
+        if offer := _OFFERS[name](mounted.info):
+            return _offered(mounted, name, does, f"{mounted.point}/info: {offer}")
         if not shown:
-            return Finding(
-                "unavailable",
-                "not offered",
-                f"/proc/cpuinfo: no {', '.join(flags)}",
-                _OTHER_MACHINE,
-            )
+            # Arm shows no flags, and later features of x86 have none.
+            evidence = f"{mounted.point}/info: none; /proc/cpuinfo: no {', '.join(flags)}"
+            return Finding("unavailable", "not offered", evidence, _OTHER_MACHINE)
         evidence = f"/proc/cpuinfo: {' '.join(shown)}"
-        if mounted is not None:
+        if name == "cdp":
             return Finding(
                 "restricted",
-                "the processor has it, but resctrl does not offer it",
-                f"{evidence}; {mounted.point}/info: none",
-                "see the kernel's boot option rdt=",
+                "the processor has it, but resctrl is mounted without it",
+                evidence,
+                "mount -t resctrl resctrl -o cdp /sys/fs/resctrl, as root, once unmounted",
             )
-        return Finding("restricted", f"{does}, once resctrl is mounted", evidence, _MOUNT)
+        return Finding(
+            "restricted",
+            "the processor has it, but resctrl does not offer it",
+            f"{evidence}; {mounted.point}/info: none",
+            "see the kernel's boot option rdt=",
+        )
 
     return find
+
+
+def _unmounted(flags: tuple[str, ...], shown: list[str], does: str) -> Finding:
+    if not shown:
+        evidence = f"/proc/cpuinfo: no {', '.join(flags)}"
+        return Finding("unavailable", "not offered", evidence, _OTHER_MACHINE)
+    return Finding(
+        "restricted",
+        f"{does}, once resctrl is mounted",
+        f"/proc/cpuinfo: {' '.join(shown)}",
+        _MOUNT,
+    )
+
+
+def _offered(mounted: Resctrl, name: str, does: str, evidence: str) -> Finding:
+    if name == "mbm" and mounted.info.monitoring and not mounted.info.monitoring.countable(2):
+        does = f"{does}, but too few counters are free for two groups more"
+        return Finding("restricted", does, evidence, _FREE_COUNTERS)
+    if mounted.unwritable is None or name in _MONITORS:
+        return Finding("available", does, evidence)
+    return Finding(
+        "restricted",
+        f"{does}, but it is {mounted.unwritable}",
+        evidence,
+        way_to_permission(mounted.point, "read-only" in mounted.unwritable),
+    )
 
 
 def _cache(info: Info, level: str) -> str:
@@ -87,7 +108,11 @@ def _cache(info: Info, level: str) -> str:
 def _features(info: Info, *names: str) -> str:
     if info.monitoring is None:
         return ""
-    return ", ".join(name for name in names if name in info.monitoring.features)
+    shown = ", ".join(name for name in names if name in info.monitoring.features)
+    free = info.monitoring.free_counters
+    if shown and info.monitoring.assigned and "mbm_total_bytes" in names:
+        shown += f" (counters are assigned to groups; free: {min(free.values(), default=0)})"
+    return shown
 
 
 _OFFERS = {

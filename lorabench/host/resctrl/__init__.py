@@ -9,12 +9,13 @@ in ``Documentation/arch/x86``). To model it as data, with recorded trees as test
 habit.
 """
 
-from lorabench.host.resctrl.counters import OCCUPANCY, TRAFFIC, read_counters
+from lorabench.host.resctrl.counters import OCCUPANCY, TRAFFIC, read_counters, read_node_counters
 from lorabench.host.resctrl.info import (
     CacheInfo,
     Info,
     MemoryBandwidthInfo,
     MonitoringInfo,
+    clustered_nodes,
     groups,
     monitored_domains,
     read_info,
@@ -34,9 +35,11 @@ __all__ = [
     "ResctrlMount",
     "Schemata",
     "availability",
+    "clustered_nodes",
     "find_mount",
     "groups",
     "monitored_domains",
     "read_counters",
     "read_info",
+    "read_node_counters",
 ]

@@ -2,9 +2,10 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from lorabench.host.resctrl.info import monitored_domains
+from lorabench.host.resctrl.info import clustered_nodes, monitored_domains
 
 OCCUPANCY = "llc_occupancy"
 TRAFFIC = {"mbm_total_bytes": "mbm_total", "mbm_local_bytes": "mbm_local"}
@@ -20,9 +21,29 @@ def read_counters(group: Path) -> dict[tuple[int, str], int | None]:
     found: dict[tuple[int, str], int | None] = {}
     with contextlib.suppress(OSError):
         for domain, folder in monitored_domains(group).items():
-            for feature in (OCCUPANCY, *TRAFFIC):
-                with contextlib.suppress(FileNotFoundError):
-                    said = (folder / feature).read_bytes().strip()
-                    number = re.fullmatch(b"[0-9]{1,20}", said)
-                    found[domain, feature] = int(said) if number else None
+            found |= {(domain, feature): value for feature, value in _read(folder)}
     return found
+
+
+def read_node_counters(group: Path) -> dict[tuple[int, int, str], int | None]:
+    """Read a group's counters by node, where sub-NUMA clustering makes several of a domain.
+
+    Returns
+    -------
+    dict
+        (domain, node, feature) -> bytes, as of `read_counters`, whose figures sum these up; empty
+        without clusters.
+    """
+    found: dict[tuple[int, int, str], int | None] = {}
+    with contextlib.suppress(OSError):
+        for domain, above in monitored_domains(group).items():
+            for node, folder in clustered_nodes(above).items():
+                found |= {(domain, node, feature): value for feature, value in _read(folder)}
+    return found
+
+
+def _read(folder: Path) -> Iterator[tuple[str, int | None]]:
+    for feature in (OCCUPANCY, *TRAFFIC):
+        with contextlib.suppress(FileNotFoundError):
+            said = (folder / feature).read_bytes().strip()
+            yield feature, int(said) if re.fullmatch(b"[0-9]{1,20}", said) else None

@@ -4,12 +4,15 @@ Reads; changes nothing. A recorded tree of another machine reads as well as this
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from lorabench.errors import InputError
+from lorabench.host.dropped import Dropped, Salvage
 from lorabench.host.files import read_number, read_text
+from lorabench.host.formats import chosen
 from lorabench.host.resctrl.schemata import BANDWIDTH, CACHE, Schemata
 
 Unit = Literal["percent", "MB/s", "1/8 GB/s"]
@@ -139,10 +142,29 @@ class MonitoringInfo:
         Groups that can be counted at a time.
     features : tuple of str
         Counters: ``llc_occupancy``, ``mbm_total_bytes``, ``mbm_local_bytes``.
+    assigned : bool
+        Whether a counter of traffic counts for a group only once it is assigned to it (AMD's
+        ``mbm_event`` mode), and not for all groups.
+    free_counters : dict of int to int
+        Domain -> counters of traffic that nobody has, where they are assigned.
     """
 
     num_rmids: int
     features: tuple[str, ...]
+    assigned: bool = False
+    free_counters: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def traffic(self) -> tuple[str, ...]:
+        """Those of the features that count bytes moved."""
+        return tuple(feature for feature in self.features if feature.startswith("mbm_"))
+
+    def countable(self, groups: int) -> bool:
+        """Whether the traffic of so many new groups can be counted in every domain."""
+        if not self.traffic:
+            return False
+        needed = groups * len(self.traffic)
+        return not self.assigned or min(self.free_counters.values(), default=0) >= needed
 
 
 @dataclass(frozen=True)
@@ -161,6 +183,8 @@ class Info:
         Counters of the L3, where there are any.
     root : Schemata
         What the root group may use: all, as long as nobody has changed it.
+    dropped : tuple of Dropped
+        Resources whose files cannot be believed.
     """
 
     caches: tuple[CacheInfo, ...]
@@ -168,6 +192,7 @@ class Info:
     slow_bandwidth: MemoryBandwidthInfo | None
     monitoring: MonitoringInfo | None
     root: Schemata
+    dropped: tuple[Dropped, ...] = ()
 
     @property
     def num_closids(self) -> int:
@@ -213,7 +238,7 @@ def read_info(root: Path, mba_mbps: bool | None = None) -> Info:
     Raises
     ------
     InputError
-        A file that every kernel writes is missing, or one does not parse.
+        It is no resctrl, or its ``schemata`` does not parse.
     """
     info = root / "info"
     if not _is_folder(info):
@@ -229,17 +254,20 @@ def read_info(root: Path, mba_mbps: bool | None = None) -> Info:
     caches = []
     bandwidth: dict[str, MemoryBandwidthInfo] = {}
     monitoring = None
+    salvage = Salvage()
     for folder in _entries(info):
-        if CACHE.fullmatch(folder.name):
-            caches.append(_read_cache(folder, schemata))
-        elif folder.name in BANDWIDTH:
-            bandwidth[folder.name] = _read_bandwidth(folder, schemata, root, mba_mbps)
-        elif folder.name == "L3_MON":
-            monitoring = _read_monitoring(folder)
+        try:
+            if CACHE.fullmatch(folder.name):
+                caches.append(_read_cache(folder, schemata))
+            elif folder.name in BANDWIDTH:
+                bandwidth[folder.name] = _read_bandwidth(folder, schemata, root, mba_mbps)
+            elif folder.name == "L3_MON":
+                monitoring = _read_monitoring(folder)
+        except InputError as error:
+            salvage.drop(f"resctrl's {folder.name}", str(error), "nothing is planned with it")
     caches.sort(key=lambda cache: (cache.level != "L3", cache.name))
-    return Info(
-        tuple(caches), bandwidth.get("MB"), bandwidth.get("SMBA"), monitoring, root=schemata
-    )
+    mb, slow = bandwidth.get("MB"), bandwidth.get("SMBA")
+    return Info(tuple(caches), mb, slow, monitoring, schemata, salvage.dropped)
 
 
 def _read_cache(folder: Path, schemata: Schemata) -> CacheInfo:
@@ -279,24 +307,52 @@ def _read_bandwidth(
 
 def _read_monitoring(folder: Path) -> MonitoringInfo:
     features = (read_text(folder / "mon_features") or "").split()
+    mode = chosen(read_text(folder / "mbm_assign_mode") or "")
     return MonitoringInfo(
         _integer(folder / "num_rmids"),
         # AMD lists the files by which events are configured among the events.
         tuple(f for f in features if not f.endswith("_config")),
+        # Kernels before 6.18 have no such file, and patches before that called it otherwise.
+        mode not in ("", "default"),
+        _by_domain(folder / "available_mbm_cntrs"),
     )
+
+
+def _by_domain(path: Path) -> dict[int, int]:
+    """Read a number a domain: ``0=30;1=30``; none where there is no file."""
+    text = (read_text(path) or "").strip()
+    found = {}
+    for part in text.split(";") if text else ():
+        pair = re.fullmatch("([0-9]{1,9})=([0-9]{1,9})", part.strip())
+        if pair is None:
+            raise InputError(f"{path}: found {part!r:.40}, expected a pair such as 0=30")
+        found[int(pair[1])] = int(pair[2])
+    return found
 
 
 def monitored_domains(group: Path) -> dict[int, Path]:
     """List the folders of counters of a group by domain: ``mon_data/mon_L3_00`` is 0.
 
-    Under sub-NUMA clustering these sum up the clusters', which lie in folders below.
+    Under sub-NUMA clustering these sum up the clusters' (`clustered_nodes`).
     """
-    folders = {
-        int(found[1]): folder
-        for folder in (group / "mon_data").glob("mon_L3_*")
-        if (found := re.fullmatch("mon_L3_([0-9]{1,9})", folder.name))
+    return _numbered(group / "mon_data", "mon_L3_")
+
+
+def clustered_nodes(domain: Path) -> dict[int, Path]:
+    """List the folders below a domain's by node: ``mon_L3_00/mon_sub_L3_01`` is 1.
+
+    There are some where sub-NUMA clustering makes several nodes of what shares a cache.
+    """
+    return _numbered(domain, "mon_sub_L3_")
+
+
+def _numbered(folder: Path, stem: str) -> dict[int, Path]:
+    found = {
+        int(number[1]): below
+        for below in folder.glob(f"{stem}*")
+        if (number := re.fullmatch(f"{stem}([0-9]{{1,9}})", below.name))
     }
-    return dict(sorted(folders.items()))
+    return dict(sorted(found.items()))
 
 
 def groups(root: Path) -> tuple[str, ...]:

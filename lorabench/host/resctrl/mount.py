@@ -89,6 +89,8 @@ def _obstacle(
 ) -> Missing | None:
     root = mount.root
     if not info.caches and info.bandwidth is None:
+        if info.dropped:
+            return _missing(info.dropped[0].why, f"mount it anew ({_MOUNT})")
         return _missing(
             f"the resctrl mounted on {root} can only monitor: it offers neither L3, L2 nor MB",
             "run on a machine whose processor can allocate cache or memory bandwidth",
@@ -126,7 +128,7 @@ def _unmounted(sysroot: Path) -> Missing:
         return _missing(
             f"the processor shows none of the flags {', '.join(sorted(_FLAGS))}: no cache or "
             "memory-bandwidth allocation, or a hypervisor hides it",
-            "run on bare metal with Intel RDT or AMD QoS",
+            "run on bare metal with Intel RDT, AMD QoS or Arm MPAM",
         )
     offers = f"the processor offers {', '.join(found)}, but " if found else ""
     if not known:

@@ -142,6 +142,25 @@ class Group:
                     )
         return after
 
+    def count_traffic(self) -> None:
+        """Have the group's traffic counted, where a counter counts for whom it is assigned to.
+
+        So it is with AMD's ``mbm_event`` mode. The kernel assigns some to a new group, unless it is
+        told not to (``mbm_assign_on_mkdir``) or has none left; then the counters say
+        ``Unassigned``, and have no series.
+        """
+        try:
+            shown = (self.path / "mbm_L3_assignments").read_text()
+        except OSError:
+            return
+        for line in shown.splitlines():
+            event, _, states = line.strip().partition(":")
+            for state in states.split(";"):
+                domain, _, assigned = state.strip().partition("=")
+                if assigned == "_":
+                    with contextlib.suppress(OSError):
+                        self._put("mbm_L3_assignments", f"{event}:{domain}=e\n")
+
     def move(self, pid: int) -> None:
         """Move all threads of a process into the group.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lorabench.host.resctrl import OCCUPANCY, TRAFFIC, read_counters
+from lorabench.host.resctrl import OCCUPANCY, TRAFFIC, read_counters, read_node_counters
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class CounterSeries:
     values : tuple of float
         At each of these times; traffic is the mean since the sample before. Samples at which the
         hardware had no value to give are left out.
+    node : int or None
+        Where sub-NUMA clustering makes several nodes of a domain, which of these; None for the
+        whole domain.
     """
 
     name: str
@@ -45,6 +48,7 @@ class CounterSeries:
     unit: str
     times_s: tuple[float, ...]
     values: tuple[float, ...]
+    node: int | None = None
 
 
 class Monitor:
@@ -64,15 +68,18 @@ class Monitor:
         self._groups = dict(groups)
         self._clock = clock
         self._origin = clock()
-        self._samples: dict[tuple[str, int, str], list[tuple[float, int]]] = {}
+        # By group, domain, node (-1: the whole domain) and feature.
+        self._samples: dict[tuple[str, int, int, str], list[tuple[float, int]]] = {}
 
     def sample(self) -> None:
         """Read every counter once."""
         for name, folder in self._groups.items():
             now = self._clock() - self._origin
-            for (domain, feature), value in read_counters(folder).items():
+            found = {(d, -1, feature): v for (d, feature), v in read_counters(folder).items()}
+            for (domain, node, feature), value in (found | read_node_counters(folder)).items():
                 if value is not None:
-                    self._samples.setdefault((name, domain, feature), []).append((now, value))
+                    samples = self._samples.setdefault((name, domain, node, feature), [])
+                    samples.append((now, value))
 
     @contextlib.contextmanager
     def sampling(self, interval_s: float = 1.0) -> Iterator[Self]:
@@ -96,14 +103,15 @@ class Monitor:
     def series(self) -> tuple[CounterSeries, ...]:
         """Return what has been sampled so far as series."""
         found = []
-        for (group, domain, feature), samples in sorted(self._samples.items()):
+        for (group, domain, node, feature), samples in sorted(self._samples.items()):
             if feature == OCCUPANCY:
                 name, unit, points = feature, "B", [(t, float(value)) for t, value in samples]
             else:
                 name, unit, points = TRAFFIC[feature], "B/s", _rates(samples)
             if points:
                 times, values = zip(*points, strict=True)
-                found.append(CounterSeries(name, group, domain, unit, times, values))
+                which = None if node < 0 else node
+                found.append(CounterSeries(name, group, domain, unit, times, values, which))
         return tuple(found)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from resctrl_double import Machine
+from resctrl_double import Machine, Monitoring
 from resctrl_trees import FULL, L2_AND_L3, write_tree
 
 from lorabench.errors import InputError
@@ -16,11 +16,13 @@ from lorabench.host.resctrl import (
     MemoryBandwidthInfo,
     MonitoringInfo,
     Schemata,
+    clustered_nodes,
     find_mount,
     groups,
     monitored_domains,
     read_counters,
     read_info,
+    read_node_counters,
 )
 
 
@@ -213,11 +215,6 @@ def test_bandwidth_in_megabytes_is_recognised(tmp_path, trace):
     ("files", "message"),
     [
         ({}, "found no folder info, expected a mounted resctrl file system"),
-        ({"info/L3/cbm_mask": "ff\n"}, "num_closids: found no such file, expected one"),
-        (
-            {"info/L3/num_closids": "many\n", "info/L3/cbm_mask": "ff\n"},
-            "num_closids: found 'many', expected a whole number",
-        ),
         ({"info/L3/num_closids": "4\n", "schemata": "L3 ff\n"}, "schemata: line 1: found 'L3 ff'"),
     ],
 )
@@ -225,6 +222,63 @@ def test_a_half_missing_tree_is_refused_by_the_file(tmp_path, files, message):
     with pytest.raises(InputError) as refused:
         read_info(write(tmp_path, files))
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"info/L3/num_closids": None}, "L3/num_closids: found no such file, expected one"),
+        (
+            {"info/L3/num_closids": "many\n"},
+            "L3/num_closids: found 'many', expected a whole number",
+        ),
+        ({"info/MB/bandwidth_gran": "\n"}, "MB/bandwidth_gran: found '', expected a whole number"),
+        ({"info/L3_MON/num_rmids": "x\n"}, "L3_MON/num_rmids: found 'x'"),
+        (
+            {"info/L3_MON/available_mbm_cntrs": "0=a\n"},
+            "available_mbm_cntrs: found '0=a', expected a",
+        ),
+    ],
+)
+def test_a_file_that_does_not_parse_takes_its_own_resource_away(tmp_path, files, why):
+    whole = read_info(write_tree(FULL, tmp_path))
+    (name,) = files
+    path = tmp_path / name
+    path.unlink() if files[name] is None else path.write_text(files[name])
+    info = read_info(tmp_path)
+    resource = name.split("/")[1]
+    (dropped,) = info.dropped
+    assert dropped.what == f"resctrl's {resource}"
+    assert why in dropped.why
+    assert info.caches == (() if resource == "L3" else whole.caches)
+    assert info.bandwidth == (None if resource == "MB" else whole.bandwidth)
+    assert info.monitoring == (None if resource == "L3_MON" else whole.monitoring)
+
+
+def test_counters_of_amd_s_that_are_assigned_one_by_one(tmp_path):
+    machine = Machine(monitoring=Monitoring(counters=8))
+    found = read_info(write_tree(machine, tmp_path, "a", "b")).monitoring
+    assert found is not None
+    assert found.assigned
+    # The root group and two more have two a domain each.
+    assert found.free_counters == {0: 2, 1: 2}
+    assert (found.countable(1), found.countable(2)) == (True, False)
+    (tmp_path / "info/L3_MON/mbm_assign_mode").write_text("mbm_event\n[default]\n")
+    found = read_info(tmp_path).monitoring
+    assert found is not None
+    assert found.countable(100)
+    assert read_counters(tmp_path / "b")[0, "mbm_total_bytes"] is not None
+
+
+def test_clusters_have_counters_of_their_own_below_those_of_the_cache(tmp_path):
+    machine = Machine(monitoring=Monitoring(nodes=((0, 1), (2, 3))))
+    root = write_tree(machine, tmp_path)
+    assert list(monitored_domains(root)) == [0, 1]
+    assert list(clustered_nodes(monitored_domains(root)[1])) == [2, 3]
+    assert {(domain, node) for domain, node, _ in read_node_counters(root)} == {
+        *((0, 0), (0, 1), (1, 2), (1, 3))
+    }
+    assert read_node_counters(write_tree(FULL, tmp_path / "plain")) == {}
 
 
 def test_masks_that_the_kernel_would_refuse():

@@ -572,3 +572,35 @@ def test_groups_are_followed_while_they_work(mount_resctrl):
     assert ("llc_occupancy", "trainer", 1) not in found
     assert found["llc_occupancy", "trainer", 0].values[-1] <= 8 << 20
     assert all(rate > 0 for rate in found["mbm_total", "trainer", 0].values)
+
+
+def test_a_group_s_traffic_is_counted_where_counters_have_to_be_assigned(mount_resctrl):
+    root = mount_resctrl(Machine(monitoring=Monitoring(counters=8, on_mkdir=False)))
+    made = Group.create(root, NAME, LOW)
+    assert read_counters(made.path)[0, "mbm_total_bytes"] is None
+    made.count_traffic()
+    assert read_counters(made.path)[0, "mbm_total_bytes"] is not None
+    assert "_" not in (made.path / "mbm_L3_assignments").read_text().replace("mbm_", "").replace(
+        "_bytes", ""
+    )
+
+
+def test_counters_that_others_have_are_left_to_them(mount_resctrl):
+    root = mount_resctrl(Machine(monitoring=Monitoring(counters=5)))
+    (root / "pod-a").mkdir()
+    made = Group.create(root, NAME, LOW)
+    made.count_traffic()
+    counters = read_counters(made.path)
+    # One is left in each domain, for the first event.
+    assert counters[0, "mbm_total_bytes"] is not None
+    assert counters[0, "mbm_local_bytes"] is None
+    assert "mbm_local_bytes:0=e;1=e" in (root / "pod-a/mbm_L3_assignments").read_text()
+
+
+def test_clusters_are_followed_apart(mount_resctrl):
+    root = mount_resctrl(Machine(monitoring=Monitoring(nodes=((0, 1), (2, 3)))))
+    monitor = Monitor({"rest": root})
+    monitor.sample()
+    monitor.sample()
+    found = {(one.domain, one.node) for one in monitor.series() if one.name == "mbm_total"}
+    assert found == {*((0, None), (0, 0), (0, 1), (1, None), (1, 2), (1, 3))}

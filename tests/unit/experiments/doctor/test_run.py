@@ -107,7 +107,7 @@ def test_every_row_and_remedy_is_shown_within_the_width(bare: Path, width: int) 
     assert "Xeon (test), 4 CPUs, 2 NUMA nodes, 16 GiB, Linux 6.8.0-test" in lines[0]
     assert "as above" in text
     if width == 80:
-        assert "→ run on bare metal with Intel RDT or AMD QoS" in text
+        assert "→ run on bare metal with Intel RDT, AMD QoS" in text
     else:
         assert "how to enable" in text
     assert lines[-1].startswith("capabilities: ")
