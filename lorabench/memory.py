@@ -158,7 +158,14 @@ class Region:
         MachineError
             The kernel refuses the policy, or the nodes that it is bound to have too little memory.
         """
-        fd = os.memfd_create(f"lorabench-{name}")
+        try:
+            fd = os.memfd_create(f"lorabench-{name}")
+        except OSError as error:
+            # EPERM, ENOSYS: a sandbox, or a container's filter of system calls.
+            raise MachineError(
+                f"memory '{name}': the kernel gives no memfd ({error.strerror}), expected one of "
+                f"{length:,} bytes; have the container's seccomp profile allow memfd_create"
+            ) from None
         try:
             os.ftruncate(fd, length)
             region = cls(fd, length, writable=True)

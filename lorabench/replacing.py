@@ -6,8 +6,32 @@ the writer. Who writes says what it means when that fails.
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from lorabench.errors import InputError
+
+# In memory, where tempfile does not look.
+_LAST_RESORT = "/dev/shm"
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that is gone once it is no longer needed, where there is room for one.
+
+    Raises
+    ------
+    InputError
+        There is none: ``TMPDIR`` is not there, read-only or full, and so are the usual places.
+    """
+    for folder in (None, _LAST_RESORT):
+        with contextlib.suppress(OSError):
+            return tempfile.TemporaryDirectory(prefix="lorabench-", dir=folder)
+    asked = os.environ.get("TMPDIR", "/tmp")
+    raise InputError(
+        f"{asked}: found no folder for temporary files there, nor in {_LAST_RESORT}; expected one "
+        "that is there, has room and may be written: name it in TMPDIR"
+    )
 
 
 def partial_name(path: Path) -> Path:

@@ -61,10 +61,10 @@ def capture(
         },
         "noise": {
             "load_average_1min": os.getloadavg()[0],
-            "steal_fraction_since_boot": _steal_fraction(
-                frozenset(os.sched_getaffinity(0)) if topology is None else topology.allowed
+            "steal_fraction_since_boot": _steal_fraction(_usable(topology)),
+            "governor": files.get(
+                f"/sys/devices/system/cpu/cpu{min(_usable(topology))}/cpufreq/scaling_governor"
             ),
-            "governor": files.get("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "smt": files.get("/sys/devices/system/cpu/smt/control"),
             "clocksource": files.get(
                 "/sys/devices/system/clocksource/clocksource0/current_clocksource"
@@ -137,6 +137,11 @@ def system_checks() -> list[str]:
         return []
     _, _, advices = shown.partition("\nAdvices\n")
     return [line for line in advices.splitlines() if ": " in line and not line.startswith("Run ")]
+
+
+def _usable(topology: Topology | None) -> frozenset[int]:
+    """Return the CPUs that this process may use; a cpuset need not begin at 0."""
+    return (topology.allowed if topology else None) or frozenset(os.sched_getaffinity(0))
 
 
 def _steal_fraction(cpus: frozenset[int]) -> float | None:

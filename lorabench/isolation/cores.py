@@ -112,7 +112,8 @@ def _check(
         raise MachineError(
             f"found {total} usable physical core (CPUs {format_cpu_list(topology.allowed)}), "
             "expected at least 2, one to serve and one to train: a p99 is not reported where "
-            "processes outnumber cores"
+            "processes outnumber cores; give this process CPUs of two physical cores (taskset, the "
+            "container's cpuset, a larger machine)"
         )
     chosen = machine.of(serving_cpus or ())
     if servers is not None and serving_cpus is not None and servers > len(chosen):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,8 @@ def prepare(
     tables, net = TableSet.create(layout), DenseNet(shape)
     block, serving_start = split_pretrain(source, pretrain_rows)
     key = _cache_key(layout, shape, source, len(block), seed)
-    cached = cache_folder() / f"{key}.pt"
-    loaded = _load_cached(cached, tables, net) if cached.exists() else None
+    cached = _cached(key)
+    loaded = None if cached is None else _load_cached(cached, tables, net)
     if loaded is not None:
         report("loading the pre-trained model", 1.0)
         sums = loaded.load_accumulators() if accumulators else None
@@ -199,9 +200,23 @@ def check_fits(checkpoint: Checkpoint, source: RowSource) -> None:
 
 
 def cache_folder() -> Path:
-    """Where pre-trained models are kept: ``$XDG_CACHE_HOME/lorabench``."""
+    """Where pre-trained models are kept: ``$XDG_CACHE_HOME/lorabench``.
+
+    Raises
+    ------
+    RuntimeError
+        That is not set, and this user has no home.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lorabench" / "models"
+
+
+def _cached(key: str) -> Path | None:
+    """Return where a model would be kept; None for a user who has no place."""
+    try:
+        return cache_folder() / f"{key}.pt"
+    except RuntimeError:
+        return None
 
 
 def _cache_key(
@@ -223,18 +238,26 @@ def _cache_key(
 
 
 def _load_cached(path: Path, tables: TableSet, net: DenseNet) -> Checkpoint | None:
+    if not os.access(path, os.R_OK):
+        return None
     try:
         found = load_checkpoint(path)
         found.load_into(tables, net)
     except InputError:
-        path.unlink(missing_ok=True)  # cut short by a full disk or a crash: make it anew
+        # Cut short by a full disk or a crash: make it anew.
+        with suppress(OSError):
+            path.unlink()
         return None
-    path.touch()
+    # The last to be used is the last to go; of a home that is read-only none goes.
+    with suppress(OSError):
+        path.touch()
     return found
 
 
-def _store_cached(path: Path, model: TrainedModel) -> str:
+def _store_cached(path: Path | None, model: TrainedModel) -> str:
     """Keep the model for the next run, if the disk has room; say where, in words."""
+    if path is None:
+        return ", not cached (there is no home folder; set XDG_CACHE_HOME)"
     need = model.tables.layout.table_bytes + sum(sums.nbytes for sums in model.accumulators or ())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ one each. So both sides of a comparison can be cut to what they have in common (
 """
 
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,12 +79,9 @@ def suite(
 
 def suite_bytes(found: "pyperf.BenchmarkSuite") -> bytes:
     """Return a suite as the JSON that pyperf reads."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / "suite.json"
-        found.dump(str(draft), compact=False)
-        return draft.read_bytes()
+    text = StringIO()
+    found.dump(text, compact=False)
+    return text.getvalue().encode()
 
 
 def write_suite(result: Result, path: Path) -> None:

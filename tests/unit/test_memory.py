@@ -358,3 +358,34 @@ def test_a_kernel_that_refuses_is_one_line_with_the_way_out(code: int, says: str
     assert found.startswith("memory 't': cannot bind: ")
     assert says in found
     assert "\n" not in found
+
+
+def test_a_kernel_that_gives_no_memfd_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    for kind in (Region, HugeRegion):
+        with pytest.raises(MachineError, match=r"memory 'x': .* no memfd .*; have the container's"):
+            kind.create("x", MIB)
+
+
+def test_a_process_without_huge_pages_of_any_kind_gets_small_ones() -> None:
+    # prctl(PR_SET_THP_DISABLE), as a container's runtime can set it for all that it starts.
+    program = (
+        "import ctypes\n"
+        "assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0\n"
+        "from lorabench.memory import HugeRegion\n"
+        "region = HugeRegion.create('x', 4 << 20)\n"
+        "memoryview(region.mapping)[:] = bytes([7]) * (4 << 20)\n"
+        "region.settle()\n"
+        "sizes = region.page_sizes()\n"
+        "print(region.method, sizes.huge, bytes(memoryview(region.mapping)[:2]))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    method, huge, first = run.stdout.split()
+    assert (method == "4k") == (int(huge) == 0)
+    assert first == r"b'\x07\x07'"

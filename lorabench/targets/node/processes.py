@@ -4,7 +4,6 @@ A round's processes come from `lorabench.targets.node.setup`; `NodeProcesses.mea
 through a case. Nothing is judged here.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -17,6 +16,7 @@ from lorabench.host.files import Files
 from lorabench.host.quota import Throttled, ThrottleWatch
 from lorabench.isolation.confine import Workers
 from lorabench.memory import PageSizes
+from lorabench.replacing import temporary_folder
 from lorabench.targets.load import Schedule
 from lorabench.targets.loadgen import LoadTest
 from lorabench.targets.node.exchange import NOT_ISSUED, NOWHERE, Exchange
@@ -156,7 +156,7 @@ class NodeProcesses(Target[NodeCase]):
             replace(schedule, arrivals=unknown), replace(_job(case, self._serving), live=True)
         )
         # Made and taken away here, so that nothing of it is left whatever ends the load generator.
-        with tempfile.TemporaryDirectory(prefix="lorabench-") as folder:
+        with temporary_folder() as folder:
             generator.send(Issue(test, schedule.server, schedule.total_rows, folder))
             generator.receive(Ready)
         # A test ends when all is answered: nothing is given up.

@@ -1,10 +1,12 @@
 """What a machine is divided into and what it cannot give, before anything is started."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from lorabench.errors import InputError, MachineError
+from lorabench.host.topology import read_topology
 from lorabench.isolation.conditions import parse_condition
 from lorabench.isolation.machine import inspect_machine
 from lorabench.isolation.plan import Request
@@ -88,3 +90,18 @@ def test_a_quota_that_binds_is_planned_for_and_one_that_cannot_be_read_is_said(
     by_hand.write_text('{"schema": "lorabench.plan/1", "serving_cpus": [1], "trainer_cpus": [0]}')
     (root / "cg/pod/cpu.max").write_text("150000 100000\n")
     assert inspect_machine(Request(), sysroot=root, plan_file=by_hand).plan.trainer_share == 0.5
+
+
+def test_one_allowed_cpu_is_too_few_and_the_way_out_is_told() -> None:
+    before = os.sched_getaffinity(0)
+    # Not the first: a cpuset need not begin at 0.
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        topology = read_topology()
+        assert topology.allowed == {max(before)}
+        with pytest.raises(
+            MachineError, match=r"found 1 usable .* expected at least 2.*; give this"
+        ):
+            inspect_machine(Request())
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,5 +1,9 @@
 """Getting a model ready: pre-trained once, cached, bounded, and never wrong for its key."""
 
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +78,51 @@ def test_a_users_checkpoint_may_have_none(tmp_path: Path) -> None:
         served = prepare(source, given, 0, lambda _text, _done: None, accumulators=True)
         assert served.pretrain_rows == 0
         assert (served.accumulators is None) == (sums is None)
+
+
+def test_without_a_home_the_model_is_not_cached_and_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    prepared, stages = made()
+    assert "pre-training" in stages
+    assert "not cached (there is no home folder; set XDG_CACHE_HOME)" in prepared.origin
+
+
+def test_a_cache_that_cannot_be_written_or_read_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    prepared, _ = made()
+    assert "not cached (" in prepared.origin
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="only root mounts a file system: run the tests as root, with unshare(1)",
+)
+def test_a_model_is_read_from_a_home_that_is_read_only(tmp_path: Path) -> None:
+    made()
+    program = (
+        "from lorabench.model.prepare import prepare\n"
+        "from lorabench.workload.source import open_source\n"
+        "print(prepare(open_source('tiny', None, 0), None, 0, lambda *_: None).origin)"
+    )
+    shell = (
+        f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path} && "
+        f'exec {sys.executable} -c "{program}"'
+    )
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", shell], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert ", cached in " in run.stdout
 
 
 def test_another_seed_is_another_model() -> None:
