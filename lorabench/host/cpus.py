@@ -187,11 +187,20 @@ class SharingReader:
     def cores(self, siblings: tuple[CpuSet, ...]) -> tuple[CpuSet, ...]:
         """Divide siblings into cores.
 
-        On AMD's compute units they have core ids of their own: those are two cores. One pair tells,
-        since a machine has such units throughout or not at all.
+        On AMD's compute units they have core ids of their own: those are two cores. A machine has
+        such units throughout or not at all.
         """
-        pair = next((group for group in siblings if len(group) > 1), frozenset())
-        if len({self._number(cpu, "core_id") for cpu in pair}) < 2:
+        pairs = [group for group in siblings if len(group) > 1]
+        if not pairs or not self._numbers_differ(pairs[0]):
+            return siblings
+        if alike := [group for group in pairs if not self._numbers_differ(group)]:
+            path = f"{self._folder}/cpu{min(pairs[0])}/topology/core_id"
+            self._salvage.drop(
+                "core ids",
+                f"{path}: found another one than CPUs {format_cpu_list(pairs[0])} have beside it, "
+                f"where those of CPUs {format_cpu_list(alike[0])} are alike; expected all to be so",
+                "CPUs that are listed as one core's count as one",
+            )
             return siblings
         cores: list[CpuSet] = []
         for group in siblings:
@@ -282,6 +291,9 @@ class SharingReader:
         if len(found) < 2 or any(len(group) > _MOST_THREADS for group in found.values()):
             return ()
         return tuple(sorted(map(frozenset, found.values()), key=min))
+
+    def _numbers_differ(self, group: CpuSet) -> bool:
+        return len({self._number(cpu, "core_id") for cpu in group}) > 1
 
     def _number(self, cpu: int, name: str) -> int | None:
         try:

@@ -14,8 +14,8 @@ from typing import Literal
 from lorabench.host.cgroups import Location, locate
 from lorabench.host.files import Files
 from lorabench.host.missing import Missing
-from lorabench.host.processes import descendants
 from lorabench.host.mounts import unwritable
+from lorabench.host.processes import descendants
 
 _MACHINE = Files()
 _READ_ONLY = "mounted read-only"

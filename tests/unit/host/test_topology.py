@@ -119,6 +119,14 @@ def test_both_cores_of_a_compute_unit_are_siblings(tmp_path: Path):
     assert topology.siblings == topology.l2 == ({0, 1}, {2, 3})
 
 
+def test_one_core_with_two_ids_makes_no_compute_units(tmp_path: Path):
+    root = eight().write(tmp_path)
+    spoil(root, {f"{SYSTEM}/cpu/cpu0/topology/core_id": "9"})
+    topology = read_topology(root)
+    assert topology.cores == WHOLE["cores"]
+    assert topology.dropped[0].what == "core ids"
+
+
 def test_an_offline_cpu_belongs_to_nothing(tmp_path: Path):
     smt = {cpu: Cpu(core=cpu // 2, l2=cpu // 2) for cpu in range(4)}
     root = four(cpus=smt, offline={1}).write(tmp_path)
