@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,30 @@ def test_a_machine_that_was_written_down_is_read_whole(refuse: Run, tmp_path: Pa
     assert "physical cores usable" in rows["cores"]["detail"]
     assert rows["numa"]["state"] == "available"
     assert result.metric("numa_nodes", "machine") is not None
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="only root hides /sys from a command: run the tests as root, with unshare(1)",
+)
+def test_a_sandbox_without_sys_is_examined_with_what_proc_tells(tmp_path: Path) -> None:
+    hidden = 'mount -t tmpfs none /sys && exec "$@"'
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hidden, "sh", COMMAND, "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    result = Result.model_validate(json.loads(run.stdout))
+    (dropped,) = result.environment["topology"]["dropped"]
+    assert dropped["what"] == "sysfs"
+    assert "/proc/cpuinfo" in dropped["instead"]
+    assert "left out of the topology: sysfs" in run.stderr
+    rows = {row["name"]: row for row in result.environment["capabilities"]}
+    assert "usable" in rows["cores"]["detail"]
+    assert rows["cores"]["evidence"].startswith("/proc/cpuinfo")
 
 
 @pytest.mark.parametrize(

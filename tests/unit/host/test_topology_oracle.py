@@ -30,6 +30,17 @@ WRITTEN = {
         sysfs_trees.snc_xeon(), {*range(8), *range(32, 40)}
     ),
     "a cpuset of cgroup v2": sysfs_trees.confined_v2(sysfs_trees.snc_xeon(), "8-15,40", "1"),
+    "sixteen nodes": Machine(
+        sysfs_trees.grid(4, 4, 4, nodes_a_package=4), memory=dict.fromkeys(range(16), 1 << 30)
+    ),
+    "a node that repeats a CPU, which hwloc drops": Machine(
+        sysfs_trees.grid(3, 1, 4),
+        memory=dict.fromkeys(range(3), 1 << 30),
+        files={
+            "sys/devices/system/node/node1/cpulist": "0,4-7",
+            "sys/devices/system/node/node1/cpumap": "000000f1",
+        },
+    ),
     "a cpuset of cgroup v1": sysfs_trees.confined_v1(sysfs_trees.snc_xeon(), "0-3,32-35", "0"),
 }
 
