@@ -95,7 +95,7 @@ def find_parts(stored: Stored) -> Parts:
     left_out = list(stored.left_out)
     values, used = dequantised(stored.tensors, left_out)
     tensors = {n: values.get(n, t) for n, t in stored.tensors.items() if n not in used}
-    short = {unwrapped(name): name for name in tensors if not _OPTIMISER.search(unwrapped(name))}
+    short = _unwrapped(stored, tensors)
     _refuse_unsupported(stored, short)
     reference, bags = _numbered(stored, short, _TABLE), _numbered(stored, short, _BAG)
     if reference and bags:
@@ -116,6 +116,22 @@ def find_parts(stored: Stored) -> Parts:
     # DenseNet's own names aside, over_arch is TorchRec's.
     upper = "over_arch.model." in unwrapped(top[0].weight)
     return Parts(tensors, tables, bottom, top, pooling, sums, upper, tuple(notes), tuple(left_out))
+
+
+def _unwrapped(stored: Stored, names: Iterable[str]) -> dict[str, str]:
+    """Return names as found by what they are without wrappers; an optimiser's are none."""
+    short: dict[str, str] = {}
+    for name in names:
+        one = unwrapped(name)
+        if _OPTIMISER.search(one):
+            continue
+        if one in short and any(pattern.fullmatch(one) for pattern in (_TABLE, _BAG, _TOP)):
+            raise InputError(
+                f"{stored.path}: found both {short[one]} and {name}, expected the tensors of one "
+                "model; save it alone"
+            )
+        short[one] = name
+    return short
 
 
 def _why(name: str) -> str:

@@ -314,7 +314,10 @@ def flattened(found: object) -> Mapping[str, Tensor]:
 
     def walk(value: object, name: str) -> None:
         if isinstance(value, Tensor):
-            tensors.setdefault(name or "table", value)
+            name = name or "table"
+            while name in tensors:
+                name += "'"  # a name with a dot in it, and the same by nesting
+            tensors[name] = value
             return
         if id(value) in seen:
             return

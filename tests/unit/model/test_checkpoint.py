@@ -83,6 +83,7 @@ def test_a_checkpoint_of_the_reference_dlrm_is_read(tmp_path: Path, wrapped: boo
         (lambda s: s.pop("emb_l.0.weight"), "found no tensor emb_l.0.weight"),
         (lambda s: s.pop("bot_l.2.weight"), "found no tensor bot_l.2.weight, expected one"),
         (lambda s: s.update({"emb_l.1.weight": s["emb_l.1.weight"].to("meta")}), "of device meta"),
+        (lambda s: s.update({"module.emb_l.1.weight": torch.ones(17, 8)}), "found both emb_l.1"),
         (lambda s: s.update({"ema.emb_l.0.weight": s["emb_l.0.weight"]}), "of 2 models"),
         (lambda s: s.update({"emb_l.1.weight_q": torch.ones(4, 8)}), "quotient-remainder"),
         (lambda s: s.update({"emb_l.1.proj.weight": torch.ones(8, 8)}), "mixed-dimension"),

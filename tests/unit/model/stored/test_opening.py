@@ -145,9 +145,10 @@ def test_an_index_decides_which_tensors_count(tmp_path: Path) -> None:
 
 
 def test_tensors_in_nested_dicts_and_lists_have_dotted_names(tmp_path: Path) -> None:
-    nested = {"model": {"emb": [TABLE, BIAS]}, "epoch": 3, 7: BIAS}
+    nested = {"model": {"emb": [TABLE, BIAS]}, "epoch": 3, 7: BIAS, "model.emb.0": BIAS}
     torch.save(nested, tmp_path / "a.pt")
-    assert list(open_stored(tmp_path / "a.pt").tensors) == ["model.emb.0", "model.emb.1", "7"]
+    found = list(open_stored(tmp_path / "a.pt").tensors)
+    assert found == ["model.emb.0", "model.emb.1", "7", "model.emb.0'"]
 
 
 def test_numpy_scalars_beside_tensors_are_read_and_nothing_else_is_made(tmp_path: Path) -> None:

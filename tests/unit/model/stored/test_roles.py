@@ -4,10 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+from lorabench.errors import InputError
+from lorabench.model.stored.dlrm import find_parts
 from lorabench.model.stored.opening import open_stored
 from lorabench.model.stored.roles import Roles, find_tables
+from lorabench.model.stored.tensors import Stored, StoredTensor, plain, printable
 
 TABLE = torch.linspace(-1, 1, 160).reshape(20, 8)
 
@@ -150,3 +155,54 @@ def test_scales_that_do_not_fit_are_said(tmp_path: Path) -> None:
     (left,) = found.left_out
     assert left.name == "t.weight"
     assert left.why == "its scales have shape [19], expected 1 for each of 20 rows"
+
+
+WORDS = [
+    *("module", "state_dict", "emb_l", "emb", "users", "embedding_bags", "t_cat_1", "weight"),
+    *("weight_qscaleshift", "scale", "zero_point", "bot_l", "top_l", "bias", "0", "2", "v_W_l"),
+    *("optim", "momentum1", "dense_arch", "over_arch", "weight_q", "_orig_mod", "proj"),
+]
+SHAPES = [(), (4,), (4, 2), (4, 1), (2, 4), (0, 2), (2, 2, 2)]
+DTYPES = [torch.float32, torch.float16, torch.int8, torch.uint8, torch.int64]
+
+
+def stored_tensors() -> st.SearchStrategy[StoredTensor]:
+    def make(shape: tuple[int, ...], dtype: torch.dtype) -> StoredTensor:
+        tensor = plain(torch.ones(shape, dtype=dtype))
+        assert isinstance(tensor, StoredTensor)
+        return tensor
+
+    return st.builds(make, st.sampled_from(SHAPES), st.sampled_from(DTYPES))
+
+
+NAMES = st.lists(st.sampled_from(WORDS) | st.text(max_size=3), min_size=1, max_size=4).map(
+    lambda words: printable(".".join(words))
+)
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(NAMES, stored_tensors(), max_size=12))
+def test_every_tensor_is_a_table_or_its_scales_or_said_to_be_left_out(
+    tensors: dict[str, StoredTensor],
+) -> None:
+    found = find_tables(Stored(Path("a"), "a file", tensors))
+    left = [one.name for one in found.left_out]
+    assert len(set(left)) == len(left)
+    assert not set(left) & set(found.tables)
+    for table in found.tables.values():
+        assert len(table.shape) == 2
+        assert table.whole().is_floating_point()
+    quantised = [name for name in found.tables if found.tables[name].stored_as]
+    for name in set(tensors) - set(found.tables) - set(left):
+        assert quantised or any(one.why.startswith("its scales") for one in found.left_out), name
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(NAMES, stored_tensors(), max_size=12))
+def test_a_dlrm_is_found_or_refused_in_one_line(tensors: dict[str, StoredTensor]) -> None:
+    said = ""
+    try:
+        find_parts(Stored(Path("a"), "a file", tensors))
+    except InputError as error:
+        said = str(error)
+    assert said.isprintable(), said
