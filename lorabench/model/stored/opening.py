@@ -23,7 +23,7 @@ from lorabench.model.stored.tensors import (
     named,
     printable,
 )
-from lorabench.model.stored.torchsnapshot import MANIFEST, open_torchsnapshot
+from lorabench.model.stored.torchsnapshot import MANIFEST, PARTS, open_torchsnapshot
 
 _EXPECTED = (
     "expected tensors: a file of torch.save, safetensors or numpy.save, or a folder of "
@@ -40,6 +40,7 @@ _OTHERS = (
     (b"PAR1", "a Parquet file", "give it to --data"),
     (b"\x7fELF", "a program", "give the file that it saved"),
 )
+_SHARD = ".distcp"
 _LARGEST_HEADER = 100_000_000  # of safetensors, by its own rule
 _SUFFIXES = re.compile(r"\.(pt|pth|bin|ckpt|npy|safetensors)$")
 _OFFSETS = re.compile(r"(?P<base>.+?)_(?P<row>\d+)(?:_(?P<column>\d+))?")
@@ -63,13 +64,21 @@ def open_stored(path: Path) -> Stored:
         mode = path.stat().st_mode
         if not (S_ISDIR(mode) or S_ISREG(mode)):
             raise InputError(f"{path}: found neither a file nor a folder, {_EXPECTED}")
-        found = _folder(path) if S_ISDIR(mode) else _file(path)
+        whole = path if S_ISDIR(mode) else _folder_of(path)
+        found = _file(path) if whole is None else _folder(whole)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder; {_EXPECTED}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; {_EXPECTED}") from None
     _join_shards(found)
     return found
+
+
+def _folder_of(path: Path) -> Path | None:
+    """Return the folder of which a file is but a part that says nothing alone."""
+    if path.name in (METADATA, MANIFEST) or path.suffix == _SHARD:
+        return path.parent
+    return None
 
 
 def _file(path: Path) -> Stored:
@@ -156,10 +165,12 @@ def _indexed(index: Path) -> Stored:
 def _folder(folder: Path) -> Stored:
     if (folder / METADATA).is_file():
         return open_distributed(folder)
-    for place in (folder, *folder.resolve().parents[:1]):
-        # Its folder of shards alone is what people see, and name.
-        if (place / MANIFEST).is_file() and (place == folder or folder.name == "sharded"):
-            return open_torchsnapshot(place)
+    if (folder / MANIFEST).is_file():
+        return open_torchsnapshot(folder)
+    within = folder.resolve()
+    # Its folder of shards alone is what people see, and name.
+    if (within.name in PARTS or within.name.isdigit()) and (within.parent / MANIFEST).is_file():
+        return open_torchsnapshot(within.parent)
     names = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
     files = [name for name in names if (folder / name).is_file()]
     if indices := [name for name in files if name.endswith(".index.json")]:
@@ -169,7 +180,7 @@ def _folder(folder: Path) -> Stored:
                 "the one that is meant"
             )
         return _indexed(folder / indices[0])
-    if any(name.endswith(".distcp") for name in files):
+    if any(name.endswith(_SHARD) for name in files):
         raise InputError(
             f"{folder}: found shards of torch.distributed.checkpoint without their {METADATA}, "
             "expected that file too; a save that was cut short has none"

@@ -25,6 +25,8 @@ from lorabench.model.stored.tensors import (
 )
 
 MANIFEST = ".snapshot_metadata"
+PARTS = ("sharded", "batched", "replicated")
+"""Folders within, besides one for each rank."""
 
 
 def open_torchsnapshot(folder: Path) -> Stored:

@@ -119,6 +119,8 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "distributed": lambda p: write_distributed(p / "a"),
     "torchsnapshot": lambda p: write_torchsnapshot(p / "a"),
     "torchsnapshot's shards": lambda p: write_torchsnapshot(p / "a") / "sharded",
+    "torchsnapshot's manifest": lambda p: write_torchsnapshot(p / "a") / ".snapshot_metadata",
+    "a shard of distributed": lambda p: write_distributed(p / "a") / "__0_0.distcp",
 }
 
 
@@ -269,7 +271,8 @@ def test_damage_is_one_line_or_does_no_harm(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("damaged")
-    form = data.draw(st.sampled_from([name for name in FORMS if "index" not in name]))
+    whole = [name for name in FORMS if "index" not in name and "'s" not in name]
+    form = data.draw(st.sampled_from(whole))
     made = FORMS[form](folder)
     files = sorted(p for p in (made if made.is_dir() else folder).rglob("*") if p.is_file())
     path = data.draw(st.sampled_from(files))
