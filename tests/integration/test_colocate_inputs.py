@@ -81,3 +81,29 @@ def test_generated_rows_and_a_checkpoint_of_the_users_own_are_served_alike_on_ev
         run = refuse("colocate", *data, *dry)
         assert run.returncode == 2
         assert f"emb_l.3.weight: found {rows[3] + 1} rows, expected {rows[3]}" in run.stderr
+
+
+def test_a_checkpoint_that_cannot_be_served_is_refused_in_one_line(
+    refuse: Run, tmp_path: Path
+) -> None:
+    state = checkpoint_of({"bot_l": [13, 20, 8], "top_l": [8 + 3, 30, 1]}, [5, 9])
+    bad = {**state, "emb_l.1.weight": state["emb_l.1.weight"].clone()}
+    bad["emb_l.1.weight"][7, 3] = torch.nan
+    contents = {
+        "module.pt": (torch.nn.Linear(2, 2), "found a pickled torch.nn.modules.linear.Linear"),
+        "nan.pt": (bad, "nan.pt: emb_l.1.weight: found nan in row 7"),
+        "qr.pt": ({**state, "emb_l.2.weight_q": torch.ones(3, 8)}, "(--qr-flag)"),
+        "width.pt": ({**state, "top_l.0.weight": torch.ones(30, 12)}, "--arch-interaction-op=cat"),
+    }
+    for name, (content, expected) in contents.items():
+        torch.save(content, tmp_path / name)
+        run = refuse("colocate", "--dry-run", "--checkpoint", tmp_path / name)
+        assert run.returncode == 2, run.stderr
+        (line,) = run.stderr.splitlines()
+        assert expected in line
+        assert "expected" in line
+    torch.save(state, tmp_path / "good.pt")
+    looked = refuse("colocate", "--dry-run", "--checkpoint", tmp_path / "good.pt")
+    assert looked.returncode == 0, looked.stderr
+    assert "2 tables of dim 8 (5 to 9 rows)" in " ".join(looked.stdout.split())
+    assert "checkpoint: all values are finite" in looked.stdout
