@@ -314,3 +314,19 @@ def test_what_torchrec_itself_writes_is_read(
     np.testing.assert_array_equal(found.sparse, np.concatenate(numbered))
     assert source.spec.table_rows == tuple(np.concatenate(numbered).max(axis=0) + 1)
     np.testing.assert_array_equal(found.dense[: len(expected)], np.load(folder / "day_0_dense.npy"))
+
+
+def test_taking_in_goes_on_behind_what_is_done_if_it_is_still_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorabench.workload.processed._BATCH_ROWS", 40)
+    path = LOGS.write_whole(tmp_path / "rows.npz")
+    source, _ = processed_input(path, load_spec("tiny"), None, wrap=False)
+    every = list(source.batches(0, "", keep_bad=False, jobs=1))
+    rest = list(source.batches(3, every[2].read, keep_bad=False, jobs=1))
+    assert [batch.read for batch in rest] == [batch.read for batch in every[3:]]
+    np.testing.assert_array_equal(rest[0].ids.T, LOGS.ids[120:160])
+    with pytest.raises(InputError, match="up to row 120: found other rows than those taken in"):
+        list(source.batches(3, every[1].read, keep_bad=False, jobs=1))
+    with pytest.raises(InputError, match="found fewer rows than were taken in before"):
+        list(source.batches(99, "", keep_bad=False, jobs=1))
