@@ -33,6 +33,7 @@ _TRIPLE = re.compile(
 )
 _MULTI_HOT = "_multi_hot"
 _BARE_DENSE, _BARE_COLUMNS = 13, 40
+_BARE_ENDS = ("_train.bin", "_val.bin", "_test.bin", "_data.bin")
 _BARE_ROW = 4 * _BARE_COLUMNS
 # Of a file without a magic number: rows that must look like rows.
 _BARE_LOOK = 64
@@ -90,7 +91,7 @@ def _names(folder: Path) -> list[Path]:
             for path in folder.iterdir()
             if _TRIPLE.fullmatch(path.name)
             or _DAY.fullmatch(path.name)
-            or path.name.endswith(("_processed.npz", ".bin"))
+            or path.name.endswith(("_processed.npz", *_BARE_ENDS))
         ),
         key=lambda path: in_order(path.name),
     )

@@ -82,6 +82,10 @@ def test_the_binary_form_is_read(tmp_path: Path) -> None:
     source = open_source(None, path, 0)
     assert source.kind == "dlrm-bin"
     check(source, 7)
+    for day in range(3):
+        path.with_name(f"train_day_{day}_reordered.npz").unlink()
+    path.with_name("other.bin").write_bytes(b"of something else")
+    check(open_source(None, tmp_path, 0))
 
 
 def test_torchrecs_arrays_are_read(tmp_path: Path) -> None:
