@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lorabench.results import schema
 from lorabench.results.case import Case
-from lorabench.results.claims import IDLE_WINDOW_S
+from lorabench.results.idle import IDLE_WINDOW_S
 from lorabench.results.metrics import MetricTable
 from lorabench.results.registry import metric_spec
 from lorabench.results.windows import Track, Windows, windows

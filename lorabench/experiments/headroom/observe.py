@@ -31,9 +31,9 @@ from lorabench.host.load import bench_load
 from lorabench.host.observe import CgroupReader, GoneError, HostReader, ProcessReader
 from lorabench.host.quota import QuotaReader, below_mounts, groups_of_path
 from lorabench.host.topology import read_topology
-from lorabench.results import claims as verdict
+from lorabench.results import idle as verdict
 from lorabench.results.case import Case
-from lorabench.results.claims import IDLE_WINDOW_S
+from lorabench.results.idle import IDLE_WINDOW_S
 from lorabench.results.metrics import MetricTable
 from lorabench.results.windows import Peak, Track, Windows, peak, windows
 

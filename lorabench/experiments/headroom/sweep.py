@@ -17,7 +17,7 @@ from lorabench.bench.serving.experiment import ServingExperiment
 from lorabench.experiments.headroom.options import DutySweepOptions
 from lorabench.isolation.conditions import Condition
 from lorabench.isolation.machine import Machine, inspect_machine
-from lorabench.results import claims, schema
+from lorabench.results import claims, idle, schema
 from lorabench.results.case import Case
 from lorabench.results.evidence import ISOLATED
 from lorabench.results.headroom import DutySweepData, Headroom, headroom
@@ -70,10 +70,10 @@ class DutySweep(ServingExperiment):
             if one is not None:
                 _add(table, condition, one)
                 series += _series(condition.name, one)
-        idle = claims.Idle(
+        evidence = idle.Idle(
             "this host", whole=True, peak=None, observed_s=0.0, bench=("this run's own servers",)
         )
-        found.table, found.series, found.claims = table, series, [claims.headroom_idle(idle)]
+        found.table, found.series, found.claims = table, series, [idle.headroom_idle(evidence)]
         *rest, last = found.rounds
         notes = list(self._notes(table))
         found.rounds = [*rest, last.model_copy(update={"notes": [*last.notes, *notes]})]

@@ -26,9 +26,9 @@ from lorabench.experiments.headroom.recordings.report import Report, is_report
 from lorabench.experiments.headroom.recordings.report_json import ReportJson
 from lorabench.experiments.headroom.recordings.sadf import Sadf, is_sadf
 from lorabench.experiments.headroom.recordings.spans import Trace
-from lorabench.results import claims as verdict
+from lorabench.results import idle as verdict
 from lorabench.results.case import Case
-from lorabench.results.claims import IDLE_WINDOW_S
+from lorabench.results.idle import IDLE_WINDOW_S
 from lorabench.results.windows import Peak, peak, windows
 
 _NOTHING_ASKED = Asked()
