@@ -12,8 +12,13 @@ from typing import Any
 
 from lorabench.errors import InputError
 from lorabench.experiments.headroom.recordings.content import FORMATS
-from lorabench.experiments.headroom.recordings.table import Column, Table, parse_time, parse_value
-from lorabench.results.parse import escaped
+from lorabench.experiments.headroom.recordings.table import (
+    Column,
+    Table,
+    one_line,
+    parse_time,
+    parse_value,
+)
 
 _RANGE = "an answer of query_range (resultType matrix)"
 
@@ -55,7 +60,7 @@ def read_answer(documents: list[Any], file: str) -> Table:
     """
     table = Table(file, "prometheus")
     columns = []
-    for series, one in enumerate(_series(documents, file), start=1):
+    for series, one in enumerate(_series(documents, file, table.notes), start=1):
         labels = one.get("metric", {})
         if not isinstance(labels, dict):
             raise InputError(f"{file}, series {series}: found no labels, expected {_RANGE}")
@@ -72,20 +77,22 @@ def read_answer(documents: list[Any], file: str) -> Table:
     return table
 
 
-def _series(documents: list[Any], file: str) -> Iterator[dict[str, Any]]:
+def _series(documents: list[Any], file: str, warned: list[str]) -> Iterator[dict[str, Any]]:
     for document in documents:
         found = document
         if isinstance(found, dict) and found.get("status") == "error":
-            said = escaped(str(found.get("error", "")))
+            said = str(found.get("error", ""))
             raise InputError(
-                f"{file}: found an error of Prometheus ({said:.80}), expected {_RANGE}"
+                f"{file}: found an error of Prometheus {said!r:.80}, expected {_RANGE}"
             )
+        if isinstance(found, dict) and found.get("warnings"):
+            warned.append("Prometheus warned of its own answer: parts of it may be missing")
         if isinstance(found, dict) and isinstance(found.get("data"), dict):
             found = found["data"]
         kind = found.get("resultType", "matrix") if isinstance(found, dict) else "matrix"
         if kind != "matrix":
             raise InputError(
-                f"{file}: found resultType {escaped(str(kind)):.20}, expected {_RANGE}: "
+                f"{file}: found resultType {kind!r:.20}, expected {_RANGE}: "
                 "ask for it with start, end and step"
             )
         if isinstance(found, dict) and isinstance(found.get("result"), list):
@@ -95,7 +102,7 @@ def _series(documents: list[Any], file: str) -> Iterator[dict[str, Any]]:
             if not isinstance(one, dict) or "values" not in one:
                 keys = ", ".join(one) if isinstance(one, dict) else type(one).__name__
                 raise InputError(
-                    f"{file}: found JSON with {escaped(keys)!r:.60}, expected {FORMATS}"
+                    f"{file}: found JSON with {one_line(keys)!r:.60}, expected {FORMATS}"
                 )
             yield one
 
@@ -108,7 +115,7 @@ def _pairs(one: dict[str, Any], file: str, series: int) -> Iterator[tuple[Any, A
     for number, pair in enumerate(values if isinstance(values, list) else [None], start=1):
         if not isinstance(pair, list) or len(pair) != 2:
             raise InputError(
-                f"{file}, series {series}, value {number}: found {escaped(str(pair)):.40}, "
+                f"{file}, series {series}, value {number}: found {pair!r:.40}, "
                 "expected a time and a value"
             )
         yield pair[0], pair[1]
@@ -118,13 +125,13 @@ def _take(table: Table, column: Column, at: Any, text: Any) -> None:
     place = f"{table.file}, {column.place}"
     at_s = None if isinstance(at, bool) else parse_time(str(at))
     if at_s is None:
-        raise InputError(f"{place}: found the time {escaped(str(at)):.40}, expected an epoch")
+        raise InputError(f"{place}: found the time {at!r:.40}, expected an epoch")
     table.saw(at_s)
     try:
         value, unit = parse_value("" if text is None else str(text))
     except ValueError as error:
         raise InputError(
-            f"{place}, time {at_s:.0f}: found {escaped(str(text)):.40}, expected {error}"
+            f"{place}, time {at_s:.0f}: found {text!r:.40}, expected {error}"
         ) from None
     if value is None:
         return

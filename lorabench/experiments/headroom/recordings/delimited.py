@@ -128,6 +128,8 @@ def _goes_back(rows: list[tuple[int, list[str]]], time: int) -> bool:
 
 def _read(file: str, layout: _Layout, rows: list[tuple[int, list[str]]], *, comma: bool) -> Table:
     table = Table(file, "prometheus")
+    if _newest_first(layout, rows):
+        rows = rows[::-1]
     if layout.apart:
         places = ", ".join(f"column {place + 1}" for place in layout.apart)
         table.notes.append(f"left out, since they are no CPU time: {places}")
@@ -156,6 +158,13 @@ def _read(file: str, layout: _Layout, rows: list[tuple[int, list[str]]], *, comm
     if not table.columns:
         raise InputError(f"{file}: found no values in it, expected {FORMATS}")
     return table
+
+
+def _newest_first(layout: _Layout, rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether the last row is the oldest, as some exports have it."""
+    ends = [row[layout.time].strip() for _, row in (rows[:1] + rows[-1:]) if layout.time < len(row)]
+    times = [at_s for text in ends if (at_s := parse_time(text)) is not None]
+    return len(times) == 2 and times[0] > times[1]
 
 
 def _take(file: str, line: int, column: Column, at_s: float, text: str, *, comma: bool) -> None:

@@ -20,7 +20,7 @@ from lorabench.experiments.headroom.recordings.interpretation import (
     Series,
 )
 from lorabench.experiments.headroom.recordings.spans import Trace, add_hosts
-from lorabench.experiments.headroom.recordings.table import Table
+from lorabench.experiments.headroom.recordings.table import Table, one_line
 from lorabench.experiments.headroom.recordings.telling import KUBECTL_RANGE_S, Told
 from lorabench.experiments.headroom.recordings.units import (
     BUSY,
@@ -31,7 +31,6 @@ from lorabench.experiments.headroom.recordings.units import (
     unit_of_modes,
     unit_of_share,
 )
-from lorabench.results.parse import escaped
 from lorabench.results.windows import Track
 
 Floats = NDArray[np.float64]
@@ -59,8 +58,9 @@ def estimate(table: Table, found: Interpretation, asked: Asked) -> Trace:
         groups[one.host or table.file, one.cpu].append(one)
     trace = Trace(table.kind, whole=not any(s.name.meaning.part for s in found.series))
     whole: dict[str, Track] = {}
+    counted = any(s.cpu or s.unit in ("cores", "seconds") for s in found.series)
     for (host, cpu), series in groups.items():
-        track = _Group(table, asked, told, host, cpu, series).track()
+        track = _Group(table, asked, told, host, cpu, series, counted).track()
         if cpu:
             trace.cpus[host, cpu] = track
         else:
@@ -84,6 +84,8 @@ class _Group:
     host: str
     cpu: str
     series: list[Series]
+    counted: bool
+    """Whether --cpus says something of any column."""
 
     def track(self) -> Track:
         """Return how busy it was."""
@@ -123,6 +125,9 @@ class _Group:
             known = '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[15s]))'
             expected = f"{known}, or --unit share|percent|cores, which says that it is one"
             self._refuse(one, "an expression that may not be a busy share", expected)
+        if self.asked.cpus is not None and not self.counted and not one.name.busy:
+            expected = "--unit cores, or --unit share|percent without it"
+            self._refuse(one, "--cpus beside values without a unit", expected)
         if one.name.meaning.part:
             expected = "--unit cores with --cpus N, the node's CPUs, or --unit share|percent"
             values = one.column.values
@@ -134,7 +139,7 @@ class _Group:
         shown = ", ".join(sorted(modes))
         if "idle" not in modes and not set(modes) - {"iowait"} >= BUSY:
             raise InputError(
-                f"{self.table.file}: {self._who()}: found the modes {escaped(shown):.80}, "
+                f"{self.table.file}: {self._who()}: found the modes {one_line(shown):.80}, "
                 "expected idle among them"
             )
         at_s, values = _common(modes)
@@ -144,11 +149,12 @@ class _Group:
         if len(said) > 1:
             self._refuse(first, f"modes in {' and '.join(sorted(said))}", "one unit")
         unit, how = said.pop(), ""
-        if not unit or (unit in ("share", "percent") and set(modes) >= WHOLE):
-            unit_, how = self._told_unit(
+        if not unit:
+            unit, how = self._told_unit(
                 first, lambda: unit_of_modes(at_s, values, one_cpu=bool(self.cpu))
             )
-            unit = unit if unit and unit_ != "cores" else unit_
+        elif unit in ("share", "percent") and set(modes) >= WHOLE:
+            unit, how = self._added_up(first, at_s, values, unit)
         if unit == "seconds":
             return self._counted(modes, f"counters of modes of {self._whose()}")
         if "idle" in modes and unit != "cores":
@@ -165,6 +171,18 @@ class _Group:
         how = f" ({how})" if how and unit != "seconds" else ""
         self.told.read(f"{words}{how}; busy = {formula}", self.host, len(modes))
         return self._spans(_like(first, at_s), busy)
+
+    def _added_up(
+        self, first: Series, at_s: Floats, values: dict[str, Floats], said: str
+    ) -> tuple[str, str]:
+        """Hold a unit that is said against what all modes add up to."""
+        try:
+            unit, how = unit_of_modes(at_s, values, one_cpu=bool(self.cpu))
+        except UnclearError:
+            return said, ""  # some modes may be missing
+        if unit not in (said, "cores"):
+            self._refuse(first, f"modes in {said}, though {how}", "a unit in which they add up")
+        return unit, how
 
     def _busy(
         self, first: Series, modes: dict[str, Series], values: dict[str, Floats], unit: str
@@ -190,7 +208,7 @@ class _Group:
             if self.asked.cpus is None:
                 raise InputError(
                     f"{self.table.file}: {self._who()}: found the modes "
-                    f"{escaped(', '.join(sorted(modes))):.80} and no label cpu, expected that, or "
+                    f"{one_line(', '.join(sorted(modes))):.80} and no label cpu, expected that, or "
                     "all modes, or --cpus N with the number of CPUs"
                 )
             cpus = float(self.asked.cpus)
@@ -284,14 +302,14 @@ class _Group:
             self._refuse(one, f"{odd} of {of} {what}", expected)
 
     def _who(self) -> str:
-        return f"{escaped(self.host)}, CPU {self.cpu}" if self.cpu else escaped(self.host)
+        return f"{one_line(self.host)}, CPU {self.cpu}" if self.cpu else one_line(self.host)
 
     def _whose(self) -> str:
         return "single CPUs of {hosts}" if self.cpu else "{hosts}"
 
     def _refuse(self, one: Series, found: str, expected: str) -> NoReturn:
         raise InputError(
-            f"{escaped(self.table.file)}, {escaped(one.column.place)}: found {found:.200}, "
+            f"{one_line(self.table.file)}, {one_line(one.column.place)}: found {found:.200}, "
             f"expected {expected}"
         )
 

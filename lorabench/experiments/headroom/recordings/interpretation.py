@@ -20,8 +20,7 @@ from lorabench.experiments.headroom.recordings.naming import (
     mode_of,
     read_name,
 )
-from lorabench.experiments.headroom.recordings.table import Column, Table
-from lorabench.results.parse import escaped
+from lorabench.experiments.headroom.recordings.table import Column, Table, one_line
 
 # These may differ between the CPUs of a host.
 _OF_CPUS = ("package", "core", "die", "socket", "physical_package_id", "node_id", "numa")
@@ -202,7 +201,7 @@ def _check_labels(table: Table, asked: Asked, columns: Sequence[tuple[Column, Na
             shown = ", ".join(sorted(found)) or "no labels"
             raise InputError(
                 f"{option}: found no label {label!r} in {table.file}, expected one of its own: "
-                f"{escaped(shown):.100}"
+                f"{one_line(shown):.100}"
             )
 
 
@@ -238,5 +237,5 @@ def _check_one_each(table: Table, series: Sequence[Series]) -> None:
 
 
 def _refuse(table: Table, column: Column, found: str, expected: str) -> NoReturn:
-    where = f"{escaped(table.file)}, {escaped(column.place)}"
-    raise InputError(f"{where}: found {escaped(found):.160}, expected {expected}")
+    where = f"{one_line(table.file)}, {one_line(column.place)}"
+    raise InputError(f"{where}: found {one_line(found):.160}, expected {expected}")

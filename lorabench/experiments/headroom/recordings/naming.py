@@ -159,6 +159,9 @@ def _words(text: str) -> Name:
     behind = _behind_host(text, plain)
     if behind is not None:
         host, mode, joined = behind
+        one = _ONE_CPU.fullmatch(host.lower())
+        if one is not None:
+            return Name(_of_mode(mode, unit, factor), labels={"cpu": one[1]})
         return Name(_of_mode(mode, unit, factor), host, joined=joined)
     kind: Kind = "unknown"
     if not unit and _is_load(plain):

@@ -106,6 +106,11 @@ class Table:
         self.first_s, self.last_s = min(self.first_s, at_s), max(self.last_s, at_s)
 
 
+def one_line(text: str) -> str:
+    """Return a text of the file as a message has it: on one line, and nothing a terminal obeys."""
+    return " ".join(escaped(text).split())
+
+
 def bad(file: str, line: int, column: str, found: object, expected: str) -> NoReturn:
     """Tell a bad place.
 
@@ -116,7 +121,7 @@ def bad(file: str, line: int, column: str, found: object, expected: str) -> NoRe
     """
     # A representation has no character that a terminal obeys.
     raise InputError(
-        f"{escaped(file)}, line {line}, {escaped(column)}: found {found!r:.60}, expected {expected}"
+        f"{one_line(file)}, line {line}, {one_line(column)}: found {found!r:.60}, expected {expected}"
     )
 
 

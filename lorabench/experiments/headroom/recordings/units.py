@@ -28,6 +28,7 @@ SCALE: Mapping[str, float] = {"share": 1.0, "percent": 0.01}
 _NEARLY = 0.1
 # Of a counter's steps at most so many go back: a restart, a late scrape.
 _FALLS = 0.1
+_MOST_CPUS = 4096
 # Late scrapes may make a share exceed 1 for a moment, but not twice itself.
 _SLIGHTLY = 2.0
 
@@ -125,8 +126,11 @@ def _of_sum(usual: float, modes: Mapping[str, Floats]) -> tuple[Unit, str]:
         return "share", "they add up to 1"
     if abs(usual - 100.0) <= 100 * _NEARLY and usual <= 101.0:
         return "percent", "they add up to 100"
-    cores = round(usual)
-    if cores > 1 and abs(usual - cores) <= 0.02 * usual and usual < 64:
+    # Of more than one CPU: whatever the unit, the part that is idle is known.
+    hundreds, cores = round(usual / 100), round(usual)
+    if hundreds > 1 and abs(usual / 100 - hundreds) <= 0.02:
+        return "cores", f"they add up to {hundreds} times 100"
+    if 1 < cores <= _MOST_CPUS and abs(usual - cores) <= 0.02 * cores:
         return "cores", f"they add up to {cores} CPUs"
     names = ", ".join(sorted(modes))
     raise UnclearError(f"the modes {names}, which add up to {usual:g}")

@@ -119,6 +119,20 @@ def test_columns_by_mode_are_one_host(tmp_path: Path, trial) -> None:
     assert said in found.reading
 
 
+@pytest.mark.parametrize(
+    ("total", "said"),
+    [(800, "add up to 8 times 100"), (128, "add up to 128 CPUs"), (4, "add up to 4 CPUs")],
+)
+def test_modes_of_many_cpus_together_are_shares_of_their_sum(tmp_path: Path, total, said) -> None:
+    def row(i: int) -> str:
+        busy = 0.1 + 0.01 * (i % 5)
+        return f"{total * (1 - busy):.4f},{total * busy * 0.6:.4f},{total * busy * 0.4:.4f}"
+
+    found = Read(tmp_path, csv("Time,idle,user,system", row))
+    assert (found.verdict, found.low) == ("met", pytest.approx(0.14))
+    assert said in found.reading
+
+
 def test_modes_behind_the_names_of_hosts_are_of_these(tmp_path: Path) -> None:
     for by in (" ", "-", ": "):
         head = ",".join(f"{h}{by}{m}" for h in ("w1", "w2") for m in ("idle", "user", "system"))
@@ -143,6 +157,18 @@ def test_rates_by_mode_and_cpu_are_no_counters(tmp_path: Path, scale: int) -> No
 
 
 REFUSED = [
+    (
+        "Time,web1",
+        "0.3",
+        {"cpus": 32},
+        "--cpus beside values without a unit, expected --unit cores",
+    ),
+    (
+        "Time,idle,user,system",
+        ".9,.05,.05",
+        {"unit": ("percent",)},
+        "in percent, though they add up",
+    ),
     # Cores in use and load averages, which nothing tells from per cent.
     ("Time,ranker-7c9f", "3.127", {}, "column 2 .*values from 3.127 to 3.127 .*--unit cores with"),
     ("Time,ranker-7c9f", "0.127", {}, "of a container or a pod, and no unit"),
@@ -189,6 +215,9 @@ REFUSED = [
     ("Time,a,a", "0.1,0.1", {}, "line 1, column 3: found 'a once more'"),
     ("Time,a", "0.1", {"host_label": "rack"}, "--host-label: found no label 'rack' in recording"),
     ("Time,a", "0.1", {"mode_label": "kind"}, "--mode-label: found no label 'kind' in recording"),
+    # Names that a terminal would obey, or that take two lines.
+    ('Time,"a\x1b[31m\nb"', "3.2", {}, r"column 2 \(a b\): found values from 3.2"),
+    ('Time,"{rack=""a\n\x07""}","{rack=""b""}"', "0.1,0.1", {}, r"\(a\\x07, b\)"),
     # Counters that stand still.
     ("Time,idle,user,system", "900,900,900", {}, "values that never change .900., as of a counter"),
     (
@@ -211,6 +240,8 @@ def test_what_is_not_known_is_asked_for(tmp_path: Path, trial) -> None:
 
 
 SETTLED = [
+    ("Time,idle %,user %,system %", "90,3,3", {}, "met", 0.1, "the modes of one host"),
+    ("Time,cpu0 idle,cpu0 user,cpu1 idle,cpu1 user", ".9,.1,.8,.2", {}, "met", 0.15, "single CPUs"),
     ("Time,pod,cpu,memory", "r1,3200m,1024Mi", {"cpus": 4}, "missed", 0.8, "cores / 4"),
     ("Time,cpu0,cpu1", "0.1,0.1", {"cpus": 2}, "met", 0.1, "busy shares"),
     (f"Time,\"1 - avg(rate({NODE}{{mode='idle'}}[10s])) by (instance)\"", "0.05", {}, "met", 0.05,
@@ -388,6 +419,18 @@ def test_an_answer_of_prometheus_is_judged(tmp_path: Path) -> None:
             "values": [[START + 10 * i, str(70 + 31 * i)] for i in range(60)]}  # fmt: skip
     document["data"] = {"resultType": "matrix", "result": [used]}
     assert Read(tmp_path, json.dumps(document), cpus=4).low == pytest.approx(3.1 / 4)
+
+
+def test_the_newest_row_may_come_first(tmp_path: Path) -> None:
+    head, *rows = csv("Time,web1", lambda i: f"0.{i % 10}").splitlines()
+    first, last = (Read(tmp_path, "\n".join([head, *order])) for order in (rows, rows[::-1]))
+    assert first.reason == last.reason
+
+
+def test_a_warning_of_prometheus_is_told(tmp_path: Path) -> None:
+    one = {"metric": {"instance": "a"}, "values": [[START + 10 * i, "0.1"] for i in range(60)]}
+    document = {"warnings": ["partial"], "data": {"resultType": "matrix", "result": [one]}}
+    assert "Prometheus warned of its own answer" in Read(tmp_path, json.dumps(document)).notes
 
 
 def test_no_name_of_a_machine_is_written_down(tmp_path: Path) -> None:
