@@ -26,6 +26,7 @@ from lorabench.experiments.headroom.recordings.report import Report, is_report
 from lorabench.experiments.headroom.recordings.report_json import ReportJson
 from lorabench.experiments.headroom.recordings.sadf import Sadf, is_sadf
 from lorabench.experiments.headroom.recordings.spans import Trace
+from lorabench.experiments.headroom.recordings.table import one_line
 from lorabench.results import idle as verdict
 from lorabench.results.case import Case
 from lorabench.results.idle import IDLE_WINDOW_S
@@ -46,7 +47,7 @@ def read_trace(path: Path, asked: Asked = _NOTHING_ASKED) -> Trace:
         It cannot be read, is none of the formats, or a line of it is bad: file, line, column, what
         was found and what was expected.
     """
-    return parse_trace(read_text(path), path.name, asked)
+    return parse_trace(read_text(path), one_line(path.name), asked)
 
 
 def parse_trace(text: str, name: str, asked: Asked = _NOTHING_ASKED) -> Trace:

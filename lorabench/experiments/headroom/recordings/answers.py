@@ -15,7 +15,6 @@ from lorabench.experiments.headroom.recordings.content import FORMATS
 from lorabench.experiments.headroom.recordings.table import (
     Column,
     Table,
-    one_line,
     parse_time,
     parse_value,
 )
@@ -101,9 +100,7 @@ def _series(documents: list[Any], file: str, warned: list[str]) -> Iterator[dict
         for one in listed:
             if not isinstance(one, dict) or "values" not in one:
                 keys = ", ".join(one) if isinstance(one, dict) else type(one).__name__
-                raise InputError(
-                    f"{file}: found JSON with {one_line(keys)!r:.60}, expected {FORMATS}"
-                )
+                raise InputError(f"{file}: found JSON with {keys!r:.60}, expected {FORMATS}")
             yield one
 
 

@@ -120,9 +120,8 @@ def bad(file: str, line: int, column: str, found: object, expected: str) -> NoRe
         Naming file, line and column, what was found and what was expected.
     """
     # A representation has no character that a terminal obeys.
-    raise InputError(
-        f"{one_line(file)}, line {line}, {one_line(column)}: found {found!r:.60}, expected {expected}"
-    )
+    where = f"{one_line(file)}, line {line}, {one_line(column)}"
+    raise InputError(f"{where}: found {found!r:.60}, expected {expected}")
 
 
 def parse_number(text: str) -> float | None:

@@ -216,7 +216,7 @@ REFUSED = [
     ("Time,a", "0.1", {"host_label": "rack"}, "--host-label: found no label 'rack' in recording"),
     ("Time,a", "0.1", {"mode_label": "kind"}, "--mode-label: found no label 'kind' in recording"),
     # Names that a terminal would obey, or that take two lines.
-    ('Time,"a\x1b[31m\nb"', "3.2", {}, r"column 2 \(a b\): found values from 3.2"),
+    ('Time,"a\x1b[31m\nb"', "3.2", {}, r"column 2 \(ab\): found values from 3.2"),
     ('Time,"{rack=""a\n\x07""}","{rack=""b""}"', "0.1,0.1", {}, r"\(a\\x07, b\)"),
     # Counters that stand still.
     ("Time,idle,user,system", "900,900,900", {}, "values that never change .900., as of a counter"),

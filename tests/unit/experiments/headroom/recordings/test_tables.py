@@ -122,7 +122,7 @@ def test_an_answer_of_prometheus_is_read_in_all_its_forms(text: str) -> None:
     [
         ('{"status":"error","error":"too many\x1b"}'.replace("\x1b", "\\u001b"),
          r"found an error of Prometheus 'too many\\x1b', expected an answer of query"),
-        ('{"data":{"resultType":"vector","result":[]}}', "found resultType 'vector', expected an an"),
+        ('{"data":{"resultType":"vector","result":[]}}', "found resultType 'vector', expected an"),
         ('{"data":{"resultType":"matrix","result":[]}}', "found no values in it, expected an ans"),
         ('{"dashboard":1}', "found JSON with 'dashboard', expected an export"),
         ("[1]", "found JSON with 'int'"),
