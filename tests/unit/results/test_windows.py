@@ -114,7 +114,8 @@ def test_bounds_hold_over_spans_without_a_value(
     """Whatever happened in the gaps, the busiest window lies within the bounds."""
     whole = len(seconds) // step * step
     means = [float(np.mean(seconds[i : i + step])) for i in range(0, whole, step)]
-    recorded = known(means, gone, step)
+    # One span at an end is within what hosts that are read at different moments may lack.
+    recorded = known(means, gone - {0, len(means) - 1}, step)
     bound = peak(recorded, 10.0)
     if bound is None:
         return

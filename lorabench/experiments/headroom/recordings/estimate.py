@@ -170,7 +170,7 @@ class _Group:
             words = f"the modes of {self._whose()}"
         how = f" ({how})" if how and unit != "seconds" else ""
         self.told.read(f"{words}{how}; busy = {formula}", self.host, len(modes))
-        return self._spans(_like(first, at_s), busy)
+        return self._spans(_like(modes.get("idle", first), at_s), busy)
 
     def _added_up(
         self, first: Series, at_s: Floats, values: dict[str, Floats], said: str
@@ -245,11 +245,13 @@ class _Group:
         if outside.any():
             at = int(np.flatnonzero(outside)[0])
             line = f" (first on line {one.column.lines[at]})" if one.column.lines[at] else ""
-            share = "0 to 100 %" if one.unit == "percent" else "0 to 1"
-            if one.unit == "cores" and self.asked.cpus:
-                share = f"0 to {self.asked.cpus} cores"
+            such, share = float(busy[at]), "0 to 1"
+            if one.column.values:  # else it is made of several columns
+                such = one.column.values[at]
+                share = "0 to 100 %" if one.unit == "percent" else share
+                share = f"0 to {self._cpus(one, ''):g} cores" if one.unit == "cores" else share
             self._check_odd(one, int(outside.sum()), len(busy),
-                            f"values outside {share}{line}, such as {one.column.values[at]:g}",
+                            f"values outside {share}{line}, such as {such:g}",
                             "a busy share; --unit and --cpus say what else it is")  # fmt: skip
         range_s = self._range(one)
         gaps = np.diff(at_s)
@@ -328,7 +330,7 @@ def _like(one: Series, at_s: Floats) -> Series:
     """Return a series at other times, for what is made of several."""
     line_of = dict(zip(one.column.at_s, one.column.lines, strict=True))
     times = [float(t) for t in at_s]
-    column = replace(one.column, at_s=times, lines=[line_of[t] for t in times])
+    column = replace(one.column, at_s=times, lines=[line_of[t] for t in times], values=[])
     return replace(one, column=column)
 
 
