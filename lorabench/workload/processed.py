@@ -266,6 +266,7 @@ class ProcessedInput(Input):
             self._check_tables(self.tables)
         elif logs.counts is not None:
             self.tables = logs.counts
+        self.notes = self._assumed()
 
     def _check_tables(self, tables: tuple[int, ...]) -> None:
         if len(tables) != self.num_sparse:
@@ -281,9 +282,8 @@ class ProcessedInput(Input):
                     "it was trained on other rows, or with --max-ind-range (then --wrap-ids)"
                 )
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was assumed of the data, and what was left out."""
+    def _assumed(self) -> tuple[str, ...]:
+        """Return what is assumed of the data, and what is left out."""
         how = "modulo their number of rows" if self.wrap else "as they are"
         told = [f"{self.name}: ids are rows of the tables, {how}; none is hashed"]
         if not self.labelled:
