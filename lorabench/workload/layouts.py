@@ -234,14 +234,18 @@ def _is_raw(head: Head) -> bool:
         return False
     if len(head.names) != len(COLUMNS):
         return False
-    if any(
-        value and _FLOAT.fullmatch(value) for row in head.rows for value in row[: 1 + NUM_DENSE]
-    ):
+    if any(map(_floats, zip(*(row[: 1 + NUM_DENSE] for row in head.rows), strict=True))):
         return False  # pandas' numbers of a column with missing values; the raw lines have none
     if any(value in MISSING_MARKS for row in head.rows for value in row):
         return False
     # As many columns has an id before features without a label.
     return not (_has_features(head, 1) and _numbered(head))
+
+
+def _floats(column: tuple[str | None, ...]) -> bool:
+    """Whether all values of a column are written with a point: one alone is a mistake in a line."""
+    known = [value for value in column if value]
+    return bool(known) and all(map(_FLOAT.fullmatch, known))
 
 
 def _numbered(head: Head) -> bool:

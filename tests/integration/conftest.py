@@ -1,11 +1,21 @@
 """The installed command, as a user would run it."""
 
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
 from command import COMMAND, Run, forked
+
+
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> Iterator[None]:
+    """Let SIGHUP end what a test starts, though tests themselves may run under nohup(1)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

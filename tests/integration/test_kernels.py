@@ -116,7 +116,8 @@ def test_an_interrupted_run_keeps_what_was_finished(
                 break
         said = process.stderr.read()
         assert process.wait(timeout=60) == 130
-    assert said.splitlines()[-1] == "lorabench: interrupted"
+    by = "" if signal_ == signal.SIGINT else " by SIGTERM"
+    assert said.splitlines()[-1] == f"lorabench: interrupted{by}; what was finished is in {path}"
     result = read_result(path)
     assert result.partial
     found = result.metric("lookup_row_s", candidate="lorabench", pages="2m", pooling=1)

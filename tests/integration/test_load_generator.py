@@ -87,7 +87,8 @@ def test_ctrl_c_while_loadgen_runs_keeps_what_was_finished_and_leaves_nothing(
         run.send_signal(signal.SIGINT)
         errors = run.communicate(timeout=60)[1]
     assert run.returncode == 130
-    assert errors.splitlines()[-1] == "lorabench: interrupted"
+    kept = f"what was finished is in {tmp_path / 'out.json'}"
+    assert errors.splitlines()[-1] == f"lorabench: interrupted; {kept}"
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not [one for one in alive if one.is_running()]
     result = read_result(tmp_path / "out.json")

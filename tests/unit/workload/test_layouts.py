@@ -117,6 +117,20 @@ def test_raw_lines_stay_with_their_own_reader(tmp_path: Path) -> None:
     assert isinstance(open_rows([Path("-")]), CriteoInput)
 
 
+def test_one_number_with_a_point_is_a_mistake_in_a_raw_line_and_a_column_of_them_is_pandas(
+    tmp_path: Path,
+) -> None:
+    rows = [["1", *map(str, range(13)), *(f"{n:08x}" for n in range(26))] for _ in range(9)]
+    rows[6][2] = "1.5"
+    path = tmp_path / "rows.tsv"
+    path.write_text("".join("\t".join(row) + "\n" for row in rows))
+    assert isinstance(open_rows([path]), CriteoInput)
+    for row in rows:
+        row[2] = "1.0"
+    path.write_text("".join("\t".join(row) + "\n" for row in rows))
+    assert isinstance(open_rows([path]), ColumnsInput)
+
+
 def test_raw_lines_with_hives_marks_are_the_same_rows(tmp_path: Path) -> None:
     rows = drawn(Random(1))
     path = tmp_path / "hive"
